@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv; nothing else has to be typed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TESTS ?=
+
+.PHONY: help setup demo test check format hooks base clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## create .venv with everything the project needs
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "takeback needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[all]" --group dev
+	@touch $@
+
+demo: $(READY)  ## train three arms, diff them, take them back and write runs/demo/report.html
+	$(BIN)/takeback demo
+
+test: $(READY)  ## run every test, doctest, the README and the examples
+	$(BIN)/python -m pytest -q $(TESTS)
+
+check: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(READY)  ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+hooks: $(READY)  ## run the checks before every commit
+	$(BIN)/pre-commit install
+
+base: $(READY)  ## pretrain the shipped base again (about 20 minutes)
+	$(BIN)/takeback train recipes/endgame-base.yaml
+
+clean:  ## remove .venv and the runs
+	rm -rf $(VENV) runs
