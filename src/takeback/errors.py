@@ -1,0 +1,27 @@
+"""Errors that a user can act on: each says what was wrong, what was there and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TakebackError(ValueError):
+    """A mistake in the input, told in one line; the command line prints it without a traceback."""
+
+
+class UnknownName(TakebackError):
+    """A name that nothing answers to; the message lists the nearest ones that exist."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """Build the error for `name`, which is not one of the `known` names of this `kind`.
+
+    >>> print(unknown_name("goal", "wim", ["win", "draw", "check"]))
+    unknown goal 'wim': did you mean 'win'? known: win, draw, check
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+    return UnknownName(f"unknown {kind} {name!r}{hint} known: {shown or 'none'}")

@@ -1,0 +1,95 @@
+"""Writing that survives a kill: a file or folder appears whole, under its name, or not at all.
+
+What a killed run leaves behind (`.name.part`) is never read and is swept away by the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from takeback.errors import TakebackError
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place when the block ends without an error.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with atomic_file(folder / "a.txt") as draft:
+    ...     _ = draft.write_text("whole")
+    >>> (folder / "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        _sync(draft)
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        TakebackError: `path` exists and is not an empty folder (unless `replace`), or the disk refuses.
+    """
+    path = Path(path)
+    draft, aside = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    if aside.exists() and not path.exists():
+        aside.replace(path)  # an earlier run was killed between the two renames below
+    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
+        raise TakebackError(f"{path} exists already; choose another folder or remove it first")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        yield draft
+        for file in draft.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists():
+            path.replace(aside)
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder for things that can be computed again, `$TAKEBACK_CACHE/name` or the system's cache."""
+    import platformdirs
+
+    root = os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback")
+    folder = Path(root) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes as hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _unwritten(path: Path, error: OSError) -> TakebackError:
+    return TakebackError(f"could not write {path}: {error.strerror or error}; nothing was changed")
