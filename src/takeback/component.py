@@ -1,0 +1,340 @@
+"""The vocabulary: a component is the smallest named part that can be taken back; every cut takes a set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property, total_ordering
+from typing import Any
+
+from takeback.errors import TakebackError, UnknownName, unknown_name
+
+INDEXED_KINDS = ("H", "KV", "N", "E", "U")
+"""Kinds of which a layer holds several: heads, key/value groups, neurons, experts, units."""
+
+LAYER_KINDS = ("H", "KV", "ATTN", "MLP", "N", "MLPB", "ROUTER", "E", "U", "LN1", "LN2", "LN3", "LN4")
+"""Kinds that belong to a layer, in canonical order."""
+
+MODEL_KINDS = ("EMBED", "NORM", "UNEMBED")
+"""Kinds that a model holds once, outside its layers."""
+
+_RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
+_NUMBER = r"(0|[1-9][0-9]*)"
+_INDEXED = "|".join(INDEXED_KINDS)
+_LAYER_NAME = re.compile(rf"L{_NUMBER}\.(?:(?P<indexed>{_INDEXED}){_NUMBER}|(?P<single>[A-Z]+[1-4]?))")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Names one part of a model: a head, a key/value group, an MLP, a norm, the embeddings.
+
+    The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
+    attention, the MLP, the norms), `NORM`, `UNEMBED`.
+
+    >>> Component("H", layer=3, index=5)
+    Component('L3.H5')
+    >>> Component.parse("L3.KV1") < Component.parse("NORM")
+    True
+
+    Raises:
+        TakebackError: the kind is unknown, or its layer or index is missing or out of place.
+    """
+
+    kind: str
+    layer: int | None = None
+    index: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _RANKS and self.kind not in MODEL_KINDS:
+            raise unknown_name("kind of component", self.kind, LAYER_KINDS + MODEL_KINDS)
+        has_layer, has_index = self.layer is not None, self.index is not None
+        if has_layer != (self.kind in _RANKS) or has_index != (self.kind in INDEXED_KINDS):
+            raise TakebackError(
+                f"no component has kind {self.kind}, layer {self.layer} and index {self.index}; "
+                "names look like L3.H5, L3.MLP or EMBED"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Component:
+        """Read a component from its name.
+
+        >>> Component.parse("L0.LN2").kind
+        'LN2'
+
+        Raises:
+            TakebackError: `text` has not the form of a component's name.
+        """
+        if text in MODEL_KINDS:
+            return cls(text)
+        match = _LAYER_NAME.fullmatch(text)
+        if match is None or (match["single"] is not None and match["single"] not in _RANKS):
+            raise TakebackError(f"{text!r} is not a component's name; names look like L3.H5, L3.MLP or EMBED")
+        index = None if match["indexed"] is None else int(match[3])
+        return cls(match["indexed"] or match["single"], int(match[1]), index)
+
+    def __str__(self) -> str:
+        if self.layer is None:
+            return self.kind
+        return f"L{self.layer}.{self.kind}{'' if self.index is None else self.index}"
+
+    def __repr__(self) -> str:
+        return f"Component({str(self)!r})"
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Component):
+            return NotImplemented
+        return self.place() < other.place()
+
+    def place(self) -> tuple[int, int, int, int]:
+        """Return the component's place in the canonical order, for sorting."""
+        if self.layer is None:
+            return (0 if self.kind == "EMBED" else 2, 0, MODEL_KINDS.index(self.kind), 0)
+        return (1, self.layer, _RANKS[self.kind], self.index or 0)
+
+
+class _Space:
+    """All components of one anatomy, in canonical order; sets over it are bit masks of positions."""
+
+    def __init__(self, components: Iterable[Component], absent: Mapping[str, str]) -> None:
+        self.components = tuple(sorted(set(components), key=Component.place))
+        self.position = {component: place for place, component in enumerate(self.components)}
+        self.absent = dict(absent)
+        self.everything = (1 << len(self.components)) - 1
+
+    @cached_property
+    def names(self) -> dict[str, int]:
+        return {str(component): place for component, place in self.position.items()}
+
+    @cached_property
+    def digest(self) -> int:
+        return hash(self.components)
+
+    @cached_property
+    def wildcards(self) -> list[tuple[str, int]]:
+        """The wildcards that a text form uses, each with the mask of what it matches; layers come first."""
+        groups: dict[tuple[int, str], list[int]] = {}
+        for place, component in enumerate(self.components):
+            if component.layer is not None:
+                layer, kind = f"L{component.layer}", component.kind
+                star = "*" if kind in INDEXED_KINDS else ""
+                for rank, pattern in enumerate((f"{layer}.*", f"*.{kind}{star}", f"{layer}.{kind}*")):
+                    groups.setdefault((rank, pattern), []).append(place)
+        ordered = sorted(groups, key=lambda group: group[0])
+        return [(group[1], _mask(groups[group])) for group in ordered if len(groups[group]) > 1]
+
+    def same(self, other: _Space) -> bool:
+        return self is other or (self.digest == other.digest and self.components == other.components)
+
+    def unknown(self, name: str) -> UnknownName:
+        """Build the error for a name that matches nothing, with the reason where the anatomy gives one."""
+        kind = re.sub(r"(?<!LN)[0-9*]+$", "", name.rpartition(".")[2])
+        if kind in self.absent:
+            return UnknownName(f"no component {name!r} in this model: {self.absent[kind]}")
+        return unknown_name("component", name, self.names)
+
+    def mask(self, pattern: str) -> int:
+        """Return the mask of what one name or wildcard matches."""
+        if pattern == "*":
+            return self.everything
+        if "*" in pattern:
+            matches = re.compile(".*".join(map(re.escape, pattern.split("*")))).fullmatch
+            mask = _mask(place for name, place in self.names.items() if matches(name))
+            if not mask:
+                raise self.unknown(pattern)
+            return mask
+        if pattern not in self.names:
+            raise self.unknown(pattern)
+        return 1 << self.names[pattern]
+
+
+class ComponentSet(Set[Component]):
+    """Holds components of one model: immutable, with set algebra, one order, a text form and a picture.
+
+    `universe` is any set of the same model; without it the members are all there is, and make a universe.
+    `absent` maps kinds that a universe lacks to the reason, for error messages.
+
+    >>> names = "EMBED L0.H0 L0.H1 L0.MLP L1.H0 L1.H1 L1.MLP NORM"
+    >>> everything = ComponentSet(map(Component.parse, names.split()))
+    >>> heads = ComponentSet.parse("*.H*", everything)
+    >>> print(heads - ComponentSet.parse("L1.*", everything))
+    L0.H*
+    >>> print(~heads)
+    ~*.H*
+    >>> print((heads & ComponentSet.parse("*.H1", everything)).picture())
+        H   MLP
+    L0  ·■  ·
+    L1  ·■  ·
+    EMBED · NORM ·
+    2 of 8 components
+
+    Raises:
+        UnknownName: a member is not in the universe.
+    """
+
+    __slots__ = ("_mask", "_space")
+    _mask: int
+    _space: _Space
+
+    def __init__(
+        self,
+        members: Iterable[Component] = (),
+        universe: ComponentSet | None = None,
+        absent: Mapping[str, str] | None = None,
+    ) -> None:
+        members = list(members)
+        self._space = _Space(members, absent or {}) if universe is None else universe._space
+        unknown = next((member for member in members if member not in self._space.position), None)
+        if unknown is not None:
+            raise self._space.unknown(str(unknown))
+        self._mask = _mask(self._space.position[member] for member in members)
+
+    @classmethod
+    def parse(cls, text: str, universe: ComponentSet) -> ComponentSet:
+        """Read a set from blank-separated names, in any order.
+
+        `*` in a name stands for anything, `*` alone is everything, the empty text nothing. A name after `~`
+        is taken out. The set is the union of the plain names (everything, if all names have a `~`) without
+        the union of those taken out.
+
+        >>> universe = ComponentSet(map(Component.parse, ["L0.H0", "L0.H1", "L0.MLP"]))
+        >>> print(ComponentSet.parse("~L0.H1 *", universe))
+        ~L0.H1
+
+        Raises:
+            UnknownName: a name or wildcard matches nothing.
+        """
+        space = universe._space
+        plain = taken_out = 0
+        words = text.split()
+        for word in words:
+            if word.startswith("~"):
+                taken_out |= space.mask(word[1:])
+            else:
+                plain |= space.mask(word)
+        if words and all(word.startswith("~") for word in words):
+            plain = space.everything
+        return universe._with(plain & ~taken_out)
+
+    @property
+    def universe(self) -> ComponentSet:
+        """The set of everything this set could hold."""
+        return self._with(self._space.everything)
+
+    def __contains__(self, item: object) -> bool:
+        place = self._space.position.get(item) if isinstance(item, Component) else None
+        return place is not None and bool(self._mask >> place & 1)
+
+    def __iter__(self) -> Iterator[Component]:
+        return (self._space.components[place] for place in _places(self._mask))
+
+    def __len__(self) -> int:
+        return self._mask.bit_count()
+
+    def __hash__(self) -> int:
+        return hash((self._mask, self._space.digest))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ComponentSet):
+            return NotImplemented
+        return self._mask == other._mask and self._space.same(other._space)
+
+    def __le__(self, other: Set[Any]) -> bool:
+        return not self._mask & ~self._mask_of(other)
+
+    def __lt__(self, other: Set[Any]) -> bool:
+        return self <= other and self._mask != self._mask_of(other)
+
+    def __ge__(self, other: Set[Any]) -> bool:
+        return not self._mask_of(other) & ~self._mask
+
+    def __gt__(self, other: Set[Any]) -> bool:
+        return self >= other and self._mask != self._mask_of(other)
+
+    def __or__(self, other: Iterable[Any]) -> ComponentSet:
+        return self._with(self._mask | self._mask_of(other))
+
+    def __and__(self, other: Iterable[Any]) -> ComponentSet:
+        return self._with(self._mask & self._mask_of(other))
+
+    def __sub__(self, other: Iterable[Any]) -> ComponentSet:
+        return self._with(self._mask & ~self._mask_of(other))
+
+    def __xor__(self, other: Iterable[Any]) -> ComponentSet:
+        return self._with(self._mask ^ self._mask_of(other))
+
+    def __invert__(self) -> ComponentSet:
+        return self._with(self._space.everything & ~self._mask)
+
+    def __rsub__(self, other: Iterable[Any]) -> ComponentSet:
+        return self._with(self._mask_of(other) & ~self._mask)
+
+    __ror__, __rand__, __rxor__ = __or__, __and__, __xor__
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """Return whether the two sets share no component."""
+        return not self._mask & self._mask_of(other)
+
+    def __str__(self) -> str:
+        if self._mask == self._space.everything:
+            return "*" if self._mask else ""
+        direct = _shortened(self._space, self._mask)
+        outside = _shortened(self._space, self._space.everything & ~self._mask)
+        return " ".join(direct if len(direct) <= len(outside) else [f"~{name}" for name in outside])
+
+    def __repr__(self) -> str:
+        return f"ComponentSet({str(self)!r}, {len(self)} of {len(self._space.components)})"
+
+    def picture(self) -> str:
+        """Draw the set as text: a line per layer, a mark per component, counts beyond 64 of a kind."""
+        from takeback.picture import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from takeback.picture import as_html
+
+        return as_html(self)
+
+    def _with(self, mask: int) -> ComponentSet:
+        made = object.__new__(ComponentSet)
+        made._space, made._mask = self._space, mask
+        return made
+
+    def _mask_of(self, other: object) -> int:
+        if not isinstance(other, ComponentSet):
+            raise TypeError(f"a ComponentSet combines with a ComponentSet, not with {type(other).__name__}")
+        if not self._space.same(other._space):
+            raise TakebackError(
+                f"these sets are of different models or resolutions ({len(self._space.components)} and "
+                f"{len(other._space.components)} components); parse both with one universe"
+            )
+        return other._mask
+
+
+def _mask(places: Iterable[int]) -> int:
+    """Return the integer with the bits at `places` set (through bytes: linear in the highest place)."""
+    places = list(places)
+    digits = bytearray(max(places, default=-1) // 8 + 1)
+    for place in places:
+        digits[place // 8] |= 1 << place % 8
+    return int.from_bytes(digits, "little")
+
+
+def _places(mask: int) -> Iterator[int]:
+    bits = bin(mask)[:1:-1]
+    place = bits.find("1")
+    while place >= 0:
+        yield place
+        place = bits.find("1", place + 1)
+
+
+def _shortened(space: _Space, mask: int) -> list[str]:
+    """Name the members of a mask, with a wildcard wherever a whole layer or kind is in it."""
+    names: list[str] = []
+    for pattern, covered in space.wildcards:
+        if covered & mask == covered:
+            names.append(pattern)
+            mask &= ~covered
+    return names + [str(space.components[place]) for place in _places(mask)]
