@@ -1,0 +1,161 @@
+"""The anatomy of a model: a partition of every parameter entry into components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from takeback.anatomy.region import Region
+from takeback.anatomy.sets import named_sets
+from takeback.component import Component, ComponentSet
+from takeback.errors import unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Gives `count` stretches of `width` on an axis of a tensor, from `start`, to components in a row.
+
+    `index` is that of the first component (None for kinds without one); `axis` None means the whole tensor.
+    """
+
+    tensor: str
+    kind: str
+    layer: int | None
+    index: int | None = None
+    axis: int | None = None
+    start: int = 0
+    width: int = 0
+    count: int = 1
+
+    def component(self, place: int) -> Component:
+        """Return the owner of the stretch at `place`, 0 to `count` - 1."""
+        return Component(self.kind, self.layer, None if self.index is None else self.index + place)
+
+    def region(self, place: int) -> Region:
+        """Return the stretch at `place`, 0 to `count` - 1."""
+        if self.axis is None:
+            return Region(self.tensor)
+        start = self.start + place * self.width
+        return Region(self.tensor, self.axis, start, start + self.width)
+
+    def of(self, component: Component) -> Region | None:
+        """Return the stretch that `component`, of this kind and layer, owns here, if any."""
+        place = (component.index or 0) - (self.index or 0)
+        return self.region(place) if 0 <= place < self.count else None
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """Tells which entries of which tensors belong to which component; each entry belongs to exactly one.
+
+    `heads` counts query heads and `groups` key/value heads in a layer; `shapes` has the tensors by canonical
+    name; `stored` names, for tensors that files hold in parts, the parts of each slice on the first axis.
+    """
+
+    family: str
+    resolution: str
+    layers: int
+    heads: int
+    groups: int
+    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    cuts: Mapping[str, tuple[Cut, ...]] = field(repr=False)
+    absent: Mapping[str, str] = field(repr=False)
+    stored: Mapping[str, tuple[tuple[str, ...], ...]] = field(repr=False)
+
+    @cached_property
+    def universe(self) -> ComponentSet:
+        """The set of all components."""
+        series = {
+            (cut.kind, cut.layer, cut.index, cut.count): cut for cuts in self.cuts.values() for cut in cuts
+        }
+        components = [cut.component(place) for cut in series.values() for place in range(cut.count)]
+        return ComponentSet(components, absent=self.absent)
+
+    def parse(self, text: str) -> ComponentSet:
+        """Read a set of this model's components from its text form; see `ComponentSet.parse`.
+
+        Raises:
+            UnknownName: a name or wildcard matches nothing in this model.
+        """
+        return ComponentSet.parse(text, self.universe)
+
+    def of_tensor(self, name: str) -> list[tuple[Component, Region]]:
+        """Return who owns what of the tensor `name`, in the order of its axis: a partition of the tensor.
+
+        Raises:
+            UnknownName: the model has no tensor of this name.
+        """
+        if name not in self.cuts:
+            raise unknown_name("tensor", name, self.cuts)
+        places = [(cut, place) for cut in self.cuts[name] for place in range(cut.count)]
+        return [(cut.component(place), cut.region(place)) for cut, place in places]
+
+    def regions(self, what: Component | ComponentSet) -> tuple[Region, ...]:
+        """Return the regions of a component or of a set, those that touch joined, a tensor in full as one.
+
+        Raises:
+            UnknownName: the model has no such component.
+            TakebackError: the set is of another model or resolution.
+        """
+        components = (
+            what & self.universe if isinstance(what, ComponentSet) else ComponentSet([what], self.universe)
+        )
+        pieces: dict[str, list[Region]] = {}
+        for component in components:
+            for cut in self._owned[component.layer, component.kind]:
+                if (region := cut.of(component)) is not None:
+                    pieces.setdefault(cut.tensor, []).append(region)
+        order = (name for name in self.cuts if name in pieces)
+        return tuple(region for name in order for region in _joined(pieces[name], self.shapes[name]))
+
+    def parameters(self, what: Component | ComponentSet) -> int:
+        """Return how many parameter entries a component or a set owns.
+
+        Raises:
+            UnknownName: the model has no such component.
+            TakebackError: the set is of another model or resolution.
+        """
+        return sum(self.size(region) for region in self.regions(what))
+
+    def size(self, region: Region) -> int:
+        """Return how many entries a region of one of this model's tensors has."""
+        shape = self.shapes[region.tensor]
+        if region.axis is None:
+            return math.prod(shape)
+        length = shape[region.axis]
+        return math.prod(shape) // length * len(range(length)[region.start : region.stop])
+
+    def named_sets(self, family: str) -> dict[str, ComponentSet]:
+        """Return a family of sets by readable name; see `takeback.anatomy.sets.SET_FAMILIES`.
+
+        Raises:
+            UnknownName: there is no family of sets of this name.
+            TakebackError: the model has nothing of the kind.
+        """
+        return named_sets(self.universe, family)
+
+    @cached_property
+    def _owned(self) -> dict[tuple[int | None, str], list[Cut]]:
+        owned: dict[tuple[int | None, str], list[Cut]] = {}
+        for cuts in self.cuts.values():
+            for cut in cuts:
+                owned.setdefault((cut.layer, cut.kind), []).append(cut)
+        return owned
+
+
+def _joined(pieces: list[Region], shape: Sequence[int]) -> list[Region]:
+    """Join the regions of one tensor that touch; they are disjoint and lie on one axis."""
+    tensor, axis = pieces[0].tensor, pieces[0].axis
+    if axis is None:
+        return pieces
+    spans: list[tuple[int, int]] = []
+    for start, stop in sorted((piece.start, piece.stop or 0) for piece in pieces):
+        if spans and spans[-1][1] == start:
+            spans[-1] = (spans[-1][0], stop)
+        else:
+            spans.append((start, stop))
+    if spans == [(0, shape[axis])]:
+        return [Region(tensor)]
+    return [Region(tensor, axis, start, stop) for start, stop in spans]

@@ -1,0 +1,191 @@
+"""Architecture families as data: which names their tensors have and how components share them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
+from takeback.errors import TakebackError, unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Says who owns a stretch of an axis: the kind it is cut among, and how many widths each member has."""
+
+    kind: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Says who owns the entries of every tensor whose name fits a pattern.
+
+    `axis` is None where one component owns the whole tensor. `stored` are the patterns on disk of one slice.
+    """
+
+    pattern: str
+    axis: int | None
+    blocks: tuple[Block, ...]
+    stored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A claim that fits a tensor's name, with the layer and the index within it that the name tells."""
+
+    claim: Claim
+    layer: int | None
+    index: int | None
+
+    def parts(self, index: int) -> tuple[str, ...]:
+        """Return the names of the stored tensors that slice `index` of this tensor consists of."""
+        return tuple(part.format(l=self.layer, i=index) for part in self.claim.stored)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Holds one block of `families.toml`; `embedding` and `unembedding` name the tensors that may be tied."""
+
+    name: str
+    model_types: tuple[str, ...]
+    prefix: str
+    embedding: str
+    unembedding: str
+    tied: bool
+    ignored: tuple[str, ...]
+    renames: tuple[tuple[str, str], ...]
+    config: Mapping[str, Any]
+    claims: tuple[Claim, ...]
+
+    def match(self, name: str) -> Match | None:
+        """Return the claim on the tensor `name` (a canonical name), or None."""
+        for claim in self.claims:
+            found = compiled(claim.pattern).fullmatch(name)
+            if found is not None:
+                places = found.groupdict()
+                return Match(claim, _integer(places.get("l")), _integer(places.get("i")))
+        return None
+
+    def ignores(self, name: str) -> bool:
+        """Return whether the tensor `name` is a leftover in old files and no parameter."""
+        return any(compiled(pattern).fullmatch(name) for pattern in self.ignored)
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Return the known families by name, as `families.toml` gives them.
+
+    >>> sorted(families())
+    ['gemma2', 'gpt2', 'llama', 'mixtral', 'qwen2', 'qwen3']
+    """
+    blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
+    return {name: _family(name, _inherited(blocks, name)) for name in blocks}
+
+
+def family_of(model_type: str) -> Family:
+    """Return the family of a config's `model_type`.
+
+    >>> family_of("mistral").name
+    'llama'
+
+    Raises:
+        UnknownName: no family has this model type; the message lists those known.
+    """
+    known = {model_type: family for family in families().values() for model_type in family.model_types}
+    if model_type not in known:
+        raise unknown_name("model family", model_type, known)
+    return known[model_type]
+
+
+@cache
+def canonical_name(family: Family | str, stored: str) -> str | None:
+    """Return the name a live module gives a stored tensor, or None for a leftover that is no parameter.
+
+    A name that no pattern fits is returned as it is.
+
+    >>> canonical_name("gpt2", "h.0.attn.c_attn.weight")
+    'transformer.h.0.attn.c_attn.weight'
+    >>> canonical_name("gpt2", "h.0.attn.bias") is None
+    True
+    >>> canonical_name("mixtral", "model.layers.0.block_sparse_moe.gate.weight")
+    'model.layers.0.mlp.gate.weight'
+
+    Raises:
+        UnknownName: `family` is a model type of no known family.
+    """
+    family = family_of(family) if isinstance(family, str) else family
+    name = stored
+    for pattern, replacement in family.renames:
+        name = re.sub(pattern, replacement, name)
+    for candidate in (name, family.prefix + name):
+        if family.match(candidate) is not None:
+            return candidate
+        if family.ignores(candidate):
+            return None
+    return stored
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a name pattern: `{l}` and `{i}` stand for numbers, `a|b` at the end for either word."""
+    stem, _, last = pattern.rpartition(".")
+    text = re.escape(f"{stem}.") + f"(?:{'|'.join(map(re.escape, last.split('|')))})"
+    for place in "li":
+        text = text.replace(re.escape(f"{{{place}}}"), rf"(?P<{place}>[0-9]+)")
+    return re.compile(text)
+
+
+def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
+    block = blocks[name]
+    if "like" not in block:
+        return dict(block)
+    parent = _inherited(blocks, block["like"])
+    joined = {key: {**parent.get(key, {}), **block.get(key, {})} for key in ("config", "tensors")}
+    return {**parent, **block, **joined}
+
+
+def _family(name: str, block: Mapping[str, Any]) -> Family:
+    claims: list[Claim] = []
+    for pattern, owner in block["tensors"].items():
+        claims += _claims(name, pattern, owner)
+    return Family(
+        name=name,
+        model_types=tuple(block["model_types"]),
+        prefix=block["prefix"],
+        embedding=block["embedding"],
+        unembedding=block["unembedding"],
+        tied=block["tied"],
+        ignored=tuple(block.get("ignored", ())),
+        renames=tuple((pattern, replacement) for pattern, replacement in block.get("renames", ())),
+        config=block["config"],
+        claims=tuple(claims),
+    )
+
+
+def _claims(family: str, pattern: str, owner: str | Mapping[str, Any]) -> list[Claim]:
+    """Read one entry of `tensors`: the claim on the live tensor and those on its stored parts."""
+    if isinstance(owner, str):
+        return [Claim(pattern, None, (_block(family, pattern, owner),))]
+    blocks = tuple(_block(family, pattern, text) for text in owner["split"])
+    stored = tuple(owner.get("stored", ()))
+    parts = [Claim(part, None, (Block(blocks[0].kind),)) for part in stored]
+    return [Claim(pattern, owner["axis"], blocks, stored), *parts]
+
+
+def _block(family: str, pattern: str, text: str) -> Block:
+    kind, _, times = text.partition("*")
+    if kind not in LAYER_KINDS and kind not in MODEL_KINDS:
+        raise unknown_name(f"owner of {family} {pattern}:", kind, (*LAYER_KINDS, *MODEL_KINDS))
+    if times and kind not in INDEXED_KINDS:
+        raise TakebackError(f"{family} {pattern}: {text!r} repeats a kind that is not split")
+    return Block(kind, int(times or 1))
+
+
+def _integer(text: str | None) -> int | None:
+    return None if text is None else int(text)

@@ -1,0 +1,168 @@
+"""From a family's data and a config to an anatomy: every tensor claimed, every length checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from takeback.anatomy.anatomy import Anatomy, Cut
+from takeback.anatomy.families import Block, Family, Match
+from takeback.errors import TakebackError, unknown_name
+
+RESOLUTIONS = ("heads", "neurons")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Holds the numbers of a config that say how axes are split."""
+
+    layers: int
+    heads: int
+    groups: int
+    head_width: int
+    neurons: int | None
+    experts: int | None
+
+    def cut(self, kind: str) -> tuple[int, int]:
+        """Return how many members a kind has in a layer, and how wide one is.
+
+        Raises:
+            TakebackError: the config does not say.
+        """
+        count = {"H": self.heads, "KV": self.groups, "N": self.neurons, "E": self.experts}.get(kind)
+        if count is None:
+            raise TakebackError(f"the config does not say how many {kind} a layer has; complete it")
+        return count, self.head_width if kind in ("H", "KV") else 1
+
+
+def read_sizes(family: Family, config: Any) -> Sizes:
+    """Read the sizes from a config (an object or a mapping) by the keys that the family names.
+
+    Raises:
+        TakebackError: the config lacks a size.
+    """
+    keys = family.config
+
+    def read(size: str) -> int | None:
+        return value_of(config, keys[size]) if size in keys else None
+
+    def needed(size: str) -> int:
+        value = read(size)
+        if value is None:
+            raise TakebackError(f"the config of this {family.name} model has no {keys[size]!r}; complete it")
+        return value
+
+    heads, hidden, neurons = needed("heads"), needed("hidden"), read("neurons")
+    if neurons is None and "hidden_times" in keys:
+        neurons = keys["hidden_times"] * hidden
+    groups, width = read("groups") or heads, read("head_width") or hidden // heads
+    return Sizes(needed("layers"), heads, groups, width, neurons, read("experts"))
+
+
+def value_of(config: Any, key: str) -> Any:
+    """Return a value of a config that may be a mapping or an object, None where it has none."""
+    return config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
+
+
+def decoder_anatomy(
+    family: Family, config: Any, shapes: Mapping[str, tuple[int, ...]], resolution: str = "heads"
+) -> Anatomy:
+    """Partition the tensors of a decoder, given by canonical name, among its components.
+
+    Where the shapes hold no unembedding, the embeddings are tied.
+
+    Raises:
+        UnknownName: there is no such resolution.
+        TakebackError: a tensor that nothing claims, a length that does not fit the config, or missing layers.
+    """
+    if resolution not in RESOLUTIONS:
+        raise unknown_name("resolution", resolution, RESOLUTIONS)
+    sizes = read_sizes(family, config)
+    cuts: dict[str, tuple[Cut, ...]] = {}
+    stored: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for name, shape in shapes.items():
+        match = family.match(name)
+        if match is None:
+            raise TakebackError(
+                f"tensor {name!r} is unknown to the family {family.name}: no component owns it"
+            )
+        cuts[name] = _cuts(name, shape, match, sizes, resolution)
+        if match.claim.stored:
+            stored[name] = tuple(match.parts(index) for index in range(shape[0]))
+    _check_layers(family, sizes, (cut for owned in cuts.values() for cut in owned))
+    return Anatomy(
+        family=family.name,
+        resolution=resolution,
+        layers=sizes.layers,
+        heads=sizes.heads,
+        groups=sizes.groups,
+        shapes=dict(shapes),
+        cuts=cuts,
+        absent=_absent(sizes, family.unembedding not in shapes, resolution),
+        stored=stored,
+    )
+
+
+def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolution: str) -> tuple[Cut, ...]:
+    claim, layer = match.claim, match.layer
+    kinds = [_owner(block.kind, sizes, resolution) for block in claim.blocks]
+    if claim.axis is not None:
+        _check_length(name, shape, claim.axis, claim.blocks, sizes)
+    if claim.axis is None or kinds[0] == "MLP":
+        return (Cut(name, kinds[0], layer, match.index),)
+    cuts: list[Cut] = []
+    start = 0
+    for block, kind in zip(claim.blocks, kinds, strict=True):
+        count, width = sizes.cut(block.kind)
+        cuts.append(Cut(name, kind, layer, 0, claim.axis, start, width * block.times, count))
+        start += count * width * block.times
+    return tuple(cuts)
+
+
+def _owner(kind: str, sizes: Sizes, resolution: str) -> str:
+    """Return the kind of component that owns a block of `kind` in this model at this resolution."""
+    if kind == "KV" and sizes.groups == sizes.heads:
+        return "H"
+    if kind in ("N", "MLPB") and resolution == "heads":
+        return "MLP"
+    return kind
+
+
+def _check_length(
+    name: str, shape: tuple[int, ...], axis: int, blocks: Iterable[Block], sizes: Sizes
+) -> None:
+    terms = [(block, *sizes.cut(block.kind)) for block in blocks]
+    expected = sum(count * width * block.times for block, count, width in terms)
+    if axis >= len(shape) or shape[axis] != expected:
+        sum_of = " + ".join(f"{count} {block.kind} of {width * block.times}" for block, count, width in terms)
+        raise TakebackError(
+            f"tensor {name!r} has shape {tuple(shape)}, but by the config its axis {axis} is {expected} long "
+            f"({sum_of}); config and tensors are of different models"
+        )
+
+
+def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
+    odd = sorted({cut.layer for cut in cuts if cut.layer is not None} ^ set(range(sizes.layers)))
+    if odd:
+        raise TakebackError(
+            f"the config of this {family.name} model gives {sizes.layers} layers, but the tensors of layer "
+            f"{', '.join(map(str, odd))} are {'missing' if odd[0] < sizes.layers else 'there too'}; "
+            "config and tensors are of different models"
+        )
+
+
+def _absent(sizes: Sizes, tied: bool, resolution: str) -> dict[str, str]:
+    """Tell, for the kinds that this anatomy lacks on purpose, where their parameters are."""
+    absent: dict[str, str] = {}
+    if tied:
+        absent["UNEMBED"] = "its embeddings are tied, so that UNEMBED is the same tensor as EMBED; name EMBED"
+    if sizes.groups == sizes.heads:
+        absent["KV"] = "every head has its own key and value rows; name the head (H)"
+    if resolution == "heads":
+        absent["N"] = absent["MLPB"] = "neurons are components at the resolution 'neurons'; name the MLP"
+    else:
+        absent["MLP"] = "at the resolution 'neurons' an MLP is its neurons; name them (N*)"
+    if sizes.experts is not None:
+        absent["MLP"] = "its MLPs are experts; name them (E*) and the ROUTER"
+    return absent

@@ -1,0 +1,62 @@
+"""Families of component sets by readable name: what a sweep takes back one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from takeback.component import Component, ComponentSet
+from takeback.errors import TakebackError, unknown_name
+
+_HEADS = frozenset({"H", "KV"})
+_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E", "U"})
+_KINDS = {
+    "all heads": _HEADS,
+    "all mlps": _MLPS,
+    "all norms": frozenset({"LN1", "LN2", "LN3", "LN4", "NORM"}),
+    "embeddings": frozenset({"EMBED", "UNEMBED"}),
+    "attention rest": frozenset({"ATTN"}),
+}
+
+Rule = Callable[[Component], str | None]
+
+SET_FAMILIES: dict[str, Rule] = {
+    "each head": lambda c: str(c) if c.kind == "H" else None,
+    "each mlp": lambda c: f"L{c.layer} mlp" if c.kind in _MLPS else None,
+    "heads of each layer": lambda c: f"L{c.layer} heads" if c.kind in _HEADS else None,
+    "each layer": lambda c: None if c.layer is None else f"L{c.layer}",
+    "each kind": lambda c: next((name for name, kinds in _KINDS.items() if c.kind in kinds), None),
+}
+"""Each family of sets, as the rule that says to which set of it a component belongs (None: to no one).
+
+Heads of a layer take their key/value groups with them; an MLP is all of it, neurons and experts included.
+"""
+
+
+def named_sets(universe: ComponentSet, family: str) -> dict[str, ComponentSet]:
+    """Return the sets of a family by name, in canonical order of their first components.
+
+    >>> universe = ComponentSet(map(Component.parse, ["EMBED", "L0.H0", "L0.KV0", "L0.MLP", "NORM"]))
+    >>> {name: str(components) for name, components in named_sets(universe, "heads of each layer").items()}
+    {'L0 heads': 'L0.H0 L0.KV0'}
+
+    Raises:
+        UnknownName: there is no family of sets of this name.
+        TakebackError: the model has nothing of the kind.
+    """
+    if family not in SET_FAMILIES:
+        raise unknown_name("family of sets", family, SET_FAMILIES)
+    groups = _grouped(universe, SET_FAMILIES[family])
+    if not groups:
+        raise TakebackError(f"{family!r} is empty in this model; choose another of {', '.join(SET_FAMILIES)}")
+    return {name: ComponentSet(members, universe) for name, members in groups.items()}
+
+
+def _grouped(
+    components: Iterable[Component], rule: Callable[[Component], str | None]
+) -> dict[str, list[Component]]:
+    groups: dict[str, list[Component]] = {}
+    for component in components:
+        name = rule(component)
+        if name is not None:
+            groups.setdefault(name, []).append(component)
+    return groups

@@ -1,0 +1,59 @@
+"""The anatomy of a plain stack of linear layers: units are the components."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from takeback.anatomy.anatomy import Anatomy, Cut
+from takeback.errors import TakebackError
+
+
+def stack_anatomy(shapes: Mapping[str, tuple[int, ...]]) -> Anatomy:
+    """Partition a stack of linear layers into units: a row of the weight with its entry of the bias each.
+
+    Layers are numbered in the natural order of their names (`2.weight` before `10.weight`), since files lose
+    the order of definition. The units of the last layer are the outputs.
+
+    >>> anatomy = stack_anatomy({"0.weight": (3, 2), "0.bias": (3,), "2.weight": (1, 3)})
+    >>> print(anatomy.universe.picture())
+        U
+    L0  ■■■
+    L1  ■
+    4 of 4 components
+
+    Raises:
+        TakebackError: a tensor is neither the weight nor the bias of a linear layer.
+    """
+    layers: dict[str, list[str]] = {}
+    for name in shapes:
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    cuts: dict[str, tuple[Cut, ...]] = {}
+    for layer, stem in enumerate(sorted(layers, key=_natural)):
+        weight = f"{stem}.weight".removeprefix(".")
+        rows = shapes[weight][0] if len(shapes.get(weight, ())) == 2 else None
+        for name in layers[stem]:
+            is_bias = name.rpartition(".")[2] == "bias" and shapes[name] == (rows,)
+            if rows is None or not (name == weight or is_bias):
+                raise TakebackError(
+                    f"tensor {name!r} of shape {tuple(shapes[name])} is no part of a stack of linear layers; "
+                    "other models need a config with a known model_type"
+                )
+            cuts[name] = (Cut(name, "U", layer, index=0, axis=0, width=1, count=rows),)
+    reason = "it is a plain stack of linear layers; its components are units (U)"
+    return Anatomy(
+        family="mlp",
+        resolution="units",
+        layers=len(layers),
+        heads=0,
+        groups=0,
+        shapes=dict(shapes),
+        cuts={name: cuts[name] for name in shapes},
+        absent={kind: reason for kind in ("H", "KV", "MLP", "N")},
+        stored={},
+    )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key by which numbers in names count by value."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name) if part]

@@ -1,0 +1,29 @@
+"""Fixtures that several test modules share; being here, it also lets them `import models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import transformers
+
+import models
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[[str, int], transformers.PreTrainedModel]:
+    """Build each tiny model once; whoever changes one has to put it back."""
+    kept: dict[tuple[str, int], transformers.PreTrainedModel] = {}
+
+    def build(name: str, seed: int = 0) -> transformers.PreTrainedModel:
+        if (name, seed) not in kept:
+            kept[name, seed] = models.build(name, seed)
+        return kept[name, seed]
+
+    return build
+
+
+@pytest.fixture(params=list(models.CONFIGS))
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a tiny model, each in turn."""
+    return request.param
