@@ -1,0 +1,27 @@
+"""Arenas: places where policies act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from takeback.arenas.endgames import Endgames
+from takeback.arenas.protocol import Arena as Arena
+from takeback.arenas.protocol import Goal as Goal
+from takeback.arenas.protocol import Lesson as Lesson
+from takeback.errors import unknown_name
+
+_ARENAS = {Endgames.name: Endgames}
+
+
+def arena(name: str) -> Arena[Any]:
+    """Return the arena of this name.
+
+    >>> arena("endgames").goals.keys()
+    dict_keys(['win', 'draw', 'check', 'corner', 'random'])
+
+    Raises:
+        UnknownName: There is no such arena.
+    """
+    if name not in _ARENAS:
+        raise unknown_name("arena", name, _ARENAS)
+    return _ARENAS[name]()

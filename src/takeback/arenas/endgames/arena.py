@@ -1,0 +1,141 @@
+"""The endgame arena behind the `Arena` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from takeback.arenas.endgames import features as move_features
+from takeback.arenas.endgames import goals, lessons, play, rules, situations, text
+from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
+from takeback.arenas.endgames.moves import Moves, moves
+from takeback.arenas.endgames.situations import EQUAL, PIECES, Endgame
+from takeback.arenas.endgames.solver import tables
+from takeback.arenas.protocol import Goal, Lesson
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Endgames:
+    """King and queen, rook or pawn against king, White to move; exact truth from our own tables.
+
+    >>> arena = Endgames()
+    >>> situation = arena.parse("w Kb6 Rh1 kb8")
+    >>> len(arena.legal(situation)), arena.classify(situation, "h1h8"), arena.classify(situation, "h1g2")
+    (19, 'legal', 'geometry')
+    >>> dict(zip(arena.legal(situation), arena.utility("win", situation)))["h1h8"]
+    np.float64(1.0)
+    """
+
+    name: ClassVar[str] = "endgames"
+    illegal: ClassVar[tuple[str, ...]] = rules.ILLEGAL
+    goals: ClassVar[Mapping[str, Goal[Moves]]] = goals.GOALS
+    styles: ClassVar[tuple[str, ...]] = tuple(text.STYLES)
+
+    def situations(
+        self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
+    ) -> list[Endgame]:
+        """Draw n situations of a split without replacement, in random order.
+
+        Args:
+            split: `train` or `held-out`; mirror images are always on the same side.
+            n: How many.
+            seed: The same seed gives the same situations.
+            goal: Where given, only situations to which it applies.
+            weights: Relative share of the pieces `Q`, `R` and `P`.
+
+        Raises:
+            UnknownName: There is no such split, goal or piece.
+            TakebackError: There are fewer than n situations.
+        """
+        pools = {piece: situations.pool(split, piece) for piece in PIECES}
+        wanted = goals.find_goal(goal).applies if goal is not None else None
+        drawn = situations.sample(pools, situations.shares(n, weights), np.random.default_rng(seed), wanted)
+        return [Endgame.of(int(number)) for number in drawn]
+
+    def prompt(self, situation: Endgame, style: str = "compact") -> str:
+        """Write a situation: `compact` for the arena's tokenizer, `sentence` for any language model."""
+        return text.prompt(situation, style)
+
+    def parse(self, prompt: str) -> Endgame:
+        """Read a compact prompt."""
+        return Endgame.parse(prompt)
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Make the small tokenizer of compact prompts and moves."""
+        return text.tokenizer()
+
+    def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
+        """Draw a batch of n training positions, answered by the mixed population of players."""
+        return lessons.lesson(n, seed)
+
+    def legal(self, situation: Endgame) -> tuple[str, ...]:
+        """Return the legal actions, sorted."""
+        return _legal(situation.number)
+
+    def classify(self, situation: Endgame, text: str) -> str:
+        """Return `legal`, or the first class of `illegal` that fits the text."""
+        return rules.classify(situation, text)
+
+    def viable(self, prefix: str) -> bool:
+        """Tell whether a text is, or can be continued to, one that parses."""
+        return rules.viable(prefix)
+
+    def utility(self, goal: str, situation: Endgame) -> NDArray[np.float64]:
+        """Return a goal's utility of every legal action, in the order of `legal`."""
+        return goals.find_goal(goal).utility(moves([situation.number]))[0]
+
+    def applies(self, goal: str, situations: Sequence[Endgame]) -> NDArray[np.bool_]:
+        """Tell to which situations a goal applies."""
+        return goals.find_goal(goal).applies(moves(_numbers(situations)))
+
+    def judge(
+        self, goal: str, situations: Sequence[Endgame], texts: Sequence[str]
+    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        """Return the utility of one text per situation (0 for illegal ones) and the class of each."""
+        classes = tuple(rules.classify(s, action) for s, action in zip(situations, texts, strict=True))
+        legal = np.array([name == "legal" for name in classes], np.bool_)
+        values = np.zeros(len(classes))
+        if legal.any():
+            played = np.array([action_number_of(t.strip()) for t, ok in zip(texts, legal, strict=True) if ok])
+            batch = moves(_numbers(situations)[legal])
+            values[legal] = goals.find_goal(goal).utility(batch)[batch.actions == played[:, None]]
+        return values, classes
+
+    def features(self, situation: Endgame) -> dict[str, NDArray[np.bool_]]:
+        """Return yes-or-no features of every legal action, in the order of `legal`."""
+        found = move_features.features(moves([situation.number]))
+        return {name: values[0] for name, values in found.items()}
+
+    def step(self, situation: Endgame, action: str) -> play.Turn:
+        """Play an action and the best defender's answer."""
+        return play.step(situation, action)
+
+    def play_out(self, choose: play.Choose, situations: Sequence[Endgame], max_moves: int) -> list[play.Game]:
+        """Play games against the best defender; `choose` answers situations with one text each."""
+        return play.play_out(choose, situations, max_moves)
+
+    def cluster(self, situation: Endgame) -> int:
+        """Return the symmetry orbit of a situation: what standard errors are clustered by."""
+        return int(tables().orbit[situation.number])
+
+    def board(self, situation: Endgame) -> dict[str, str]:
+        """Return which piece stands on which square, as in `{"d4": "K", "a1": "R", "d6": "k"}`."""
+        pieces = {situation.white_king: "K", situation.square: situation.piece, situation.black_king: "k"}
+        return {SQUARES[square]: piece for square, piece in pieces.items()}
+
+
+def _numbers(situations: Sequence[Endgame]) -> NDArray[np.int64]:
+    return np.array([situation.number for situation in situations], np.int64)
+
+
+@lru_cache(maxsize=65536)
+def _legal(number: int) -> tuple[str, ...]:
+    return tuple(action_text(int(action)) for action in moves([number]).actions[0])
