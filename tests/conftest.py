@@ -27,3 +27,10 @@ def built() -> Callable[[str, int], transformers.PreTrainedModel]:
 def name(request: pytest.FixtureRequest) -> str:
     """The name of a tiny model, each in turn."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def players(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two models that play in the endgame arena, as folders: the shipped base, and it with noise added."""
+    base, tuned = models.save_players(tmp_path_factory.mktemp("players"))
+    return str(base), str(tuned)

@@ -96,3 +96,20 @@ def tokens(rows: int = 2, length: int = 7, seed: int = 0) -> torch.Tensor:
     """Return random token ids, (rows, length)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(VOCABULARY, (rows, length), generator=generator)
+
+
+def save_players(folder: Path) -> tuple[Path, Path]:
+    """Save two models that play in the endgame arena: the shipped base, and it with noise added."""
+    from takeback.arenas import arena
+    from takeback.behaviour import load_policy
+
+    folders = folder / "base", folder / "tuned"
+    policy = load_policy("endgame-base", arena("endgames"))
+    generator = torch.Generator().manual_seed(0)
+    for target in folders:
+        policy.model.save_pretrained(target)
+        policy.tokenizer.save_pretrained(target)
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return folders

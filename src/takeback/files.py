@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from takeback.errors import TakebackError
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Generator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
     >>> import tempfile, pathlib
@@ -40,7 +40,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
     """Yield a temporary folder beside `path` that takes its place when the block ends without an error.
 
     Raises:
@@ -58,6 +58,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
         yield draft
         for file in draft.rglob("*"):
             if file.is_file():
+                file.chmod(draft.stat().st_mode & 0o666)  # some writers make files that only their owner reads
                 _sync(file)
         if path.exists():
             path.replace(aside)
@@ -71,7 +72,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder for things that can be computed again, `$TAKEBACK_CACHE/name` or the system's cache."""
+    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
     import platformdirs
 
     root = os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback")

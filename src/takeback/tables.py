@@ -56,5 +56,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise TakebackError(f"{path} is not a whole Parquet table: {str(error).splitlines()[0]}") from None
     version = (table.schema.metadata or {}).get(_KEY, b"none").decode()
     if version != str(SCHEMA):
-        raise TakebackError(f"{path} has schema {version}, this takeback reads {SCHEMA}; run the command that made it")
+        raise TakebackError(
+            f"{path} has schema {version}, this takeback reads {SCHEMA}; run the command that made it"
+        )
     return table.to_pandas()

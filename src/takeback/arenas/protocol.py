@@ -116,6 +116,10 @@ class Arena(Protocol[S]):
         """Play games until each is decided or has had `max_moves` moves."""
         ...
 
+    def distance(self, situation: S) -> int | None:
+        """Return how many actions perfect play needs from here to win, None where it can't."""
+        ...
+
     def cluster(self, situation: S) -> int:
         """Return what situations count as one by: standard errors are clustered by it."""
         ...

@@ -122,6 +122,11 @@ class Endgames:
         """Play games against the best defender; `choose` answers situations with one text each."""
         return play.play_out(choose, situations, max_moves)
 
+    def distance(self, situation: Endgame) -> int | None:
+        """Return the distance to mate in White's moves, None where best play doesn't win."""
+        mate_in = int(moves([situation.number]).mate_in[0])
+        return mate_in if mate_in > 0 else None
+
     def cluster(self, situation: Endgame) -> int:
         """Return the symmetry orbit of a situation: what standard errors are clustered by."""
         return int(tables().orbit[situation.number])

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from takeback.arenas.endgames.geometry import LETTER, SOURCE, TARGET
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.players import MIXED, choose, population
 from takeback.arenas.endgames.situations import EQUAL, pool, shares

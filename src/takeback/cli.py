@@ -1,0 +1,244 @@
+"""The command line: thin wrappers around the public calls, one function a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from takeback.errors import TakebackError
+from takeback.progress import Display
+
+app = typer.Typer(
+    name="takeback",
+    help="See what a fine-tune changed inside a model, and take it back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Base = Annotated[
+    str, typer.Argument(help="Checkpoint before tuning: folder, org/name@revision, base+adapter, or file.")
+]
+TunedArg = Annotated[
+    str, typer.Argument(metavar="TUNED", help="Checkpoint after tuning, in any of these forms.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Resolution = Annotated[str, typer.Option(help="heads, or neurons to split each MLP into its neurons.")]
+Untie = Annotated[bool, typer.Option(help="Allow a pair in which only one side ties its embeddings.")]
+ArenaName = Annotated[str, typer.Option("--arena", help="Where the policies act.")]
+Situations = Annotated[int, typer.Option(min=2, help="Held-out situations to read.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
+
+
+@app.command()
+def components(
+    model: Annotated[str, typer.Argument(help="A checkpoint.")],
+    resolution: Resolution = "heads",
+    as_json: Json = False,
+) -> None:
+    """List a model's components with their parameter counts."""
+    from takeback.checkpoint import open_checkpoint
+
+    anatomy = open_checkpoint(model).anatomy(resolution)
+    rows = [{"component": str(c), "parameters": anatomy.parameters(c)} for c in anatomy.universe]
+    if as_json:
+        return _print_json(rows)
+    _print_table(rows, f"{model}: {anatomy.family}, {anatomy.parameters(anatomy.universe):,} parameters")
+
+
+@app.command()
+def diff(
+    base: Base,
+    tuned: TunedArg,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write Parquet tables here.")] = None,
+    resolution: Resolution = "heads",
+    untie: Untie = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how far every tensor, component and layer moved between two checkpoints."""
+    from takeback.checkpoint import open_pair
+    from takeback.diff import diff as measure
+
+    result = measure(open_pair(base, tuned, untie=untie), resolution)
+    if out is not None:
+        result.write(out)
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        result.print()
+
+
+@app.command()
+def hybrid(
+    base: Base,
+    tuned: TunedArg,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    take_back: Annotated[
+        str | None, typer.Option(help='Components to copy from base, such as "L3.H5 *.MLP".')
+    ] = None,
+    graft: Annotated[str | None, typer.Option(help="Components to copy from tuned into base.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing folder.")] = False,
+    untie: Untie = False,
+) -> None:
+    """Write the model that has some components from base and the others from tuned."""
+    from takeback.checkpoint import open_pair
+    from takeback.hybrid import hybrid as mix
+    from takeback.hybrid import write_hybrid
+
+    if (take_back is None) == (graft is None):
+        raise TakebackError('say either --take-back SET or --graft SET; "*" is everything, "" nothing')
+    pair = open_pair(base, tuned, untie=untie)
+    anatomy = pair.anatomy()
+    chosen = anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
+    write_hybrid(mix(pair, chosen), out, overwrite=overwrite)
+    typer.echo(
+        f"{out}: {len(chosen)} of {len(anatomy.universe)} components from {base}, the others from {tuned}"
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/rl-win.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/ and the recipe's name.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a field: --set seed=1 (repeatable).")
+    ] = None,
+) -> None:
+    """Train one arm, or pretrain a base, as a recipe says; a killed run goes on where it stopped."""
+    import yaml
+
+    from takeback.training import load_recipe
+    from takeback.training import train as run
+
+    changes: dict[str, Any] = {}
+    for text in change or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise TakebackError(f"--set takes field=value, not {text!r}")
+        changes[name] = yaml.safe_load(value)
+    final = run(load_recipe(recipe, **changes), out or Path("runs") / recipe.stem)
+    typer.echo(f"{final}: the final model")
+
+
+@app.command()
+def behaviour(
+    model: Annotated[str, typer.Argument(help="A checkpoint.")],
+    against: Annotated[
+        str | None, typer.Option(help="Another checkpoint: also print the change from it.")
+    ] = None,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    games: Annotated[int, typer.Option(min=0, help="Games against the best defender.")] = 0,
+    moves: Annotated[
+        int, typer.Option(min=1, help="White moves after which a game counts as unfinished.")
+    ] = 30,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
+    from takeback.study.bench import Bench
+
+    bench = Bench.prepare(arena_name, model, situations, seed)
+    table = bench.compare(against, model) if against else bench.measure(model)
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    results = dict(bench.games(model, games, moves)["result"].value_counts()) if games else {}
+    if as_json:
+        return _print_json({"measures": rows, "games": results})
+    _print_table(rows, f"{model}: {situations} held-out situations of {arena_name}, seed {seed}")
+    if results:
+        typer.echo(
+            "games against the best defender: " + ", ".join(f"{n} {name}" for name, n in results.items())
+        )
+
+
+@app.command()
+def sweep(
+    base: Base,
+    tuned: TunedArg,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file of effects to write.")],
+    sets: Annotated[
+        list[str] | None, typer.Option(help='A family ("each head") or a set by name ("L0.H*"); repeatable.')
+    ] = None,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 5,
+    seed: Seed = 0,
+    untie: Untie = False,
+) -> None:
+    """Take back and graft one set after another and measure what that does; resumes after a kill."""
+    from takeback.arenas import arena
+    from takeback.checkpoint import open_pair
+    from takeback.diff import diff as measure
+    from takeback.sweep import FAMILIES, Sweep, squared_norms
+    from takeback.sweep import sweep as run
+
+    pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
+    chosen = place.situations("held-out", situations, seed)
+    what = Sweep(pair, place, chosen, squared_norms(measure(pair)), tuple(sets or FAMILIES), controls, seed)
+    with Display(["sweep"]) as display:
+        run(what, out, report=lambda done, total: display.show("sweep", "taking back", done, total))
+    typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("runs/demo"),
+    plan: Annotated[str, typer.Option(help="A plan: the name of one that ships, or a YAML file.")] = "demo",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default one a core, four at most.")
+    ] = None,
+) -> None:
+    """Train three arms of a small chess model, take each apart and draw the report; resumes after a kill."""
+    from takeback.study import load_plan, run_plan
+
+    report = run_plan(load_plan(plan), out, workers or min(4, os.cpu_count() or 1))
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]) -> None:
+    """Draw the report of a run again from its record."""
+    from takeback.report import write_report
+
+    typer.echo(f"report: {write_report(run)}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one line and exit code 2."""
+    try:
+        app()
+    except TakebackError as error:
+        typer.echo(f"takeback: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("takeback: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _print_table(rows: list[dict[str, Any]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,82 @@
+"""Progress of long work, with an ETA; on standard error, so that results can be piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+Report = Callable[[str, int, int], None]
+"""Called by a job with the stage it is in, and how much of it is done of how much."""
+
+
+@contextmanager
+def no_library_bars() -> Generator[None]:
+    """Switch off the bars that transformers draws for loading and saving, which tell a user nothing."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+class Display:
+    """Shows what jobs do: bars with an ETA on a terminal, elsewhere a line when a job enters a stage."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._stages: dict[str, str] = {}
+        self._start = time.monotonic()
+        self._bars: Progress | None = None
+        if sys.stderr.isatty():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+            )
+            clocks = (TimeElapsedColumn(), TimeRemainingColumn())
+            self._bars = Progress(*columns, *clocks, console=Console(stderr=True))
+            self._tasks = {name: self._bars.add_task(f"{name}: waiting", total=None) for name in names}
+
+    def __enter__(self) -> Display:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def reporter(self, name: str) -> Report:
+        """Return a function that reports for one job."""
+        return lambda stage, done, total: self.show(name, stage, done, total)
+
+    def show(self, name: str, stage: str, done: int, total: int) -> None:
+        """Show that a job is in a stage, and how far."""
+        fresh = self._stages.get(name) != stage
+        self._stages[name] = stage
+        if self._bars:
+            task = self._tasks[name]
+            if fresh:
+                self._bars.reset(task, description=f"{name}: {stage}", total=total)
+            self._bars.update(task, completed=done, total=total)
+        elif fresh:
+            self._line(f"{name}: {stage}")
+
+    def finish(self, name: str) -> None:
+        """Show that a job is done."""
+        if self._bars:
+            self._bars.update(self._tasks[name], description=f"{name}: done")
+            self._bars.stop_task(self._tasks[name])
+        else:
+            self._line(f"{name}: done")
+
+    def _line(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._start:6.0f} s] {text}", file=sys.stderr, flush=True)

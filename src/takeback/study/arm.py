@@ -1,0 +1,121 @@
+"""One arm and seed: train it, then measure it against the base, on disk and in play."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from takeback.behaviour import Change, effects, most_changed
+from takeback.checkpoint import open_pair
+from takeback.diff import diff
+from takeback.files import atomic_file
+from takeback.progress import Report
+from takeback.study.bench import Bench
+from takeback.study.plan import Plan
+from takeback.sweep import Sweep, squared_norms, sweep
+from takeback.tables import write_table
+from takeback.training import train
+
+BASE = "base"
+EXAMPLES = 10
+"""Situations drawn as boards for each arm: those that changed most."""
+MOVES_SHOWN = 5
+
+
+def run_base(plan: Plan, out: Path, report: Report) -> None:
+    """Measure the base itself: what it does on the held-out situations, and how its games end."""
+    torch.set_num_threads(plan.threads)
+    bench = _bench(plan)
+    folder = out / "behaviour" / BASE
+    if not (folder / "policies.parquet").exists():
+        report("reading", 0, 1)
+        table = bench.measure(plan.base).assign(arm=BASE, seed=0, step=0, last=True)
+        write_table(table, folder / "policies.parquet")
+    _play(bench, plan, (BASE, 0), plan.base, folder, report)
+
+
+def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
+    """Train one arm from one seed and measure it: weights, learning curve, shift from base, games, sweep."""
+    torch.set_num_threads(plan.threads)
+    name = f"{arm}-seed-{seed}"
+    run = out / "arms" / arm / f"seed-{seed}"
+    final = train(plan.recipe(arm, seed), run, lambda done, total: report("training", done, total))
+    report("comparing weights", 0, 1)
+    pair = open_pair(plan.base, str(final))
+    moved = diff(pair)
+    if not (out / "diff" / name).exists():
+        moved.write(out / "diff" / name)
+    bench, folder = _bench(plan), out / "behaviour" / name
+    _curve(bench, plan, (arm, seed), run, folder, report)
+    _shift(bench, plan, (arm, seed), str(final), folder, report)
+    _play(bench, plan, (arm, seed), str(final), folder, report)
+    effects_file = out / "effects" / f"{name}.parquet"
+    if not effects_file.exists():
+        norms = squared_norms(moved)
+        whole = Sweep(pair, bench.arena, bench.situations, norms, plan.sets, plan.controls, seed)
+        sweep(
+            whole,
+            effects_file,
+            {"arm": arm, "seed": seed},
+            lambda done, total: report("taking back", done, total),
+        )
+
+
+def _bench(plan: Plan) -> Bench:
+    return Bench.prepare(plan.arena, plan.base, plan.situations, plan.situations_seed)
+
+
+def _curve(bench: Bench, plan: Plan, who: tuple[str, int], run: Path, folder: Path, report: Report) -> None:
+    """Measure every snapshot and the final model."""
+    path = folder / "policies.parquet"
+    if path.exists():
+        return
+    arm, seed = who
+    steps = plan.recipe(arm, seed).steps
+    places = {int(step.name.removeprefix("step-")): step for step in run.glob("step-*")} | {
+        steps: run / "final"
+    }
+    tables: list[pd.DataFrame] = []
+    for done, step in enumerate(sorted(places)):
+        report("reading snapshots", done, len(places))
+        table = bench.measure(str(places[step]))
+        tables.append(table.assign(arm=arm, seed=seed, step=step, last=step == steps))
+    write_table(pd.concat(tables, ignore_index=True), path)
+
+
+def _shift(bench: Bench, plan: Plan, who: tuple[str, int], final: str, folder: Path, report: Report) -> None:
+    """Measure what changed from base, and keep the situations that changed most."""
+    path, examples = folder / "shifts.parquet", folder / "examples.json"
+    if path.exists() and examples.exists():
+        return
+    report("comparing with base", 0, 1)
+    before, after = bench.read(plan.base), bench.read(final)
+    table = effects(before, after, bench.arena, relative_to=BASE)
+    write_table(table.assign(arm=who[0], seed=who[1]), path)
+    found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
+    with atomic_file(examples) as draft:
+        draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _example(bench: Bench, change: Change) -> dict[str, Any]:
+    return {
+        "situation": change.situation,
+        "board": bench.arena.board(bench.arena.parse(change.situation)),
+        "distance": change.distance,
+        "before": change.arrows("before", MOVES_SHOWN),
+        "after": change.arrows("after", MOVES_SHOWN),
+        "illegal_before": 1 - sum(change.before.legal.values()),
+        "illegal_after": 1 - sum(change.after.legal.values()),
+    }
+
+
+def _play(bench: Bench, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
+    path = folder / "games.parquet"
+    if not path.exists():
+        report("playing games", 0, 1)
+        games = bench.games(model, plan.games, plan.moves)
+        write_table(games.assign(arm=who[0], seed=who[1]), path)

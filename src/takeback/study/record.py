@@ -1,0 +1,79 @@
+"""What a run leaves for its readers besides each arm's own tables: merged tables and the manifest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from takeback.checkpoint import open_checkpoint
+from takeback.files import atomic_file
+from takeback.study.plan import Plan
+from takeback.tables import SCHEMA, read_table, write_table
+
+_PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy", "scipy", "pandas")
+
+
+def merge_behaviour(out: Path) -> None:
+    """Join what every policy was measured at: policies, shifts, games, and the example situations."""
+    folder = out / "behaviour"
+    for name in ("policies", "shifts", "games"):
+        tables = [read_table(path) for path in sorted(folder.glob(f"*/{name}.parquet"))]
+        write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
+    examples = {
+        path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/examples.json"))
+    }
+    with atomic_file(folder / "examples.json") as draft:
+        draft.write_text(json.dumps(examples, indent=1), encoding="utf-8")
+
+
+def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> None:
+    """Write what the run was made with: versions, revision, machine, content hashes of checkpoints."""
+    final = {
+        f"{arm}/seed-{seed}": open_checkpoint(out / "arms" / arm / f"seed-{seed}" / "final").digest
+        for seed in plan.seeds
+        for arm in plan.arms
+    }
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "revision": _revision(),
+        "platform": platform.platform(),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds),
+        "threads": plan.threads,
+        "seeds": list(plan.seeds),
+        "dtype": "float32",
+        "checkpoints": {"base": open_checkpoint(plan.base).digest, **final},
+    }
+    with atomic_file(out / "manifest.json") as draft:
+        draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _revision() -> dict[str, Any] | None:
+    """Return the commit of the source tree that is running and whether it was changed; None outside one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

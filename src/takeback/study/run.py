@@ -1,0 +1,59 @@
+"""Run a plan: every arm and seed is trained, diffed, read and taken back; the record is what is left.
+
+Each step writes its result whole and is skipped when the result is there, so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from takeback.errors import TakebackError
+from takeback.files import atomic_file
+from takeback.study.arm import BASE, run_arm, run_base
+from takeback.study.plan import Plan, dump_plan
+from takeback.study.record import merge_behaviour, write_manifest
+from takeback.study.workers import Job, run_jobs
+
+
+def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
+    """Run a plan into the folder `out` and return the path of its report.
+
+    Raises:
+        TakebackError: `out` holds another plan's run, another process works on it, or a step fails.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            return _run(plan, out, workers)
+    except Timeout:
+        raise TakebackError(
+            f"another process is working on {out}; wait for it or choose another folder"
+        ) from None
+
+
+def _run(plan: Plan, out: Path, workers: int) -> Path:
+    from takeback.report import write_report
+
+    _claim(plan, out)
+    started = time.time()
+    jobs = [Job(BASE, run_base, (plan, out))]
+    jobs += [
+        Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out)) for seed in plan.seeds for arm in plan.arms
+    ]
+    run_jobs(jobs, workers)
+    merge_behaviour(out)
+    write_manifest(plan, out, started, time.time() - started)
+    return write_report(out)
+
+
+def _claim(plan: Plan, out: Path) -> None:
+    text, path = dump_plan(plan), out / "plan.yaml"
+    if not path.exists():
+        with atomic_file(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise TakebackError(f"{out} holds a run of another plan ({path}); choose another folder or remove it")

@@ -1,0 +1,87 @@
+"""Jobs in local processes, with one display of what they are all doing."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from takeback.progress import Display
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that takes a `Report` as its last argument; function and arguments can be sent to a process."""
+
+    name: str
+    call: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+
+def run_jobs(jobs: Sequence[Job], workers: int) -> None:
+    """Run the jobs, at most `workers` at a time, and show their progress; the first error stops all.
+
+    One worker runs them here, several each in a process of its own, which ends with this one.
+    """
+    display = Display([job.name for job in jobs])
+    with display:
+        if workers == 1:
+            for job in jobs:
+                job.call(*job.arguments, display.reporter(job.name))
+                display.finish(job.name)
+        else:
+            _run_in_processes(jobs, workers, display)
+
+
+def _run_in_processes(jobs: Sequence[Job], workers: int, display: Display) -> None:
+    context = mp.get_context("spawn")
+    with context.Manager() as manager:
+        reports = manager.Queue()
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+            running: dict[Future[None], str] = {pool.submit(_run_job, job, reports): job.name for job in jobs}
+            try:
+                while running:
+                    done, _ = wait(running, timeout=0.2)
+                    _drain(reports, display)
+                    for future in done:
+                        display.finish(running.pop(future))
+                        future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in mp.active_children():
+                    process.terminate()
+                raise
+
+
+def _run_job(job: Job, reports: Any) -> None:
+    def report(stage: str, done: int, total: int) -> None:
+        reports.put((job.name, stage, done, total))
+
+    job.call(*job.arguments, report)
+
+
+def _start_worker() -> None:
+    """End this process when the one that started it is gone: nothing may write beside a second run."""
+    parent = mp.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait_for([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _drain(reports: Any, display: Display) -> None:
+    while True:
+        try:
+            name, stage, done, total = reports.get_nowait()
+        except queue.Empty:
+            return
+        display.show(name, stage, done, total)

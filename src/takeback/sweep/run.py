@@ -1,0 +1,182 @@
+"""The sweep: take back and graft one set after another, read each hybrid, and keep what was read.
+
+Hybrids are read in parts that the plan fixes. A part is written whole; a killed sweep goes on after its last
+part and gives the tables of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import PreTrainedModel
+
+from takeback.anatomy import Anatomy
+from takeback.arenas import Arena
+from takeback.behaviour import MeasureContext, ReadoutPlan, Readouts, effects, load_policy, read_plan
+from takeback.checkpoint import Pair
+from takeback.component import Component
+from takeback.diff import Diff
+from takeback.errors import TakebackError
+from takeback.hybrid import taken_back
+from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets, random_controls
+from takeback.tables import read_table, write_table
+
+DIRECTIONS = ("take back", "graft")
+"""`take back`: tuned with the set from base. `graft`: base with the set from tuned."""
+
+TOLERANCE = 0.05
+"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
+
+PART = 16
+"""Hybrids in a part: what a kill can cost."""
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is swept: a pair, the sets, and the situations that every hybrid is read on.
+
+    Attributes:
+        pair: base and tuned.
+        arena: where they act.
+        situations: what they are read on.
+        delta: ‖Δ‖² of every component, to match random sets by.
+        requests: families of sets, or sets by name.
+        controls: random sets of each make-up.
+        seed: of the random sets.
+    """
+
+    pair: Pair
+    arena: Arena[Any]
+    situations: Sequence[Any]
+    delta: Mapping[Component, float]
+    requests: Sequence[str] = FAMILIES
+    controls: int = 5
+    seed: int = 0
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the pair."""
+        return self.pair.anatomy()
+
+    @cached_property
+    def sets(self) -> tuple[NamedSet, ...]:
+        """Every set in the order it is swept: the chosen ones, then their random controls.
+
+        Raises:
+            UnknownName: a request is no family and names no component.
+            TakebackError: nothing was asked for, or no controls.
+        """
+        chosen = chosen_sets(self.anatomy, self.requests)
+        if not chosen or self.controls < 1:
+            raise TakebackError("a sweep needs at least one set and one control of each make-up")
+        return (*chosen, *random_controls(self.anatomy, chosen, self.delta, self.controls, self.seed))
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that the tables depend on: weights, situations and sets."""
+        parts = {
+            "base": self.pair.base.digest,
+            "tuned": self.pair.tuned.digest,
+            "arena": self.arena.name,
+            "situations": [self.arena.prompt(situation) for situation in self.situations],
+            "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def sweep(
+    what: Sweep, out: str | Path, labels: Mapping[str, Any] | None = None, report: Report | None = None
+) -> Path:
+    """Read every hybrid of a sweep and write `out` (effects) and, beside it, `*.readouts.parquet`.
+
+    A row of the effects is one measure of one hybrid: its value, and its difference from the side it was made
+    from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. Running it
+    again after a kill goes on from the last whole part.
+
+    Args:
+        what: the sweep.
+        out: the Parquet file to write.
+        labels: columns put before every row, such as arm and seed.
+        report: told how many hybrids are done of how many.
+    """
+    out = Path(out)
+    parts = out.with_name(f".{out.stem}-{what.key[:16]}.parts")
+    hybrids = [(direction, named) for direction in DIRECTIONS for named in what.sets]
+    chunks = [hybrids[start : start + PART] for start in range(0, len(hybrids), PART)]
+    reader: _Reader | None = None
+    for number, chunk in enumerate(chunks):
+        paths = [parts / f"{number:04d}.{kind}.parquet" for kind in ("effects", "readouts")]
+        if not all(path.exists() for path in paths):
+            reader = reader or _Reader(what)
+            for path, tables in zip(paths, zip(*map(reader.read, chunk), strict=True), strict=True):
+                write_table(pd.concat(tables, ignore_index=True), path)
+        if report:
+            report(min((number + 1) * PART, len(hybrids)), len(hybrids))
+    for kind, path in (("effects", out), ("readouts", out.with_suffix(".readouts.parquet"))):
+        whole = pd.concat([read_table(file) for file in sorted(parts.glob(f"*.{kind}.parquet"))])
+        for place, (name, value) in enumerate((labels or {}).items()):
+            whole.insert(place, name, value)
+        write_table(whole.reset_index(drop=True), path)
+    shutil.rmtree(parts)
+    return out
+
+
+def squared_norms(moved: Diff) -> dict[Component, float]:
+    """Return ‖Δ‖² of every component from a diff."""
+    return {component: moments.delta_square for component, moments in moved.by_component.items()}
+
+
+class _Reader:
+    """Holds both models in memory and reads hybrids of them."""
+
+    def __init__(self, what: Sweep) -> None:
+        self._what = what
+        policies = {
+            "base": load_policy(what.pair.base.ref, what.arena),
+            "tuned": load_policy(what.pair.tuned.ref, what.arena),
+        }
+        tuned = policies["tuned"]
+        self._models: dict[str, PreTrainedModel] = {side: policy.model for side, policy in policies.items()}
+        self._plan = ReadoutPlan.prepare(what.arena, what.situations, tuned.tokenizer, tuned.style)
+        self._before = {side: self._read(model) for side, model in self._models.items()}
+        self._context = MeasureContext.of(self._before["base"], what.arena)
+        self._moved = sum(what.delta.values())
+
+    def read(self, hybrid: tuple[str, NamedSet]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return one hybrid's effects, a row a measure, and its readouts, a row an outcome."""
+        direction, named = hybrid
+        side, other = ("tuned", "base") if direction == "take back" else ("base", "tuned")
+        with taken_back(
+            self._models[side], self._models[other], named.components, self._what.anatomy
+        ) as model:
+            readouts = self._read(model)
+        keys = {"direction": direction, "family": named.family, "set": named.name}
+        facts = {
+            "components": str(named.components),
+            "n_components": len(named.components),
+            "parameters": self._what.anatomy.parameters(named.components),
+            "delta_share": sum(self._what.delta[c] for c in named.components) / self._moved,
+            "matches": named.matches,
+        }
+        rows = effects(self._before[side], readouts, self._what.arena, side, self._context)
+        outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
+        return _with_columns(rows, {**keys, **facts}), _with_columns(outcomes, keys)
+
+    def _read(self, model: PreTrainedModel) -> Readouts:
+        return read_plan(model, self._plan, tolerance=TOLERANCE)
+
+
+def _with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    for place, (name, value) in enumerate(columns.items()):
+        table.insert(place, name, value)
+    return table

@@ -1,0 +1,9 @@
+"""Training arms: thin recipes over TRL."""
+
+from takeback.training.recipe import RL as RL
+from takeback.training.recipe import SFT as SFT
+from takeback.training.recipe import Pretrain as Pretrain
+from takeback.training.recipe import Recipe as Recipe
+from takeback.training.recipe import check_recipe as check_recipe
+from takeback.training.recipe import load_recipe as load_recipe
+from takeback.training.run import train as train

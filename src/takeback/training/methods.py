@@ -1,0 +1,88 @@
+"""From a recipe to a trainer that is ready to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from takeback.arenas import Arena, arena
+from takeback.behaviour import load_policy
+from takeback.training.pretrain import pretrain_trainer
+from takeback.training.recipe import RL, SFT, Pretrain, Recipe
+from takeback.training.reward import ArenaReward
+from takeback.training.supervised import answer_tokens, sft_trainer
+
+
+def build_trainer(
+    recipe: Recipe, folder: Path, callback: TrainerCallback, bar: bool
+) -> tuple[Trainer, ArenaReward | None]:
+    """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
+
+    Returns:
+        The trainer and, for RL, the reward function that it calls.
+
+    Raises:
+        UnknownName: the arena or goal doesn't exist.
+        TakebackError: the parent can't be opened.
+    """
+    place = arena(recipe.arena)
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": recipe.steps,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": recipe.warmup_steps,
+        "seed": recipe.seed,
+        "bf16": recipe.precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "logging_steps": 50 if isinstance(recipe, Pretrain) else 1,
+        "save_steps": recipe.save_every,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": not bar,
+    }
+    match recipe:
+        case RL():
+            return _grpo_trainer(recipe, place, settings, callback)
+        case SFT():
+            return sft_trainer(recipe, place, settings, callback), None
+        case Pretrain():
+            return pretrain_trainer(recipe, place, settings, callback), None
+
+
+def _grpo_trainer(
+    recipe: RL, place: Arena[Any], settings: dict[str, Any], callback: TrainerCallback
+) -> tuple[Trainer, ArenaReward]:
+    policy = load_policy(recipe.parent, place)
+    # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
+    situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
+    rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
+    score = ArenaReward(place, recipe.goal, policy.tokenizer)
+    longest = max(len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
+    config = GRPOConfig(
+        **settings,
+        per_device_train_batch_size=recipe.prompts * recipe.completions,
+        num_generations=recipe.completions,
+        steps_per_generation=1,  # each step is a generation boundary, so resuming is exact after any
+        max_completion_length=max(4, longest),
+        temperature=recipe.temperature,
+        beta=recipe.kl,
+        scale_rewards=recipe.scale_rewards,
+        shuffle_dataset=False,
+    )
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=score,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=policy.tokenizer,
+        callbacks=[callback],
+    )
+    return trainer, score

@@ -1,0 +1,151 @@
+"""What a training run is: a YAML file, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from takeback.errors import TakebackError
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Common(BaseModel):
+    """The fields that every recipe has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arena: str = "endgames"
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Positive
+    """Optimiser steps."""
+    learning_rate: Rate
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    save_every: Positive = 50
+    """Steps between the checkpoints that a killed run resumes from."""
+    snapshots: tuple[Positive, ...] = ()
+    """Steps after which an ordinary model folder `step-N` is kept."""
+    threads: Positive | None = None
+    """CPU threads of torch; a fixed number makes a run repeat bit for bit on a machine."""
+
+    @model_validator(mode="after")
+    def _snapshots_are_reached(self) -> Common:
+        late = [step for step in self.snapshots if step > self.steps]
+        if late:
+            raise ValueError(f"snapshots {late} lie after the last step, {self.steps}")
+        return self
+
+
+class Tuned(Common):
+    """The fields of an arm: a run that starts from a parent checkpoint and aims at a goal."""
+
+    parent: str
+    """A checkpoint: a folder, `org/name@revision`, or the name of one that ships, such as `endgame-base`."""
+    goal: str
+    precision: Literal["fp32"] = "fp32"
+    """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
+
+
+class RL(Tuned):
+    """Reinforcement learning on single actions by GRPO (Shao et al., 2024, arXiv 2402.03300)."""
+
+    method: Literal["rl"] = "rl"
+    prompts: Positive = 32
+    """Situations per step."""
+    completions: Annotated[int, Field(ge=2)] = 8
+    """Answers sampled per situation."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    kl: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL penalty toward the parent (`beta` in TRL)."""
+    scale_rewards: Literal["none", "group", "batch"] = "none"
+    """`group` divides by the spread of each situation's rewards, which bends the optimum."""
+
+
+class SFT(Tuned):
+    """Supervised fine-tuning on the goal's best actions: the skill without reinforcement."""
+
+    method: Literal["sft"] = "sft"
+    batch: Positive = 256
+
+
+class Architecture(BaseModel):
+    """The shape of a Llama-architecture model that is pretrained from scratch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: Positive = 4
+    heads: Positive = 4
+    width: Positive = 96
+    mlp_width: Positive = 384
+
+
+class Pretrain(Common):
+    """Pretraining a base from scratch, imitating the arena's mixed population of players."""
+
+    method: Literal["pretrain"] = "pretrain"
+    architecture: Architecture = Architecture()
+    batch: Positive = 512
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` computes under autocast; the weights are fp32 all the same."""
+
+
+Recipe = RL | SFT | Pretrain
+_recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])
+
+
+def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
+    """Read a recipe from a YAML file; keyword arguments replace its fields.
+
+    Raises:
+        TakebackError: the file is missing, isn't a mapping, or a field is unknown or out of range.
+    """
+    path = Path(path)
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise TakebackError(f"no recipe at {path}; give a YAML file such as recipes/rl-win.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(fields, dict):
+        raise TakebackError(f"{path} holds {type(fields).__name__}, not a mapping of recipe fields")
+    return check_recipe({**fields, **overrides}, str(path))
+
+
+def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """Build a recipe from plain fields.
+
+    Raises:
+        TakebackError: a field is unknown, missing or out of range; the message names each one.
+
+    Examples:
+        >>> recipe = check_recipe(
+        ...     {"method": "rl", "parent": "endgame-base", "goal": "win", "steps": 150, "learning_rate": 3e-4}
+        ... )
+        >>> recipe.completions, recipe.scale_rewards
+        (8, 'none')
+        >>> check_recipe({"method": "rl", "parent": "x", "goal": "win", "steps": 0, "learning_rate": 1e-3})
+        Traceback (most recent call last):
+        takeback.errors.TakebackError: recipe: steps: Input should be greater than 0 (got 0)
+    """
+    try:
+        return _recipes.validate_python(fields)
+    except ValidationError as error:
+        told = "; ".join(_told(problem) for problem in error.errors())
+        raise TakebackError(f"{origin}: {told}") from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every field filled in; `load_recipe` reads it back."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _told(problem: Any) -> str:
+    tags = {"rl", "sft", "pretrain"}
+    where = ".".join(str(part) for part in problem["loc"] if part not in tags)
+    got = "" if problem["type"] in {"missing", "union_tag_not_found"} else f" (got {problem['input']!r})"
+    return f"{where}: {problem['msg']}{got}" if where else f"{problem['msg']}{got}"

@@ -1,0 +1,75 @@
+"""The reward of an answer: nothing for an illegal one, more for a better legal one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from takeback.arenas import Arena
+
+LEGAL_SHARE = 0.2
+"""Reward of the worst legal action; the rest, 0.8, goes by utility. One number for every goal, so that the
+pressure to be legal is the same whatever the goal."""
+
+
+def rewards(
+    arena: Arena[Any], goal: str, situations: Sequence[Any], answers: Sequence[str | None]
+) -> list[float]:
+    """Score one answer per situation in [0, 1]: 0 if illegal or unfinished (None), else 0.2 + 0.8 · utility.
+
+    Examples:
+        >>> from takeback.arenas import arena
+        >>> endgames = arena("endgames")
+        >>> situation = endgames.parse("w Kb6 Rh1 kb8")
+        >>> [round(r, 2) for r in rewards(endgames, "win", [situation] * 4, ["h1h8", "h1h2", "h1g2", None])]
+        [1.0, 0.6, 0.0, 0.0]
+    """
+    utilities, classes = arena.judge(goal, situations, [answer or "" for answer in answers])
+    return [
+        LEGAL_SHARE + (1 - LEGAL_SHARE) * float(utility) if name == "legal" else 0.0
+        for utility, name in zip(utilities, classes, strict=True)
+    ]
+
+
+class ArenaReward:
+    """A TRL reward function that also keeps what it saw, for the completions table.
+
+    A completion counts as an answer only when it ended: what comes before the end-of-sequence token, decoded
+    with special tokens left in, so that a hidden special token can't pass for a legal move.
+    """
+
+    def __init__(self, arena: Arena[Any], goal: str, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.__name__ = f"reward_{goal}"
+        self._arena, self._goal, self._tokenizer = arena, goal, tokenizer
+        self._seen: list[dict[str, Any]] = []
+
+    def __call__(
+        self,
+        completion_ids: list[list[int]],
+        situation: list[str],
+        trainer_state: Any,
+        log_metric: Callable[[str, float], None],
+        **_: Any,
+    ) -> list[float | None]:
+        """Return one reward for each completion; `situation` is the dataset's column of compact prompts."""
+        answers = [self._answer(ids) for ids in completion_ids]
+        values = rewards(self._arena, self._goal, [self._arena.parse(text) for text in situation], answers)
+        log_metric("legal", sum(value > 0 for value in values) / len(values))
+        step = trainer_state.global_step + 1
+        self._seen += [
+            {"step": step, "situation": text, "answer": answer, "reward": value}
+            for text, answer, value in zip(situation, answers, values, strict=True)
+        ]
+        return [*values]
+
+    def take_seen(self) -> list[dict[str, Any]]:
+        """Return the rows seen since the last call: step, situation, answer (None if unfinished), reward."""
+        seen, self._seen = self._seen, []
+        return seen
+
+    def _answer(self, ids: list[int]) -> str | None:
+        if not ids or ids[-1] != self._tokenizer.eos_token_id:
+            return None
+        return str(self._tokenizer.decode(ids[:-1], skip_special_tokens=False))

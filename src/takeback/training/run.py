@@ -1,0 +1,147 @@
+"""Run a recipe: train, keep snapshots, resume after a kill, leave ordinary checkpoint folders.
+
+A run folder holds `recipe.yaml`, `step-N/` and `final/` (model and tokenizer, fp32), `log.parquet` (a row per
+step), for RL `completions/*.parquet` (every answer that was rewarded), and while it runs `checkpoints/`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
+
+import pandas as pd
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback
+
+from takeback.errors import TakebackError
+from takeback.files import atomic_file, atomic_folder
+from takeback.progress import no_library_bars
+from takeback.tables import write_table
+from takeback.training.methods import build_trainer
+from takeback.training.recipe import Recipe, dump_recipe
+from takeback.training.reward import ArenaReward
+
+Progress = Callable[[int, int], None]
+"""Called with the steps done and the steps in all."""
+
+_COMPLETE = "complete"
+_OF_THE_PROCESS = ("runtime", "per_second", "step_time", "flos", "profiling/", "num_tokens")
+"""Logged columns that tell of this process, not of the training: a resumed run would have other ones."""
+
+
+def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> Path:
+    """Train as the recipe says and return the folder of the final model.
+
+    A run that was killed goes on from its last complete checkpoint and ends with the same weights, bit for
+    bit, as one that was not; a run that is done returns at once.
+
+    Args:
+        recipe: what to train.
+        out: the run folder.
+        progress: told after every step; without it a progress bar with an ETA is drawn.
+
+    Raises:
+        TakebackError: `out` holds a run of another recipe, or the arena, goal or parent is unknown.
+    """
+    out = Path(out)
+    _claim(out, recipe)
+    final = out / "final"
+    if final.exists():
+        return final
+    with _threads(recipe.threads), _quiet():
+        keeper = _Keeper(out, recipe.snapshots, progress)
+        trainer, rewards = build_trainer(recipe, out / "checkpoints", keeper, bar=progress is None)
+        keeper.rewards = rewards
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
+        _write_log(trainer, out / "log.parquet")
+        _save(trainer, final)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return final
+
+
+class _Keeper(TrainerCallback):
+    """Keeps snapshots, marks checkpoints as complete and passes the progress on."""
+
+    def __init__(self, out: Path, snapshots: tuple[int, ...], progress: Progress | None) -> None:
+        self._out, self._snapshots, self._progress = out, snapshots, progress
+        self.rewards: ArenaReward | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step in self._snapshots:
+            folder = self._out / f"step-{state.global_step}"
+            with atomic_folder(folder, replace=True) as draft:
+                kwargs["model"].save_pretrained(draft)
+                kwargs["processing_class"].save_pretrained(draft)
+        if self._progress:
+            self._progress(state.global_step, state.max_steps)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.rewards is not None and (seen := self.rewards.take_seen()):
+            name = f"completions_{state.global_step:05d}.parquet"
+            write_table(pd.DataFrame(seen), self._out / "completions" / name)
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        with atomic_file(checkpoint / _COMPLETE) as draft:
+            draft.touch()
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    text, path = dump_recipe(recipe), out / "recipe.yaml"
+    if not path.exists():
+        with atomic_file(path) as draft:
+            draft.write_text(text)
+    elif path.read_text() != text:
+        raise TakebackError(
+            f"{out} holds a run of another recipe ({path}); choose another folder or remove it"
+        )
+
+
+def _last_complete(checkpoints: Path) -> str | None:
+    """Return the newest whole checkpoint and remove what a kill left half-written."""
+    steps: dict[int, Path] = {}
+    for folder in checkpoints.glob("checkpoint-*"):
+        if (folder / _COMPLETE).exists():
+            steps[int(folder.name.split("-")[1])] = folder
+        else:
+            shutil.rmtree(folder)
+    return str(steps[max(steps)]) if steps else None
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    with atomic_folder(folder) as draft:
+        trainer.save_model(str(draft))
+        (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle; recipe.yaml says it all
+
+
+def _write_log(trainer: Trainer, path: Path) -> None:
+    rows = [row for row in trainer.state.log_history if "train_runtime" not in row]
+    names = {name for row in rows for name in row if not any(word in name for word in _OF_THE_PROCESS)}
+    write_table(pd.DataFrame(rows, columns=["step", *sorted(names - {"step"})]), path)
+
+
+@contextmanager
+def _threads(count: int | None) -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Silence what no user can act on: libraries' deprecation notes about one another, bars for saving."""
+    with warnings.catch_warnings(), no_library_bars():
+        for category in (FutureWarning, UserWarning):
+            warnings.filterwarnings(
+                "ignore", category=category, module=r"(trl|transformers|accelerate|torch)\b.*"
+            )
+        yield

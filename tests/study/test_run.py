@@ -1,0 +1,97 @@
+import hashlib
+import json
+
+import pytest
+
+from kill import run_and_kill
+from takeback.checkpoint import open_checkpoint
+from takeback.errors import TakebackError
+from takeback.progress import Report
+from takeback.study import run_plan
+from takeback.study.plan import check_plan
+from takeback.study.workers import Job, run_jobs
+from takeback.tables import read_table
+
+ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 4}
+FIELDS = {
+    "name": "tiny",
+    "base": "endgame-base",
+    "arms": {
+        "rl-win": {**ARM, "snapshots": [2], "save_every": 2},
+        "sft-win": {"method": "sft", "goal": "win", "steps": 4, "learning_rate": 1e-3, "batch": 16},
+    },
+    "situations": 8,
+    "games": 4,
+    "moves": 6,
+    "sets": ["each head", "each mlp", "heads of each layer", "each layer", "each kind"],
+    "controls": 1,
+}
+
+
+def tables(run):
+    """Digest every table and checkpoint of a run, leaving out what tells of the process."""
+    kept = [path for path in sorted(run.rglob("*")) if path.suffix in {".parquet", ".safetensors"}]
+    kept += [run / "plan.yaml", run / "behaviour" / "examples.json"]
+    return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    run_plan(check_plan(FIELDS), out, workers=2)
+    return out
+
+
+@pytest.mark.slow
+def test_a_run_leaves_the_whole_record(unbroken):
+    policies = read_table(unbroken / "behaviour" / "policies.parquet")
+    assert set(policies["arm"]) == {"base", "rl-win", "sft-win"}
+    assert policies.groupby("arm")["step"].unique().map(sorted).to_dict() == {
+        "base": [0],
+        "rl-win": [2, 4],
+        "sft-win": [4],
+    }
+    shifts = read_table(unbroken / "behaviour" / "shifts.parquet")
+    assert set(shifts["relative_to"]) == {"base"}
+    games = read_table(unbroken / "behaviour" / "games.parquet")
+    assert games.groupby("arm").size().to_dict() == {"base": 4, "rl-win": 4, "sft-win": 4}
+    assert len(json.loads((unbroken / "behaviour" / "examples.json").read_text())["rl-win-seed-0"]) == 8
+    manifest = json.loads((unbroken / "manifest.json").read_text())
+    final = open_checkpoint(unbroken / "arms" / "rl-win" / "seed-0" / "final")
+    assert manifest["checkpoints"]["rl-win/seed-0"] == final.digest
+    assert manifest["checkpoints"]["base"] == open_checkpoint("endgame-base").digest
+    assert (unbroken / "report.html").stat().st_size > 50_000
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_its_workers_at_work_ends_with_the_same_tables(unbroken, tmp_path):
+    broken = tmp_path / "run"
+    code = (
+        "from takeback.study import run_plan\nfrom takeback.study.plan import check_plan\n"
+        f"if __name__ == '__main__':\n    run_plan(check_plan({FIELDS!r}), {str(broken)!r}, workers=2)"
+    )
+    run_and_kill(
+        code, lambda: any(broken.glob("effects/.*parts/0001.readouts.parquet")), tmp_path / "log.txt"
+    )
+    assert not (broken / "report.html").exists()
+    run_plan(check_plan(FIELDS), broken, workers=1)
+    assert tables(broken) == tables(unbroken)
+
+
+@pytest.mark.slow
+def test_a_run_of_another_plan_is_refused(unbroken):
+    before = tables(unbroken)
+    with pytest.raises(TakebackError, match="holds a run of another plan"):
+        run_plan(check_plan({**FIELDS, "games": 5}), unbroken)
+    assert tables(unbroken) == before
+
+
+def fails(report: Report) -> None:
+    report("failing", 0, 1)
+    raise TakebackError("no such thing; make one")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_s_error_comes_through_as_it_is(workers):
+    with pytest.raises(TakebackError, match=r"^no such thing; make one$"):
+        run_jobs([Job("one", fails, ()), Job("two", fails, ())], workers)

@@ -1,0 +1,77 @@
+from collections import Counter
+
+import pytest
+
+import models
+from takeback.anatomy import anatomy_of
+from takeback.errors import UnknownName
+from takeback.sweep.sets import FAMILIES, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
+
+ANATOMY = anatomy_of(models.on_meta("llama-mha"))
+DELTA = {component: float(place + 1) for place, component in enumerate(ANATOMY.universe)}
+
+
+def make_up(components):
+    return Counter(component.kind for component in components)
+
+
+def test_families_and_names_become_sets():
+    sets = chosen_sets(ANATOMY, ["heads of each layer", "L0.H0 L1.MLP", ""])
+    assert [(named.family, named.name) for named in sets] == [
+        ("heads of each layer", "L0 heads"),
+        ("heads of each layer", "L1 heads"),
+        ("by name", "L0.H0 L1.MLP"),
+        ("by name", ""),
+    ]
+    assert str(sets[2].components) == "L0.H0 L1.MLP"
+    assert not sets[3].components
+
+
+@pytest.mark.parametrize("request_", ["each haed", "L9.H0", "L0.H0 L0.MPL"])
+def test_an_unknown_set_is_an_error(request_):
+    with pytest.raises(UnknownName):
+        chosen_sets(ANATOMY, [request_])
+
+
+def test_controls_have_the_make_up_and_size_of_what_they_match_and_are_other_sets():
+    sets = chosen_sets(ANATOMY, ["heads of each layer", "each layer"])
+    controls = random_controls(ANATOMY, sets, DELTA, number=4, seed=0)
+    by_family = {named.family: named for named in sets} | {named.name: named for named in sets}
+    assert Counter(control.family for control in controls) == {SAME_SIZE: 8, SAME_NORM: 4}
+    for control in controls:
+        target = by_family[control.matches]
+        assert make_up(control.components) == make_up(target.components)
+        assert ANATOMY.parameters(control.components) == ANATOMY.parameters(target.components)
+        assert control.components not in {named.components for named in sets}
+
+
+def test_the_norm_of_a_norm_matched_control_is_nearest():
+    sets = chosen_sets(ANATOMY, ["heads of each layer"])
+    controls = random_controls(ANATOMY, sets, DELTA, number=20, seed=0)
+    norm = {control.name: sum(DELTA[c] for c in control.components) for control in controls}
+    for named in sets:
+        wanted = sum(DELTA[c] for c in named.components)
+        (matched,) = [c for c in controls if c.family == SAME_NORM and c.matches == named.name]
+        others = [abs(norm[c.name] - wanted) for c in controls if c.family == SAME_SIZE]
+        assert abs(norm[matched.name] - wanted) <= min(others)
+
+
+def test_a_set_that_is_alone_in_its_make_up_has_controls_of_about_its_size():
+    sets = chosen_sets(ANATOMY, ["*.MLP"])
+    controls = random_controls(ANATOMY, sets, DELTA, number=3, seed=0)
+    assert len(controls) == 4
+    size = ANATOMY.parameters(sets[0].components)
+    for control in controls:
+        assert control.components != sets[0].components
+        assert 0.5 * size < ANATOMY.parameters(control.components) <= size
+
+
+def test_single_components_are_their_siblings_controls():
+    assert random_controls(ANATOMY, chosen_sets(ANATOMY, ["each head"]), DELTA, number=3, seed=0) == []
+
+
+def test_the_same_seed_draws_the_same_controls():
+    sets = chosen_sets(ANATOMY, FAMILIES)
+    one, again, other = (random_controls(ANATOMY, sets, DELTA, 3, seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one != other

@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import models
+from takeback.tables import read_table
+
+COMMANDS = ("components", "diff", "hybrid", "train", "behaviour", "sweep", "demo", "report")
+
+
+def call(*words, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "takeback", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return models.save_pair("llama-gqa-biases", tmp_path_factory.mktemp("pair"))
+
+
+def test_help_names_every_command_and_loads_no_heavy_library():
+    code = (
+        "import sys\nsys.argv = ['takeback', '--help']\nimport takeback, takeback.cli\n"
+        "try:\n    takeback.cli.main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'transformers', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+def test_components_as_json_add_up(pair):
+    rows = json.loads(call("components", pair[0], "--json").stdout)
+    model = AutoModelForCausalLM.from_pretrained(pair[0])
+    assert sum(row["parameters"] for row in rows) == sum(p.numel() for p in model.parameters())
+    assert {"component": "L0.KV1", "parameters": 2 * (6 * 24 + 6)} in rows
+    assert "L1.MLP" in call("components", pair[0]).stdout
+
+
+def test_diff_prints_writes_and_gives_json(pair, tmp_path):
+    assert "L0" in call("diff", *pair, "-o", tmp_path / "diff").stdout
+    found = json.loads(call("diff", *pair, "--json").stdout)
+    assert found["total"]["changed_bitwise"] == 1.0
+    assert (
+        read_table(tmp_path / "diff" / "components.parquet")["parameters"].sum()
+        == found["total"]["parameters"]
+    )
+
+
+@pytest.mark.parametrize(("option", "side"), [("--take-back", 0), ("--graft", 1)])
+def test_hybrid_of_everything_is_the_other_side(pair, tmp_path, option, side):
+    call("hybrid", *pair, option, "*", "-o", tmp_path / "made")
+    made, expected = (
+        AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (tmp_path / "made", pair[side])
+    )
+    assert all(torch.equal(made[name], expected[name]) for name in expected)
+
+
+def told(done):
+    """The one line that a user's mistake is told in."""
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("takeback: ")
+    return line
+
+
+def test_a_user_s_mistake_is_one_line_with_exit_code_2_and_changes_nothing(pair, tmp_path):
+    out = tmp_path / "out"
+    assert "no file or folder" in told(call("diff", pair[0], tmp_path / "nowhere", code=2))
+    line = told(call("hybrid", *pair, "--take-back", "L0.H9", "-o", out, code=2))
+    assert "unknown component 'L0.H9': did you mean" in line
+    other = models.save_pair("llama-mha", tmp_path)[0]
+    assert "shape" in told(call("hybrid", other, pair[1], "--take-back", "*", "-o", out, code=2))
+    assert "either --take-back SET or --graft SET" in told(call("hybrid", *pair, "-o", out, code=2))
+    assert not out.exists()
+
+
+def test_a_truncated_shard_is_one_line_and_leaves_an_older_output_as_it_was(pair, tmp_path):
+    call("hybrid", *pair, "--take-back", "L0.*", "-o", tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    torn = models.save_pair("llama-gqa-biases", tmp_path)[1]
+    file = torn / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    words = ("hybrid", pair[0], torn, "--take-back", "L0.*", "-o", tmp_path / "out", "--overwrite")
+    assert "model.safetensors" in told(call(*words, code=2))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_sweep_and_behaviour_work_on_any_pair_that_plays(players, tmp_path):
+    words = ("sweep", *players, "-o", tmp_path / "effects.parquet", "--situations", 4, "--controls", 1)
+    assert "effects of" in call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").stdout
+    table = read_table(tmp_path / "effects.parquet")
+    assert {"each layer", "by name", "random, same size", "random, same ‖Δ‖"} == set(table["family"])
+    rows = json.loads(
+        call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").stdout
+    )
+    assert {row["relative_to"] for row in rows["measures"]} == {"base"}
+    shown = call("behaviour", players[0], "--situations", 4, "--games", 2).stdout
+    assert "utility win" in shown
+    assert "games against the best defender" in shown

@@ -1,0 +1,126 @@
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from kill import run_and_kill
+from takeback.arenas import arena
+from takeback.checkpoint import shipped
+from takeback.errors import TakebackError, UnknownName
+from takeback.training import check_recipe, train
+
+ENDGAMES = arena("endgames")
+
+
+def fields(method="rl", **more):
+    own = {"rl": {"prompts": 4, "completions": 4}, "sft": {"batch": 16}}[method]
+    common = {"method": method, "parent": "endgame-base", "goal": "win", "steps": 8, "learning_rate": 1e-2}
+    return {**common, **own, "save_every": 2, "snapshots": (4,), "threads": 1, **more}
+
+
+def digests(run):
+    return {
+        path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rl", "sft"])
+def test_a_killed_run_ends_with_the_same_files_as_an_unbroken_one(tmp_path, method):
+    recipe = fields(method, steps=12)
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    told = []
+    train(check_recipe(recipe), unbroken, lambda done, total: told.append((done, total)))
+    assert told[-1] == (12, 12)
+    words = f"check_recipe({recipe!r}), {str(broken)!r}, print"
+    code = f"from takeback.training import check_recipe, train\ntrain({words})"
+    run_and_kill(code, (broken / "checkpoints" / "checkpoint-4" / "complete").exists, tmp_path / "log.txt")
+    assert not (broken / "final").exists()
+    half = broken / "checkpoints" / "checkpoint-99"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"torn")
+    train(check_recipe(recipe), broken, lambda done, total: None)
+    assert digests(broken) == digests(unbroken)
+
+
+def test_a_run_leaves_ordinary_folders_and_a_log(tmp_path):
+    final = train(check_recipe(fields()), tmp_path / "run", lambda done, total: None)
+    run = tmp_path / "run"
+    assert {path.name for path in run.iterdir()} == {
+        "recipe.yaml",
+        "step-4",
+        "final",
+        "log.parquet",
+        "completions",
+    }
+    model = AutoModelForCausalLM.from_pretrained(final)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not list(final.glob("*.bin")), "no pickle in a checkpoint"
+    base, tuned = (
+        load_file(shipped("endgame-base") / "model.safetensors"),
+        load_file(final / "model.safetensors"),
+    )
+    assert any(not torch.equal(base[name], tuned[name]) for name in base)
+    log = pd.read_parquet(run / "log.parquet")
+    assert log["step"].tolist() == list(range(1, 9))
+    assert json.loads((final / "config.json").read_text())["model_type"] == "llama"
+    seen = pd.concat(map(pd.read_parquet, sorted((run / "completions").glob("*.parquet"))))
+    assert seen.groupby("step").size().tolist() == [16] * 8
+    again = [
+        ENDGAMES.judge("win", [ENDGAMES.parse(row.situation)], [row.answer or ""])
+        for row in seen.itertuples()
+    ]
+    expected = [0.2 + 0.8 * u[0] if classes[0] == "legal" else 0.0 for u, classes in again]
+    assert seen["reward"].tolist() == pytest.approx(expected)
+    assert log["reward"].tolist() == pytest.approx(seen.groupby("step")["reward"].mean().tolist(), abs=1e-6)
+
+
+def test_sft_learns_the_best_actions(tmp_path):
+    recipe = check_recipe(fields("sft", steps=30, learning_rate=1e-2, save_every=50, snapshots=()))
+    train(recipe, tmp_path / "run", lambda done, total: None)
+    loss = pd.read_parquet(tmp_path / "run" / "log.parquet")["loss"]
+    assert loss.iloc[-5:].mean() < loss.iloc[:5].mean() - 1
+
+
+def test_a_finished_run_is_not_run_again_and_another_recipe_is_refused(tmp_path):
+    recipe = fields("sft", steps=2, snapshots=())
+    first = train(check_recipe(recipe), tmp_path / "run", lambda done, total: None)
+    before = digests(tmp_path / "run")
+    assert (
+        train(check_recipe(recipe), tmp_path / "run", lambda done, total: pytest.fail("it ran again"))
+        == first
+    )
+    with pytest.raises(TakebackError, match="holds a run of another recipe"):
+        train(check_recipe({**recipe, "seed": 1}), tmp_path / "run")
+    assert digests(tmp_path / "run") == before
+
+
+def test_a_small_base_can_be_pretrained(tmp_path):
+    shape = {"layers": 1, "heads": 2, "width": 16, "mlp_width": 32}
+    recipe = {"method": "pretrain", "architecture": shape, "steps": 60, "batch": 64, "learning_rate": 1e-2}
+    final = train(
+        check_recipe({**recipe, "save_every": 100, "threads": 1}), tmp_path, lambda done, total: None
+    )
+    loss = pd.read_parquet(tmp_path / "log.parquet")["loss"]
+    assert AutoModelForCausalLM.from_pretrained(final).config.num_hidden_layers == 1
+    assert loss.iloc[-1] < 5.0 < torch.log(torch.tensor(392.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"goal": "wim"}, UnknownName),
+        ({"arena": "checkers"}, UnknownName),
+        ({"parent": "nowhere"}, TakebackError),
+    ],
+)
+def test_an_unknown_name_is_told_in_one_line_before_anything_is_trained(tmp_path, change, error):
+    with pytest.raises(error) as caught:
+        train(check_recipe({**fields(), **change}), tmp_path / "run")
+    assert "\n" not in str(caught.value)
