@@ -1,0 +1,17 @@
+"""What policies do: readouts, measures on them, and what changed between two."""
+
+from takeback.behaviour.load import load_policy as load_policy
+from takeback.behaviour.measures import MeasureContext as MeasureContext
+from takeback.behaviour.measures import measure_values as measure_values
+from takeback.behaviour.measures import measures as measures
+from takeback.behaviour.plan import ReadoutPlan as ReadoutPlan
+from takeback.behaviour.play import greedy_player as greedy_player
+from takeback.behaviour.policy import Policy as Policy
+from takeback.behaviour.read import read as read
+from takeback.behaviour.read import read_plan as read_plan
+from takeback.behaviour.readout import Readout as Readout
+from takeback.behaviour.readout import Readouts as Readouts
+from takeback.behaviour.shift import Change as Change
+from takeback.behaviour.shift import effects as effects
+from takeback.behaviour.shift import most_changed as most_changed
+from takeback.behaviour.shift import shift as shift

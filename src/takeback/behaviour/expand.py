@@ -1,0 +1,113 @@
+"""Exact illegality: undecided prefixes are expanded, heaviest first, until almost none is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from takeback.behaviour.grouping import sum_by
+from takeback.behaviour.plan import ReadoutPlan
+from takeback.behaviour.rounds import Answers, Round, ask
+
+LEFT = 0.85
+"""Share of the tolerance that is left undecided in every round; measured: 0.5 costs a third more nodes."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Prefixes not decided yet: a situation, a node and the token after it, with their probability."""
+
+    situations: Ints
+    nodes: Ints
+    tokens: Ints
+    masses: Floats
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Frontier:
+        return Frontier(self.situations[which], self.nodes[which], self.tokens[which], self.masses[which])
+
+    def __add__(self, other: Frontier) -> Frontier:
+        return Frontier(
+            np.concatenate([self.situations, other.situations]),
+            np.concatenate([self.nodes, other.nodes]),
+            np.concatenate([self.tokens, other.tokens]),
+            np.concatenate([self.masses, other.masses]),
+        )
+
+    def totals(self, situations: int) -> Floats:
+        """Return the undecided mass of each situation."""
+        return sum_by(self.situations, self.masses, situations)
+
+    def heavy(self, situations: int, tolerance: float) -> NDArray[np.bool_]:
+        """Tell what to expand: in situations above the tolerance, all but the lightest few.
+
+        These may hold `LEFT` of the tolerance; the rest is for what the expanded ones leave undecided. Ties
+        go by place.
+        """
+        if tolerance == 0:
+            return self.masses > 0
+        order = np.lexsort((self.masses, self.situations))
+        running = np.cumsum(self.masses[order])
+        start = np.searchsorted(self.situations[order], np.arange(situations))
+        before = np.concatenate([[0.0], running])[start]
+        light = np.empty(len(order), np.bool_)
+        light[order] = running - before[self.situations[order]] <= LEFT * tolerance
+        return ~light & (self.totals(situations) > tolerance)[self.situations] & (self.masses > 0)
+
+
+def expand(
+    model: PreTrainedModel, plan: ReadoutPlan, answers: Answers, masses: Floats, tolerance: float
+) -> tuple[Floats, Floats]:
+    """Decide all outcomes, from the legal round's answers and the probability of reaching its targets.
+
+    Returns:
+        The probability of every outcome, and each situation's undecided remainder, at most `tolerance`.
+    """
+    outside = plan.legal.child < 0
+    decided, frontier = _settle(plan, plan.legal.round, answers, masses, plan.legal.end)
+    frontier = frontier[outside]
+    situations = len(plan.texts)
+    while True:
+        chosen = frontier.heavy(situations, tolerance)
+        if not chosen.any():
+            return decided, frontier.totals(situations)
+        growing = frontier[chosen]
+        asked, ends = _round(plan, growing)
+        found, reached = _settle(
+            plan, asked, ask(model, asked, plan.tree.vocabulary.ends), growing.masses, ends
+        )
+        decided += found
+        frontier = frontier[~chosen] + reached
+
+
+def _settle(
+    plan: ReadoutPlan, asked: Round, answers: Answers, masses: Floats, ends: Ints
+) -> tuple[Floats, Frontier]:
+    """Book a round's ends and dead ends; return outcomes, and the mass of every pair, not booked yet."""
+    going_on = sum_by(asked.pair_target, answers.pair, len(masses))
+    dead = masses * np.maximum(1 - answers.end - going_on, 0)
+    unparsable = np.array([plan.judge.illegal(situation) for situation in range(len(plan.texts))])
+    outcomes = plan.judge.outcomes
+    decided = sum_by(ends, masses * answers.end, outcomes)
+    decided += sum_by(unparsable[asked.situations], dead, outcomes)
+    at = asked.pair_target
+    pair_masses = masses[at] * answers.pair
+    return decided, Frontier(asked.situations[at], asked.nodes[at], asked.pair_token, pair_masses)
+
+
+def _round(plan: ReadoutPlan, growing: Frontier) -> tuple[Round, Ints]:
+    """Lay out the round that expands these prefixes; return it with the outcome of ending at each."""
+    tree = plan.tree
+    steps = zip(growing.nodes.tolist(), growing.tokens.tolist(), strict=True)
+    nodes = np.array([tree.child(node, token) for node, token in steps])
+    following = [tree.continuations(node) for node in nodes.tolist()]
+    pair_target = np.repeat(np.arange(len(nodes)), [len(tokens) for tokens in following])
+    pairs = (pair_target, np.concatenate(following))
+    where = zip(growing.situations.tolist(), nodes.tolist(), strict=True)
+    ends = np.array([plan.judge(situation, tree.answer(node)) for situation, node in where])
+    return Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends

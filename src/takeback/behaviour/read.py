@@ -1,0 +1,167 @@
+"""Reading a policy: from a prepared plan and a model to readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from takeback.behaviour.expand import expand
+from takeback.behaviour.grouping import sum_by
+from takeback.behaviour.plan import ReadoutPlan
+from takeback.behaviour.policy import Policy, ready
+from takeback.behaviour.readout import Readouts
+from takeback.behaviour.rounds import Answers, ask
+from takeback.behaviour.sample import Sampler
+from takeback.errors import TakebackError
+
+if TYPE_CHECKING:
+    from takeback.arenas import Arena
+
+TOLERANCE = 1e-3
+"""Most mass of a situation that an exact readout leaves undecided."""
+SAMPLES = 64
+"""Answers drawn in each situation."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def read(
+    policy: Policy,
+    arena: Arena[Any],
+    situations: Iterable[Any],
+    *,
+    tolerance: float = TOLERANCE,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Readouts:
+    """Read what a policy does in situations; to read many models, prepare a plan once and use `read_plan`."""
+    plan = ReadoutPlan.prepare(arena, situations, policy.tokenizer, policy.style)
+    return read_plan(policy.model, plan, tolerance=tolerance, samples=samples, seed=seed)
+
+
+def read_plan(
+    model: PreTrainedModel,
+    plan: ReadoutPlan,
+    *,
+    tolerance: float = TOLERANCE,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Readouts:
+    """Read what a model does in a plan's situations.
+
+    The probability of every legal action is exact: the sum over its spellings of the probability of the
+    tokens and of an end of the answer after them. With a small vocabulary (`plan.exact`) so is the mass of
+    every class of illegality, up to `undecided` <= tolerance, all of it illegal; tolerance 0 decides
+    everything. With an ordinary vocabulary the rest, 1 - legal mass, is divided among the classes as among
+    those of `samples` seeded answers that are no summed spelling; what they show of other spellings of legal
+    actions, or the whole rest if they show nothing of it, is `undecided`.
+
+    Raises:
+        TakebackError: a negative tolerance, no samples, or a model with fewer tokens than the tokenizer.
+    """
+    vocabulary = plan.tree.vocabulary
+    if tolerance < 0 or samples < 1:
+        raise TakebackError(
+            f"tolerance {tolerance} and samples {samples}: use tolerance >= 0 and samples >= 1"
+        )
+    if (size := model.config.get_text_config().vocab_size) < len(vocabulary.texts):
+        raise TakebackError(
+            f"the model knows {size} tokens, the tokenizer {len(vocabulary.texts)}: use its own"
+        )
+    sampler = None if plan.exact else Sampler(plan, samples, seed)
+    visit = None if sampler is None else partial(sampler.visit, plan.legal.round)
+    with ready(model):
+        answers = ask(model, plan.legal.round, vocabulary.ends, visit)
+        masses = _reach(plan, answers)
+        if sampler is None:
+            outcomes, undecided = expand(model, plan, answers, masses, tolerance)
+            errors = np.zeros((len(plan.texts), len(plan.arena.illegal)))
+        else:
+            sampler.finish(model)
+            outcomes, undecided, errors = _shared_out(plan, answers, masses, sampler)
+    actions = plan.judge.actions
+    owner = np.repeat(np.arange(len(plan.texts)), [len(legal) for legal in plan.actions])
+    legal_mass = sum_by(owner, outcomes[:actions], len(plan.texts))
+    return Readouts(
+        arena=plan.arena.name,
+        situations=plan.texts,
+        clusters=plan.clusters,
+        actions=plan.actions,
+        probabilities=outcomes[:actions],
+        illegal=tuple(plan.arena.illegal),
+        masses=outcomes[actions:].reshape(len(plan.texts), -1),
+        undecided=undecided,
+        greedy=_greedy(plan, answers),
+        drawn_legal=_drawn(legal_mass, samples, seed) if sampler is None else _legal_draws(plan, sampler),
+        samples=0 if sampler is None else samples,
+        errors=errors,
+        lower_bound=plan.lower_bound,
+    )
+
+
+def _reach(plan: ReadoutPlan, answers: Answers) -> Floats:
+    """Return the probability of reaching each target of the legal round: the product along its path."""
+    legal = plan.legal
+    masses = np.zeros(len(legal.round.nodes))
+    masses[legal.roots] = 1.0
+    for pairs in legal.levels:
+        masses[legal.child[pairs]] = masses[legal.round.pair_target[pairs]] * answers.pair[pairs]
+    return masses
+
+
+def _greedy(plan: ReadoutPlan, answers: Answers) -> Ints:
+    """Follow each target's most likely token from the roots; return the action that is reached, or -1."""
+    legal = plan.legal
+    follows = np.full(len(legal.round.nodes), -1)
+    taken = answers.top[legal.round.pair_target] == legal.round.pair_token
+    follows[legal.round.pair_target[taken]] = legal.child[taken]
+    at = legal.roots
+    for _ in legal.levels:
+        at = np.where(follows[at] >= 0, follows[at], at)
+    vocabulary = plan.tree.vocabulary
+    top = answers.top[at]
+    known = top < len(vocabulary.ends)
+    ended = known & vocabulary.ends[np.where(known, top, 0)]
+    action = legal.end[at]
+    good = ended & (action >= 0) & (action < plan.judge.actions)
+    return np.where(good, action - plan.judge.offsets[:-1], -1)
+
+
+def _drawn(legal_mass: Floats, samples: int, seed: int) -> Floats:
+    """Draw whether an answer is legal, with the same uniform numbers for every model."""
+    draws = [np.random.default_rng([seed, situation]).random(samples) for situation in range(len(legal_mass))]
+    return (np.stack(draws) < legal_mass[:, None]).mean(axis=1)
+
+
+def _legal_draws(plan: ReadoutPlan, sampler: Sampler) -> Floats:
+    offsets = plan.judge.offsets
+    running = np.concatenate([[0], np.cumsum(sampler.counts[: plan.judge.actions])])
+    return (running[offsets[1:]] - running[offsets[:-1]]) / sampler.samples
+
+
+def _shared_out(
+    plan: ReadoutPlan, answers: Answers, masses: Floats, sampler: Sampler
+) -> tuple[Floats, Floats, Floats]:
+    """Divide all but summed legal actions as the samples do; return outcomes, undecided, errors.
+
+    Errors take shares from Jeffreys' prior, (x + 1/2) / (n + 1), so that a class never seen has one too
+    (Brown, Cai, DasGupta 2001, "Interval estimation for a binomial proportion", Statistical Science 16(2)).
+    """
+    n, actions = len(plan.texts), plan.judge.actions
+    done = plan.legal.end >= 0
+    outcomes = sum_by(plan.legal.end[done], (masses * answers.end)[done], plan.judge.outcomes)
+    owner = np.repeat(np.arange(n), [len(legal) for legal in plan.actions])
+    rest = np.maximum(1 - sum_by(owner, outcomes[:actions], n), 0)
+    seen = sampler.counts[actions:].reshape(n, -1)
+    others = (sampler.samples - sampler.listed)[:, None]
+    shares = seen / np.maximum(others, 1)
+    likely = (seen + 0.5) / (others + 1)
+    outcomes[actions:] = (rest[:, None] * shares).reshape(-1)
+    errors = rest[:, None] * np.sqrt(likely * (1 - likely) / (others + 1))
+    return outcomes, rest * np.maximum(1 - shares.sum(axis=1), 0), errors

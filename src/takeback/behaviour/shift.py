@@ -1,0 +1,148 @@
+"""What changed between two policies on the same situations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import rel_entr
+
+from takeback.behaviour.grouping import sum_by
+from takeback.behaviour.measures import MeasureContext, estimate_row, measure_values, typed
+from takeback.behaviour.readout import Readout, Readouts
+from takeback.errors import TakebackError
+from takeback.stats import mean_estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from takeback.arenas import Arena
+
+Floats = NDArray[np.float64]
+FLOOR = 1e-12
+"""Least probability of an outcome in a divergence, so that underflow can't make it infinite."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A situation, what two policies do in it, and the total variation distance between them."""
+
+    situation: str
+    distance: float
+    before: Readout
+    after: Readout
+
+    def arrows(self, side: Literal["before", "after"], n: int = 3) -> tuple[tuple[str, float], ...]:
+        """Return the n most likely legal actions of a side with their probabilities, likeliest first."""
+        legal = (self.before if side == "before" else self.after).legal
+        return tuple(sorted(legal.items(), key=lambda move: (-move[1], move[0]))[:n])
+
+
+def shift(before: Readouts, after: Readouts) -> dict[str, Floats]:
+    """Compare two policies in every situation; each array has shape (n,).
+
+    - `KL(after || before)` and `KL(before || after)`, in nats, over legal actions and illegality classes.
+      Undecided mass is divided among a situation's classes as the decided mass of both policies together is,
+      so that what one side happened to leave undecided makes no divergence infinite; probabilities count as
+      at least 1e-12.
+    - `Jensen-Shannon`, in nats, and `total variation`, over the same outcomes.
+    - `top move changed`: 1 where the most likely legal action is another one (the first of equals); 0 where
+      there is no legal action.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    _same_situations(before, after)
+    n, classes = before.masses.shape
+    owner = np.concatenate([before.owner, np.repeat(np.arange(n), classes)])
+    p, q = _partition(before, after)
+    middle = (p + q) / 2
+
+    def divergence(left: Floats, right: Floats) -> Floats:
+        return np.maximum(sum_by(owner, rel_entr(left, np.maximum(right, FLOOR)), n), 0)
+
+    return {
+        "KL(after || before)": divergence(q, p),
+        "KL(before || after)": divergence(p, q),
+        "Jensen-Shannon": (divergence(p, middle) + divergence(q, middle)) / 2,
+        "total variation": sum_by(owner, np.abs(p - q), n) / 2,
+        "top move changed": (_top(before) != _top(after)).astype(np.float64),
+    }
+
+
+def effects(
+    before: Readouts,
+    after: Readouts,
+    arena: Arena[Any],
+    relative_to: str,
+    context: MeasureContext | None = None,
+) -> pd.DataFrame:
+    """Estimate what changed from `before` to `after`, paired by situation.
+
+    `relative_to` names the side that `before` is ("tuned" when something was taken back, "base" when
+    something was grafted) and is kept with every row. Columns: measure, value (of `after`), effect (after -
+    before), se, low, high (95%, clustered), relative_to, n_situations. Both sides are averaged over the
+    situations to which a measure applies on both. Measures of `shift` have their distance as value and
+    effect.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    import pandas as pd
+
+    _same_situations(before, after)
+    context = context or MeasureContext.of(after, arena)
+    old, new = measure_values(before, context), measure_values(after, context)
+    rows: list[dict[str, Any]] = []
+    for name, values in new.items():
+        kept = values.applies & old[name].applies
+        if kept.any():
+            difference = mean_estimate((values.numbers - old[name].numbers)[kept], context.clusters[kept])
+            rows.append({**estimate_row(difference), "measure": name, "reached": values.numbers[kept].mean()})
+    for name, distances in shift(before, after).items():
+        estimate = mean_estimate(distances, context.clusters)
+        rows.append({**estimate_row(estimate), "measure": name, "reached": estimate.value})
+    frame = pd.DataFrame(rows).rename(columns={"value": "effect", "n": "n_situations"})
+    frame = frame.rename(columns={"reached": "value"}).assign(relative_to=relative_to)
+    columns = ["measure", "value", "effect", "se", "low", "high", "relative_to", "n_situations"]
+    return typed(frame[columns], ("value", "effect", "se", "low", "high"))
+
+
+def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change, ...]:
+    """Return the n situations with the largest total variation distance, largest first, ties by place."""
+    distance = shift(before, after)["total variation"]
+    order = np.argsort(-distance, kind="stable")[:n]
+    return tuple(
+        Change(before.situations[i], float(distance[i]), before[int(i)], after[int(i)]) for i in order
+    )
+
+
+def _same_situations(before: Readouts, after: Readouts) -> None:
+    same = before.situations == after.situations and before.actions == after.actions
+    if not same or before.illegal != after.illegal or before.arena != after.arena:
+        raise TakebackError(
+            "the two readouts are not of the same situations in the same order; read both again"
+        )
+
+
+def _partition(before: Readouts, after: Readouts) -> tuple[Floats, Floats]:
+    """Return each side's probabilities: legal actions, then classes with the undecided divided."""
+    both = before.masses + after.masses
+    total = both.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, both / np.where(total > 0, total, 1), 1 / both.shape[1])
+
+    def side(readouts: Readouts) -> Floats:
+        illegal = readouts.masses + readouts.undecided[:, None] * shares
+        return np.concatenate([readouts.probabilities, illegal.reshape(-1)])
+
+    return side(before), side(after)
+
+
+def _top(readouts: Readouts) -> NDArray[np.int64]:
+    """Return where among all actions each situation's most likely one lies, -1 if it has none."""
+    order = np.lexsort((-np.arange(len(readouts.probabilities)), readouts.probabilities, readouts.owner))
+    last = np.full(len(readouts), -1)
+    last[readouts.owner[order]] = order
+    return last
