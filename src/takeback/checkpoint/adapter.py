@@ -1,0 +1,179 @@
+"""LoRA adapters as PEFT saves them, merged tensor by tensor in float32."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers.pytorch_utils import Conv1D
+
+from takeback.anatomy import canonical_name
+from takeback.checkpoint.shards import Entry, read_header, weight_entries
+from takeback.checkpoint.weights import narrowest_dtype
+from takeback.errors import TakebackError
+
+_READ = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "peft_type"}
+_WITHOUT_EFFECT = {
+    "task_type",
+    "auto_mapping",
+    "peft_version",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "target_modules",
+    "exclude_modules",
+    "lora_dropout",
+    "fan_in_fan_out",  # told by the module itself: a saved value is that of the last module only
+    "layers_to_transform",
+    "layers_pattern",
+    "megatron_core",
+    "qalora_group_size",
+    "runtime_config",
+    "eva_config",
+}
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "bias": ("none",),
+    "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoraDelta:
+    """Holds what an adapter adds to one weight: scale · B A, transposed where inputs come first."""
+
+    a: Entry
+    b: Entry
+    scale: float
+    transposed: bool
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight that it fits."""
+        shape = (self.b.shape[0], self.a.shape[1])
+        return shape[::-1] if self.transposed else shape
+
+    def merged(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `dtype`."""
+        delta = self.b.read().to(self.dtype) @ self.a.read().to(self.dtype)
+        return weight.to(self.dtype) + (delta.T if self.transposed else delta) * self.scale
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Holds what an adapter changes, by canonical name: what it adds, and what takes a tensor's place."""
+
+    deltas: dict[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    replaced: dict[str, Entry] = field(default_factory=dict[str, Entry])
+
+
+def read_adapter(folder: Path, config: PreTrainedConfig, base: Mapping[str, Entry]) -> Adapter:
+    """Read which tensors of the `base` a LoRA adapter changes, and how.
+
+    Raises:
+        TakebackError: the adapter is no plain LoRA (the message names what it is), or does not fit the base.
+    """
+    settings = _settings(folder)
+    if not (folder / "adapter_model.safetensors").is_file():
+        weight_entries(folder)
+        raise TakebackError(f"{folder} has no adapter_model.safetensors")
+    adapter, halves = Adapter(), dict[str, dict[str, Entry]]()
+    for stored, entry in read_header(folder / "adapter_model.safetensors").items():
+        name = stored.removeprefix("base_model.model.")
+        half = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
+        if half is not None:
+            halves.setdefault(half[1], {})[half[2]] = entry
+        else:  # modules_to_save, and embeddings that peft saves beside their adapter
+            target = _target(folder, name.replace(".base_layer.", "."), config, base)
+            _check_shape(folder, target, entry.shape, base)
+            adapter.replaced[target] = entry
+    inputs_first = _inputs_first(config) if halves else set[str]()
+    for module, pair in halves.items():
+        target = _target(folder, f"{module}.weight", config, base)
+        delta = _delta(folder, module, pair, settings, module in inputs_first)
+        _check_shape(folder, target, delta.shape, base)
+        wide = narrowest_dtype(base[target].dtype, torch.float32)
+        adapter.deltas[target] = replace(delta, dtype=wide)
+    return adapter
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / "adapter_config.json"
+    try:
+        settings: Any = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TakebackError(
+            f"{folder} has no adapter_config.json; write base+adapter with a PEFT adapter's folder"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise TakebackError(f"{file} is not an adapter's config: {error}") from error
+    if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
+        kind = settings.get("peft_type") if isinstance(settings, dict) else None
+        raise TakebackError(
+            f"{folder} is an adapter of type {kind}, not LORA; merge it with peft and save that"
+        )
+    strange = [
+        name
+        for name, value in settings.items()
+        if value and name not in _READ | _WITHOUT_EFFECT | _NEUTRAL.keys()
+    ]
+    strange += [
+        f"{name}={settings[name]}"
+        for name, plain in _NEUTRAL.items()
+        if settings.get(name, plain[0]) not in plain
+    ]
+    if strange:
+        raise TakebackError(
+            f"{folder} uses {', '.join(strange)}, which is not plain LoRA; merge it with peft and save that"
+        )
+    return settings
+
+
+def _target(folder: Path, name: str, config: PreTrainedConfig, base: Mapping[str, Entry]) -> str:
+    """Return the canonical name of the tensor that the adapter's `name` stands for."""
+    target = canonical_name(config.model_type, name)
+    if target is None or target not in base:
+        tied = ", or has it tied" if config.tie_word_embeddings else ""
+        raise TakebackError(
+            f"{folder} holds {name}, which is no part of a plain LoRA of a base that has no such tensor{tied}"
+        )
+    return target
+
+
+def _delta(
+    folder: Path, module: str, pair: Mapping[str, Entry], settings: Mapping[str, Any], transposed: bool
+) -> LoraDelta:
+    if len(pair) < 2:
+        raise TakebackError(f"{folder} has only one half of the adapter of {module}; fetch or save it again")
+    rank = _of_module(module, settings.get("rank_pattern") or {}, settings["r"])
+    alpha = _of_module(module, settings.get("alpha_pattern") or {}, settings["lora_alpha"])
+    if pair["A"].shape[0] != rank or pair["B"].shape[1] != rank:
+        raise TakebackError(f"{folder} has rank {pair['A'].shape[0]} for {module}, its config says {rank}")
+    scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    return LoraDelta(pair["A"], pair["B"], scale, transposed)
+
+
+def _of_module(module: str, patterns: Mapping[str, int], default: int) -> int:
+    """Return the value of the first pattern that fits the end of a module's name, as PEFT matches them."""
+    return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
+
+
+def _inputs_first(config: PreTrainedConfig) -> set[str]:
+    """Return the modules whose weights are (inputs, outputs), as an empty live model tells."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return {name for name, module in model.named_modules() if isinstance(module, Conv1D)}
+
+
+def _check_shape(folder: Path, name: str, shape: tuple[int, ...], base: Mapping[str, Entry]) -> None:
+    if tuple(shape) != base[name].shape:
+        raise TakebackError(
+            f"{folder} changes {name} of shape {list(shape)}, but the base has {list(base[name].shape)}"
+        )

@@ -1,0 +1,284 @@
+"""A checkpoint on disk, opened lazily and only for reading."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+
+from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
+from takeback.anatomy.source import canonical_names
+from takeback.checkpoint.adapter import LoraDelta, read_adapter
+from takeback.checkpoint.locate import locate, split_adapter
+from takeback.checkpoint.shards import Entry, read_header, weight_entries
+from takeback.checkpoint.weights import weights_digest
+from takeback.errors import TakebackError, unknown_name
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Gives the tensors of a model on disk by canonical name, one at a time, holding none in memory.
+
+    `entries` says where each tensor lies, `stored` what files of this model call it, `deltas` what
+    an adapter adds. `side_folders` have tokenizer and generation config, earlier ones first.
+    """
+
+    ref: str
+    folder: Path
+    config: PreTrainedConfig | None
+    entries: Mapping[str, Entry] = field(repr=False)
+    stored: Mapping[str, str] = field(repr=False)
+    side_folders: tuple[Path, ...] = ()
+    deltas: Mapping[str, LoraDelta] = field(repr=False, default_factory=dict[str, LoraDelta])
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each tensor by canonical name."""
+        return {name: entry.shape for name, entry in self.entries.items()}
+
+    @property
+    def dtypes(self) -> Mapping[str, torch.dtype]:
+        """The element type of each tensor by canonical name; float32 where an adapter is merged in."""
+        return {
+            name: self.deltas[name].dtype if name in self.deltas else entry.dtype
+            for name, entry in self.entries.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """The content hash of the weights: equal for equal tensors, whatever the files look like."""
+        return self._digest
+
+    @property
+    def tied(self) -> bool:
+        """Whether the input embeddings are also the output embeddings."""
+        return self.config is not None and bool(self.config.tie_word_embeddings)
+
+    def read(self, name: str) -> torch.Tensor:
+        """Read one tensor, in its stored element type; it must not be written to.
+
+        Raises:
+            UnknownName: there is no such tensor.
+            TakebackError: the file cannot be read any more.
+        """
+        tensor = self._entry(name).read()
+        return self.deltas[name].merged(tensor) if name in self.deltas else tensor
+
+    def read_region(self, region: Region) -> torch.Tensor:
+        """Read one stretch of a tensor, with the bits that reading the whole would give.
+
+        Raises:
+            UnknownName: there is no such tensor.
+            TakebackError: the file cannot be read any more.
+        """
+        if region.tensor in self.deltas:
+            return self.read(region.tensor)[region.index]
+        return self._entry(region.tensor).read(region.index)
+
+    def anatomy(self, resolution: str = "heads") -> Anatomy:
+        """Return which entries belong to which component, at the resolution "heads" or "neurons".
+
+        Raises:
+            TakebackError: the family is unknown, or the tensors are not those of such a model.
+        """
+        if resolution not in self._anatomies:
+            self._anatomies[resolution] = anatomy_of(self, resolution)
+        return self._anatomies[resolution]
+
+    @property
+    def adapted(self) -> bool:
+        """Whether an adapter is merged in."""
+        return self.folder not in self.side_folders[:1] and self.config is not None
+
+    @property
+    def output_embeddings(self) -> str | None:
+        """The tensor of untied output embeddings in this family, None for a plain state dict."""
+        return None if self.config is None else family_of(self.config.model_type).unembedding
+
+    def untied(self) -> Checkpoint:
+        """Return this model with output embeddings of their own, a copy of the input embeddings."""
+        if self.config is None or not self.tied:
+            return self
+        family = family_of(self.config.model_type)
+        return replace(
+            self,
+            config=_with_untied(self.config),
+            entries={**self.entries, family.unembedding: self.entries[family.embedding]},
+            stored={**self.stored, family.unembedding: family.unembedding},
+        )
+
+    def side_files(self) -> Iterator[Path]:
+        """Yield the files of the tokenizer and the generation config that belong to this model."""
+        names = ["generation_config.json", *TOKENIZER_FILES]
+        tokenizer = next((folder for folder in self.side_folders if has_tokenizer(folder)), None)
+        for name in names:
+            folders = self.side_folders if name == "generation_config.json" else (tokenizer,)
+            found = next(
+                (folder / name for folder in folders if folder is not None and (folder / name).exists()), None
+            )
+            if found is not None:
+                yield found
+
+    @cached_property
+    def _digest(self) -> str:
+        return weights_digest(self)
+
+    @cached_property
+    def _anatomies(self) -> dict[str, Anatomy]:
+        return {}
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self.entries:
+            raise unknown_name("tensor", name, self.entries)
+        return self.entries[name]
+
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+)
+"""Files (and one folder) that make up a tokenizer in a Hugging Face folder."""
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder holds a tokenizer's vocabulary."""
+    return any(
+        (folder / name).exists()
+        for name in ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
+    )
+
+
+def open_checkpoint(ref: str | Path) -> Checkpoint:
+    """Open a model for reading, without loading it.
+
+    `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the
+    local cache, else from the hub), `base+adapter` with a PEFT LoRA adapter, merged in float32 as
+    tensors are read, or a `.safetensors` file with the state dict of an MLP.
+
+    Raises:
+        TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
+    """
+    base, adapter = split_adapter(str(ref))
+    place = locate(base)
+    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    if adapter is None:
+        return opened
+    if opened.config is None:
+        raise TakebackError(
+            f"{base} is a plain state dict; an adapter needs a Hugging Face folder as its base"
+        )
+    folder = locate(adapter)
+    changed = read_adapter(folder, opened.config, opened.entries)
+    embedding = family_of(opened.config.model_type).embedding
+    if opened.tied and (embedding in changed.deltas or embedding in changed.replaced):
+        raise TakebackError(
+            f"{folder} changes embeddings that are tied in {base}; untie those first, or merge it with peft"
+        )
+    return replace(
+        opened,
+        entries={**opened.entries, **changed.replaced},
+        deltas=changed.deltas,
+        side_folders=(folder, *opened.side_folders),
+    )
+
+
+def _open_file(ref: str, file: Path) -> Checkpoint:
+    if file.suffix != ".safetensors":
+        raise TakebackError(
+            f"{file} is not a .safetensors file; pickled weights run code when opened: load them where you "
+            "trust them and save them with safetensors.torch.save_file"
+        )
+    entries = read_header(file)
+    _check_floating(file, entries)
+    return Checkpoint(ref, file.parent, None, entries, {name: name for name in entries})
+
+
+def _open_folder(ref: str, folder: Path) -> Checkpoint:
+    found = weight_entries(folder)
+    config = _read_config(folder)
+    family = family_of(config.model_type)
+    entries = canonical_names(found, family)
+    stored = {name: entry.stored for name, entry in entries.items()}
+    _check_floating(folder, entries)
+    if config.tie_word_embeddings:
+        config = _tie(config, family, entries, stored)
+    elif family.unembedding not in entries:
+        raise TakebackError(
+            f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
+        )
+    return Checkpoint(ref, folder, config, entries, stored, (folder,))
+
+
+def _tie(
+    config: PreTrainedConfig, family: Family, entries: dict[str, Entry], stored: dict[str, str]
+) -> PreTrainedConfig:
+    """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
+    embed, unembed = family.embedding, family.unembedding
+    if unembed not in entries:
+        return config
+    if embed not in entries:
+        entries[embed], stored[embed] = entries.pop(unembed), stored.pop(unembed)
+        return config
+    if not torch.equal(entries[embed].read(), entries[unembed].read()):
+        return _with_untied(config)
+    del entries[unembed], stored[unembed]
+    return config
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    file = folder / "config.json"
+    try:
+        raw: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise TakebackError(
+            f"{folder} has no config.json; name the weights file itself if it is an MLP's"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise TakebackError(f"{file} is not a config: {error}") from error
+    if not isinstance(raw, dict) or "model_type" not in raw:
+        raise TakebackError(f"{file} is not a config: it has no model_type")
+    if raw.get("quantization_config"):
+        raise TakebackError(
+            f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
+        )
+    family_of(raw["model_type"])
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers and its validators raise many kinds, all about this file
+        lines = " ".join(str(error).split())
+        raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"it holds {text}, which is no JSON")
+
+
+def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
+    whole = next((name for name, entry in entries.items() if not entry.dtype.is_floating_point), None)
+    if whole is not None:
+        raise TakebackError(
+            f"{place} holds {whole} as {entries[whole].dtype}; dequantize it to floating-point weights first"
+        )
+
+
+def _with_untied(config: PreTrainedConfig) -> PreTrainedConfig:
+    untied = copy.deepcopy(config)
+    untied.tie_word_embeddings = False
+    return untied

@@ -1,0 +1,62 @@
+"""From a checkpoint on disk to a live model."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from takeback.anatomy.source import parameters_of
+from takeback.checkpoint.checkpoint import Checkpoint
+from takeback.errors import TakebackError
+from takeback.progress import no_library_bars
+
+
+def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32) -> PreTrainedModel:
+    """Load a checkpoint as an unmodified Hugging Face model in evaluation mode, an adapter merged in.
+
+    Args:
+        checkpoint: an opened Hugging Face folder, with or without an adapter.
+        dtype: of the parameters; None keeps what is stored.
+
+    Raises:
+        TakebackError: the checkpoint is a plain state dict, or transformers can't load it.
+    """
+    if checkpoint.config is None:
+        raise TakebackError(
+            f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
+        )
+    try:
+        with no_library_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                checkpoint.folder, dtype="auto" if dtype is None else dtype, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        told = " ".join(str(error).split())
+        raise TakebackError(f"transformers can't load {checkpoint.folder}: {told}") from error
+    if checkpoint.adapted:
+        parameters = parameters_of(model)
+        with torch.no_grad():
+            for name in checkpoint.shapes:
+                if name not in parameters:
+                    raise TakebackError(
+                        f"{checkpoint.ref}: the live model has no tensor {name!r}; merge the adapter with peft"
+                    )
+                parameters[name].copy_(checkpoint.read(name))
+    return model.eval()
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that belongs to a checkpoint.
+
+    Raises:
+        TakebackError: none of its folders holds one.
+    """
+    for folder in checkpoint.side_folders:
+        if any(
+            (folder / name).exists()
+            for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+        ):
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    raise TakebackError(
+        f"{checkpoint.ref} has no tokenizer beside its weights; save one into {checkpoint.folder}"
+    )

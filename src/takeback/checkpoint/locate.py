@@ -1,0 +1,115 @@
+"""From what a user writes to folders on disk: paths, `org/name@revision`, `base+adapter`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from takeback.checkpoint.shipped import shipped, shipped_names
+from takeback.errors import TakebackError
+
+_HUB_NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model", "spiece.model"]
+
+
+def split_adapter(ref: str) -> tuple[str, str | None]:
+    """Split `base+adapter` into its two references; anything else comes back whole.
+
+    >>> split_adapter("org/base@main+runs/lora")
+    ('org/base@main', 'runs/lora')
+    >>> split_adapter("runs/tuned")
+    ('runs/tuned', None)
+    """
+    if "+" not in ref or Path(ref).exists():
+        return ref, None
+    cuts = [place for place, letter in enumerate(ref) if letter == "+"]
+    for cut in reversed(cuts):
+        if all(Path(part).expanduser().exists() for part in (ref[:cut], ref[cut + 1 :]) if part):
+            return ref[:cut], ref[cut + 1 :]
+    return ref[: cuts[-1]], ref[cuts[-1] + 1 :]
+
+
+def locate(ref: str) -> Path:
+    """Return the file or folder that `ref` names: a path, a shipped name, or a hub name (local cache first).
+
+    Raises:
+        TakebackError: it is nowhere, with each place that was looked at.
+    """
+    path = Path(ref).expanduser()
+    if path.exists():
+        return path
+    if ref in shipped_names():
+        return shipped(ref)
+    name = _HUB_NAME.fullmatch(ref)
+    if name is None or ref.endswith(".safetensors"):
+        raise TakebackError(
+            f"there is no file or folder {ref!r}; a model is a folder, a .safetensors file, "
+            "org/name@revision or base+adapter"
+        )
+    return _snapshot(ref, name["repo"], name["revision"])
+
+
+def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=_WANTED, ignore_patterns="*/*", local_files_only=True
+            )
+        )
+        if _is_complete(folder):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    if revision is None and Path(repo).parent.is_dir():
+        raise TakebackError(
+            f"there is no folder {ref!r} (but {Path(repo).parent}/ exists), and the local cache has no such "
+            f"model; write {repo}@main for the one on the hub"
+        )
+    return _download(ref, repo, revision)
+
+
+def _download(ref: str, repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] of whichever client it uses
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        RevisionResolutionError,
+    )
+
+    nowhere = f"there is no folder {ref!r}, the local cache has no complete {repo}"
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=_WANTED, ignore_patterns="*/*"))
+    except RevisionNotFoundError as error:
+        raise TakebackError(f"{repo} on the hub has no revision {revision!r}") from error
+    except RepositoryNotFoundError as error:
+        raise TakebackError(
+            f"{nowhere}, and the hub shows no such model (private ones need a login)"
+        ) from error
+    except (OfflineModeIsEnabled, EntryNotFoundError, RevisionResolutionError) as error:
+        raise TakebackError(
+            f"{nowhere}, and the hub could not be reached; download it or check the name"
+        ) from error
+    except (HfHubHTTPError, HTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TakebackError(f"{nowhere}, and fetching it from the hub failed: {reason}") from error
+
+
+def _is_complete(folder: Path) -> bool:
+    """Return whether a cached snapshot holds weights, and all the shards that its index names."""
+    return any(folder.glob("*.safetensors")) and not _absent_shards(folder)
+
+
+def _absent_shards(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        return False
+    return not all((folder / file).is_file() for file in json.loads(index.read_text())["weight_map"].values())

@@ -1,0 +1,235 @@
+"""Two checkpoints of one architecture, and everything in which they differ besides their weights' values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from takeback.anatomy import Anatomy
+from takeback.checkpoint.checkpoint import Checkpoint, has_tokenizer, open_checkpoint
+from takeback.errors import TakebackError
+
+Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
+"""What two checkpoints can differ in; the first four make them no pair."""
+
+_TITLES: Mapping[Kind, str] = {
+    "architecture": "other architecture",
+    "missing": "tensors on one side only",
+    "shape": "other shape",
+    "tying": "embeddings tied on one side only (untie=True, --untie, gives that side a copy)",
+    "config": "other config",
+    "tokenizer": "other tokenizer",
+    "dtype": "other element type",
+}
+_FATAL: tuple[Kind, ...] = ("architecture", "missing", "shape", "tying")
+_WITHOUT_EFFECT = {
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dtype",
+    "embd_pdrop",
+    "eos_token_id",
+    "id2label",
+    "initializer_range",
+    "is_encoder_decoder",
+    "label2id",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "problem_type",
+    "resid_pdrop",
+    "return_dict",
+    "tie_word_embeddings",
+    "transformers_version",
+    "use_cache",
+    "vocab_size",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Says in what two checkpoints differ: a kind, the place (a tensor, a setting), and what each side has.
+
+    None on a side means that it has nothing there.
+    """
+
+    kind: Kind
+    place: str
+    base: str | None
+    tuned: str | None
+
+    @property
+    def fatal(self) -> bool:
+        """Whether it makes taking back meaningless, so that the two are no pair."""
+        return self.kind in _FATAL
+
+    @property
+    def only_dtype(self) -> bool:
+        """Whether only the element type differs, so that values still compare exactly."""
+        return self.kind == "dtype"
+
+    def __str__(self) -> str:
+        return f"{self.place} ({self.base or 'nothing'} in base, {self.tuned or 'nothing'} in tuned)"
+
+
+class PairMismatch(TakebackError):
+    """Two checkpoints that are no pair; `differences` holds everything in which they differ."""
+
+    def __init__(self, base: str, tuned: str, differences: tuple[Difference, ...]) -> None:
+        self.differences = differences
+        fatal = summary(difference for difference in differences if difference.fatal)
+        mild = summary(difference for difference in differences if not difference.fatal)
+        also = f". Besides, but no obstacle: {mild}" if mild else ""
+        super().__init__(f"{base} and {tuned} are no pair: {fatal}{also}")
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Holds the two sides of a comparison: the model before training and after.
+
+    `untied` says that a side got output embeddings of its own.
+    """
+
+    base: Checkpoint
+    tuned: Checkpoint
+    untied: bool = False
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return everything in which the two sides differ besides values, the fatal first."""
+        return self._differences
+
+    def anatomy(self, resolution: str = "heads") -> Anatomy:
+        """Return which entries belong to which component, at the resolution "heads" or "neurons"."""
+        return self.tuned.anatomy(resolution)
+
+    @cached_property
+    def _differences(self) -> tuple[Difference, ...]:
+        found = [*_of_tensors(self.base, self.tuned), *_of_configs(self.base, self.tuned)]
+        found += _of_tokenizers(self.base, self.tuned)
+        order = list(_TITLES)
+        return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
+
+
+def open_pair(base: str | Path | Checkpoint, tuned: str | Path | Checkpoint, untie: bool = False) -> Pair:
+    """Open two checkpoints as the sides of a comparison; see `open_checkpoint` for what names them.
+
+    With `untie`, a side whose embeddings are tied while the other's are not gets output embeddings of
+    its own, a copy of its input embeddings.
+
+    Raises:
+        PairMismatch: they differ in shapes, names, tying or architecture; the message tells all of it.
+        TakebackError: one of them cannot be opened.
+    """
+    before, after = (
+        side if isinstance(side, Checkpoint) else open_checkpoint(side) for side in (base, tuned)
+    )
+    untied = untie and before.tied != after.tied
+    pair = Pair(before.untied(), after.untied(), untied) if untied else Pair(before, after)
+    if any(difference.fatal for difference in pair.differences()):
+        raise PairMismatch(before.ref, after.ref, pair.differences())
+    return pair
+
+
+def summary(differences: Any) -> str:
+    """Tell differences in one line: each kind with its number and its first places."""
+    parts: list[str] = []
+    for kind, group in groupby(differences, key=lambda difference: difference.kind):
+        places = [str(difference) for difference in group]
+        more = f", … {len(places)} in all" if len(places) > 3 else ""
+        parts.append(f"{_TITLES[kind]}: {', '.join(places[:3])}{more}")
+    return "; ".join(parts)
+
+
+def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
+    if base.tied != tuned.tied and base.config is not None and tuned.config is not None:
+        yield Difference("tying", "embeddings", _tying(base), _tying(tuned))
+    shapes, dtypes = (base.shapes, tuned.shapes), (base.dtypes, tuned.dtypes)
+    for name in [*shapes[0], *(name for name in shapes[1] if name not in shapes[0])]:
+        before, after = (None if name not in side else str(list(side[name])) for side in shapes)
+        if before is None or after is None:
+            if base.tied == tuned.tied or name not in (base.output_embeddings, tuned.output_embeddings):
+                yield Difference("missing", name, before, after)
+        elif before != after:
+            yield Difference("shape", name, before, after)
+        elif dtypes[0][name] != dtypes[1][name]:
+            kinds = (str(side[name]).removeprefix("torch.") for side in dtypes)
+            yield Difference("dtype", name, *kinds)
+
+
+def _tying(side: Checkpoint) -> str:
+    return "tied" if side.tied else "untied"
+
+
+def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
+    if base.config is None or tuned.config is None:
+        if base.config is not tuned.config:
+            kinds = (
+                "a plain state dict" if side.config is None else side.config.model_type
+                for side in (base, tuned)
+            )
+            yield Difference("architecture", "kind of model", *kinds)
+        return
+    if base.config.model_type != tuned.config.model_type:
+        yield Difference("architecture", "model_type", base.config.model_type, tuned.config.model_type)
+        return
+    settings = [
+        json.loads(json.dumps(side.config.to_dict(), default=str)) for side in (base, tuned) if side.config
+    ]
+    before, after = base.anatomy(), tuned.anatomy()
+    for size in ("layers", "heads", "groups"):
+        if getattr(before, size) != getattr(after, size):
+            yield Difference("architecture", size, str(getattr(before, size)), str(getattr(after, size)))
+    for name in sorted(settings[0].keys() | settings[1].keys()):
+        values = [side.get(name) for side in settings]
+        if name not in _WITHOUT_EFFECT and values[0] != values[1]:
+            yield Difference("config", name, *(json.dumps(value) for value in values))
+
+
+def _of_tokenizers(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
+    before, after = (_vocabulary(side) for side in (base, tuned))
+    if before is None or after is None:
+        return
+    changed = sorted(
+        (token for token in before.keys() | after.keys() if before.get(token) != after.get(token)),
+        key=lambda token: (before.get(token, after.get(token, 0)), token),
+    )
+    for token in changed:
+        ids = (f"id {side[token]}" if token in side else None for side in (before, after))
+        yield Difference("tokenizer", f"token {token!r}", *ids)
+
+
+def _vocabulary(side: Checkpoint) -> dict[str, int] | None:
+    """Read token -> id from a tokenizer's files, None where there are none that tell."""
+    folder = next((folder for folder in side.side_folders if has_tokenizer(folder)), None)
+    if folder is None:
+        return None
+    try:
+        return _read_vocabulary(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TakebackError(f"{folder} has a broken tokenizer: {error}") from error
+
+
+def _read_vocabulary(folder: Path) -> dict[str, int] | None:
+    if (folder / "tokenizer.json").is_file():
+        tokenizer: Any = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        vocabulary = tokenizer["model"].get("vocab", {})
+        if isinstance(vocabulary, list):
+            vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
+        return {
+            **vocabulary,
+            **{added["content"]: added["id"] for added in tokenizer.get("added_tokens", ())},
+        }
+    if (folder / "vocab.json").is_file():
+        added = folder / "added_tokens.json"
+        extra = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
+        return {**json.loads((folder / "vocab.json").read_text(encoding="utf-8")), **extra}
+    return None

@@ -1,0 +1,174 @@
+"""Safetensors files, looked at without reading weights: which tensor lies where, is the file whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from takeback.errors import TakebackError
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""The element types of the safetensors format that this package reads and writes."""
+
+_PICKLED = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pt", "*.pth", "adapter_model.bin")
+_NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Says where one stored tensor lies: its file, its name there, its element type and its shape."""
+
+    file: Path
+    stored: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def read(self, index: tuple[slice, ...] = ()) -> torch.Tensor:
+        """Read the tensor, or the part of it at `index`; the result must not be written to."""
+        try:
+            with safe_open(self.file, framework="pt") as shard:
+                if not index:
+                    return shard.get_tensor(self.stored)
+                return shard.get_slice(self.stored)[index]
+        except (OSError, SafetensorError) as error:
+            raise TakebackError(f"could not read {self.stored} from {self.file}: {error}") from error
+
+
+def weight_entries(folder: Path) -> dict[str, Entry]:
+    """Find the weights of a Hugging Face folder, single or sharded: stored name -> entry.
+
+    Raises:
+        TakebackError: there are none, they are pickled, or a shard is missing, truncated or misplaced.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return read_header(single)
+    if index.is_file():
+        return _sharded_entries(folder, index)
+    raise _no_weights(folder)
+
+
+def read_header(file: Path) -> dict[str, Entry]:
+    """Read the header of a safetensors file and check it against the file's length: stored name -> entry.
+
+    Raises:
+        TakebackError: the file is missing, truncated or no safetensors file, or holds an unknown type.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise TakebackError(f"{file} is truncated or not a safetensors file ({size} bytes)")
+            text = stream.read(length)
+    except OSError as error:
+        raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
+    try:
+        header: Any = json.loads(text)
+        rows = {name: row for name, row in header.items() if name != "__metadata__"}
+        entries = {name: _entry(file, name, row, size - 8 - length) for name, row in rows.items()}
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        if isinstance(error, TakebackError):
+            raise
+        raise TakebackError(
+            f"{file} has a broken safetensors header ({error}); fetch or save it again"
+        ) from error
+    return entries
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """Read the free-form metadata of a safetensors file."""
+    with safe_open(file, framework="pt") as shard:
+        return dict(cast("dict[str, str] | None", shard.metadata()) or {})
+
+
+def _entry(file: Path, name: str, row: Mapping[str, Any], room: int) -> Entry:
+    start, stop = row["data_offsets"]
+    shape = tuple(int(extent) for extent in row["shape"])
+    if row["dtype"] not in DTYPES:
+        raise TakebackError(
+            f"{name} in {file} has the element type {row['dtype']}; known: {', '.join(DTYPES)}"
+        )
+    dtype = DTYPES[row["dtype"]]
+    if stop > room:
+        raise TakebackError(
+            f"{file} is truncated: {name} ends at byte {stop}, there are {room}; fetch or save it again"
+        )
+    if start < 0 or stop - start != math.prod(shape) * dtype.itemsize:
+        raise TakebackError(
+            f"{file} has a broken safetensors header: {name} has {stop - start} bytes for shape {list(shape)}"
+        )
+    return Entry(file, name, dtype, shape)
+
+
+def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
+    try:
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = sorted(set(places.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TakebackError(f"{index} is not an index of shards ({error}); fetch or save it again") from error
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        raise TakebackError(
+            f"{index} names {_some(missing)}, but {folder} has no such file; fetch or save it again"
+        )
+    found = {name: read_header(folder / name) for name in files}
+    absent = [tensor for tensor, name in places.items() if tensor not in found[name]]
+    if absent:
+        raise TakebackError(
+            f"{index} places {_some(absent)} in files that do not have them; fetch or save it again"
+        )
+    return {tensor: found[name][tensor] for tensor, name in places.items()}
+
+
+def _no_weights(folder: Path) -> TakebackError:
+    pickled = sorted(
+        file.name for pattern in _PICKLED for file in folder.glob(pattern) if file.name not in _NOT_WEIGHTS
+    )
+    if pickled:
+        return TakebackError(
+            f"{folder} holds pickled weights ({pickled[0]}), which run code when opened; load the model "
+            "where you trust it and save it with save_pretrained, which writes safetensors"
+        )
+    if (folder / "adapter_config.json").is_file():
+        return TakebackError(
+            f"{folder} holds an adapter, not a model; write {_adapter_base(folder)}+{folder} to merge it"
+        )
+    inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if inner:
+        return TakebackError(f"{folder} has no weights itself, but holds {_some(inner)}; name one of them")
+    return TakebackError(f"{folder} has no model.safetensors and no model.safetensors.index.json")
+
+
+def _adapter_base(folder: Path) -> str:
+    try:
+        named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
+            "base_model_name_or_path"
+        )
+    except (OSError, ValueError, AttributeError):
+        named = None
+    return str(named or "BASE")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f", … ({len(names)} in all)" if len(names) > 4 else "")

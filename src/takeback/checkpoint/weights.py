@@ -1,0 +1,111 @@
+"""What a source of weights is: anything that gives tensors by name, one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from transformers import PreTrainedConfig
+
+from takeback.anatomy import Anatomy, Region
+
+
+class Weights(Protocol):
+    """Gives the tensors of one model by their canonical names; a checkpoint is one, a hybrid too.
+
+    `config` is None for a plain state dict. What `read` returns must not be written to.
+    """
+
+    @property
+    def ref(self) -> str:
+        """What the user called it."""
+        ...
+
+    @property
+    def config(self) -> PreTrainedConfig | None:
+        """The architecture's settings, or None for a plain state dict."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each tensor by canonical name."""
+        ...
+
+    @property
+    def dtypes(self) -> Mapping[str, torch.dtype]:
+        """The element type of each tensor by canonical name."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """The content hash of the weights."""
+        ...
+
+    def read(self, name: str) -> torch.Tensor:
+        """Read one tensor, in its own element type."""
+        ...
+
+    def read_region(self, region: Region) -> torch.Tensor:
+        """Read one stretch of a tensor."""
+        ...
+
+    def anatomy(self, resolution: str = "heads") -> Anatomy:
+        """Return which entries belong to which component."""
+        ...
+
+
+def weights_digest(weights: Weights) -> str:
+    """Return the SHA-256 of all tensors' names, types, shapes and bytes, however files hold them.
+
+    Sharding, the order in a file and a prefix missing from stored names make no difference.
+    """
+    total = hashlib.sha256()
+    for name in sorted(weights.shapes):
+        tensor = weights.read(name)
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(hashlib.sha256(raw_bytes(tensor)).digest())
+    return total.hexdigest()
+
+
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return the bytes of a tensor's entries in row-major order, copied only where they lie otherwise."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def narrowest_dtype(*dtypes: torch.dtype) -> torch.dtype:
+    """Return the narrowest floating-point type that holds every value of each of `dtypes` exactly.
+
+    >>> narrowest_dtype(torch.bfloat16, torch.float16)
+    torch.float32
+    >>> narrowest_dtype(torch.bfloat16, torch.bfloat16)
+    torch.bfloat16
+    """
+    if len(set(dtypes)) == 1:
+        return dtypes[0]
+    return next(wide for wide in _FLOATS if all(_holds(wide, dtype) for dtype in dtypes))
+
+
+_FLOATS = (
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+)
+
+
+def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:
+    """Compare precision, the largest value and the smallest (subnormal) one; only e4m3 has no infinity."""
+    if wide == narrow:
+        return True
+    if wide == torch.float8_e4m3fn:
+        return False
+    big, small = torch.finfo(wide), torch.finfo(narrow)
+    return (
+        big.eps <= small.eps
+        and big.max >= small.max
+        and big.smallest_normal * big.eps <= small.smallest_normal * small.eps
+    )

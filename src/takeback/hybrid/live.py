@@ -1,0 +1,185 @@
+"""Takebacks on a model in memory: slices copied in place, and put back when the block ends."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from takeback.anatomy import Anatomy, Family, Region, anatomy_of, families
+from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of, says_tied
+from takeback.component import ComponentSet
+from takeback.errors import TakebackError
+
+
+class Readable(Described, Protocol):
+    """Gives the tensors of a checkpoint or hybrid by canonical name, whole and in regions."""
+
+    def read(self, name: str, /) -> Tensor:
+        """Return a tensor."""
+        ...
+
+    def read_region(self, region: Region, /) -> Tensor:
+        """Return the entries of a region."""
+        ...
+
+
+Source: TypeAlias = nn.Module | Mapping[str, Tensor] | Readable
+"""Where slices may come from: a live module, a state dict, a checkpoint or hybrid on disk."""
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@contextmanager
+def taken_back(
+    model: Model, base: Source, components: ComponentSet, anatomy: Anatomy | None = None
+) -> Generator[Model, None, None]:
+    """Yield `model` with the entries of `components` copied from `base`; put them back when the block ends.
+
+    Only the slices touched are copied and kept, so that a sweep can call this often; what was there comes
+    back bit for bit, after an exception too. Blocks may be nested. `base` may be in another dtype as long as
+    the model's holds its values exactly. `anatomy` is that of the model, where the caller has it already.
+
+    >>> import torch
+    >>> model, base = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    >>> with taken_back(model, base, anatomy_of(model).parse("L0.U1")):
+    ...     bool((model.weight == base.weight)[1].all() and (model.weight != base.weight)[0].all())
+    True
+
+    Raises:
+        TakebackError: the set is of another model, or `base` has not the tensors, shapes or a fitting dtype.
+    """
+    anatomy = _anatomy_for(model, components) if anatomy is None else anatomy
+    parameters = parameters_of(model)
+    regions = anatomy.regions(components)
+    source = _readable(base, families().get(anatomy.family))
+    _check_fit(source, anatomy, regions)
+    kept: list[tuple[Tensor, Tensor]] = []
+    try:
+        with torch.no_grad():
+            for region in regions:
+                there = parameters[region.tensor][region.index]
+                new = _read(source, anatomy, region)
+                _check_slice(region, there, new)
+                kept.append((there, there.clone()))
+                there.copy_(new)
+        yield model
+    finally:
+        with torch.no_grad():
+            for there, before in kept:
+                there.copy_(before)
+
+
+def grafted(
+    model: Model, base: Source, components: ComponentSet, anatomy: Anatomy | None = None
+) -> AbstractContextManager[Model]:
+    """Yield `model` as `base` with only `components` from it: all others are taken back; see `taken_back`.
+
+    Raises:
+        TakebackError: as `taken_back` does.
+    """
+    return taken_back(model, base, ~components, anatomy)
+
+
+def _anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
+    """Return the model's anatomy at the resolution that the set has."""
+    resolution = "neurons" if any(component.kind == "N" for component in components.universe) else "heads"
+    return anatomy_of(model, resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class _InMemory:
+    """Reads tensors in memory like a checkpoint."""
+
+    tensors: Mapping[str, Tensor]
+    config: Any = None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+    def read(self, name: str, /) -> Tensor:
+        return self.tensors[name]
+
+    def read_region(self, region: Region, /) -> Tensor:
+        return self.tensors[region.tensor][region.index]
+
+
+def _readable(base: Source, family: Family | None) -> Readable:
+    if is_module(base):
+        return _InMemory(parameters_of(base))
+    if isinstance(base, Mapping):
+        return _InMemory(canonical_names(base, family))
+    return cast("Readable", base)
+
+
+def _check_fit(base: Readable, anatomy: Anatomy, regions: Iterable[Region]) -> None:
+    """Raise unless `base` holds what the regions need, in the model's shapes, and is tied as the model is."""
+    shapes = base.shapes
+    _check_tied(base, anatomy)
+    for region in regions:
+        parts = [name for names in _parts(anatomy, region) for name in names]
+        missing = [name for name in parts if name not in shapes]
+        if region.tensor in shapes:
+            if tuple(shapes[region.tensor]) != anatomy.shapes[region.tensor]:
+                raise TakebackError(
+                    f"tensor {region.tensor!r} has shape {anatomy.shapes[region.tensor]} in the model and "
+                    f"{tuple(shapes[region.tensor])} in base; take back from a model of the same architecture"
+                )
+        elif missing or not parts:
+            raise TakebackError(
+                f"base has no tensor {missing[0] if missing else region.tensor!r}, which the model has; "
+                "take back from a model of the same architecture"
+            )
+
+
+def _check_tied(base: Readable, anatomy: Anatomy) -> None:
+    family = families().get(anatomy.family)
+    if family is None:
+        return
+    shapes, unembedding = base.shapes, family.unembedding
+    if unembedding in anatomy.shapes:
+        if unembedding not in shapes:
+            raise TakebackError("base has tied embeddings and the model has not; untie base first")
+    elif unembedding in shapes and not _is_copy(base, family):
+        raise TakebackError("the model has tied embeddings and base has not; untie the model first")
+
+
+def _is_copy(base: Readable, family: Family) -> bool:
+    """Return whether the unembedding that `base` holds is its embedding once more."""
+    if base.config is not None:
+        return says_tied(family, base.config)
+    one, other = base.read(family.embedding), base.read(family.unembedding)
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
+
+
+def _parts(anatomy: Anatomy, region: Region) -> tuple[tuple[str, ...], ...]:
+    """Return the stored tensors that make each slice of a region, where files hold the tensor in parts."""
+    parts = anatomy.stored.get(region.tensor, ())
+    return parts[region.start : region.stop] if region.axis == 0 else parts
+
+
+def _read(base: Readable, anatomy: Anatomy, region: Region) -> Tensor:
+    if region.tensor in base.shapes:
+        return base.read_region(region)
+    parts = _parts(anatomy, region)
+    return torch.stack([torch.cat([base.read(name) for name in names]) for names in parts])
+
+
+def _check_slice(region: Region, there: Tensor, new: Tensor) -> None:
+    """Raise unless `new` can take the place of the entries `there` without a change of value."""
+    if new.shape != there.shape:
+        raise TakebackError(
+            f"base gives {tuple(new.shape)} where {region.tensor!r} of the model has {tuple(there.shape)}; "
+            "take back from a model of the same architecture"
+        )
+    fits = torch.promote_types(there.dtype, new.dtype) == there.dtype
+    if not fits and not torch.equal(new.to(there.dtype).to(new.dtype), new):
+        raise TakebackError(
+            f"tensor {region.tensor!r} is {new.dtype} in base, with values the model's {there.dtype} can't "
+            f"hold exactly; load the model in {new.dtype}"
+        )

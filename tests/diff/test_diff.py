@@ -1,0 +1,255 @@
+"""The diff: equal to a dense reference, additive over levels, exact across types; missing is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import models
+from takeback.checkpoint import Pair, open_pair
+from takeback.diff import COLUMNS, Diff, Moments, diff
+from takeback.diff import moments as moments_module
+from takeback.diff.moments import line_moments, total
+from takeback.errors import TakebackError, UnknownName
+
+COUNTS = ("parameters", "differing", "differing_bf16", "beyond_tolerance")
+
+
+SAME = (torch.float32, torch.float32)
+
+
+def save_nudged(name: str, folder: Path, dtypes: tuple[torch.dtype, torch.dtype] = SAME) -> Pair:
+    """Save a pair like that of a fine-tune: half the tensors move, by little, and not in all entries."""
+    generator = torch.Generator().manual_seed(4)
+    model = models.build(name).to(dtypes[0])
+    model.save_pretrained(folder / "base")
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            moved = torch.rand(parameter.shape, generator=generator) < (0.66 if number % 2 else 0)
+            step = torch.randn(parameter.shape, generator=generator) * 10.0 ** (-number % 5 - 6)
+            parameter.add_((step * moved).to(parameter.dtype))
+    model.to(dtypes[1]).save_pretrained(folder / "tuned")
+    return open_pair(folder / "base", folder / "tuned")
+
+
+def rounded_to_bf16(values: np.ndarray) -> np.ndarray:
+    """Round to the nearest, ties to even, by the bits: bfloat16 is the upper half of a float32."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    kept = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
+    return kept.astype(np.uint32).view(np.float32)
+
+
+def dense(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, Any]:
+    """The slow reference: all entries at once in numpy."""
+    w, v = (side.double().numpy().ravel() for side in (base, tuned))
+    delta = v - w
+    halves = [rounded_to_bf16(side.float().numpy().ravel()) for side in (base, tuned)]
+    norms = [math.sqrt(math.fsum(values**2)) for values in (delta, w, v)]
+    return {
+        "parameters": w.size,
+        "delta_norm": norms[0],
+        "base_norm": norms[1],
+        "relative": norms[0] / norms[1],
+        "changed_bitwise": np.mean(w != v),
+        "changed_bf16": np.mean(halves[0] != halves[1]),
+        "changed_1e5": np.mean(np.abs(delta) > 1e-5),
+        "max_abs": np.abs(delta).max(),
+        "cosine": math.fsum(w * v) / norms[1] / norms[2],
+    }
+
+
+def assert_row(row: pd.Series, expected: dict[str, Any]) -> None:
+    for name, value in expected.items():
+        if name == "parameters" or name.startswith("changed"):
+            assert row[name] == value, name
+        else:
+            assert row[name] == pytest.approx(value, rel=1e-12, abs=1e-300), name
+
+
+MIXED = [SAME, (torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)]
+
+
+@pytest.mark.parametrize("dtypes", MIXED)
+def test_every_level_equals_the_dense_reference(
+    name: str, dtypes: tuple[torch.dtype, torch.dtype], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments_module, "_BLOCK", 100)  # many blocks a tensor
+    pair = save_nudged(name, tmp_path, dtypes)
+    found, anatomy = diff(pair), pair.anatomy()
+    sides = [{one: side.read(one) for one in side.shapes} for side in (pair.base, pair.tuned)]
+
+    for _, row in found.tensors.iterrows():
+        assert_row(row, dense(sides[0][row["tensor"]], sides[1][row["tensor"]]))
+        kinds = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+        assert [row["dtype_base"], row["dtype_tuned"]] == kinds
+
+    def flat(components: Any) -> list[torch.Tensor]:
+        regions = [region for component in components for region in anatomy.regions(component)]
+        return [torch.cat([side[one.tensor][one.index].reshape(-1) for one in regions]) for side in sides]
+
+    for component, (_, row) in zip(anatomy.universe, found.components.iterrows(), strict=True):
+        assert row["component"] == str(component)
+        assert_row(row, dense(*flat([component])))
+    for _, row in found.layers.iterrows():
+        assert_row(
+            row, dense(*flat(anatomy.parse(f"{row['name']}.*" if row["name"][0] == "L" else row["name"])))
+        )
+    assert_row(found.total.iloc[0], dense(*flat(anatomy.universe)))
+
+
+@pytest.mark.parametrize("resolution", ["heads", "neurons"])
+def test_levels_add_up(name: str, resolution: str, tmp_path: Path) -> None:
+    pair = save_nudged(name, tmp_path)
+    found = diff(pair, resolution)
+    levels = [
+        found.by_tensor.values(),
+        found.by_component.values(),
+        found.summed(lambda one: one.layer).values(),
+    ]
+    for parts in levels:
+        together = total(parts)
+        for field in COUNTS:
+            assert getattr(together, field) == getattr(found.whole, field)
+        assert together.max_abs == found.whole.max_abs
+        assert together.delta_square == pytest.approx(found.whole.delta_square, rel=1e-14)
+    for table in (found.tensors, found.components, found.layers, found.total):
+        assert table["share"].sum() == pytest.approx(1, abs=1e-12)
+        assert table["parameters"].sum() == pair.anatomy().parameters(pair.anatomy().universe)
+
+
+def test_neurons_add_up_to_their_mlp(tmp_path: Path) -> None:
+    pair = save_nudged("llama-gqa-biases", tmp_path)
+    coarse, fine = diff(pair), diff(pair, "neurons")
+    mlps = fine.summed(lambda one: "MLP" if one.kind in ("N", "MLPB") else one.kind)
+    whole = coarse.summed(lambda one: one.kind)["MLP"]
+    assert mlps["MLP"].differing == whole.differing
+    assert mlps["MLP"].delta_square == pytest.approx(whole.delta_square, rel=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 5), min_size=0, max_size=3), st.data())
+def test_moments_of_parts_add_to_those_of_the_whole(seed: int, shape: list[int], data: st.DataObject) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.randn(shape, generator=generator)
+    tuned = base + torch.randn(shape, generator=generator) * 1e-5
+    axis = data.draw(st.integers(0, max(0, len(shape) - 1)))
+    lines = line_moments(base, tuned, axis)
+    extent = lines.peaks.size
+    cut = data.draw(st.integers(0, extent))
+    joined, whole = lines.stretch(0, cut) + lines.stretch(cut, extent), lines.stretch(0, extent)
+    expected = dense(base, tuned)
+    for field in COUNTS:
+        assert getattr(joined, field) == getattr(whole, field)
+    for one in (joined, whole):
+        assert one.delta_norm == pytest.approx(expected["delta_norm"], rel=1e-12)
+        assert one.max_abs == expected["max_abs"]
+
+
+def test_by_hand() -> None:
+    base, tuned = torch.tensor([[3.0, -0.0], [0.0, 4.0]]), torch.tensor([[3.0, 0.0], [2e-6, 7.0]])
+    found = line_moments(base, tuned).stretch(0, 2)
+    assert (found.parameters, found.differing, found.differing_bf16, found.beyond_tolerance) == (4, 2, 2, 1)
+    assert (found.delta_norm, found.base_norm, found.max_abs) == (pytest.approx(3.0), 5.0, 3.0)
+    assert found.cosine == pytest.approx((9 + 28) / 5 / math.sqrt(58))
+    rounded = line_moments(torch.tensor([1.0]), torch.tensor([1.0009765625])).stretch(0, 1)
+    assert (rounded.differing, rounded.differing_bf16, rounded.beyond_tolerance) == (1, 0, 1)
+
+
+def test_missing_is_neither_zero_nor_nan(tmp_path: Path) -> None:
+    models.build("gpt2").save_pretrained(tmp_path / "base")
+    tensors = load_file(tmp_path / "base" / "model.safetensors")
+    zeroed = {**tensors, "transformer.ln_f.bias": torch.zeros(24)}
+    save_file(zeroed, tmp_path / "base" / "model.safetensors", {"format": "pt"})
+    found = diff(open_pair(tmp_path / "base", tmp_path / "base"))
+    row = found.tensors.set_index("tensor").loc["transformer.ln_f.bias"]
+    assert row["relative"] is pd.NA
+    assert row["cosine"] is pd.NA
+    assert row["delta_norm"] == 0
+    assert found.total["share"].isna().all()  # nothing changed, so there is nothing to share
+    assert found.total["cosine"].item() == 1
+    written = json.loads(found.to_json(), parse_constant=pytest.fail)
+    assert (
+        next(one for one in written["tensors"] if one["tensor"] == "transformer.ln_f.bias")["relative"]
+        is None
+    )
+    assert Moments().changed_bitwise is None
+
+
+@pytest.mark.parametrize(("value", "word"), [(math.nan, "NaN"), (-math.inf, "infinite")])
+@pytest.mark.parametrize("side", ["base", "tuned"])
+def test_values_that_are_not_finite_name_the_tensor(
+    side: str, value: float, word: str, tmp_path: Path
+) -> None:
+    models.save_pair("llama-mha", tmp_path)
+    file = tmp_path / side / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = value
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(TakebackError, match=rf"model\.layers\.1\.mlp\.up_proj\.weight.*{side} holds.*{word}"):
+        diff(open_pair(tmp_path / "base", tmp_path / "tuned"))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Diff:
+    return diff(save_nudged("llama-gqa-biases", tmp_path_factory.mktemp("pair")))
+
+
+def test_files_hold_the_tables(found: Diff, tmp_path: Path) -> None:
+    for _ in range(2):  # a second time into the same folder
+        found.write(tmp_path / "diff")
+    for name in ("tensors", "components", "layers", "total"):
+        file = tmp_path / "diff" / f"{name}.parquet"
+        assert pq.read_schema(file).metadata[b"takeback_schema"] == b"1"
+        pd.testing.assert_frame_equal(pd.read_parquet(file), getattr(found, name), check_dtype=False)
+    assert pd.read_parquet(tmp_path / "diff" / "total.parquet").attrs["base"] == found.base
+
+
+def test_json_is_strict_and_whole(found: Diff) -> None:
+    written = json.loads(found.to_json(), parse_constant=pytest.fail)
+    assert written["takeback_schema"] == 1
+    assert len(written["components"]) == len(found.components)
+    assert written["total"]["share"] == 1
+    assert set(COLUMNS) <= set(written["layers"][0])
+
+
+def test_shown_in_the_terminal_and_a_notebook(found: Diff, capsys: pytest.CaptureFixture[str]) -> None:
+    from xml.etree import ElementTree as etree
+
+    found.print()
+    text = capsys.readouterr().out
+    most = found.components.sort_values("delta_norm")["component"].iloc[-1]
+    for part in (most, "2505.11711", "EMBED", found.picture()):
+        assert part in text
+    assert found.picture().splitlines()[0].split() == ["H", "KV", "ATTN", "MLP", "LN1", "LN2"]
+    drawn = etree.fromstring(found.svg("share"))
+    titles = [element.text or "" for element in drawn.iter() if element.tag.endswith("title")]
+    assert len(titles) == len(found.components)
+    assert found._repr_html_().count("<svg") == 2
+    with pytest.raises(UnknownName, match="cosine"):
+        found.picture("cosin")
+
+
+def test_picture_of_a_change_in_one_head(tmp_path: Path) -> None:
+    model = models.build("llama-mha")
+    model.save_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        model.model.layers[1].self_attn.q_proj.weight[8:16] += 1
+    model.save_pretrained(tmp_path / "tuned")
+    found = diff(open_pair(tmp_path / "base", tmp_path / "tuned"))
+    lines = found.picture().splitlines()
+    assert lines[1].split()[1] == "···"
+    assert lines[2].split()[1] == "·█·"
+    changed = found.components.query("changed_bitwise > 0")
+    assert list(changed["component"]) == ["L1.H1"]
+    assert changed["share"].item() == 1
