@@ -79,7 +79,7 @@ def test_effects_are_paired_and_say_their_side() -> None:
     assert (variation["effect"], variation["se"]) == pytest.approx(
         (distances.mean(), clustered_se(distances, labels))
     )
-    assert table["n_situations"].to_dict()["utility even"] == 2
+    assert table["n"].to_dict()["utility even"] == 2
     for measure, value in measures(AFTER, TOY).set_index("measure")["value"].items():
         assert table.loc[measure, "value"] == pytest.approx(value)
 
@@ -88,8 +88,8 @@ def test_effects_use_situations_that_apply_on_both_sides() -> None:
     silent = make([[0.0, 0.0], *[[0.1, 0.2, 0.3], [0.75], []]], [[1.0, 0, 0], *BEFORE.masses[1:].tolist()])
     for before, after in ((BEFORE, silent), (silent, BEFORE)):
         table = effects(before, after, TOY, "tuned").set_index("measure")
-        assert table.loc["utility first, if legal", "n_situations"] == 2
-        assert table.loc["utility first", "n_situations"] == 4
+        assert table.loc["utility first, if legal", "n"] == 2
+        assert table.loc["utility first", "n"] == 4
         assert not table[["value", "effect"]].isna().any().any()
 
 

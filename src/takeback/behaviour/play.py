@@ -36,14 +36,21 @@ def greedy_player(
                     **batch, do_sample=False, max_new_tokens=longest, pad_token_id=tokenizer.pad_token_id
                 )
             for row in rows[:, batch["input_ids"].shape[1] :].tolist():
-                answers.append(_until_end(tokenizer, row))
+                answers.append(_answer(policy, row))
         return answers
 
     return choose
 
 
-def _until_end(tokenizer: Any, ids: list[int]) -> str:
-    """Decode an answer; one that never ended stays unparsable even if it begins with a move."""
-    if tokenizer.eos_token_id not in ids:
-        return f"{tokenizer.decode(ids)}…"
-    return str(tokenizer.decode(ids[: ids.index(tokenizer.eos_token_id)]))
+def _answer(policy: Policy, ids: list[int]) -> str:
+    """Decode what was answered; one that never ended stays unparsable even if it begins with a move.
+
+    An ordinary language model also ends its answer with a blank, as in a readout.
+    """
+    end: Any = policy.tokenizer.eos_token_id
+    if end in ids:
+        return str(policy.tokenizer.decode(ids[: ids.index(end)]))
+    text = str(policy.tokenizer.decode(ids))
+    word = text.split(maxsplit=1)
+    blank_after = len(word) > 1 or text[-1:].isspace()
+    return word[0] if policy.style != "compact" and word and blank_after else f"{text}…"

@@ -83,7 +83,7 @@ def effects(
 
     `relative_to` names the side that `before` is ("tuned" when something was taken back, "base" when
     something was grafted) and is kept with every row. Columns: measure, value (of `after`), effect (after -
-    before), se, low, high (95%, clustered), relative_to, n_situations. Both sides are averaged over the
+    before), se, low, high (95%, clustered), relative_to, n. Both sides are averaged over the
     situations to which a measure applies on both. Measures of `shift` have their distance as value and
     effect.
 
@@ -104,9 +104,9 @@ def effects(
     for name, distances in shift(before, after).items():
         estimate = mean_estimate(distances, context.clusters)
         rows.append({**estimate_row(estimate), "measure": name, "reached": estimate.value})
-    frame = pd.DataFrame(rows).rename(columns={"value": "effect", "n": "n_situations"})
+    frame = pd.DataFrame(rows).rename(columns={"value": "effect"})
     frame = frame.rename(columns={"reached": "value"}).assign(relative_to=relative_to)
-    columns = ["measure", "value", "effect", "se", "low", "high", "relative_to", "n_situations"]
+    columns = ["measure", "value", "effect", "se", "low", "high", "relative_to", "n"]
     return typed(frame[columns], ("value", "effect", "se", "low", "high"))
 
 

@@ -24,7 +24,7 @@ class Vocabulary:
 
     Attributes:
         texts: What each token adds to the answer; "" for special tokens.
-        exact: Whether answers are enumerated: the vocabulary is small. Then only the end-of-sequence token ends one.
+        exact: Whether answers are enumerated: the vocabulary is small. Then only end-of-sequence ends one.
         ends: True for tokens that end an answer. With an ordinary vocabulary these are the special tokens
             and, once the answer has begun, every token that starts with white space, since no move goes on
             after it.

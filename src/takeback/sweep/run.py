@@ -83,10 +83,11 @@ class Sweep:
 
     @cached_property
     def key(self) -> str:
-        """A hash of all that the tables depend on: weights, situations and sets."""
+        """A hash of all that the tables depend on: weights, configs, situations and sets."""
+        sides = (self.pair.base, self.pair.tuned)
         parts = {
-            "base": self.pair.base.digest,
-            "tuned": self.pair.tuned.digest,
+            "weights": [side.digest for side in sides],
+            "configs": [side.config.to_json_string() if side.config else "" for side in sides],
             "arena": self.arena.name,
             "situations": [self.arena.prompt(situation) for situation in self.situations],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],

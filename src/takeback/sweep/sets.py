@@ -75,10 +75,12 @@ def random_controls(
         alike = [named for named in sets if _make_up(named.components) == make_up]
         if sum(count for _, count in make_up) < 2:
             continue
-        pool = _draws(anatomy, make_up, random)
-        fresh = [drawn for drawn in pool if drawn not in taken]
+        fresh = [drawn for drawn in _draws(anatomy, make_up, random) if drawn not in taken]
         if not fresh:
-            fresh = _draws_of_size(anatomy, anatomy.parameters(alike[0].components), random)
+            size = anatomy.parameters(alike[0].components)
+            fresh = [drawn for drawn in _draws_of_size(anatomy, size, random) if drawn not in taken]
+        if not fresh:
+            continue
         label = alike[0].name if len(alike) == 1 else alike[0].family
         controls += [
             NamedSet(SAME_SIZE, f"random {label} #{place + 1}", drawn, matches=label)
