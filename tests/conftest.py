@@ -9,6 +9,8 @@ import transformers
 
 import models
 
+transformers.utils.logging.disable_progress_bar()
+
 
 @pytest.fixture(scope="session")
 def built() -> Callable[[str, int], transformers.PreTrainedModel]:

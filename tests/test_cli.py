@@ -7,17 +7,25 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import models
+from takeback import cli
 from takeback.tables import read_table
 
 COMMANDS = ("components", "diff", "hybrid", "train", "behaviour", "sweep", "demo", "report")
 
 
-def call(*words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "takeback", *map(str, words)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return done
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a command in this process as the shell would; give what it printed."""
+
+    def run(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["takeback", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert ended.value.code == code, printed.err
+        return printed
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +45,17 @@ def test_help_names_every_command_and_loads_no_heavy_library():
         assert command in done.stdout
 
 
-def test_components_as_json_add_up(pair):
-    rows = json.loads(call("components", pair[0], "--json").stdout)
+def test_components_as_json_add_up(call, pair):
+    rows = json.loads(call("components", pair[0], "--json").out)
     model = AutoModelForCausalLM.from_pretrained(pair[0])
     assert sum(row["parameters"] for row in rows) == sum(p.numel() for p in model.parameters())
     assert {"component": "L0.KV1", "parameters": 2 * (6 * 24 + 6)} in rows
-    assert "L1.MLP" in call("components", pair[0]).stdout
+    assert "L1.MLP" in call("components", pair[0]).out
 
 
-def test_diff_prints_writes_and_gives_json(pair, tmp_path):
-    assert "L0" in call("diff", *pair, "-o", tmp_path / "diff").stdout
-    found = json.loads(call("diff", *pair, "--json").stdout)
+def test_diff_prints_writes_and_gives_json(call, pair, tmp_path):
+    assert "L0" in call("diff", *pair, "-o", tmp_path / "diff").out
+    found = json.loads(call("diff", *pair, "--json").out)
     assert found["total"]["changed_bitwise"] == 1.0
     assert (
         read_table(tmp_path / "diff" / "components.parquet")["parameters"].sum()
@@ -56,7 +64,7 @@ def test_diff_prints_writes_and_gives_json(pair, tmp_path):
 
 
 @pytest.mark.parametrize(("option", "side"), [("--take-back", 0), ("--graft", 1)])
-def test_hybrid_of_everything_is_the_other_side(pair, tmp_path, option, side):
+def test_hybrid_of_everything_is_the_other_side(call, pair, tmp_path, option, side):
     call("hybrid", *pair, option, "*", "-o", tmp_path / "made")
     made, expected = (
         AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (tmp_path / "made", pair[side])
@@ -66,13 +74,13 @@ def test_hybrid_of_everything_is_the_other_side(pair, tmp_path, option, side):
 
 def told(done):
     """The one line that a user's mistake is told in."""
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    assert done.out == ""
+    (line,) = done.err.splitlines()
     assert line.startswith("takeback: ")
     return line
 
 
-def test_a_user_s_mistake_is_one_line_with_exit_code_2_and_changes_nothing(pair, tmp_path):
+def test_a_user_s_mistake_is_one_line_with_exit_code_2_and_changes_nothing(call, pair, tmp_path):
     out = tmp_path / "out"
     assert "no file or folder" in told(call("diff", pair[0], tmp_path / "nowhere", code=2))
     line = told(call("hybrid", *pair, "--take-back", "L0.H9", "-o", out, code=2))
@@ -83,7 +91,7 @@ def test_a_user_s_mistake_is_one_line_with_exit_code_2_and_changes_nothing(pair,
     assert not out.exists()
 
 
-def test_a_truncated_shard_is_one_line_and_leaves_an_older_output_as_it_was(pair, tmp_path):
+def test_a_truncated_shard_is_one_line_and_leaves_an_older_output_as_it_was(call, pair, tmp_path):
     call("hybrid", *pair, "--take-back", "L0.*", "-o", tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     torn = models.save_pair("llama-gqa-biases", tmp_path)[1]
@@ -95,15 +103,13 @@ def test_a_truncated_shard_is_one_line_and_leaves_an_older_output_as_it_was(pair
 
 
 @pytest.mark.slow
-def test_sweep_and_behaviour_work_on_any_pair_that_plays(players, tmp_path):
+def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path):
     words = ("sweep", *players, "-o", tmp_path / "effects.parquet", "--situations", 4, "--controls", 1)
-    assert "effects of" in call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").stdout
+    assert "effects of" in call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").out
     table = read_table(tmp_path / "effects.parquet")
     assert {"each layer", "by name", "random, same size", "random, same ‖Δ‖"} == set(table["family"])
-    rows = json.loads(
-        call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").stdout
-    )
+    rows = json.loads(call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").out)
     assert {row["relative_to"] for row in rows["measures"]} == {"base"}
-    shown = call("behaviour", players[0], "--situations", 4, "--games", 2).stdout
+    shown = call("behaviour", players[0], "--situations", 4, "--games", 2).out
     assert "utility win" in shown
     assert "games against the best defender" in shown

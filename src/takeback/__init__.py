@@ -1,7 +1,7 @@
 """See what a fine-tune changed inside a model, and take it back.
 
-The public names are imported when they are first used, so that `import takeback` loads no torch. Two calls have
-the names of their packages and are imported from there: `takeback.diff.diff` and `takeback.hybrid.hybrid`.
+The public names are imported when they are first used, so that `import takeback` loads no torch. Two calls
+have the names of their packages and are imported from those: `takeback.diff.diff`, `takeback.hybrid.hybrid`.
 
 >>> import takeback
 >>> str(takeback.Component("H", layer=3, index=5))

@@ -143,11 +143,12 @@ def behaviour(
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
-    from takeback.study.bench import Bench
+    from takeback.study import Bench
+    from takeback.tables import records
 
     bench = Bench.prepare(arena_name, model, situations, seed)
     table = bench.compare(against, model) if against else bench.measure(model)
-    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    rows = records(table)
     results = dict(bench.games(model, games, moves)["result"].value_counts()) if games else {}
     if as_json:
         return _print_json({"measures": rows, "games": results})

@@ -58,7 +58,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
         yield draft
         for file in draft.rglob("*"):
             if file.is_file():
-                file.chmod(draft.stat().st_mode & 0o666)  # some writers make files that only their owner reads
+                file.chmod(draft.stat().st_mode & 0o666)  # safetensors writes files for the owner alone
                 _sync(file)
         if path.exists():
             path.replace(aside)

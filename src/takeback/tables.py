@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from takeback.errors import TakebackError
 from takeback.files import atomic_file
@@ -60,3 +60,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
             f"{path} has schema {version}, this takeback reads {SCHEMA}; run the command that made it"
         )
     return table.to_pandas()
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as plain values by column, None where one is missing.
+
+    >>> import pandas as pd
+    >>> records(pd.DataFrame({"a": [1, 2], "b": pd.array([0.5, None], "Float64")}))
+    [{'a': 1, 'b': 0.5}, {'a': 2, 'b': None}]
+    """
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]

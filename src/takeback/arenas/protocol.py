@@ -32,7 +32,7 @@ class Goal(Generic[Batch]):
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """Answers to imitate, in tokens of the arena's own tokenizer, with a distribution to learn for each token.
+    """Answers to imitate, in tokens of the arena's own tokenizer, and a distribution to learn for each token.
 
     `tokens`, int64 [n, length], are prompts followed by sampled answers without their last token. `targets`,
     float32 [n, answer length, vocabulary], give for each token of an answer, its end included, what the

@@ -39,7 +39,7 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
             for name in checkpoint.shapes:
                 if name not in parameters:
                     raise TakebackError(
-                        f"{checkpoint.ref}: the live model has no tensor {name!r}; merge the adapter with peft"
+                        f"{checkpoint.ref}: the live model has no tensor {name!r}; merge it with peft"
                     )
                 parameters[name].copy_(checkpoint.read(name))
     return model.eval()

@@ -17,7 +17,7 @@ from takeback.component import Component
 from takeback.diff.moments import Lines, Moments, line_moments, total
 from takeback.errors import TakebackError
 from takeback.files import atomic_folder
-from takeback.tables import SCHEMA, write_table
+from takeback.tables import SCHEMA, records, write_table
 
 COLUMNS: Mapping[str, str] = {
     "parameters": "number of entries",
@@ -95,7 +95,7 @@ class Diff:
 
     def to_json(self) -> str:
         """Return all tables as strict JSON; a missing measure is null."""
-        tables = {name: _records(getattr(self, name)) for name in ("layers", "components", "tensors")}
+        tables = {name: records(getattr(self, name)) for name in ("layers", "components", "tensors")}
         found = {
             "takeback_schema": SCHEMA,
             "base": self.base,
@@ -106,7 +106,7 @@ class Diff:
                 for one in self.differences
             ],
             "columns": dict(COLUMNS),
-            "total": _records(self.total)[0],
+            "total": records(self.total)[0],
             **tables,
         }
         return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
@@ -208,8 +208,3 @@ def _lines(pair: Pair, name: str, axis: int) -> Lines:
 
 def _word(dtype: object) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = table.astype(object).where(table.notna(), None)
-    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]

@@ -9,9 +9,9 @@ from takeback.checkpoint.pair import summary
 from takeback.component import LAYER_KINDS, Component
 from takeback.diff.measure import COLUMNS, Diff, measures
 from takeback.diff.moments import Moments
+from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
+from takeback.draw.numbers import number, percent
 from takeback.errors import unknown_name
-from takeback.report.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.report.numbers import number, percent
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -56,9 +56,10 @@ def random_controls(
     """Draw random sets that match the given ones, through the same door as the real sets.
 
     Two kinds are drawn. *Same size*: for every make-up (so many heads, so many MLPs) among the sets, `number`
-    sets of that make-up, hence of equal parameter count. *Same ‖Δ‖*: for every set, the one among many random
-    sets of its make-up whose ‖Δ‖² is nearest to its own. A set that is alone in its make-up (all heads; or a
-    single component, whose controls are its siblings) has random sets of about its size instead, or none.
+    sets of that make-up, hence of equal parameter count. *Same ‖Δ‖*: for every set, the one among many other
+    random sets of its make-up whose ‖Δ‖² is nearest to its own. No set is drawn twice. A set that is alone in
+    its make-up (all heads) has random sets of about its size instead, where there are any. Single components
+    have none: their siblings are their controls.
 
     Args:
         anatomy: where the components are.
@@ -82,11 +83,13 @@ def random_controls(
         if not fresh:
             continue
         label = alike[0].name if len(alike) == 1 else alike[0].family
-        controls += [
-            NamedSet(SAME_SIZE, f"random {label} #{place + 1}", drawn, matches=label)
-            for place, drawn in enumerate(fresh[:number])
-        ]
-        controls += [_nearest(named, fresh, delta) for named in alike]
+        for place, drawn in enumerate(fresh[:number]):
+            controls.append(NamedSet(SAME_SIZE, f"random {label} #{place + 1}", drawn, matches=label))
+        left = fresh[number:]
+        for named in alike[: len(left)]:
+            nearest = _nearest(named.components, left, delta)
+            left.remove(nearest)
+            controls.append(NamedSet(SAME_NORM, f"random ‖Δ‖ of {named.name}", nearest, matches=named.name))
     return controls
 
 
@@ -124,7 +127,8 @@ def _draws_of_size(anatomy: Anatomy, size: int, random: np.random.Generator) -> 
     return sorted(drawn, key=lambda components: size - anatomy.parameters(components))
 
 
-def _nearest(target: NamedSet, pool: list[ComponentSet], delta: Mapping[Component, float]) -> NamedSet:
-    wanted = sum(delta[component] for component in target.components)
-    nearest = min(pool, key=lambda drawn: abs(sum(delta[component] for component in drawn) - wanted))
-    return NamedSet(SAME_NORM, f"random ‖Δ‖ of {target.name}", nearest, matches=target.name)
+def _nearest(
+    target: ComponentSet, pool: list[ComponentSet], delta: Mapping[Component, float]
+) -> ComponentSet:
+    wanted = sum(delta[component] for component in target)
+    return min(pool, key=lambda drawn: abs(sum(delta[component] for component in drawn) - wanted))

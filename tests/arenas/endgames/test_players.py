@@ -6,7 +6,6 @@ from takeback.arenas import arena
 from takeback.arenas.endgames.goals import GOALS
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.players import PLAYERS, choose, population
-from takeback.arenas.endgames.situations import held_out
 from takeback.errors import TakebackError, UnknownName
 
 ENDGAMES = arena("endgames")

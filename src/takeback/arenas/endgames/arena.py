@@ -14,7 +14,7 @@ from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, play, rules, situations, text
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
 from takeback.arenas.endgames.moves import Moves, moves
-from takeback.arenas.endgames.situations import EQUAL, PIECES, Endgame
+from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
 from takeback.arenas.protocol import Goal, Lesson
 
@@ -42,7 +42,7 @@ class Endgames:
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
     ) -> list[Endgame]:
-        """Draw n situations of a split without replacement, in random order.
+        """Draw n situations of a split without replacement, in random order, by `situations.odds`.
 
         Args:
             split: `train` or `held-out`; mirror images are always on the same side.
@@ -55,9 +55,9 @@ class Endgames:
             UnknownName: There is no such split, goal or piece.
             TakebackError: There are fewer than n situations.
         """
-        pools = {piece: situations.pool(split, piece) for piece in PIECES}
         wanted = goals.find_goal(goal).applies if goal is not None else None
-        drawn = situations.sample(pools, situations.shares(n, weights), np.random.default_rng(seed), wanted)
+        counts = situations.shares(n, weights)
+        drawn = situations.sample(split, counts, np.random.default_rng(seed), wanted)
         return [Endgame.of(int(number)) for number in drawn]
 
     def prompt(self, situation: Endgame, style: str = "compact") -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.players import MIXED, choose, population
-from takeback.arenas.endgames.situations import EQUAL, pool, shares
+from takeback.arenas.endgames.situations import EQUAL, odds, pool, shares
 from takeback.arenas.endgames.text import VOCABULARY, completion_tokens, prompt_tokens
 from takeback.arenas.protocol import Lesson
 
@@ -20,7 +20,7 @@ def lesson(
     mix: Mapping[str, float] = MIXED,
     weights: Mapping[str, float] = EQUAL,
 ) -> Lesson:
-    """Let the mixed population answer n positions of a split, drawn with replacement by piece weight.
+    """Let the mixed population answer n positions of a split, drawn with replacement by piece and `odds`.
 
     >>> made = lesson(64, seed=(0, 0))
     >>> made.tokens.shape, made.targets.shape
@@ -29,7 +29,10 @@ def lesson(
     True
     """
     rng = np.random.default_rng(seed)
-    drawn = [rng.choice(pool(split, piece), count) for piece, count in shares(n, weights).items()]
+    drawn = [
+        rng.choice(pool(split, piece), count, p=odds(split, piece))
+        for piece, count in shares(n, weights).items()
+    ]
     positions = np.concatenate(drawn)
     batch = moves(positions)
     probabilities = population(batch, mix)

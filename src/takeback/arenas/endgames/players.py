@@ -52,7 +52,7 @@ PLAYERS: Final[Mapping[str, Player]] = MappingProxyType(
     {"random": random, "careless": careless, "fair": fair, "strong": strong}
 )
 MIXED: Final[Mapping[str, float]] = MappingProxyType(
-    {"random": 0.40, "careless": 0.25, "fair": 0.20, "strong": 0.15}
+    {"random": 0.35, "careless": 0.20, "fair": 0.25, "strong": 0.20}
 )
 """Default shares of the players in the population."""
 

@@ -109,6 +109,22 @@ def pool(split: str, piece: str) -> NDArray[np.int64]:
     return found
 
 
+@cache
+def odds(split: str, piece: str) -> NDArray[np.float64]:
+    """Return how likely each position of a pool is to be drawn, summing to 1.
+
+    Half the weight is the same for every position; the other half is the same for every distance to mate (and
+    for all drawn positions together), so that the few positions near mate are not too rare to be met.
+
+    Raises:
+        UnknownName: There is no such split or piece.
+    """
+    _, stratum, size = np.unique(tables().white[pool(split, piece)], return_inverse=True, return_counts=True)
+    weights = 0.5 / len(stratum) + 0.5 / (len(size) * size[stratum])
+    weights.flags.writeable = False
+    return weights
+
+
 def shares(n: int, weights: Mapping[str, float]) -> dict[str, int]:
     """Share out n over pieces by weight, largest remainders first.
 
@@ -136,21 +152,24 @@ def shares(n: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def sample(
-    pools: Mapping[str, NDArray[np.int64]],
+    split: str,
     counts: Mapping[str, int],
     rng: np.random.Generator,
     wanted: Callable[[Moves], NDArray[np.bool_]] | None = None,
 ) -> NDArray[np.int64]:
-    """Draw as many numbers as counted from one pool per piece, without replacement, in random order.
+    """Draw as many numbers as counted for each piece by `odds`, without replacement, in random order.
 
-    With `wanted`, only positions that it accepts.
+    With `wanted`, only positions that it accepts. Each is drawn by its odds among those left (Efraimidis and
+    Spirakis 2006, "Weighted random sampling with a reservoir", doi:10.1016/j.ipl.2005.11.003).
 
     Raises:
-        TakebackError: A pool has too few.
+        UnknownName: There is no such split or piece.
+        TakebackError: There are too few.
     """
     parts = [np.zeros(0, np.int64)]
     for piece, count in counts.items():
-        found = _first(rng.permutation(pools[piece]), count, wanted)
+        waits = rng.exponential(size=len(pool(split, piece))) / odds(split, piece)
+        found = _first(pool(split, piece)[np.argsort(waits)], count, wanted)
         if len(found) < count:
             raise TakebackError(
                 f"only {len(found)} of the {count} situations with {piece} asked for exist: "

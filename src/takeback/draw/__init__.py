@@ -1,0 +1,1 @@
+"""Pure functions from values to SVG text: heat maps, curves, forests, boards."""

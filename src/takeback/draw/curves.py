@@ -1,0 +1,111 @@
+"""Line plots: how something went over training steps or over moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from takeback.draw.colour import arm_colour
+from takeback.draw.svg import (
+    SOFT,
+    Scale,
+    bottom_axis,
+    coordinate,
+    drawing,
+    element,
+    left_axis,
+    mark,
+    spread,
+    tick_text,
+)
+
+_WIDTH, _HEIGHT = 350.0, 220.0
+_DODGE = 2.4
+"""Pixels between arms at the same step, so that their whiskers don't cover each other."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a curve with its interval, None where that is unknown, and its tooltip."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve: `place` gives colour and mark, -1 is base; `quiet` ones are thin.
+
+    Every `mark_every`-th point has a mark; 0 draws none.
+    """
+
+    place: int
+    points: tuple[Point, ...]
+    quiet: bool = False
+    mark_every: int = 1
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The name of the horizontal axis, values that both axes must hold, and how ticks are written."""
+
+    x_name: str
+    y_include: tuple[float, ...] = ()
+    x_include: tuple[float, ...] = ()
+    write_y: Callable[[float], str] = tick_text
+
+
+def line_plot(series: Sequence[Series], axes: Axes, label: str) -> str:
+    """Draw curves with whiskers for intervals; quiet curves first.
+
+    >>> plot = line_plot([Series(0, (Point(0, 0.1), Point(10, 0.3)))], Axes("step"), "reward")
+    >>> "<polyline" in plot, plot.startswith("<svg")
+    (True, True)
+    """
+    points = [point for one in series for point in one.points]
+    ends = [end for point in points for end in (point.low, point.high) if end is not None]
+    low, high = spread([*(point.y for point in points), *ends], axes.y_include)
+    left, right = spread([point.x for point in points], axes.x_include)
+    y_scale = Scale(low, high, _HEIGHT - 42, 8)
+    x_scale = Scale(left, right, 48, _WIDTH - 8)
+    parts = bottom_axis(x_scale, _HEIGHT - 42, 8, axes.x_name)
+    parts += left_axis(y_scale, 48, _WIDTH - 8, axes.write_y)
+    places = sorted({one.place for one in series})
+    for one in sorted(series, key=lambda one: not one.quiet):
+        aside = _DODGE * (places.index(one.place) - (len(places) - 1) / 2) if ends else 0.0
+        parts += _curve(one, x_scale, y_scale, aside)
+    return drawing(_WIDTH, _HEIGHT, parts, label)
+
+
+def moving_average(values: Sequence[float], width: int) -> list[float]:
+    """Return the mean of up to `width` values that end at each place.
+
+    >>> moving_average([1.0, 2.0, 6.0], 2)
+    [1.0, 1.5, 4.0]
+    """
+    return [sum(values[max(0, end - width) : end]) / min(end, width) for end in range(1, len(values) + 1)]
+
+
+def _curve(series: Series, x: Scale, y: Scale, aside: float) -> list[str]:
+    colour = SOFT if series.place < 0 else arm_colour(series.place)
+    path = " ".join(f"{coordinate(x(point.x) + aside)},{coordinate(y(point.y))}" for point in series.points)
+    line = element("polyline", points=path, fill="none", stroke=colour, stroke_linejoin="round")
+    weight, opacity = (1, 0.35) if series.quiet else (1.8, 1)
+    parts = [element("g", line, stroke_width=weight, opacity=opacity)]
+    for point in series.points:
+        if point.low is not None and point.high is not None:
+            at = x(point.x) + aside
+            parts.append(
+                element(
+                    "line", x1=at, x2=at, y1=y(point.low), y2=y(point.high), stroke=colour, stroke_width=1.3
+                )
+            )
+    if series.mark_every:
+        parts += [
+            mark(x(point.x) + aside, y(point.y), series.place, colour, point.title, 3.6)
+            for point in series.points[:: series.mark_every]
+        ]
+    return parts

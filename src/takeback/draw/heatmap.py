@@ -1,0 +1,140 @@
+"""Heat maps: layers from below up the rows, the components of a layer along the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from takeback.component import INDEXED_KINDS, LAYER_KINDS, Component
+from takeback.draw.colour import STEPS, paint, step_of
+from takeback.draw.svg import FAINT, drawing, element, text
+
+_LEFT, _TOP, _GAP = 30.0, 20.0, 5.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value to colour, the words of its tooltip, and what is printed on it where there is room.
+
+    A value of None is drawn as missing, which is neither zero nor blank.
+    """
+
+    value: float | None
+    title: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the ends of a colour scale mean, in words, and the value at its full end."""
+
+    limit: float
+    high: str
+    low: str = "0"
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where each column of a layer's components begins, and how wide it is."""
+
+    left: Mapping[tuple[str, int | None], float]
+    width: Mapping[tuple[str, int | None], float]
+    height: float
+    end: float
+
+
+def heat_map(
+    cells: Mapping[Component, Cell], ends: Ends, scale: str = "sequential", label: str = "heat map"
+) -> str:
+    """Draw one square per component; those outside the layers stand in a row below.
+
+    Args:
+        cells: What to draw.
+        ends: The value at which the scale is full, and the words at its ends.
+        scale: `sequential` from 0, or `diverging` around 0.
+        label: What the picture shows, for a reader who can't see it.
+
+    >>> picture = heat_map({Component.parse("L0.H1"): Cell(0.5, "half")}, Ends(1.0, "all"))
+    >>> "<title>half</title>" in picture, picture.count("<rect") > 1
+    (True, True)
+    """
+    inside = sorted(component for component in cells if component.layer is not None)
+    outside = sorted(component for component in cells if component.layer is None)
+    layers = sorted({component.layer for component in inside if component.layer is not None}, reverse=True)
+    columns = _columns(inside)
+    parts = [_heading(key, columns) for key in columns.left]
+    for place, layer in enumerate(layers):
+        y = _TOP + place * (columns.height + 1)
+        parts.append(text(_LEFT - 6, y + columns.height / 2 + 4, f"L{layer}", "end"))
+        for key, x in columns.left.items():
+            cell = cells.get(Component(key[0], layer, key[1]))
+            parts.append(_square(cell, (x, y, columns.width[key], columns.height), ends.limit, scale))
+    y = _TOP + len(layers) * (columns.height + 1) + (8 if outside and layers else 0)
+    for place, component in enumerate(outside):
+        x = _LEFT + place * 66
+        parts.append(_square(cells[component], (x, y, 60, 22), ends.limit, scale))
+        parts.append(text(x + 30, y + 35, component.kind, "middle", size=10))
+    y += 52 if outside else 10
+    width = max(columns.end, _LEFT + 66 * len(outside), _LEFT + 190)
+    return drawing(width, y + 26, [*parts, *_legend(y, ends, scale)], label)
+
+
+def limit_of(values: Iterable[float | None]) -> float:
+    """Return the largest magnitude among the values that are there, or 0."""
+    return max((abs(value) for value in values if value is not None), default=0.0)
+
+
+def _columns(components: list[Component]) -> _Columns:
+    keys = sorted(
+        {(component.kind, component.index) for component in components},
+        key=lambda key: (LAYER_KINDS.index(key[0]), key[1] or 0),
+    )
+    narrow = 42.0 if len(keys) <= 9 else 30.0 if len(keys) <= 18 else 18.0
+    left: dict[tuple[str, int | None], float] = {}
+    width: dict[tuple[str, int | None], float] = {}
+    x = _LEFT
+    for _, group in groupby(keys, key=lambda key: key[0] if key[0] in INDEXED_KINDS else ""):
+        for key in group:
+            left[key] = x
+            width[key] = narrow if key[0] in INDEXED_KINDS else max(narrow, 34.0)
+            x += width[key] + 1
+        x += _GAP
+    return _Columns(left, width, 26.0 if narrow > 40 else 22.0 if narrow > 20 else 16.0, x)
+
+
+def _heading(key: tuple[str, int | None], columns: _Columns) -> str:
+    name = f"{key[0]}{'' if key[1] is None else key[1]}"
+    size = 11 if columns.width[key] > 24 else 8.5
+    return text(columns.left[key] + columns.width[key] / 2, _TOP - 6, name, "middle", size=size)
+
+
+def _square(cell: Cell | None, box: tuple[float, float, float, float], limit: float, scale: str) -> str:
+    x, y, width, height = box
+    if cell is None:
+        return ""
+    if cell.value is None:
+        hollow = element("rect", x=x + 1, y=y + 1, width=width - 2, height=height - 2, title=cell.title)
+        return element("g", hollow, fill="none", stroke=FAINT, stroke_dasharray="3 2")
+    fill, ink = paint(scale, step_of(cell.value, limit))
+    if not cell.label or width < 34:
+        return element("rect", x=x, y=y, width=width, height=height, fill=fill, title=cell.title)
+    square = element("rect", x=x, y=y, width=width, height=height, fill=fill)
+    words = text(x + width / 2, y + height / 2 + 4, cell.label, "middle", colour=ink, size=10.5)
+    return element("g", square, words, title=cell.title)
+
+
+def _legend(y: float, ends: Ends, scale: str) -> list[str]:
+    first = -STEPS if scale == "diverging" else 0
+    steps = range(first, STEPS + 1)
+    size = 150 / len(steps)
+    parts = [
+        element("rect", x=_LEFT + place * size, y=y, width=size + 0.3, height=7, fill=paint(scale, step)[0])
+        for place, step in enumerate(steps)
+    ]
+    parts.append(element("rect", x=_LEFT, y=y, width=150, height=7, fill="none", stroke=FAINT))
+    parts.append(text(_LEFT, y + 20, ends.low, size=10))
+    if scale == "diverging":
+        parts.append(text(_LEFT + 75, y + 20, "0", "middle", size=10))
+    parts.append(text(_LEFT + 150, y + 20, ends.high, "end", size=10))
+    return parts

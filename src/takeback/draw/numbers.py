@@ -1,0 +1,98 @@
+"""Numbers as a reader wants them: few digits, a real minus sign, intervals in brackets."""
+
+from __future__ import annotations
+
+import math
+
+ABSENT = "–"
+"""What stands where a value is missing: never a blank and never a zero."""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with fixed digits; what would round to zero without being it keeps two figures.
+
+    >>> number(-0.1234), number(0.00002), number(0.0), number(None)
+    ('−0.123', '2.0×10⁻⁵', '0.000', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if value != 0 and abs(value) < 0.5 * 10**-digits:
+        return _scientific(value)
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Write a difference with its sign.
+
+    >>> signed(0.25), signed(-0.25), signed(0.0)
+    ('+0.250', '−0.250', '0.000')
+    """
+    text = number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and text != ABSENT else text
+
+
+def short(value: float, digits: int, sign: bool = False) -> str:
+    """Write a value for a small place: rounded, a plain 0 where nothing is left of it.
+
+    >>> short(-0.00004, 3), short(0.0123, 3, sign=True)
+    ('0', '+0.012')
+    """
+    if round(value, digits) == 0:
+        return "0"
+    return signed(value, digits) if sign else number(value, digits)
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Write an interval, or say that it is unknown.
+
+    >>> interval(-0.02, 0.1), interval(None, None)
+    ('[−0.020, 0.100]', '[interval unknown]')
+    """
+    if low is None or high is None:
+        return "[interval unknown]"
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def percent(value: float | None, digits: int | None = None) -> str:
+    """Write a fraction as a percentage: one decimal below 10%, none above, unless told.
+
+    >>> percent(0.0234), percent(0.52), percent(-0.3), percent(0.0001), percent(1.0), percent(0.9999)
+    ('2.3%', '52%', '−30%', '<0.1%', '100%', '>99.9%')
+    """
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if value == 0:
+        return "0%"
+    if digits is None:
+        if 0 < abs(value) < 0.0005:
+            return "<0.1%" if value > 0 else "≈0%"
+        if 0.9995 <= value < 1:
+            return ">99.9%"
+        digits = 1 if abs(value) < 0.0995 or 0.9905 <= value < 1 else 0
+    if 0 < 100 * value < 0.5 * 10**-digits:
+        return f"<{10**-digits:g}%"
+    return f"{100 * value:.{digits}f}%".replace("-", "−")
+
+
+def count(value: float, noun: str, plural: str = "") -> str:
+    """Write a count with its noun.
+
+    >>> count(1, "seed"), count(1200, "situation"), count(2, "box", "boxes")
+    ('1 seed', '1,200 situations', '2 boxes')
+    """
+    return f"{value:,.0f} {noun if value == 1 else plural or noun + 's'}"
+
+
+def listing(parts: list[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}×10{power}".replace("-", "−")

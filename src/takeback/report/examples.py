@@ -1,0 +1,100 @@
+"""Example positions: what the base and the tuned policy would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from takeback.draw.board import Arrows, board
+from takeback.draw.colour import ARMS
+from takeback.draw.numbers import number, percent
+from takeback.draw.svg import drawing, element
+from takeback.report.record import Arm, Record
+from takeback.report.rows import Example
+from takeback.report.view import Figure, Table
+
+FIRST = 4
+"""Positions that are shown at once; the others unfold."""
+
+MOSTLY = 0.5
+"""Illegal mass from which a position says why it has no arrows."""
+
+BEFORE = "#50565c"
+"""The colour of the base's arrows, readable on the board's squares."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A position with its table of likeliest moves."""
+
+    figure: Figure
+    moves: Table
+
+
+@dataclass(frozen=True)
+class ArmExamples:
+    """The positions of one arm and seed."""
+
+    arm: Arm
+    seed: int
+    swatches: tuple[Markup, Markup]
+    first: tuple[Card, ...]
+    others: tuple[Card, ...]
+
+
+def examples(record: Record) -> tuple[ArmExamples, ...]:
+    """Draw the positions that training changed most, by arm, of its first seed."""
+    if record.examples is None:
+        return ()
+    shown: list[ArmExamples] = []
+    for arm in record.arms:
+        cards = tuple(_card(arm, example) for example in record.examples[arm.name, arm.seeds[0]])
+        swatches = (_swatch(BEFORE), _swatch(_colour(arm)))
+        if cards:
+            shown.append(ArmExamples(arm, arm.seeds[0], swatches, cards[:FIRST], cards[FIRST:]))
+    return tuple(shown)
+
+
+def _card(arm: Arm, example: Example) -> Card:
+    arrows = [Arrows(example.before, BEFORE, "base", -1), Arrows(example.after, _colour(arm), arm.name, 1)]
+    picture = board(example.board, arrows, f"position {example.situation}") if example.board else ""
+    note = f"total variation {number(example.distance, 2)}"
+    if example.illegal_after > MOSTLY:
+        note += f"; after training, {percent(example.illegal_after)} of the answers here are illegal"
+    before, after = dict(example.before), dict(example.after)
+    actions = sorted(
+        {*before, *after}, key=lambda action: (-max(after.get(action, 0), before.get(action, 0)), action)
+    )
+    rows = [
+        (
+            action,
+            _probability(action, before, example.illegal_before),
+            _probability(action, after, example.illegal_after),
+        )
+        for action in actions
+    ]
+    rows.append(("illegal", percent(example.illegal_before), percent(example.illegal_after)))
+    return Card(
+        Figure.of(example.situation, picture, note), Table(("move", "base", arm.name), tuple(rows), ("move",))
+    )
+
+
+def _colour(arm: Arm) -> str:
+    """Return the colour of an arm's arrows: boards are light also where the page is dark."""
+    return ARMS[arm.place % len(ARMS)]
+
+
+def _swatch(colour: str) -> Markup:
+    return Markup(drawing(18, 8, [element("rect", x=0, y=1, width=18, height=6, fill=colour)], ""))
+
+
+def _probability(action: str, listed: Mapping[str, float], illegal: float) -> str:
+    """Write a probability; an action that is not listed has at most the least listed, and what is left."""
+    if action in listed:
+        return percent(listed[action])
+    if not listed:
+        return "not listed"
+    most = percent(max(0.0, min(1 - illegal - sum(listed.values()), *listed.values())))
+    return most if most.startswith("<") else f"≤{most}"

@@ -1,0 +1,159 @@
+"""What a record's tables hold, a frozen value per row. Missing is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from takeback.component import Component
+from takeback.errors import TakebackError
+
+TAKE_BACK, GRAFT = "take back", "graft"
+DIRECTIONS = (TAKE_BACK, GRAFT)
+BASE = "base"
+"""The name that policies and games give to the policy before training."""
+
+SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
+CONTROLS = (SAME_SIZE, SAME_NORM)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: made from the columns that have its fields' names."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], origin: Path) -> Self:
+        """Make a row from a table's columns.
+
+        Raises:
+            TakebackError: a column is missing.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in row]
+        if missing:
+            raise TakebackError(f"{origin} has no column {', '.join(missing)}; it holds {', '.join(row)}")
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Reading(Row):
+    """A measure of one policy after `step` steps; 0 is base."""
+
+    arm: str
+    seed: int
+    step: int
+    last: bool
+    measure: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Shift(Row):
+    """What training changed in a measure: tuned − base on the same situations; `value` is tuned's."""
+
+    arm: str
+    seed: int
+    measure: str
+    value: float
+    effect: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Effect(Row):
+    """What taking a set back (or grafting it) does to a measure, and to which side it is relative."""
+
+    arm: str
+    seed: int
+    direction: str
+    family: str
+    set: str
+    components: str
+    n_components: int
+    parameters: int
+    delta_share: float | None
+    matches: str
+    measure: str
+    value: float
+    effect: float
+    low: float | None
+    high: float | None
+    relative_to: str
+    n: int
+
+    @property
+    def is_control(self) -> bool:
+        """True for a random set."""
+        return self.family in CONTROLS
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if the interval is known and 0 is not in it."""
+        return excludes_zero(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Game(Row):
+    """A game against the best defender: `moves` are White's own, `best` is the start's distance to mate."""
+
+    arm: str
+    seed: int
+    situation: str
+    result: str
+    moves: int
+    best: int | None
+
+
+@dataclass(frozen=True)
+class Moved(Row):
+    """How far a part of the weights moved; see `takeback.diff`."""
+
+    parameters: int
+    delta_norm: float
+    relative: float | None
+    changed_bitwise: float
+    changed_bf16: float
+    changed_1e5: float
+    max_abs: float
+    share: float | None
+    cosine: float | None
+
+
+@dataclass(frozen=True)
+class MovedComponent(Moved):
+    """How far a component moved."""
+
+    component: str
+
+    @property
+    def place(self) -> Component:
+        """The component itself."""
+        return Component.parse(self.component)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A situation that training changed much: likely actions before and after, and the illegal mass."""
+
+    situation: str
+    board: Mapping[str, str]
+    distance: float
+    before: tuple[tuple[str, float], ...]
+    after: tuple[tuple[str, float], ...]
+    illegal_before: float
+    illegal_after: float
+
+
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Tell whether an interval is known and 0 is not in it.
+
+    >>> excludes_zero(0.1, 0.2), excludes_zero(-0.1, 0.2), excludes_zero(None, None)
+    (True, False, False)
+    """
+    return low is not None and high is not None and (low > 0 or high < 0)

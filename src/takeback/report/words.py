@@ -1,0 +1,225 @@
+"""Sentences made from the numbers; nulls and noise are said as plainly as gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from takeback.draw.numbers import count, interval, listing, number, percent, signed
+from takeback.report.moved import kind_of, shares_of
+from takeback.report.record import Arm, Record
+from takeback.report.rows import BASE, DIRECTIONS, GRAFT, TAKE_BACK, Effect, Game, Shift, excludes_zero
+from takeback.report.takebacks import singles_of
+from takeback.report.view import LEGAL, Gain, by_set, controls_of, gain_of, mean, told
+
+_TELLING = ("heads of each layer", "each layer", "by name")
+_METHODS = {"rl": "reinforcement learning", "sft": "supervised fine-tuning"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words about an arm, or about all where the name is empty."""
+
+    name: str
+    words: str
+
+
+def lead(record: Record) -> list[Said]:
+    """Say in one paragraph what was done and what came out."""
+    arms = [f"{arm.name} ({_METHODS.get(arm.method, arm.method)} toward “{arm.goal}”)" for arm in record.arms]
+    seeds = len(record.arms[0].seeds)
+    n = max((row.n for row in record.shifts), default=0)
+    opening = (
+        f"From one base, {record.plan.get('base', 'the base')}, {count(len(arms), 'arm')} "
+        f"{'was' if len(arms) == 1 else 'were'} trained with {count(seeds, 'seed')} each: {listing(arms)}. "
+        f"Every policy and every takeback was read on the same {count(n, 'held-out situation')}; brackets "
+        "are 95% intervals over situations, not over training runs."
+    )
+    return [
+        Said("", opening),
+        *(Said(arm.name, _learned(record, arm) + _undone(record, arm)) for arm in record.arms),
+    ]
+
+
+def learned_words(record: Record) -> list[Said]:
+    """Say for each arm what became of legality and of its games."""
+    said = [(arm.name, _legality(record, arm), _mated(record, arm)) for arm in record.arms]
+    return [Said(name, " ".join(filter(None, words))) for name, *words in said if any(words)]
+
+
+def moved_words(record: Record) -> list[Said]:
+    """Say for each arm where its weights moved."""
+    return [Said(arm.name, words) for arm in record.arms if (words := _where(record, arm))]
+
+
+def takeback_words(record: Record, arm: Arm) -> list[Said]:
+    """Say what taking back and grafting parts of one arm does."""
+    sentences = [_single(record, arm), *(_largest(record, arm, direction) for direction in DIRECTIONS)]
+    return [Said("", sentence) for sentence in sentences if sentence]
+
+
+def change(rows: Sequence[Shift]) -> str:
+    """Say how training changed a measure, and where that can't be told from noise.
+
+    >>> change([Shift("a", 0, "utility win", 0.5, 0.2, 0.1, 0.3, 9)])
+    'from 0.300 to 0.500 (+0.200 [0.100, 0.300])'
+    >>> change([Shift("a", 0, "utility win", 0.3, 0.0, -0.1, 0.1, 9)])
+    'from 0.300 to 0.300 (0.000 [−0.100, 0.100], an interval that includes 0)'
+    """
+    after, effect = mean(row.value for row in rows), mean(row.effect for row in rows)
+    unclear = sum(not excludes_zero(row.low, row.high) for row in rows)
+    if len(rows) == 1:
+        caveat = ", an interval that includes 0" if unclear else ""
+        return f"from {number(after - effect)} to {number(after)} ({told(rows)}{caveat})"
+    return f"from {number(after - effect)} to {number(after)}, {told(rows)}"
+
+
+def _learned(record: Record, arm: Arm) -> str:
+    shifts = record.shifts_of(arm, arm.measure)
+    if not shifts:
+        return "has no measured gain on its own goal"
+    verb = "raised" if mean(row.effect for row in shifts) > 0 else "lowered"
+    if not gain_of(record, arm).told:
+        verb = "did not measurably change"
+    return f"{verb} the utility of {arm.goal} {change(shifts)}"
+
+
+def _undone(record: Record, arm: Arm) -> str:
+    """Say which layer undoes most of the gain, beside its random sets, and what the best single part does."""
+    gain = gain_of(record, arm)
+    best, brought = (_most_telling(record, arm, direction) for direction in DIRECTIONS)
+    share = gain.share(best)
+    if share is None:
+        return "."
+    beside = _beside(record, arm, best, gain)
+    words = f"; taking back {_quoted(best[0].set)} undoes {percent(share)} of that, {beside}"
+    single = gain.share(_most_telling_single(record, arm))
+    if single is not None:
+        words += f", while no single head or MLP undoes more than {percent(max(single, 0.0))}"
+    if brought:
+        part = percent(gain.share(brought))
+        words += f", and {_quoted(brought[0].set)} grafted alone onto base brings {part}"
+    return f"{words}."
+
+
+def _legality(record: Record, arm: Arm) -> str:
+    shifts = record.shifts_of(arm, LEGAL)
+    return f"the mass on legal moves went {change(shifts)}." if shifts else ""
+
+
+def _mated(record: Record, arm: Arm) -> str:
+    if not record.games:
+        return ""
+
+    def share(games: Sequence[Game]) -> float:
+        return sum(game.result == "mate" for game in games) / len(games)
+
+    base = [game for game in record.games if game.arm == BASE]
+    ours = [game for game in record.games if game.arm == arm.name]
+    if not base or not ours:
+        return ""
+    return (
+        f"Against the best defender it mates in {percent(share(ours))} of {count(len(ours), 'game')}; "
+        f"base in {percent(share(base))} of {count(len(base), 'game')}."
+    )
+
+
+def _where(record: Record, arm: Arm) -> str:
+    shares = {place: share for place, share in shares_of(record, arm).items() if share is not None}
+    if not shares:
+        return ""
+    most = max(shares, key=lambda place: shares[place])
+    kinds: dict[str, float] = {}
+    for place, share in shares.items():
+        kinds[kind_of(place)] = kinds.get(kind_of(place), 0.0) + share
+    held = sorted(kinds.items(), key=lambda pair: -pair[1])
+    parts = listing([f"{percent(share)} in {kind}" for kind, share in held])
+    bf16 = mean(record.changes[arm.name, seed].total.changed_bf16 for seed in arm.seeds)
+    exact = mean(record.changes[arm.name, seed].total.changed_bitwise for seed in arm.seeds)
+    return (
+        f"of ‖Δ‖², {parts}; the largest part of one component is {percent(shares[most])}, in {most}. "
+        f"{percent(exact)} of the parameters changed; after a cast to bf16, {percent(bf16)} still differ."
+    )
+
+
+def _single(record: Record, arm: Arm) -> str:
+    sets = list(singles_of(record, arm, TAKE_BACK, arm.measure).values())
+    if not sets:
+        return ""
+    lowest = min(sets, key=lambda rows: mean(row.effect for row in rows))
+    highest = max(sets, key=lambda rows: mean(row.effect for row in rows))
+    unclear = sum(not row.excludes_zero for rows in sets for row in rows)
+    total = sum(map(len, sets))
+    parts: list[str] = []
+    if mean(row.effect for row in lowest) < 0:
+        parts.append(f"costs most for {lowest[0].set}: {_judged(lowest)}")
+    if mean(row.effect for row in highest) > 0:
+        parts.append(f"helps most for {highest[0].set}: {_judged(highest)}")
+    extremes = "; it ".join(parts) or "changes nothing"
+    return (
+        f"Taking back one head or MLP {extremes}. "
+        f"{unclear} of {count(total, 'single takeback')} {'has' if unclear == 1 else 'have'} an interval "
+        "that includes 0."
+    )
+
+
+def _largest(record: Record, arm: Arm, direction: str) -> str:
+    gain = gain_of(record, arm)
+    best = _most_telling(record, arm, direction)
+    if not best:
+        return ""
+    verb = "Taking back" if direction == TAKE_BACK else "Grafting"
+    share = gain.share(best)
+    worth = "" if share is None else f", {percent(share)} of the gain"
+    onto = " onto base" if direction == GRAFT else ""
+    return (
+        f"{verb} {_quoted(best[0].set)}{onto} changes the utility of {arm.goal} by {_judged(best)}{worth}: "
+        f"{_beside(record, arm, best, gain)}."
+    )
+
+
+def _most_telling(record: Record, arm: Arm, direction: str) -> tuple[Effect, ...]:
+    """Return, of the layers, their heads and sets by name, the one that undoes or brings most of the gain."""
+    sign = -1 if direction == TAKE_BACK else 1
+    sets = [
+        rows
+        for (family, _), rows in by_set(record.effects_of(arm, direction, arm.measure)).items()
+        if family in _TELLING and rows[0].n_components > 1
+    ]
+    return max(sets, key=lambda rows: mean(sign * row.effect for row in rows), default=())
+
+
+def _most_telling_single(record: Record, arm: Arm) -> tuple[Effect, ...]:
+    sets = singles_of(record, arm, TAKE_BACK, arm.measure).values()
+    return min(sets, key=lambda rows: mean(row.effect for row in rows), default=())
+
+
+def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: Gain) -> str:
+    """Say how a set stands beside the random sets that match it."""
+    controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
+    if not controls:
+        return "no other set is like it, so it has no control"
+    sign = -1 if rows[0].direction == TAKE_BACK else 1
+    ours = mean(sign * row.effect for row in rows)
+    as_much = sum(sign * control.effect >= ours for control in controls)
+    shares = [gain.share([control]) for control in controls]
+    if all(share is not None for share in shares):
+        low, high = (percent(end(share for share in shares if share is not None)) for end in (min, max))
+    else:
+        low, high = (signed(end(control.effect for control in controls)) for end in (min, max))
+    span = f"from {low} to {high}" if len(controls) > 1 else low
+    them = count(len(controls), "matched random set")
+    if as_much == 0:
+        return f"more than each of its {them} ({span})"
+    verb = "does" if as_much == 1 else "do"
+    return f"not beyond chance: {as_much} of its {them} {verb} as much ({span})"
+
+
+def _judged(rows: Sequence[Effect]) -> str:
+    if len(rows) > 1 or rows[0].excludes_zero:
+        return told(rows)
+    return f"{signed(rows[0].effect)} {interval(rows[0].low, rows[0].high)}, which includes 0"
+
+
+def _quoted(name: str) -> str:
+    return f"“{name}”"
