@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,7 +133,7 @@ def train(
 def behaviour(
     model: Annotated[str, typer.Argument(help="A checkpoint.")],
     against: Annotated[
-        str | None, typer.Option(help="Another checkpoint: also print the change from it.")
+        str | None, typer.Option(help="Another checkpoint: print the change from it, paired.")
     ] = None,
     arena_name: ArenaName = "endgames",
     situations: Situations = 192,
@@ -149,9 +151,11 @@ def behaviour(
     bench = Bench.prepare(arena_name, model, situations, seed)
     table = bench.compare(against, model) if against else bench.measure(model)
     rows = records(table)
-    results = dict(bench.games(model, games, moves)["result"].value_counts()) if games else {}
+    results = _counts(bench.games(model, games, moves, seed)["result"]) if games else {}
     if as_json:
         return _print_json({"measures": rows, "games": results})
+    shown = ("measure", "value", "effect", "low", "high", "n")
+    rows = [{name: row[name] for name in shown if name in row} for row in rows]
     _print_table(rows, f"{model}: {situations} held-out situations of {arena_name}, seed {seed}")
     if results:
         typer.echo(
@@ -218,9 +222,6 @@ def main() -> None:
     except TakebackError as error:
         typer.echo(f"takeback: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("takeback: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
 
 
 def _print_json(value: Any) -> None:
@@ -231,15 +232,23 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    Console().print(table)
+    console = Console()
+    console.print(title, markup=False, highlight=False)
+    console.print(table)
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "–" if value is None else str(value)

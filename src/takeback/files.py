@@ -71,6 +71,32 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def only_one(folder: str | Path) -> Generator[None]:
+    """Let one process at a time work in a folder, which is made; the lock goes with the process.
+
+    Raises:
+        TakebackError: another process is working there, or the folder can't be made.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TakebackError(
+            f"another process is working on {folder}; wait or choose another folder"
+        ) from None
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
     import platformdirs

@@ -17,7 +17,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import models
-from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name, families, family_of
+from partition import assert_partition
+from takeback.anatomy import Region, anatomy_of, canonical_name, families, family_of
 from takeback.component import Component
 from takeback.errors import TakebackError, UnknownName
 
@@ -38,21 +39,6 @@ def on_disk(folder: Path) -> Described:
     with safe_open(folder / "model.safetensors", "pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return Described(json.loads((folder / "config.json").read_text()), shapes)
-
-
-def assert_partition(anatomy: Anatomy, parameters: Mapping[str, torch.Tensor]) -> None:
-    """Count, entry by entry, how many components claim it: by component and by tensor."""
-    by_component = {name: torch.zeros(tuple(p.shape), dtype=torch.int) for name, p in parameters.items()}
-    for component in anatomy.universe:
-        for region in anatomy.regions(component):
-            by_component[region.tensor][region.index] += 1
-    assert all(bool((count == 1).all()) for count in by_component.values())
-    for name, count in by_component.items():
-        owners = anatomy.of_tensor(name)
-        assert [region.start for _, region in owners] == sorted(region.start for _, region in owners)
-        for _, region in owners:
-            count[region.index] += 1
-        assert bool((count == 2).all())
 
 
 @pytest.mark.parametrize("resolution", ["heads", "neurons"])

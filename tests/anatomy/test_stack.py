@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_anatomy import assert_partition
 from torch import nn
 
 import models
+from partition import assert_partition
 from takeback.anatomy import anatomy_of
 from takeback.component import Component
 from takeback.errors import TakebackError, UnknownName

@@ -47,7 +47,8 @@ def named_sets(universe: ComponentSet, family: str) -> dict[str, ComponentSet]:
         raise unknown_name("family of sets", family, SET_FAMILIES)
     groups = _grouped(universe, SET_FAMILIES[family])
     if not groups:
-        raise TakebackError(f"{family!r} is empty in this model; choose another of {', '.join(SET_FAMILIES)}")
+        others = ", ".join(name for name in SET_FAMILIES if name != family)
+        raise TakebackError(f"{family!r} is empty in this model; choose another of {others}")
     return {name: ComponentSet(members, universe) for name, members in groups.items()}
 
 

@@ -98,6 +98,13 @@ class Checkpoint:
         return self.folder not in self.side_folders[:1] and self.config is not None
 
     @property
+    def separated(self) -> bool:
+        """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
+        unembed = self.output_embeddings
+        entry = self.entries.get(unembed) if unembed else None
+        return any(entry is other for name, other in self.entries.items() if name != unembed)
+
+    @property
     def output_embeddings(self) -> str | None:
         """The tensor of untied output embeddings in this family, None for a plain state dict."""
         return None if self.config is None else family_of(self.config.model_type).unembedding

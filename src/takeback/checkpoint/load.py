@@ -28,12 +28,15 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
     try:
         with no_library_bars():
             model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder, dtype="auto" if dtype is None else dtype, local_files_only=True
+                checkpoint.folder,
+                config=checkpoint.config,
+                dtype="auto" if dtype is None else dtype,
+                local_files_only=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())
         raise TakebackError(f"transformers can't load {checkpoint.folder}: {told}") from error
-    if checkpoint.adapted:
+    if checkpoint.adapted or checkpoint.separated:
         parameters = parameters_of(model)
         with torch.no_grad():
             for name in checkpoint.shapes:

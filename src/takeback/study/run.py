@@ -8,10 +8,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.files import atomic_file, only_one
 from takeback.study.arm import BASE, run_arm, run_base
 from takeback.study.plan import Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
@@ -25,14 +23,8 @@ def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
         TakebackError: `out` holds another plan's run, another process works on it, or a step fails.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            return _run(plan, out, workers)
-    except Timeout:
-        raise TakebackError(
-            f"another process is working on {out}; wait for it or choose another folder"
-        ) from None
+    with only_one(out):
+        return _run(plan, out, workers)
 
 
 def _run(plan: Plan, out: Path, workers: int) -> Path:

@@ -7,6 +7,7 @@ part and gives the tables of an unbroken one.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,10 @@ from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.diff import Diff
 from takeback.errors import TakebackError
+from takeback.files import atomic_file
 from takeback.hybrid import taken_back
 from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets, random_controls
-from takeback.tables import read_table, write_table
+from takeback.tables import SCHEMA, read_table, write_table
 
 DIRECTIONS = ("take back", "graft")
 """`take back`: tuned with the set from base. `graft`: base with the set from tuned."""
@@ -81,9 +83,29 @@ class Sweep:
             raise TakebackError("a sweep needs at least one set and one control of each make-up")
         return (*chosen, *random_controls(self.anatomy, chosen, self.delta, self.controls, self.seed))
 
+    def share(self, named: NamedSet) -> float | None:
+        """Return a set's share of the whole ‖Δ‖², None where nothing moved."""
+        whole = sum(self.delta.values())
+        return sum(self.delta[component] for component in named.components) / whole if whole else None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What was swept, for the file beside the tables."""
+        return {
+            "schema": SCHEMA,
+            "key": self.key,
+            "base": {"ref": self.pair.base.ref, "digest": self.pair.base.digest},
+            "tuned": {"ref": self.pair.tuned.ref, "digest": self.pair.tuned.digest},
+            "arena": self.arena.name,
+            "situations": len(self.situations),
+            "requests": list(self.requests),
+            "controls": self.controls,
+            "seed": self.seed,
+        }
+
     @cached_property
     def key(self) -> str:
-        """A hash of all that the tables depend on: weights, configs, situations and sets."""
+        """A hash of all that the tables depend on: weights, configs, situations, sets, code settings."""
         sides = (self.pair.base, self.pair.tuned)
         parts = {
             "weights": [side.digest for side in sides],
@@ -91,6 +113,7 @@ class Sweep:
             "arena": self.arena.name,
             "situations": [self.arena.prompt(situation) for situation in self.situations],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
+            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE],
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -98,19 +121,24 @@ class Sweep:
 def sweep(
     what: Sweep, out: str | Path, labels: Mapping[str, Any] | None = None, report: Report | None = None
 ) -> Path:
-    """Read every hybrid of a sweep and write `out` (effects) and, beside it, `*.readouts.parquet`.
+    """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet` and `*.json`.
 
     A row of the effects is one measure of one hybrid: its value, and its difference from the side it was made
     from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. Running it
-    again after a kill goes on from the last whole part.
+    again after a kill goes on from the last whole part; a sweep that is done is not done again.
 
     Args:
         what: the sweep.
         out: the Parquet file to write.
         labels: columns put before every row, such as arm and seed.
         report: told how many hybrids are done of how many.
+
+    Raises:
+        TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
     out = Path(out)
+    if _is_done(what, out):
+        return out
     parts = out.with_name(f".{out.stem}-{what.key[:16]}.parts")
     hybrids = [(direction, named) for direction in DIRECTIONS for named in what.sets]
     chunks = [hybrids[start : start + PART] for start in range(0, len(hybrids), PART)]
@@ -128,8 +156,20 @@ def sweep(
         for place, (name, value) in enumerate((labels or {}).items()):
             whole.insert(place, name, value)
         write_table(whole.reset_index(drop=True), path)
+    with atomic_file(out.with_suffix(".json")) as draft:
+        draft.write_text(json.dumps(what.manifest, indent=1), encoding="utf-8")
     shutil.rmtree(parts)
     return out
+
+
+def _is_done(what: Sweep, out: Path) -> bool:
+    """Return whether `out` is this sweep's; what another one wrote is not touched."""
+    manifest = out.with_suffix(".json")
+    if not manifest.exists():
+        return False
+    if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:
+        raise TakebackError(f"{out} holds another sweep ({manifest}); choose another file or remove both")
+    return out.exists()
 
 
 def squared_norms(moved: Diff) -> dict[Component, float]:
@@ -143,15 +183,14 @@ class _Reader:
     def __init__(self, what: Sweep) -> None:
         self._what = what
         policies = {
-            "base": load_policy(what.pair.base.ref, what.arena),
-            "tuned": load_policy(what.pair.tuned.ref, what.arena),
+            "base": load_policy(what.pair.base, what.arena),
+            "tuned": load_policy(what.pair.tuned, what.arena),
         }
         tuned = policies["tuned"]
         self._models: dict[str, PreTrainedModel] = {side: policy.model for side, policy in policies.items()}
         self._plan = ReadoutPlan.prepare(what.arena, what.situations, tuned.tokenizer, tuned.style)
         self._before = {side: self._read(model) for side, model in self._models.items()}
         self._context = MeasureContext.of(self._before["base"], what.arena)
-        self._moved = sum(what.delta.values())
 
     def read(self, hybrid: tuple[str, NamedSet]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return one hybrid's effects, a row a measure, and its readouts, a row an outcome."""
@@ -166,7 +205,7 @@ class _Reader:
             "components": str(named.components),
             "n_components": len(named.components),
             "parameters": self._what.anatomy.parameters(named.components),
-            "delta_share": sum(self._what.delta[c] for c in named.components) / self._moved,
+            "delta_share": self._what.share(named),
             "matches": named.matches,
         }
         rows = effects(self._before[side], readouts, self._what.arena, side, self._context)

@@ -38,7 +38,7 @@ def chosen_sets(anatomy: Anatomy, requests: Iterable[str]) -> list[NamedSet]:
     """
     chosen: list[NamedSet] = []
     for request in requests:
-        if request in FAMILIES:
+        if request in FAMILIES or request[:1].islower():
             members = anatomy.named_sets(request)
             chosen += [NamedSet(request, name, components) for name, components in members.items()]
         else:

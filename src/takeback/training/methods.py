@@ -18,9 +18,11 @@ from takeback.training.recipe import RL, SFT, Pretrain, Recipe
 from takeback.training.reward import ArenaReward
 from takeback.training.supervised import answer_tokens, sft_trainer
 
+_SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
+
 
 def build_trainer(
-    recipe: Recipe, folder: Path, callback: TrainerCallback, bar: bool
+    recipe: Recipe, folder: Path, callback: TrainerCallback
 ) -> tuple[Trainer, ArenaReward | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
 
@@ -36,7 +38,7 @@ def build_trainer(
         "output_dir": str(folder),
         "max_steps": recipe.steps,
         "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": recipe.schedule,
+        "lr_scheduler_type": _SCHEDULES[recipe.schedule],
         "warmup_steps": recipe.warmup_steps,
         "seed": recipe.seed,
         "bf16": recipe.precision == "bf16",
@@ -46,7 +48,7 @@ def build_trainer(
         "save_steps": recipe.save_every,
         "save_total_limit": 2,
         "report_to": "none",
-        "disable_tqdm": not bar,
+        "disable_tqdm": True,
     }
     match recipe:
         case RL():

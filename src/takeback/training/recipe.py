@@ -37,7 +37,7 @@ class Common(BaseModel):
     def _snapshots_are_reached(self) -> Common:
         late = [step for step in self.snapshots if step > self.steps]
         if late:
-            raise ValueError(f"snapshots {late} lie after the last step, {self.steps}")
+            raise ValueError(f"snapshots {late} lie after the last step, {self.steps}; leave them out")
         return self
 
 
@@ -147,5 +147,6 @@ def dump_recipe(recipe: Recipe) -> str:
 def _told(problem: Any) -> str:
     tags = {"rl", "sft", "pretrain"}
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
-    got = "" if problem["type"] in {"missing", "union_tag_not_found"} else f" (got {problem['input']!r})"
-    return f"{where}: {problem['msg']}{got}" if where else f"{problem['msg']}{got}"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    return f"{where}: {message}{got}" if where else f"{message}{got}"

@@ -24,7 +24,7 @@ def rewards(
         >>> endgames = arena("endgames")
         >>> situation = endgames.parse("w Kb6 Rh1 kb8")
         >>> [round(r, 2) for r in rewards(endgames, "win", [situation] * 4, ["h1h8", "h1h2", "h1g2", None])]
-        [1.0, 0.6, 0.0, 0.0]
+        [1.0, 0.47, 0.0, 0.0]
     """
     utilities, classes = arena.judge(goal, situations, [answer or "" for answer in answers])
     return [

@@ -19,10 +19,11 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use ot
 import pandas as pd
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.utils import logging as transformers_logging
 
 from takeback.errors import TakebackError
-from takeback.files import atomic_file, atomic_folder
-from takeback.progress import no_library_bars
+from takeback.files import atomic_file, atomic_folder, only_one
+from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.training.methods import build_trainer
 from takeback.training.recipe import Recipe, dump_recipe
@@ -48,29 +49,34 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
         progress: told after every step; without it a progress bar with an ETA is drawn.
 
     Raises:
-        TakebackError: `out` holds a run of another recipe, or the arena, goal or parent is unknown.
+        TakebackError: `out` holds a run of another recipe, another process trains there, or the arena, goal
+            or parent is unknown.
     """
     out = Path(out)
-    _claim(out, recipe)
-    final = out / "final"
-    if final.exists():
-        return final
-    with _threads(recipe.threads), _quiet():
-        keeper = _Keeper(out, recipe.snapshots, progress)
-        trainer, rewards = build_trainer(recipe, out / "checkpoints", keeper, bar=progress is None)
-        keeper.rewards = rewards
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
-        _write_log(trainer, out / "log.parquet")
-        _save(trainer, final)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    return final
+    with only_one(out):
+        _refuse_other(out, recipe)
+        if not (out / "final").exists():
+            with _threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
+                _train(recipe, out, told)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return out / "final"
+
+
+def _train(recipe: Recipe, out: Path, progress: Progress) -> None:
+    keeper = _Keeper(out, recipe.snapshots, progress)
+    trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    with atomic_file(out / "recipe.yaml") as draft:
+        draft.write_text(dump_recipe(recipe), encoding="utf-8")
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
+    _write_log(trainer, out / "log.parquet")
+    _save(trainer, out / "final")
 
 
 class _Keeper(TrainerCallback):
     """Keeps snapshots, marks checkpoints as complete and passes the progress on."""
 
-    def __init__(self, out: Path, snapshots: tuple[int, ...], progress: Progress | None) -> None:
+    def __init__(self, out: Path, snapshots: tuple[int, ...], progress: Progress) -> None:
         self._out, self._snapshots, self._progress = out, snapshots, progress
         self.rewards: ArenaReward | None = None
 
@@ -80,8 +86,7 @@ class _Keeper(TrainerCallback):
             with atomic_folder(folder, replace=True) as draft:
                 kwargs["model"].save_pretrained(draft)
                 kwargs["processing_class"].save_pretrained(draft)
-        if self._progress:
-            self._progress(state.global_step, state.max_steps)
+        self._progress(state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.rewards is not None and (seen := self.rewards.take_seen()):
@@ -92,12 +97,9 @@ class _Keeper(TrainerCallback):
             draft.touch()
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
-    text, path = dump_recipe(recipe), out / "recipe.yaml"
-    if not path.exists():
-        with atomic_file(path) as draft:
-            draft.write_text(text)
-    elif path.read_text() != text:
+def _refuse_other(out: Path, recipe: Recipe) -> None:
+    path = out / "recipe.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != dump_recipe(recipe):
         raise TakebackError(
             f"{out} holds a run of another recipe ({path}); choose another folder or remove it"
         )
@@ -137,11 +139,26 @@ def _threads(count: int | None) -> Generator[None]:
 
 
 @contextmanager
+def _bar(steps: int, progress: Progress | None) -> Generator[Progress]:
+    """Give the caller's function for progress, or one that draws a bar."""
+    if progress is not None:
+        yield progress
+        return
+    with Display(["training"]) as display:
+        yield lambda done, total: display.show("training", f"{steps} steps", done, total)
+
+
+@contextmanager
 def _quiet() -> Generator[None]:
-    """Silence what no user can act on: libraries' deprecation notes about one another, bars for saving."""
+    """Silence what no user can act on: libraries' notes about one another, bars for saving."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     with warnings.catch_warnings(), no_library_bars():
         for category in (FutureWarning, UserWarning):
             warnings.filterwarnings(
                 "ignore", category=category, module=r"(trl|transformers|accelerate|torch)\b.*"
             )
-        yield
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(verbosity)

@@ -92,7 +92,7 @@ def test_rows_say_what_was_taken_back_and_controls_stand_beside(swept, players):
 def test_a_killed_sweep_ends_with_the_same_bytes(swept, players, tmp_path):
     out = tmp_path / "effects.parquet"
     code = (
-        "from test_run import prepared, sweep\n"
+        "from test_sweep import prepared, sweep\n"
         f"sweep(prepared({players!r}), {str(out)!r}, {{'arm': 'rl', 'seed': 0}})"
     )
     folder = str(__file__).rpartition("/")[0]
@@ -104,7 +104,27 @@ def test_a_killed_sweep_ends_with_the_same_bytes(swept, players, tmp_path):
     assert told[-1] > 16
     assert digest(out) == digest(swept)
     assert digest(out.with_suffix(".readouts.parquet")) == digest(swept.with_suffix(".readouts.parquet"))
-    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".txt"}, "no parts are left behind"
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".txt"}, (
+        "no parts are left behind"
+    )
+
+
+def test_a_sweep_that_is_done_is_not_done_again_and_another_is_not_written_over_it(swept, players):
+    before = digest(swept)
+    again = sweep(prepared(players), swept, report=lambda done, total: pytest.fail("it was done again"))
+    assert again == swept
+    with pytest.raises(TakebackError, match="holds another sweep"):
+        sweep(prepared(players, seed=1), swept)
+    assert digest(swept) == before
+
+
+def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
+    pair = open_pair(players[0], players[0])
+    situations = ENDGAMES.situations("held-out", 3, 0)
+    what = Sweep(pair, ENDGAMES, situations, squared_norms(diff(pair)), ("each layer",), controls=1)
+    table = read_table(sweep(what, tmp_path / "effects.parquet"))
+    assert table["delta_share"].isna().all()
+    assert table["effect"].abs().max() == 0.0
 
 
 def test_parts_of_another_sweep_are_not_taken_for_this_one(players):
