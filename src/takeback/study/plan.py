@@ -57,13 +57,13 @@ def load_plan(path: str | Path) -> Plan:
     Raises:
         TakebackError: the file is missing or can't be read, or a field is unknown, missing or out of range.
     """
-    shipped = files("takeback.study") / "plans" / f"{path}.yaml"
-    source = shipped if shipped.is_file() else Path(path)
+    plans = {Path(plan.name).stem: plan for plan in (files("takeback.study") / "plans").iterdir()}
+    source = plans.get(str(path), Path(path))
     try:
         fields = yaml.safe_load(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TakebackError(
-            f"no plan at {path}; give a YAML file, or the name of one that ships: demo"
+            f"no plan at {path}; give a YAML file, or the name of one that ships: {', '.join(sorted(plans))}"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+import takeback
+from takeback.arenas import arena
+from takeback.behaviour import load_policy, measures, read
+from takeback.checkpoint import open_checkpoint, shipped
+from takeback.errors import UnknownName
+from takeback.training import load_recipe
+
+ROOT = Path(takeback.__file__).parents[2]
+
+
+def test_the_base_knows_the_rules_and_pursues_little():
+    endgames = arena("endgames")
+    situations = endgames.situations("held-out", 300, 1)
+    readouts = read(load_policy("endgame-base", endgames), endgames, situations)
+    table = measures(readouts, endgames).set_index("measure")
+    assert table.loc["legal", "low"] > 0.97
+    assert 0.35 < table.loc["utility win", "value"] < 0.6
+
+
+def test_its_card_recipe_and_weights_belong_together():
+    folder, checkpoint = shipped("endgame-base"), open_checkpoint("endgame-base")
+    assert checkpoint.digest in (folder / "README.md").read_text()
+    assert set(checkpoint.dtypes.values()) == {torch.float32}
+    recipe = load_recipe(folder / "recipe.yaml")
+    assert recipe == load_recipe(ROOT / "recipes" / "endgame-base.yaml")
+    assert recipe.architecture.layers == checkpoint.anatomy().layers
+    assert checkpoint.anatomy().heads == checkpoint.anatomy().groups == 4
+
+
+def test_a_name_that_does_not_ship_is_told():
+    with pytest.raises(UnknownName, match="did you mean 'endgame-base'"):
+        shipped("endgame-bas")
