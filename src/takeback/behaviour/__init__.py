@@ -5,7 +5,7 @@ from takeback.behaviour.measures import MeasureContext as MeasureContext
 from takeback.behaviour.measures import measure_values as measure_values
 from takeback.behaviour.measures import measures as measures
 from takeback.behaviour.plan import ReadoutPlan as ReadoutPlan
-from takeback.behaviour.play import greedy_player as greedy_player
+from takeback.behaviour.play import player as player
 from takeback.behaviour.policy import Policy as Policy
 from takeback.behaviour.read import read as read
 from takeback.behaviour.read import read_plan as read_plan

@@ -13,33 +13,48 @@ from takeback.behaviour.policy import Policy, ready
 _BATCH = 64
 
 
-def greedy_player(
-    policy: Policy, arena: Arena[Any], longest: int = 8
+def player(
+    policy: Policy, arena: Arena[Any], seed: int, longest: int = 8
 ) -> Callable[[Sequence[Any]], list[str]]:
-    """Return a player that answers each situation with the policy's greedy decoding.
+    """Return a player that answers each situation with a sample from the policy, at temperature 1.
 
     Args:
         policy: who plays.
         arena: where.
+        seed: of the samples; the same player asked the same questions in the same order repeats its answers.
         longest: tokens after which an answer is cut off.
     """
-    tokenizer = policy.tokenizer
+    generator = torch.Generator().manual_seed(seed)
 
     def choose(situations: Sequence[Any]) -> list[str]:
         answers: list[str] = []
         for start in range(0, len(situations), _BATCH):
             prompts = [arena.prompt(s, policy.style) for s in situations[start : start + _BATCH]]
-            batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-            batch = {name: batch[name].to(policy.model.device) for name in ("input_ids", "attention_mask")}
-            with ready(policy.model):
-                rows: torch.Tensor = policy.model.generate(  # pyright: ignore[reportCallIssue]
-                    **batch, do_sample=False, max_new_tokens=longest, pad_token_id=tokenizer.pad_token_id
-                )
-            for row in rows[:, batch["input_ids"].shape[1] :].tolist():
-                answers.append(_answer(policy, row))
+            answers += [_answer(policy, ids) for ids in _sample(policy, prompts, longest, generator)]
         return answers
 
     return choose
+
+
+def _sample(policy: Policy, prompts: list[str], longest: int, generator: torch.Generator) -> list[list[int]]:
+    """Draw token by token, each row until its answer ends; rows are padded on the left."""
+    batch = policy.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+    tokens, mask = batch["input_ids"], batch["attention_mask"]
+    device, length = policy.model.device, tokens.shape[1]
+    end: Any = policy.tokenizer.eos_token_id
+    with ready(policy.model):
+        for _ in range(longest):
+            places = (mask.cumsum(1) - 1).clamp(min=0)
+            inputs = {"input_ids": tokens, "attention_mask": mask, "position_ids": places}
+            output = policy.model(
+                **{name: value.to(device) for name, value in inputs.items()}, logits_to_keep=1
+            )
+            probabilities = torch.softmax(output.logits[:, -1].float().cpu(), dim=-1)
+            tokens = torch.cat([tokens, torch.multinomial(probabilities, 1, generator=generator)], dim=1)
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            if bool((tokens[:, length:] == end).any(dim=1).all()):
+                break
+    return tokens[:, length:].tolist()
 
 
 def _answer(policy: Policy, ids: list[int]) -> str:

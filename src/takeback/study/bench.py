@@ -14,9 +14,9 @@ from takeback.behaviour import (
     ReadoutPlan,
     Readouts,
     effects,
-    greedy_player,
     load_policy,
     measures,
+    player,
     read_plan,
 )
 from takeback.errors import TakebackError
@@ -58,14 +58,14 @@ class Bench:
         return effects(self.read(before), self.read(after), self.arena, relative_to="base")
 
     def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
-        """Let a policy play from won held-out situations against the best defender.
+        """Let a policy play, sampling its moves, from won held-out situations against the best defender.
 
         Returns:
             A row a game: situation, result, reason (class of an illegal end), moves (White's), best (what
             perfect play needs).
         """
         starts = self.arena.situations("held-out", number, seed, goal="win")
-        played = self.arena.play_out(greedy_player(self._policy(model), self.arena), starts, moves)
+        played = self.arena.play_out(player(self._policy(model), self.arena, seed), starts, moves)
         return pd.DataFrame(
             [
                 {

@@ -1,0 +1,27 @@
+from takeback.arenas import arena
+from takeback.behaviour import Policy, load_policy, player, read
+from takeback.behaviour.play import _answer
+
+ENDGAMES = arena("endgames")
+
+
+def test_a_player_draws_from_its_policy_and_repeats_with_the_seed():
+    policy = load_policy("endgame-base", ENDGAMES)
+    (situation,) = ENDGAMES.situations("held-out", 1, 3)
+    asked = [situation] * 2000
+    answers = player(policy, ENDGAMES, seed=0)(asked)
+    assert answers == player(policy, ENDGAMES, seed=0)(asked)
+    assert answers != player(policy, ENDGAMES, seed=1)(asked)
+    expected = read(policy, ENDGAMES, [situation])[0].legal
+    for action, probability in expected.items():
+        spread = (probability * (1 - probability) / len(asked)) ** 0.5
+        assert abs(answers.count(action) / len(asked) - probability) < 5 * spread + 1e-3
+
+
+def test_an_answer_that_never_ended_is_no_move():
+    policy = load_policy("endgame-base", ENDGAMES)
+    ids = policy.tokenizer.encode("a1a6")
+    assert _answer(policy, [*ids, policy.tokenizer.eos_token_id, 7]) == "a1a6"
+    assert ENDGAMES.classify(ENDGAMES.parse("w Kd4 Ra1 kd6"), _answer(policy, ids)) == "unparsable"
+    ordinary = Policy(policy.model, policy.tokenizer, "sentence")
+    assert _answer(ordinary, [*ids, *policy.tokenizer.encode(" Kd4")]) == "a1a6"
