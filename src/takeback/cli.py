@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -66,6 +67,8 @@ def diff(
     from takeback.checkpoint import open_pair
     from takeback.diff import diff as measure
 
+    if out is not None and out.is_file():
+        raise TakebackError(f"{out} is a file; name a folder to write the tables to")
     result = measure(open_pair(base, tuned, untie=untie), resolution)
     if out is not None:
         result.write(out)
@@ -85,6 +88,7 @@ def hybrid(
     ] = None,
     graft: Annotated[str | None, typer.Option(help="Components to copy from tuned into base.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing folder.")] = False,
+    resolution: Resolution = "heads",
     untie: Untie = False,
 ) -> None:
     """Write the model that has some components from base and the others from tuned."""
@@ -95,7 +99,7 @@ def hybrid(
     if (take_back is None) == (graft is None):
         raise TakebackError('say either --take-back SET or --graft SET; "*" is everything, "" nothing')
     pair = open_pair(base, tuned, untie=untie)
-    anatomy = pair.anatomy()
+    anatomy = pair.anatomy(resolution)
     chosen = anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
     write_hybrid(mix(pair, chosen), out, overwrite=overwrite)
     typer.echo(
@@ -217,6 +221,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
     try:
         app()
     except TakebackError as error:

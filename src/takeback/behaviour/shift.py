@@ -13,7 +13,7 @@ from takeback.behaviour.grouping import sum_by
 from takeback.behaviour.measures import MeasureContext, estimate_row, measure_values, typed
 from takeback.behaviour.readout import Readout, Readouts
 from takeback.errors import TakebackError
-from takeback.stats import mean_estimate
+from takeback.stats import mean_estimate, paired_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,8 @@ class Change:
 def shift(before: Readouts, after: Readouts) -> dict[str, Floats]:
     """Compare two policies in every situation; each array has shape (n,).
 
-    - `KL(after || before)` and `KL(before || after)`, in nats, over legal actions and illegality classes.
+    - `KL(after || before)` and `KL(before || after)`, in nats, over legal actions and illegality classes: a
+      lower bound of the divergence between the two policies' texts, since a class counts as one outcome.
       Undecided mass is divided among a situation's classes as the decided mass of both policies together is,
       so that what one side happened to leave undecided makes no divergence infinite; probabilities count as
       at least 1e-12.
@@ -99,7 +100,8 @@ def effects(
     for name, values in new.items():
         kept = values.applies & old[name].applies
         if kept.any():
-            difference = mean_estimate((values.numbers - old[name].numbers)[kept], context.clusters[kept])
+            pair = values.numbers[kept], old[name].numbers[kept]
+            difference = paired_difference(*pair, context.clusters[kept])
             rows.append({**estimate_row(difference), "measure": name, "reached": values.numbers[kept].mean()})
     for name, distances in shift(before, after).items():
         estimate = mean_estimate(distances, context.clusters)

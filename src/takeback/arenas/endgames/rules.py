@@ -18,22 +18,13 @@ The order follows the error analysis of Toshniwal et al. 2021 (arXiv 2102.13249)
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from takeback.arenas.endgames.geometry import (
-    ATTACKS,
-    BETWEEN,
-    DISTANCE,
-    FILE,
     PROMOTIONS,
-    RANK,
     SQUARE_NUMBER,
 )
-from takeback.arenas.endgames.situations import PIECES, Endgame
+from takeback.arenas.endgames.situations import Endgame
 
 ILLEGAL: Final = (
     "unparsable",
@@ -46,10 +37,6 @@ ILLEGAL: Final = (
     "promotion",
     "in-check",
 )
-CLASSES: Final = (*ILLEGAL, "legal")
-SUFFIXES: Final = (*PROMOTIONS, "other")
-"""What may follow the two squares in `class_table`: nothing, a promotion letter, any other letter."""
-_CODE: Final = {name: np.uint8(number) for number, name in enumerate(CLASSES)}
 _FORM: Final = re.compile(r"([A-Za-z][0-9])([A-Za-z][0-9])([A-Za-z]?)")
 _BEGINNING: Final = re.compile(r"(?:[A-Za-z](?:[0-9](?:[A-Za-z](?:[0-9](?:[A-Za-z]?\s*))?)?)?)?")
 
@@ -124,36 +111,3 @@ def _in_the_way(kind: str, source: int, target: int) -> set[int]:
     steps = _king_steps(source, target)
     stride = (target - source) // steps
     return {source + stride * i for i in range(1, steps + (kind == "P"))}
-
-
-@lru_cache(maxsize=512)
-def class_table(situation: Endgame) -> NDArray[np.uint8]:
-    """Return the class of every move at once, places in `CLASSES`, [64 from, 64 to, 6 of `SUFFIXES`].
-
-    Equals `classify` on the texts of all pairs of squares; squares are by number (a1 = 0, b1 = 1, h8 = 63).
-    """
-    king, piece, enemy = situation.white_king, situation.square, situation.black_king
-    stands = np.isin(np.arange(64), (king, piece, enemy))
-    table = np.full((64, 64, len(SUFFIXES)), _CODE["empty-square"], np.uint8)
-    table[enemy] = _CODE["opponent-piece"]
-    beside = DISTANCE[king] == 1
-    table[king] = _row(beside, np.zeros(64, np.bool_), promotes=False)
-    table[king, beside & (DISTANCE[enemy] <= 1), 0] = _CODE["in-check"]
-    crossed = (BETWEEN[piece] & np.uint64(1 << king | 1 << enemy)) != 0
-    if situation.piece == "P":
-        ahead = (RANK - RANK[piece]) * (FILE[piece] == FILE)
-        way = (ahead == 1) | ((ahead == 2) & (RANK[piece] == 1))
-        table[piece] = _row(way, crossed | stands, promotes=bool(RANK[piece] == 6))
-    else:
-        table[piece] = _row(ATTACKS[PIECES.index(situation.piece), piece], crossed, promotes=False)
-    table[np.ix_([king, piece], [king, piece])] = _CODE["own-piece"]
-    table.flags.writeable = False
-    return table
-
-
-def _row(way: NDArray[np.bool_], blocked: NDArray[np.bool_], promotes: bool) -> NDArray[np.uint8]:
-    """Classify one piece's moves, attacks of kings aside, [64, 6]."""
-    classes = np.where(way, np.where(blocked, _CODE["blocked"], _CODE["promotion"]), _CODE["geometry"])
-    row = np.repeat(classes[:, None], len(SUFFIXES), axis=1)
-    row[way & ~blocked, slice(1, len(PROMOTIONS)) if promotes else slice(0, 1)] = _CODE["legal"]
-    return row
