@@ -128,7 +128,10 @@ def train(
         name, equals, value = text.partition("=")
         if not equals:
             raise TakebackError(f"--set takes field=value, not {text!r}")
-        changes[name] = yaml.safe_load(value)
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise TakebackError(f"--set {name}: {value!r} is no YAML value") from None
     final = run(load_recipe(recipe, **changes), out or Path("runs") / recipe.stem)
     typer.echo(f"{final}: the final model")
 
@@ -160,7 +163,8 @@ def behaviour(
         return _print_json({"measures": rows, "games": results})
     shown = ("measure", "value", "effect", "low", "high", "n")
     rows = [{name: row[name] for name in shown if name in row} for row in rows]
-    _print_table(rows, f"{model}: {situations} held-out situations of {arena_name}, seed {seed}")
+    versus = f" against {against}" if against else ""
+    _print_table(rows, f"{model}{versus}: {situations} held-out situations of {arena_name}, seed {seed}")
     if results:
         typer.echo(
             "games against the best defender: " + ", ".join(f"{n} {name}" for name, n in results.items())

@@ -76,10 +76,11 @@ class Size:
             ]
 
         for family, name, members, _ in rows:
-            label = name if family == "each kind" else family
+            alike = [name] if family == "each kind" else [r[1] for r in rows if r[0] == family]
+            label, matches = name if family == "each kind" else family, "; ".join(alike)
             if family == "each kind" or name.startswith("L0"):
                 drawn = [(f"random {label} #{k + 1}", draw(len(members))) for k in range(self.controls)]
-                found += [("random, same size", own, parts, label) for own, parts in drawn]
+                found += [("random, same size", own, parts, matches) for own, parts in drawn]
             found.append(("random, same ‖Δ‖", f"random ‖Δ‖ of {name}", draw(len(members)), name))
         return found
 

@@ -33,6 +33,10 @@ def test_the_shipped_plan_has_the_three_arms_and_survives_writing(tmp_path):
         ({"situations": 1}, "situations"),
         ({"contrls": 2}, "contrls: Extra inputs"),
         ({"controls": 0}, "controls"),
+        ({"seeds": [1, 1]}, "has one twice"),
+        ({"arms": {"a/b": FIELDS["arms"]["rl-win"]}}, "name it with letters"),
+        ({"arms": {"base": FIELDS["arms"]["rl-win"]}}, "not base"),
+        ({"arms": {"rl": {**FIELDS["arms"]["rl-win"], "seed": 7}}}, "seed is the plan's to say"),
     ],
 )
 def test_a_bad_plan_is_told_in_one_line(change, told):

@@ -81,7 +81,7 @@ def test_a_run_killed_with_its_workers_at_work_ends_with_the_same_tables(unbroke
 @pytest.mark.slow
 def test_a_run_of_another_plan_is_refused(unbroken):
     before = tables(unbroken)
-    with pytest.raises(TakebackError, match="holds a run of another plan"):
+    with pytest.raises(TakebackError, match="holds a run of another plan or base"):
         run_plan(check_plan({**FIELDS, "games": 5}), unbroken)
     assert tables(unbroken) == before
 

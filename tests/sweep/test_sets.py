@@ -4,8 +4,9 @@ import pytest
 
 import models
 from takeback.anatomy import anatomy_of
+from takeback.checkpoint import open_checkpoint
 from takeback.errors import UnknownName
-from takeback.sweep.sets import FAMILIES, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
+from takeback.sweep.sets import ABOUT_SIZE, FAMILIES, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
 
 ANATOMY = anatomy_of(models.on_meta("llama-mha"))
 DELTA = {component: float(place + 1) for place, component in enumerate(ANATOMY.universe)}
@@ -36,12 +37,12 @@ def test_an_unknown_set_is_an_error(request_):
 def test_controls_have_the_make_up_and_size_of_what_they_match_and_are_other_sets():
     sets = chosen_sets(ANATOMY, ["heads of each layer", "each layer"])
     controls = random_controls(ANATOMY, sets, DELTA, number=4, seed=0)
-    by_family = {named.family: named for named in sets} | {named.name: named for named in sets}
+    by_name = {named.name: named for named in sets}
     assert Counter(control.family for control in controls) == {SAME_SIZE: 8, SAME_NORM: 4}
     for control in controls:
-        target = by_family[control.matches]
-        assert make_up(control.components) == make_up(target.components)
-        assert ANATOMY.parameters(control.components) == ANATOMY.parameters(target.components)
+        for target in (by_name[name] for name in control.matches):
+            assert make_up(control.components) == make_up(target.components)
+            assert ANATOMY.parameters(control.components) == ANATOMY.parameters(target.components)
         assert control.components not in {named.components for named in sets}
 
 
@@ -51,23 +52,48 @@ def test_the_norm_of_a_norm_matched_control_is_nearest():
     norm = {control.name: sum(DELTA[c] for c in control.components) for control in controls}
     for named in sets:
         wanted = sum(DELTA[c] for c in named.components)
-        (matched,) = [c for c in controls if c.family == SAME_NORM and c.matches == named.name]
+        (matched,) = [c for c in controls if c.family == SAME_NORM and c.matches == (named.name,)]
         others = [abs(norm[c.name] - wanted) for c in controls if c.family == SAME_SIZE]
         assert abs(norm[matched.name] - wanted) < sorted(others)[len(others) // 2]
 
 
-def test_a_set_that_is_alone_in_its_make_up_has_controls_of_about_its_size():
-    sets = chosen_sets(ANATOMY, ["*.MLP"])
-    controls = random_controls(ANATOMY, sets, DELTA, number=3, seed=0)
-    assert len(controls) == 4
-    size = ANATOMY.parameters(sets[0].components)
-    for control in controls:
-        assert control.components != sets[0].components
-        assert 0.5 * size < ANATOMY.parameters(control.components) <= size
+def test_a_set_that_is_alone_in_its_make_up_has_controls_of_about_its_size_that_share_little_with_it():
+    anatomy = open_checkpoint("endgame-base").anatomy()
+    sets = chosen_sets(anatomy, ["each kind"])
+    delta = dict.fromkeys(anatomy.universe, 1.0)
+    controls = random_controls(anatomy, sets, delta, number=3, seed=0)
+    assert {control.family for control in controls} == {ABOUT_SIZE}
+    for named in sets:
+        matching = [control for control in controls if control.matches == (named.name,)]
+        assert len(matching) == 3
+        least = anatomy.parameters(named.components) * 2 - anatomy.parameters(anatomy.universe)
+        for control in matching:
+            size = anatomy.parameters(named.components)
+            assert control.components != named.components
+            if named.name == "all norms":
+                assert len(control.components) == 1
+                continue
+            assert 0.85 * size < anatomy.parameters(control.components) <= size
+            assert anatomy.parameters(control.components & named.components) <= max(0, least) + 0.1 * size
 
 
-def test_single_components_are_their_siblings_controls():
+def test_single_components_are_their_siblings_controls_or_have_siblings_drawn():
     assert random_controls(ANATOMY, chosen_sets(ANATOMY, ["each head"]), DELTA, number=3, seed=0) == []
+    controls = random_controls(ANATOMY, chosen_sets(ANATOMY, ["L0.H0"]), DELTA, number=3, seed=0)
+    assert len({control.components for control in controls}) == 3
+    assert {make_up(control.components)["H"] for control in controls} == {1}
+
+
+def test_names_are_keys_and_every_larger_set_is_matched():
+    sets = chosen_sets(
+        ANATOMY, [*FAMILIES, "L0.H0 L1.MLP", "L0.H0 L0.H1", "L0.H0 L0.H1", "L0.H0 L0.H1 L0.H2"]
+    )
+    controls = random_controls(ANATOMY, sets, DELTA, number=2, seed=0)
+    keys = [(named.family, named.name) for named in (*sets, *controls)]
+    assert len(set(keys)) == len(keys)
+    matched = {name for control in controls for name in control.matches}
+    larger = {named.name for named in sets if len(named.components) > 1}
+    assert larger <= matched
 
 
 def test_the_same_seed_draws_the_same_controls():

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 
 from kill import run_and_kill
 from takeback.arenas import arena
-from takeback.behaviour import effects, load_policy, read
+from takeback.behaviour import effects, load_policy, measures, read
 from takeback.checkpoint import open_pair
 from takeback.diff import diff
 from takeback.errors import TakebackError
@@ -36,13 +37,18 @@ def swept(players, tmp_path_factory):
     return out
 
 
-def test_the_ends_are_the_two_sides(swept):
+def test_the_ends_are_the_two_sides(swept, players):
     table = read_table(swept).set_index(["direction", "set", "measure"]).sort_index()
     for direction, nothing, everything in (("take back", "", "*"), ("graft", "", "*")):
         unchanged = table.loc[(direction, nothing)]
         assert unchanged["effect"].abs().max() == 0.0
         swapped = table.loc[(direction, everything)]
         assert swapped.loc["total variation", "effect"] > 0.1
+    for direction, side in (("take back", players[0]), ("graft", players[1])):
+        alone = read(load_policy(side, ENDGAMES), ENDGAMES, prepared(players).situations, tolerance=TOLERANCE)
+        expected = measures(alone, ENDGAMES).set_index("measure")["value"].astype(float)
+        found = table.loc[(direction, "*")].loc[expected.index, "value"].astype(float)
+        np.testing.assert_allclose(found, expected, atol=1e-9)
     back, grafted = table.loc[("take back", "*")], table.loc[("graft", "*")]
     signed = [name for name in back.index if name.startswith(("legal", "illegal", "utility"))]
     np.testing.assert_allclose(
@@ -128,8 +134,10 @@ def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
 
 
 def test_parts_of_another_sweep_are_not_taken_for_this_one(players):
-    keys = {prepared(players).key, prepared(players, seed=1).key, prepared(players[::-1]).key}
-    assert len(keys) == 3
+    here = prepared(players)
+    elsewhere = replace(here, situations=ENDGAMES.situations("held-out", 6, 1))
+    keys = {here.key, prepared(players, seed=1).key, prepared(players[::-1]).key, elsewhere.key}
+    assert len(keys) == 4
 
 
 def test_a_sweep_without_sets_or_controls_is_refused(players):

@@ -105,7 +105,7 @@ def test_a_finished_run_is_not_run_again_and_another_recipe_is_refused(tmp_path)
         train(check_recipe(recipe), tmp_path / "run", lambda done, total: pytest.fail("it ran again"))
         == first
     )
-    with pytest.raises(TakebackError, match="holds a run of another recipe"):
+    with pytest.raises(TakebackError, match="holds a run of another recipe or parent"):
         train(check_recipe({**recipe, "seed": 1}), tmp_path / "run")
     assert digests(tmp_path / "run") == before
 

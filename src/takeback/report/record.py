@@ -142,14 +142,14 @@ def read_record(run: Path) -> Record:
 
 
 def matched(row: Effect, rows: Iterable[Effect]) -> list[Effect]:
-    """Return the random sets of the same arm, seed and direction that match a set, by its name or family.
+    """Return the random sets of the same arm, seed and direction that say they match a set.
 
     A draw that hit the very set is among them; `takeback.report.view.controls_of` leaves it out.
     """
     return [
         other
         for other in rows
-        if other.is_control and other.seed == row.seed and other.matches in (row.set, row.family)
+        if other.is_control and other.seed == row.seed and row.set in other.matches.split("; ")
     ]
 
 

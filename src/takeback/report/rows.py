@@ -16,7 +16,8 @@ BASE = "base"
 """The name that policies and games give to the policy before training."""
 
 SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
-CONTROLS = (SAME_SIZE, SAME_NORM)
+ABOUT_SIZE = "random, about its size"
+CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Bench:
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        return effects(self.read(before), self.read(after), self.arena, relative_to="base")
+        return effects(self.read(before), self.read(after), self.arena, relative_to=before)
 
     def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
         """Let a policy play, sampling its moves, from won held-out situations against the best defender.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ class Plan(BaseModel):
     title: str = ""
     base: str
     arena: str = "endgames"
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     """A recipe for each arm, without what the plan says for all: parent, arena and seed."""
     situations: Count = 192
@@ -47,7 +48,11 @@ class Plan(BaseModel):
         Raises:
             TakebackError: the arm's fields are not those of a recipe.
         """
+        if not re.fullmatch(r"\w[\w.-]*", arm) or arm == "base":
+            raise TakebackError(f"arm {arm!r}: name it with letters, digits, - and _, and not base")
         whole = {"arena": self.arena, "parent": self.base, "seed": seed, "threads": self.threads}
+        if again := whole.keys() & self.arms[arm].keys():
+            raise TakebackError(f"arm {arm}: {', '.join(sorted(again))} is the plan's to say, for all arms")
         return check_recipe({**whole, **self.arms[arm]}, f"arm {arm}")
 
 
@@ -81,6 +86,8 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors())
         raise TakebackError(f"{origin}: {told}") from None
+    if len(set(plan.seeds)) < len(plan.seeds):
+        raise TakebackError(f"{origin}: seeds {list(plan.seeds)} has one twice")
     for arm in plan.arms:
         plan.recipe(arm, plan.seeds[0])
     return plan

@@ -27,14 +27,17 @@ def merge_behaviour(out: Path) -> None:
         tables = [read_table(path) for path in sorted(folder.glob(f"*/{name}.parquet"))]
         write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
     examples = {
-        path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/examples.json"))
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*/examples.json"))
     }
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(examples, indent=1), encoding="utf-8")
 
 
 def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> None:
-    """Write what the run was made with: versions, revision, machine, content hashes of checkpoints."""
+    """Write, once, what the run was made with: versions, revision, machine, content hashes of checkpoints."""
+    if (out / "manifest.json").exists():
+        return
     final = {
         f"{arm}/seed-{seed}": open_checkpoint(out / "arms" / arm / f"seed-{seed}" / "final").digest
         for seed in plan.seeds

@@ -8,12 +8,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from takeback.arenas import arena
+from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
 from takeback.files import atomic_file, only_one
 from takeback.study.arm import BASE, run_arm, run_base
 from takeback.study.plan import Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.workers import Job, run_jobs
+from takeback.sweep.sets import chosen_sets
+from takeback.training import Pretrain
 
 
 def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
@@ -30,6 +34,7 @@ def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
 def _run(plan: Plan, out: Path, workers: int) -> Path:
     from takeback.report import write_report
 
+    _check(plan)
     _claim(plan, out)
     started = time.time()
     jobs = [Job(BASE, run_base, (plan, out))]
@@ -42,10 +47,24 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
     return write_report(out)
 
 
+def _check(plan: Plan) -> None:
+    """Raise for what would otherwise come to light after hours of training."""
+    place = arena(plan.arena)
+    chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
+    place.situations("held-out", plan.situations, plan.situations_seed)
+    for arm in plan.arms:
+        recipe = plan.recipe(arm, plan.seeds[0])
+        if not isinstance(recipe, Pretrain):
+            place.applies(recipe.goal, [])
+
+
 def _claim(plan: Plan, out: Path) -> None:
-    text, path = dump_plan(plan), out / "plan.yaml"
+    text = f"{dump_plan(plan)}# content hash of the base: {open_checkpoint(plan.base).digest}\n"
+    path = out / "plan.yaml"
     if not path.exists():
         with atomic_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
     elif path.read_text(encoding="utf-8") != text:
-        raise TakebackError(f"{out} holds a run of another plan ({path}); choose another folder or remove it")
+        raise TakebackError(
+            f"{out} holds a run of another plan or base ({path}); choose another folder or remove it"
+        )

@@ -8,10 +8,12 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
+from takeback.errors import TakebackError
 from takeback.progress import Display
 
 
@@ -41,6 +43,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> None:
 
 def _run_in_processes(jobs: Sequence[Job], workers: int, display: Display) -> None:
     context = mp.get_context("spawn")
+    others = set(mp.active_children())
     with context.Manager() as manager:
         reports = manager.Queue()
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
@@ -50,12 +53,16 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, display: Display) -> No
                     done, _ = wait(running, timeout=0.2)
                     _drain(reports, display)
                     for future in done:
-                        display.finish(running.pop(future))
                         future.result()
-            except BaseException:
+                        display.finish(running.pop(future))
+            except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in mp.active_children():
+                for process in set(mp.active_children()) - others:
                     process.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise TakebackError(
+                        "a worker died (no memory?); run again with fewer --workers, it goes on"
+                    ) from None
                 raise
 
 

@@ -37,6 +37,9 @@ DIRECTIONS = ("take back", "graft")
 TOLERANCE = 0.05
 """Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
 
+MATCHES = "; "
+"""What stands between the names of the sets that a control matches."""
+
 PART = 16
 """Hybrids in a part: what a kill can cost."""
 
@@ -110,9 +113,8 @@ class Sweep:
         parts = {
             "weights": [side.digest for side in sides],
             "configs": [side.config.to_json_string() if side.config else "" for side in sides],
-            "arena": self.arena.name,
-            "situations": [self.arena.prompt(situation) for situation in self.situations],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
+            "arena": [_said(self.arena, situation) for situation in self.situations],
             "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE],
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -121,7 +123,7 @@ class Sweep:
 def sweep(
     what: Sweep, out: str | Path, labels: Mapping[str, Any] | None = None, report: Report | None = None
 ) -> Path:
-    """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet` and `*.json`.
+    """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet`, `*.sweep.json`.
 
     A row of the effects is one measure of one hybrid: its value, and its difference from the side it was made
     from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. Running it
@@ -137,6 +139,8 @@ def sweep(
         TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
     out = Path(out)
+    if out.suffix != ".parquet" or out.is_dir():
+        raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
     if _is_done(what, out):
         return out
     parts = out.with_name(f".{out.stem}-{what.key[:16]}.parts")
@@ -156,20 +160,30 @@ def sweep(
         for place, (name, value) in enumerate((labels or {}).items()):
             whole.insert(place, name, value)
         write_table(whole.reset_index(drop=True), path)
-    with atomic_file(out.with_suffix(".json")) as draft:
+    with atomic_file(out.with_suffix(".sweep.json")) as draft:
         draft.write_text(json.dumps(what.manifest, indent=1), encoding="utf-8")
     shutil.rmtree(parts)
     return out
 
 
+def _said(arena: Arena[Any], situation: Any) -> list[Any]:
+    """Return what an arena says of a situation, as far as measures depend on it."""
+    actions = arena.legal(situation)
+    utilities = {goal: arena.utility(goal, situation).round(12).tolist() for goal in arena.goals}
+    features = {name: has.tolist() for name, has in arena.features(situation).items()}
+    return [arena.name, arena.prompt(situation), str(arena.cluster(situation)), actions, utilities, features]
+
+
 def _is_done(what: Sweep, out: Path) -> bool:
     """Return whether `out` is this sweep's; what another one wrote is not touched."""
-    manifest = out.with_suffix(".json")
+    manifest = out.with_suffix(".sweep.json")
     if not manifest.exists():
+        if out.exists():
+            raise TakebackError(f"{out} is there already and no sweep's; choose another file")
         return False
     if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:
         raise TakebackError(f"{out} holds another sweep ({manifest}); choose another file or remove both")
-    return out.exists()
+    return out.exists() and out.with_suffix(".readouts.parquet").exists()
 
 
 def squared_norms(moved: Diff) -> dict[Component, float]:
@@ -187,6 +201,10 @@ class _Reader:
             "tuned": load_policy(what.pair.tuned, what.arena),
         }
         tuned = policies["tuned"]
+        if tuned.tokenizer.get_vocab() != policies["base"].tokenizer.get_vocab():
+            raise TakebackError(
+                f"{what.pair.base.ref} and {what.pair.tuned.ref} have different tokenizers"
+            )
         self._models: dict[str, PreTrainedModel] = {side: policy.model for side, policy in policies.items()}
         self._plan = ReadoutPlan.prepare(what.arena, what.situations, tuned.tokenizer, tuned.style)
         self._before = {side: self._read(model) for side, model in self._models.items()}
@@ -206,7 +224,7 @@ class _Reader:
             "n_components": len(named.components),
             "parameters": self._what.anatomy.parameters(named.components),
             "delta_share": self._what.share(named),
-            "matches": named.matches,
+            "matches": MATCHES.join(named.matches),
         }
         rows = effects(self._before[side], readouts, self._what.arena, side, self._context)
         outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]

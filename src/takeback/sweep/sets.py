@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from takeback.anatomy import Anatomy
+from takeback.anatomy.sets import SET_FAMILIES
 from takeback.component import Component, ComponentSet
 
-FAMILIES = ("each head", "each mlp", "heads of each layer", "each layer", "each kind")
+FAMILIES = tuple(SET_FAMILIES)
 """The families of sets that a sweep takes by default."""
 
 SAME_SIZE = "random, same size"
 SAME_NORM = "random, same ‖Δ‖"
+ABOUT_SIZE = "random, about its size"
+CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
+"""The families of random sets."""
 
 _CANDIDATES = 256
+
+MakeUp = tuple[tuple[str, int], ...]
+"""How many components of each kind a set has, by kind."""
 
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A component set with the name and family it has in tables; a control says what it `matches`."""
+    """A component set with the family and name it has in tables; a control names the sets it matches."""
 
     family: str
     name: str
     components: ComponentSet
-    matches: str = ""
+    matches: tuple[str, ...] = ()
 
 
 def chosen_sets(anatomy: Anatomy, requests: Iterable[str]) -> list[NamedSet]:
@@ -35,31 +43,29 @@ def chosen_sets(anatomy: Anatomy, requests: Iterable[str]) -> list[NamedSet]:
 
     Raises:
         UnknownName: a request is neither a family nor made of components' names.
+        TakebackError: the model has nothing of a family.
     """
-    chosen: list[NamedSet] = []
+    chosen: dict[NamedSet, None] = {}
     for request in requests:
         if request in FAMILIES or request[:1].islower():
             members = anatomy.named_sets(request)
-            chosen += [NamedSet(request, name, components) for name, components in members.items()]
+            chosen |= {NamedSet(request, name, components): None for name, components in members.items()}
         else:
-            chosen.append(NamedSet("by name", request, anatomy.parse(request)))
-    return chosen
+            chosen[NamedSet("by name", request, anatomy.parse(request))] = None
+    return list(chosen)
 
 
 def random_controls(
-    anatomy: Anatomy,
-    sets: Iterable[NamedSet],
-    delta: Mapping[Component, float],
-    number: int,
-    seed: int,
+    anatomy: Anatomy, sets: Sequence[NamedSet], delta: Mapping[Component, float], number: int, seed: int
 ) -> list[NamedSet]:
     """Draw random sets that match the given ones, through the same door as the real sets.
 
-    Two kinds are drawn. *Same size*: for every make-up (so many heads, so many MLPs) among the sets, `number`
-    sets of that make-up, hence of equal parameter count. *Same ‖Δ‖*: for every set, the one among many other
-    random sets of its make-up whose ‖Δ‖² is nearest to its own. No set is drawn twice. A set that is alone in
-    its make-up (all heads) has random sets of about its size instead, where there are any. Single components
-    have none: their siblings are their controls.
+    *Same size*: for every make-up (so many heads, so many MLPs) among the sets, `number` other sets of that
+    make-up, hence of equal parameter count. *Same ‖Δ‖*: for every set of several components, the one among
+    many further sets of its make-up whose ‖Δ‖² is nearest to its own. *About its size*: a set that is alone
+    in its make-up (all heads) has instead random sets of at most its parameter count that share as little
+    with it as they can, or single components where none is as small (all norms). No set is drawn twice for
+    one make-up. Single components whose siblings are all among the sets need no others.
 
     Args:
         anatomy: where the components are.
@@ -68,38 +74,28 @@ def random_controls(
         number: how many sets of each make-up.
         seed: of the draws.
     """
-    sets = list(sets)
     random = np.random.default_rng(seed)
     taken = {named.components for named in sets}
     controls: list[NamedSet] = []
-    for make_up in sorted({_make_up(named.components) for named in sets}):
+    for make_up in sorted({_make_up(named.components) for named in sets if named.components}):
         alike = [named for named in sets if _make_up(named.components) == make_up]
-        if sum(count for _, count in make_up) < 2:
-            continue
+        names = tuple(dict.fromkeys(named.name for named in alike))
         fresh = [drawn for drawn in _draws(anatomy, make_up, random) if drawn not in taken]
-        if not fresh:
-            size = anatomy.parameters(alike[0].components)
-            fresh = [drawn for drawn in _draws_of_size(anatomy, size, random) if drawn not in taken]
-        if not fresh:
-            continue
-        label = alike[0].name if len(alike) == 1 else alike[0].family
+        label = ", ".join(f"{count} {kind}" for kind, count in make_up)
         for place, drawn in enumerate(fresh[:number]):
-            controls.append(NamedSet(SAME_SIZE, f"random {label} #{place + 1}", drawn, matches=label))
-        left = fresh[number:]
-        for named in alike[: len(left)]:
-            nearest = _nearest(named.components, left, delta)
-            left.remove(nearest)
-            controls.append(NamedSet(SAME_NORM, f"random ‖Δ‖ of {named.name}", nearest, matches=named.name))
+            controls.append(NamedSet(SAME_SIZE, f"random ({label}) #{place + 1}", drawn, names))
+        if not fresh and len(alike) == 1:
+            controls += _about_its_size(anatomy, alike[0], number, random)
+        elif sum(count for _, count in make_up) > 1:
+            controls += _norm_matched(alike, fresh[number:], delta)
     return controls
 
 
-def _make_up(components: ComponentSet) -> tuple[tuple[str, int], ...]:
+def _make_up(components: ComponentSet) -> MakeUp:
     return tuple(sorted(Counter(component.kind for component in components).items()))
 
 
-def _draws(
-    anatomy: Anatomy, make_up: tuple[tuple[str, int], ...], random: np.random.Generator
-) -> list[ComponentSet]:
+def _draws(anatomy: Anatomy, make_up: MakeUp, random: np.random.Generator) -> list[ComponentSet]:
     kinds = {kind: [c for c in anatomy.universe if c.kind == kind] for kind, _ in make_up}
     drawn: dict[ComponentSet, None] = {}
     for _ in range(_CANDIDATES):
@@ -112,23 +108,36 @@ def _draws(
     return list(drawn)
 
 
-def _draws_of_size(anatomy: Anatomy, size: int, random: np.random.Generator) -> list[ComponentSet]:
+def _norm_matched(
+    sets: Sequence[NamedSet], pool: list[ComponentSet], delta: Mapping[Component, float]
+) -> Iterator[NamedSet]:
+    for named in sets[: len(pool)]:
+        wanted = sum(delta[component] for component in named.components)
+        nearest = min(pool, key=lambda drawn: abs(sum(delta[component] for component in drawn) - wanted))
+        pool.remove(nearest)
+        yield NamedSet(SAME_NORM, f"random ‖Δ‖ of {named.name}", nearest, (named.name,))
+
+
+def _about_its_size(
+    anatomy: Anatomy, named: NamedSet, number: int, random: np.random.Generator
+) -> Iterator[NamedSet]:
     everything = list(anatomy.universe)
+    sizes = {component: anatomy.parameters(component) for component in everything}
+    size = sum(sizes[component] for component in named.components)
     drawn: dict[ComponentSet, None] = {}
     for _ in range(_CANDIDATES):
+        order = random.permutation(len(everything))
+        strangers_first = sorted(order, key=lambda place: everything[place] in named.components)
         members: list[Component] = []
         room = size
-        for place in random.permutation(len(everything)):
-            needed = anatomy.parameters(everything[place])
-            if needed <= room:
+        for place in strangers_first:
+            if sizes[everything[place]] <= room:
                 members.append(everything[place])
-                room -= needed
+                room -= sizes[everything[place]]
+        if not set(members) - set(named.components):
+            outside = [everything[place] for place in order if everything[place] not in named.components]
+            members = sorted(outside, key=sizes.__getitem__)[:1]
         drawn[ComponentSet(members, anatomy.universe)] = None
-    return sorted(drawn, key=lambda components: size - anatomy.parameters(components))
-
-
-def _nearest(
-    target: ComponentSet, pool: list[ComponentSet], delta: Mapping[Component, float]
-) -> ComponentSet:
-    wanted = sum(delta[component] for component in target)
-    return min(pool, key=lambda drawn: abs(sum(delta[component] for component in drawn) - wanted))
+    others = (components for components in drawn if components != named.components)
+    for place, components in enumerate(islice(others, number)):
+        yield NamedSet(ABOUT_SIZE, f"random, about {named.name} #{place + 1}", components, (named.name,))

@@ -106,7 +106,7 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
     """
     path = Path(path)
     try:
-        fields = yaml.safe_load(path.read_text())
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TakebackError(f"no recipe at {path}; give a YAML file such as recipes/rl-win.yaml") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -21,12 +21,13 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
+from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
 from takeback.files import atomic_file, atomic_folder, only_one
 from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.training.methods import build_trainer
-from takeback.training.recipe import Recipe, dump_recipe
+from takeback.training.recipe import Pretrain, Recipe, dump_recipe
 from takeback.training.reward import ArenaReward
 
 Progress = Callable[[int, int], None]
@@ -54,19 +55,20 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
     """
     out = Path(out)
     with only_one(out):
-        _refuse_other(out, recipe)
+        claim = _claim_of(recipe)
+        _refuse_other(out, claim)
         if not (out / "final").exists():
             with _threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
-                _train(recipe, out, told)
+                _train(recipe, out, claim, told)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return out / "final"
 
 
-def _train(recipe: Recipe, out: Path, progress: Progress) -> None:
+def _train(recipe: Recipe, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
     with atomic_file(out / "recipe.yaml") as draft:
-        draft.write_text(dump_recipe(recipe), encoding="utf-8")
+        draft.write_text(claim, encoding="utf-8")
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
     _write_log(trainer, out / "log.parquet")
@@ -97,11 +99,19 @@ class _Keeper(TrainerCallback):
             draft.touch()
 
 
-def _refuse_other(out: Path, recipe: Recipe) -> None:
+def _claim_of(recipe: Recipe) -> str:
+    """Return what identifies a run: its recipe and the content of its parent."""
+    text = dump_recipe(recipe)
+    if isinstance(recipe, Pretrain):
+        return text
+    return f"{text}# content hash of the parent: {open_checkpoint(recipe.parent).digest}\n"
+
+
+def _refuse_other(out: Path, claim: str) -> None:
     path = out / "recipe.yaml"
-    if path.exists() and path.read_text(encoding="utf-8") != dump_recipe(recipe):
+    if path.exists() and path.read_text(encoding="utf-8") != claim:
         raise TakebackError(
-            f"{out} holds a run of another recipe ({path}); choose another folder or remove it"
+            f"{out} holds a run of another recipe or parent ({path}); choose another folder or remove it"
         )
 
 
