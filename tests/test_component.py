@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -187,6 +190,38 @@ def test_equal_universes_are_one() -> None:
 def test_a_set_survives_pickling() -> None:
     components = parse("L0.H* NORM")
     assert pickle.loads(pickle.dumps(components)) == components
+
+
+ELSEWHERE = """
+import pickle, sys
+from takeback.component import Component, ComponentSet
+universe = ComponentSet(map(Component.parse, sys.argv[1].split()))
+made = ComponentSet.parse("L0.H* NORM", universe)
+hash(made), str(made)  # whatever is cached is there
+sys.stdout.buffer.write(pickle.dumps(made))
+"""
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_set_from_another_process_is_the_same(seed: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, " ".join(NAMES)],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    came, here = pickle.loads(told.stdout), parse("L0.H* NORM")
+    assert came == here
+    assert hash(came) == hash(here)
+    assert came in {here}
+    assert came | parse("L1.MLP") == parse("L1.MLP") | came == parse("L0.H* NORM L1.MLP")
+    assert came <= UNIVERSE
+
+
+@pytest.mark.parametrize(("layer", "index"), [(-1, 2), (1, -2)])
+def test_places_count_from_zero(layer: int, index: int) -> None:
+    with pytest.raises(TakebackError, match="count from 0"):
+        Component("H", layer, index)
 
 
 def test_picture_marks_the_members() -> None:

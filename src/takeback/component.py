@@ -39,7 +39,7 @@ class Component:
     True
 
     Raises:
-        TakebackError: the kind is unknown, or its layer or index is missing or out of place.
+        TakebackError: the kind is unknown, or its layer or index is missing, negative or out of place.
     """
 
     kind: str
@@ -54,6 +54,10 @@ class Component:
             raise TakebackError(
                 f"no component has kind {self.kind}, layer {self.layer} and index {self.index}; "
                 "names look like L3.H5, L3.MLP or EMBED"
+            )
+        if min(self.layer or 0, self.index or 0) < 0:
+            raise TakebackError(
+                f"no component has layer {self.layer} and index {self.index}; both count from 0"
             )
 
     @classmethod
@@ -102,6 +106,10 @@ class _Space:
         self.position = {component: place for place, component in enumerate(self.components)}
         self.absent = dict(absent)
         self.everything = (1 << len(self.components)) - 1
+
+    def __reduce__(self) -> tuple[type[_Space], tuple[tuple[Component, ...], dict[str, str]]]:
+        """Pickle without what is cached: hashes of text differ from process to process."""
+        return (_Space, (self.components, self.absent))
 
     @cached_property
     def names(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from takeback.errors import TakebackError
@@ -36,7 +36,8 @@ def atomic_file(path: str | Path) -> Generator[Path]:
     except OSError as error:
         raise _unwritten(path, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,8 +49,10 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
     """
     path = Path(path)
     draft, aside = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
-    if aside.exists() and not path.exists():
-        aside.replace(path)  # an earlier run was killed between the two renames below
+    try:
+        _settle(path, aside)  # an earlier run may have been killed after either of the two renames below
+    except OSError as error:
+        raise _unwritten(path, error) from error
     if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
         raise TakebackError(f"{path} exists already; choose another folder or remove it first")
     try:
@@ -67,8 +70,8 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
         raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            _settle(path, aside)
 
 
 @contextmanager
@@ -111,6 +114,18 @@ def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _settle(path: Path, aside: Path) -> None:
+    """Put what was moved aside back where nothing took its place, else remove it."""
+    if not os.path.lexists(aside):
+        return
+    if not os.path.lexists(path):
+        aside.replace(path)
+    elif aside.is_symlink() or not aside.is_dir():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
 
 
 def _sync(path: Path) -> None:

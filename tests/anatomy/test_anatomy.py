@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 import models
 from partition import assert_partition
 from takeback.anatomy import Region, anatomy_of, canonical_name, families, family_of
-from takeback.component import Component
+from takeback.component import Component, ComponentSet
 from takeback.errors import TakebackError, UnknownName
 
 Built = Callable[..., PreTrainedModel]
@@ -234,6 +234,19 @@ def test_unknown_tensors_components_and_set_families_are_named() -> None:
         anatomy.named_sets("each heads")
     with pytest.raises(TakebackError, match="different models"):
         anatomy.regions(anatomy_of(models.on_meta("qwen3")).parse("L0.H0"))
+
+
+def test_regions_of_one_component_make_no_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    anatomy = anatomy_of(models.on_meta("qwen3"), "neurons")
+    as_sets = {part: anatomy.regions(ComponentSet([part], anatomy.universe)) for part in anatomy.universe}
+
+    def refused(*_: object) -> None:
+        pytest.fail("a set takes time in proportion to all components")
+
+    monkeypatch.setattr(ComponentSet, "__init__", refused)
+    monkeypatch.setattr(ComponentSet, "_with", refused)
+    universe = list(as_sets)
+    assert [anatomy.regions(part) for part in universe] == list(as_sets.values())
 
 
 def test_named_sets_of_a_model_with_groups() -> None:

@@ -16,7 +16,7 @@ import models
 from adapters import LLAMA, PLAIN, save_adapter
 from takeback.anatomy import Region
 from takeback.checkpoint import Checkpoint, narrowest_dtype, open_checkpoint
-from takeback.checkpoint.shards import DTYPES
+from takeback.checkpoint.shards import DTYPES, read_metadata
 from takeback.errors import TakebackError, UnknownName
 
 
@@ -272,6 +272,38 @@ def test_index_that_names_what_is_not_there(tmp_path: Path) -> None:
     assert first in refusal(tmp_path)
     index.write_text("{")
     assert "not an index" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["../other.safetensors", "/etc/passwd", "a\\\\b", "..", "", 5, None, ["a"]])
+def test_an_index_names_files_of_its_folder_only(place: object, tmp_path: Path) -> None:
+    models.build("llama-mha").save_pretrained(tmp_path / "model", max_shard_size="10KB")
+    save_file({"model.norm.weight": torch.zeros(24)}, tmp_path / "other.safetensors")
+    index = tmp_path / "model" / "model.safetensors.index.json"
+    good = json.loads(index.read_text())
+    places = {**good["weight_map"], "model.norm.weight": place}
+    index.write_text(json.dumps({**good, "weight_map": places}))
+    assert "not an index of shards" in refusal(tmp_path / "model")
+
+
+def test_files_without_tensors(folder: Path, tmp_path: Path) -> None:
+    save_file({}, folder / "model.safetensors", {"format": "pt"})
+    save_file({}, tmp_path / "policy.safetensors")
+    assert "no tensors" in refusal(folder)
+    assert "no tensors" in refusal(tmp_path / "policy.safetensors")
+
+
+@pytest.mark.parametrize("ref", ["", "+", "{folder}+", "+{folder}"])
+def test_names_with_nothing_in_them(ref: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)  # an empty path would be this folder
+    text = refusal(ref.format(folder=folder))
+    assert ("names no" if ref else "an empty name") in text
+
+
+def test_metadata_of_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tensors")
+    for name in ("text", "nowhere"):
+        with pytest.raises(TakebackError, match="could not read"):
+            read_metadata(tmp_path / name)
 
 
 def test_pickled_weights_are_refused(folder: Path) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import models
 from takeback.checkpoint import Difference, PairMismatch, open_checkpoint, open_pair
+from takeback.checkpoint.pair import summary
 from takeback.errors import TakebackError
 
 
@@ -77,7 +78,7 @@ def test_other_types_only(folders: tuple[Path, Path]) -> None:
     models.build("llama-mha", 1).to(torch.bfloat16).save_pretrained(tuned)
     differences = open_pair(base, tuned).differences()
     assert len(differences) == len(open_checkpoint(base).shapes)
-    assert all(difference.only_dtype and not difference.fatal for difference in differences)
+    assert all(difference.kind == "dtype" and not difference.fatal for difference in differences)
     assert {(difference.base, difference.tuned) for difference in differences} == {("float32", "bfloat16")}
 
 
@@ -114,11 +115,24 @@ def test_other_heads_in_equal_shapes_are_fatal(folders: tuple[Path, Path]) -> No
 
 def test_other_architecture(folders: tuple[Path, Path], tmp_path: Path) -> None:
     other, _ = models.save_pair("gpt2", tmp_path / "others")
-    assert mismatch(folders[0], other).differences[0] == Difference(
-        "architecture", "model_type", "llama", "gpt2"
+    assert mismatch(folders[0], other).differences == (
+        Difference("architecture", "model_type", "llama", "gpt2"),
     )
     save_file(models.build_mlp().state_dict(), tmp_path / "policy.safetensors")
-    assert "plain state dict" in str(mismatch(tmp_path / "policy.safetensors", folders[1]))
+    error = mismatch(tmp_path / "policy.safetensors", folders[1])
+    assert error.differences == (Difference("architecture", "kind of model", "a plain state dict", "llama"),)
+
+
+def test_what_repeats_from_layer_to_layer_is_told_once(folders: tuple[Path, Path]) -> None:
+    models.build("llama-mha", 1).to(torch.bfloat16).save_pretrained(folders[1])
+    differences = open_pair(*folders).differences()
+    norms = [one for one in differences if "layernorm" in one.place]
+    assert summary(norms) == (
+        "other element type: model.layers.*.input_layernorm.weight (float32 in base, bfloat16 in tuned) × 2, "
+        "model.layers.*.post_attention_layernorm.weight (float32 in base, bfloat16 in tuned) × 2"
+    )
+    assert f"… {len(differences)} in all" in summary(differences)
+    assert summary(norms[:1]).endswith(str(norms[0]))
 
 
 def test_tied_on_one_side(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_mixed_types_keep_every_bit(
     for seed, (side, dtype) in enumerate({"base": before, "tuned": after}.items()):
         models.build("gpt2", seed).to(dtype).save_pretrained(tmp_path / side)
     pair = open_pair(tmp_path / "base", tmp_path / "tuned")
-    assert all(difference.only_dtype for difference in pair.differences())
+    assert all(difference.kind == "dtype" for difference in pair.differences())
     made = hybrid(pair, pair.anatomy().parse("L0.H0 L1.MLP"))
     assert made.dtypes["transformer.h.0.attn.c_attn.weight"] == mixed
     assert made.dtypes["transformer.h.1.mlp.c_fc.weight"] == before
@@ -300,7 +300,7 @@ def test_outputs_are_not_overwritten(pair: Pair, tmp_path: Path) -> None:
             write_hybrid(made, parent, overwrite=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("dear")
-    with pytest.raises(TakebackError, match="not a model's folder"):
+    with pytest.raises(TakebackError, match="not a hybrid"):
         write_hybrid(made, tmp_path / "other", overwrite=True)
     assert (tmp_path / "other" / "thesis.txt").exists()
 

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import models
+from adapters import LLAMA, save_adapter
 from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name
+from takeback.checkpoint import load_model, open_checkpoint
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError, UnknownName
 from takeback.hybrid.live import grafted, taken_back
@@ -232,10 +234,44 @@ def test_a_base_whose_values_do_not_fit_is_refused(built: Built) -> None:
     ):
         pytest.fail("the block must not run")
     assert same(bits(tuned), before)
-    exact = models.build("qwen3", 0).to(torch.bfloat16)
     with taken_back(tuned, models.build("qwen3", 3).to(torch.bfloat16).float(), anatomy_of(tuned).parse("*")):
         assert same(bits(tuned), bits(models.build("qwen3", 3).to(torch.bfloat16)))
-    assert not same(bits(exact), before)
+    assert same(bits(tuned), before)
+
+
+@pytest.mark.parametrize("narrow", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_base_in_eight_bits_fits_exactly(narrow: torch.dtype) -> None:
+    base = {name: p.detach().to(narrow) for name, p in models.build_mlp(0).named_parameters()}
+    tuned = models.build_mlp(1).to(torch.bfloat16)
+    before, anatomy = bits(tuned), anatomy_of(tuned)
+    with taken_back(tuned, base, anatomy.parse("*")):
+        assert all(torch.equal(p.double(), base[name].double()) for name, p in tuned.named_parameters())
+    assert same(bits(tuned), before)
+    with taken_back(tuned.to(torch.float16), base, anatomy.parse("*")):
+        assert all(torch.equal(p.double(), base[name].double()) for name, p in tuned.named_parameters())
+
+
+def test_a_base_of_integers_is_refused() -> None:
+    tuned = models.build_mlp(1)
+    base = {name: torch.ones_like(p, dtype=torch.int8) for name, p in tuned.named_parameters()}
+    with (
+        pytest.raises(TakebackError, match="dequantize"),
+        taken_back(tuned, base, anatomy_of(tuned).parse("*")),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_an_adapter_on_disk_is_a_base_like_its_merge(tmp_path: Path) -> None:
+    models.build("llama-mha", 0).save_pretrained(tmp_path / "base")
+    save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, **LLAMA)
+    adapted = open_checkpoint(f"{tmp_path}/base+{tmp_path}/lora")
+    tuned, merged = models.build("llama-mha", 1), load_model(adapted)
+    anatomy = anatomy_of(tuned)
+    assert not same(bits(merged), bits(models.build("llama-mha", 0)))
+    for text in ("*", "L0.H1 *.MLP", "~L1.*"):
+        expected = expected_bits(anatomy, bits(tuned), bits(merged), anatomy.parse(text))
+        with taken_back(tuned, adapted, anatomy.parse(text)):
+            assert same(bits(tuned), expected)
 
 
 def llama(tied: bool, seed: int, **more: Any) -> PreTrainedModel:

@@ -99,15 +99,16 @@ class Anatomy:
             UnknownName: the model has no such component.
             TakebackError: the set is of another model or resolution.
         """
-        components = (
-            what & self.universe if isinstance(what, ComponentSet) else ComponentSet([what], self.universe)
-        )
+        if isinstance(what, ComponentSet):
+            components = what & self.universe
+        else:
+            components = (what,) if what in self.universe else ComponentSet([what], self.universe)
         pieces: dict[str, list[Region]] = {}
         for component in components:
             for cut in self._owned[component.layer, component.kind]:
                 if (region := cut.of(component)) is not None:
                     pieces.setdefault(cut.tensor, []).append(region)
-        order = (name for name in self.cuts if name in pieces)
+        order = pieces if len(components) == 1 else (name for name in self.cuts if name in pieces)
         return tuple(region for name in order for region in _joined(pieces[name], self.shapes[name]))
 
     def parameters(self, what: Component | ComponentSet) -> int:

@@ -168,7 +168,7 @@ def _of_module(module: str, patterns: Mapping[str, int], default: int) -> int:
 def _inputs_first(config: PreTrainedConfig) -> set[str]:
     """Return the modules whose weights are (inputs, outputs), as an empty live model tells."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return {name for name, module in model.named_modules() if isinstance(module, Conv1D)}
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +122,24 @@ class Checkpoint:
             stored={**self.stored, family.unembedding: family.unembedding},
         )
 
+    @property
+    def tokenizer_folder(self) -> Path | None:
+        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary."""
+        return next(
+            (
+                folder
+                for folder in self.side_folders
+                if any((folder / name).is_file() for name in _VOCABULARIES)
+            ),
+            None,
+        )
+
     def side_files(self) -> Iterator[Path]:
         """Yield the files of the tokenizer and the generation config that belong to this model."""
-        names = ["generation_config.json", *TOKENIZER_FILES]
-        tokenizer = next((folder for folder in self.side_folders if has_tokenizer(folder)), None)
-        for name in names:
-            folders = self.side_folders if name == "generation_config.json" else (tokenizer,)
-            found = next(
-                (folder / name for folder in folders if folder is not None and (folder / name).exists()), None
-            )
-            if found is not None:
-                yield found
+        settings = (folder / "generation_config.json" for folder in self.side_folders)
+        yield from islice((file for file in settings if file.exists()), 1)
+        if (folder := self.tokenizer_folder) is not None:
+            yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
     @cached_property
     def _digest(self) -> str:
@@ -163,21 +171,15 @@ TOKENIZER_FILES = (
 )
 """Files (and one folder) that make up a tokenizer in a Hugging Face folder."""
 
-
-def has_tokenizer(folder: Path) -> bool:
-    """Return whether a folder holds a tokenizer's vocabulary."""
-    return any(
-        (folder / name).exists()
-        for name in ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
-    )
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 
 
 def open_checkpoint(ref: str | Path) -> Checkpoint:
     """Open a model for reading, without loading it.
 
-    `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the
-    local cache, else from the hub), `base+adapter` with a PEFT LoRA adapter, merged in float32 as
-    tensors are read, or a `.safetensors` file with the state dict of an MLP.
+    `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the local
+    cache, else from the hub; without a revision from the cache only), `base+adapter` with a PEFT LoRA
+    adapter, merged in float32 as tensors are read, or a `.safetensors` file with the state dict of an MLP.
 
     Raises:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.

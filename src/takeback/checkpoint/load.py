@@ -32,6 +32,8 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
                 config=checkpoint.config,
                 dtype="auto" if dtype is None else dtype,
                 local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())
@@ -52,14 +54,15 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """Load the tokenizer that belongs to a checkpoint.
 
     Raises:
-        TakebackError: none of its folders holds one.
+        TakebackError: none of its folders holds one, or transformers can't load it without foreign code.
     """
-    for folder in checkpoint.side_folders:
-        if any(
-            (folder / name).exists()
-            for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
-        ):
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    raise TakebackError(
-        f"{checkpoint.ref} has no tokenizer beside its weights; save one into {checkpoint.folder}"
-    )
+    folder = checkpoint.tokenizer_folder
+    if folder is None:
+        raise TakebackError(
+            f"{checkpoint.ref} has no tokenizer beside its weights; save one into {checkpoint.folder}"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises plain Exceptions about broken files
+        told = " ".join(str(error).split())
+        raise TakebackError(f"transformers can't load the tokenizer in {folder}: {told}") from error

@@ -20,22 +20,34 @@ def split_adapter(ref: str) -> tuple[str, str | None]:
     ('org/base@main', 'runs/lora')
     >>> split_adapter("runs/tuned")
     ('runs/tuned', None)
+
+    Raises:
+        TakebackError: there is nothing before or after the `+`.
     """
-    if "+" not in ref or Path(ref).exists():
+    if "+" not in ref or Path(ref).expanduser().exists():
         return ref, None
     cuts = [place for place, letter in enumerate(ref) if letter == "+"]
     for cut in reversed(cuts):
-        if all(Path(part).expanduser().exists() for part in (ref[:cut], ref[cut + 1 :]) if part):
+        if all(part and Path(part).expanduser().exists() for part in (ref[:cut], ref[cut + 1 :])):
             return ref[:cut], ref[cut + 1 :]
-    return ref[: cuts[-1]], ref[cuts[-1] + 1 :]
+    base, adapter = ref[: cuts[-1]], ref[cuts[-1] + 1 :]
+    if not base or not adapter:
+        raise TakebackError(f"{ref!r} names no {'adapter' if base else 'base'}; write base+adapter")
+    return base, adapter
 
 
 def locate(ref: str) -> Path:
-    """Return the file or folder that `ref` names: a path, a shipped name, or a hub name (local cache first).
+    """Return the file or folder that `ref` names: a path, a shipped name, or a hub name.
+
+    `org/name@revision` is looked up in the local cache, then on the hub; `org/name` in the cache only.
 
     Raises:
         TakebackError: it is nowhere, with each place that was looked at.
     """
+    if not ref:
+        raise TakebackError(
+            "an empty name is no model; name a folder, a .safetensors file or org/name@revision"
+        )
     path = Path(ref).expanduser()
     if path.exists():
         return path
@@ -64,15 +76,15 @@ def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass
-    if revision is None and Path(repo).parent.is_dir():
+    if revision is None:
         raise TakebackError(
-            f"there is no folder {ref!r} (but {Path(repo).parent}/ exists), and the local cache has no such "
-            f"model; write {repo}@main for the one on the hub"
+            f"there is no folder {ref!r}, and the local cache has no complete {repo}; "
+            f"write {repo}@main to fetch it from the hub"
         )
     return _download(ref, repo, revision)
 
 
-def _download(ref: str, repo: str, revision: str | None) -> Path:
+def _download(ref: str, repo: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -112,4 +124,8 @@ def _absent_shards(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file() or (folder / "model.safetensors").is_file():
         return False
-    return not all((folder / file).is_file() for file in json.loads(index.read_text())["weight_map"].values())
+    try:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return not all((folder / file).is_file() for file in files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return True

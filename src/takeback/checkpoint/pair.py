@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
-from takeback.checkpoint.checkpoint import Checkpoint, has_tokenizer, open_checkpoint
+from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from takeback.errors import TakebackError
 
 Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
@@ -26,6 +27,7 @@ _TITLES: Mapping[Kind, str] = {
     "tokenizer": "other tokenizer",
     "dtype": "other element type",
 }
+_NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 _FATAL: tuple[Kind, ...] = ("architecture", "missing", "shape", "tying")
 _WITHOUT_EFFECT = {
     "_name_or_path",
@@ -72,11 +74,6 @@ class Difference:
         """Whether it makes taking back meaningless, so that the two are no pair."""
         return self.kind in _FATAL
 
-    @property
-    def only_dtype(self) -> bool:
-        """Whether only the element type differs, so that values still compare exactly."""
-        return self.kind == "dtype"
-
     def __str__(self) -> str:
         return f"{self.place} ({self.base or 'nothing'} in base, {self.tuned or 'nothing'} in tuned)"
 
@@ -113,6 +110,9 @@ class Pair:
 
     @cached_property
     def _differences(self) -> tuple[Difference, ...]:
+        other = _of_kind(self.base, self.tuned)
+        if other is not None:
+            return (other,)
         found = [*_of_tensors(self.base, self.tuned), *_of_configs(self.base, self.tuned)]
         found += _of_tokenizers(self.base, self.tuned)
         order = list(_TITLES)
@@ -139,14 +139,38 @@ def open_pair(base: str | Path | Checkpoint, tuned: str | Path | Checkpoint, unt
     return pair
 
 
-def summary(differences: Any) -> str:
-    """Tell differences in one line: each kind with its number and its first places."""
-    parts: list[str] = []
-    for kind, group in groupby(differences, key=lambda difference: difference.kind):
-        places = [str(difference) for difference in group]
-        more = f", … {len(places)} in all" if len(places) > 3 else ""
-        parts.append(f"{_TITLES[kind]}: {', '.join(places[:3])}{more}")
-    return "; ".join(parts)
+def summary(differences: Iterable[Difference]) -> str:
+    """Tell differences in one line: each kind with its first places and their number."""
+    return "; ".join(summaries(differences))
+
+
+def summaries(differences: Iterable[Difference]) -> list[str]:
+    """Tell differences in a line for each kind, what repeats from layer to layer once."""
+    lines: list[str] = []
+    for kind, group in groupby(differences, key=_kind_of):
+        alike: dict[str, list[Difference]] = {}
+        for difference in group:
+            place = _NUMBER.sub("*", difference.place)
+            alike.setdefault(str(replace(difference, place=place)), []).append(difference)
+        told = [
+            str(found[0]) if len(found) == 1 else f"{text} × {len(found)}" for text, found in alike.items()
+        ]
+        more = f", … {sum(map(len, alike.values()))} in all" if len(told) > 3 else ""
+        lines.append(f"{_TITLES[kind]}: {', '.join(told[:3])}{more}")
+    return lines
+
+
+def _kind_of(difference: Difference) -> Kind:
+    return difference.kind
+
+
+def _of_kind(base: Checkpoint, tuned: Checkpoint) -> Difference | None:
+    kinds = [None if side.config is None else side.config.model_type for side in (base, tuned)]
+    if kinds[0] == kinds[1]:
+        return None
+    if None in kinds:
+        return Difference("architecture", "kind of model", *(kind or "a plain state dict" for kind in kinds))
+    return Difference("architecture", "model_type", *kinds)
 
 
 def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
@@ -171,15 +195,6 @@ def _tying(side: Checkpoint) -> str:
 
 def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
     if base.config is None or tuned.config is None:
-        if base.config is not tuned.config:
-            kinds = (
-                "a plain state dict" if side.config is None else side.config.model_type
-                for side in (base, tuned)
-            )
-            yield Difference("architecture", "kind of model", *kinds)
-        return
-    if base.config.model_type != tuned.config.model_type:
-        yield Difference("architecture", "model_type", base.config.model_type, tuned.config.model_type)
         return
     settings = [
         json.loads(json.dumps(side.config.to_dict(), default=str)) for side in (base, tuned) if side.config
@@ -209,7 +224,7 @@ def _of_tokenizers(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
 
 def _vocabulary(side: Checkpoint) -> dict[str, int] | None:
     """Read token -> id from a tokenizer's files, None where there are none that tell."""
-    folder = next((folder for folder in side.side_folders if has_tokenizer(folder)), None)
+    folder = side.tokenizer_folder
     if folder is None:
         return None
     try:

@@ -93,13 +93,22 @@ def read_header(file: Path) -> dict[str, Entry]:
         raise TakebackError(
             f"{file} has a broken safetensors header ({error}); fetch or save it again"
         ) from error
+    if not entries:
+        raise TakebackError(f"{file} holds no tensors; fetch or save it again")
     return entries
 
 
 def read_metadata(file: Path) -> dict[str, str]:
-    """Read the free-form metadata of a safetensors file."""
-    with safe_open(file, framework="pt") as shard:
-        return dict(cast("dict[str, str] | None", shard.metadata()) or {})
+    """Read the free-form metadata of a safetensors file.
+
+    Raises:
+        TakebackError: the file is missing or no safetensors file.
+    """
+    try:
+        with safe_open(file, framework="pt") as shard:
+            return dict(cast("dict[str, str] | None", shard.metadata()) or {})
+    except (OSError, SafetensorError) as error:
+        raise TakebackError(f"could not read {file}: {error}") from error
 
 
 def _entry(file: Path, name: str, row: Mapping[str, Any], room: int) -> Entry:
@@ -124,8 +133,11 @@ def _entry(file: Path, name: str, row: Mapping[str, Any], room: int) -> Entry:
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        strange = [name for name in places.values() if not _is_plain(name)]
+        if strange:
+            raise ValueError(f"it names {strange[0]!r}, which is no file of its folder")
         files = sorted(set(places.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TakebackError(f"{index} is not an index of shards ({error}); fetch or save it again") from error
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
@@ -139,6 +151,10 @@ def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
             f"{index} places {_some(absent)} in files that do not have them; fetch or save it again"
         )
     return {tensor: found[name][tensor] for tensor, name in places.items()}
+
+
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def _no_weights(folder: Path) -> TakebackError:

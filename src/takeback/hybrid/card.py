@@ -7,6 +7,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from takeback.checkpoint.checkpoint import TOKENIZER_FILES
+from takeback.checkpoint.pair import summaries
+
 if TYPE_CHECKING:
     from takeback.hybrid.disk import Hybrid
 
@@ -34,14 +37,35 @@ From *{source_role}* (in the text form that `takeback` parses; empty is nothing,
 ```
 {taken}
 ```
-
+{differences}
 {how}
 """
+
+_DIFFERENCES = """
+Config, tokenizer and generation config are *tuned*'s. *Base* has others, or differs in element types:
+
+```
+{lines}
+```
+"""
+
+
+def is_written_here(folder: Path) -> bool:
+    """Return whether all that a folder holds is a hybrid: its card has our tag, and it has no folders."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    front = text.removeprefix("---\n").partition("\n---\n")[0]
+    if front == text or "- takeback" not in front.splitlines():
+        return False
+    return not any(file.is_dir() and file.name not in TOKENIZER_FILES for file in folder.iterdir())
 
 
 def model_card(made: Hybrid, out: Path) -> str:
     """Return the text of the card, with the parents in its front matter."""
     pair, source_role = made.pair, "base" if made.source is made.pair.base else "another source"
+    lines = summaries(made.differences)
     sides = {"base": pair.base, "tuned": pair.tuned, source_role: made.source}
     return _CARD.format(
         parents="\n".join(
@@ -53,6 +77,7 @@ def model_card(made: Hybrid, out: Path) -> str:
         source_role=source_role,
         sides="\n".join(f"| {role} | `{side.ref}` | `{side.digest}` |" for role, side in sides.items()),
         taken=str(made.take_back),
+        differences=_DIFFERENCES.format(lines="\n".join(lines)) if lines else "",
         how=_command(made, out) if made.source is pair.base else f"The other source is {made.source.ref}.",
     )
 

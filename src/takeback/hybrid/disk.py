@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ import torch
 from transformers import PreTrainedConfig
 
 from takeback.anatomy import Anatomy, Region
-from takeback.checkpoint.pair import Pair
+from takeback.checkpoint.checkpoint import Checkpoint
+from takeback.checkpoint.pair import Difference, Pair, summary
 from takeback.checkpoint.shards import read_metadata
 from takeback.checkpoint.weights import Weights, narrowest_dtype, weights_digest
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError
 from takeback.files import atomic_file, atomic_folder
-from takeback.hybrid.card import model_card
+from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.writer import Layout, write_file, write_folder
 
 
@@ -30,6 +32,7 @@ class Hybrid:
     """Is the model with the components of `take_back` from `source` (base) and all others from tuned.
 
     It reads like a checkpoint: slices are copied as tensors are asked for, so nothing is held in memory.
+    Config and tokenizer are tuned's whatever is taken back: see `differences`.
     """
 
     pair: Pair
@@ -41,6 +44,17 @@ class Hybrid:
     def ref(self) -> str:
         """What it is made of, in words."""
         return f"{self.pair.tuned.ref} with {str(self.take_back) or 'nothing'!r} from {self.source.ref}"
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """In what base differs besides values: config, tokenizer, element types; the hybrid has tuned's."""
+        return self.pair.differences()
+
+    @property
+    def caveat(self) -> str | None:
+        """The settings that base ran with and the hybrid has not, in one line, None where all are equal."""
+        settings = [one for one in self.differences if one.kind in ("config", "tokenizer")]
+        return f"the hybrid has tuned's settings, base has others: {summary(settings)}" if settings else None
 
     @property
     def config(self) -> PreTrainedConfig | None:
@@ -147,13 +161,15 @@ def write_hybrid(
     """Write a hybrid as an ordinary Hugging Face folder (of plain state dicts, as a `.safetensors` file).
 
     Tensors are written one at a time under tuned's stored names, with tuned's tokenizer, config and
-    generation config and a model card. The output appears whole, under its name, or not at all.
+    generation config and a model card, which tells where base's are others. The output appears whole, under
+    its name, or not at all. `overwrite` replaces an earlier hybrid and nothing else.
 
     Raises:
-        TakebackError: the output exists (unless `overwrite`) or is a parent, or the disk refuses.
+        TakebackError: the output exists (unless `overwrite` and a hybrid), is or holds a parent, or the disk
+            refuses.
     """
     out, tuned = Path(out), made.pair.tuned
-    _check_output(made.pair, out, overwrite)
+    _check_output(made, out, overwrite)
     layouts = [
         Layout(tuned.stored[name], made.dtypes[name], shape, lambda name=name: made.read(name))
         for name, shape in made.shapes.items()
@@ -178,21 +194,56 @@ def _anatomy_for(pair: Pair, components: ComponentSet) -> Anatomy:
     return pair.anatomy("neurons" if neurons else "heads")
 
 
-def _check_output(pair: Pair, out: Path, overwrite: bool) -> None:
-    parents = {side.folder.resolve() for side in (pair.base, pair.tuned)}
-    parents |= {folder.resolve() for side in (pair.base, pair.tuned) for folder in side.side_folders}
-    parents |= {entry.file.resolve() for side in (pair.base, pair.tuned) for entry in side.entries.values()}
-    if out.resolve() in parents:
-        raise TakebackError(f"{out} is one of the hybrid's parents; choose another output")
-    plain = pair.tuned.config is None
+def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:
+    """Raise unless `out` is free, or may be overwritten and holds an earlier hybrid and no parent."""
+    places = _both_ways(out)
+    parents = {way for parent in _parents(made) for way in _both_ways(parent)}
+    held = next((parent for parent in sorted(parents) if places & {parent, *parent.parents}), None)
+    if held is not None:
+        is_one = "is" if held in places else f"holds {held},"
+        raise TakebackError(f"{out} {is_one} one of the hybrid's parents; choose another output")
+    plain = made.pair.tuned.config is None
     if plain and out.suffix != ".safetensors":
         raise TakebackError(f"{out}: a hybrid of plain state dicts is one file; end its name in .safetensors")
     if not out.exists():
         return
-    if plain and not overwrite:
+    if plain != out.is_file():
+        raise TakebackError(f"{out} is a {'folder' if plain else 'file'}; choose another output")
+    if not plain and not any(out.iterdir()):
+        return
+    if not overwrite:
         raise TakebackError(f"{out} exists already; choose another name or remove it first")
-    if not plain and overwrite and not (out / "config.json").is_file() and any(out.iterdir()):
-        raise TakebackError(f"{out} is not a model's folder, so it is not overwritten; choose another output")
+    if not (_is_hybrid_file(out) if plain else is_written_here(out)):
+        raise TakebackError(
+            f"{out} is not a hybrid written here, so it is not overwritten; choose another output"
+        )
+
+
+def _parents(made: Hybrid) -> set[Path]:
+    """Return the folders and files that a hybrid reads, those of a source that is a hybrid too."""
+    found: set[Path] = set()
+    for side in (made.pair.base, made.pair.tuned, made.source):
+        if isinstance(side, Hybrid):
+            found |= _parents(side)
+        elif isinstance(side, Checkpoint):
+            entries = [
+                *side.entries.values(),
+                *(half for one in side.deltas.values() for half in (one.a, one.b)),
+            ]
+            found |= {side.folder, *side.side_folders, *(entry.file for entry in entries)}
+    return found
+
+
+def _both_ways(path: Path) -> set[Path]:
+    """Return where a path leads with its links followed and as it is written."""
+    return {path.resolve(), Path(os.path.abspath(path))}
+
+
+def _is_hybrid_file(file: Path) -> bool:
+    try:
+        return "takeback" in read_metadata(file)
+    except TakebackError:
+        return False
 
 
 def _config(made: Hybrid) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, families
 from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of, says_tied
+from takeback.checkpoint.weights import narrowest_dtype
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError
 
@@ -177,8 +178,12 @@ def _check_slice(region: Region, there: Tensor, new: Tensor) -> None:
             f"base gives {tuple(new.shape)} where {region.tensor!r} of the model has {tuple(there.shape)}; "
             "take back from a model of the same architecture"
         )
-    fits = torch.promote_types(there.dtype, new.dtype) == there.dtype
-    if not fits and not torch.equal(new.to(there.dtype).to(new.dtype), new):
+    if new.dtype != there.dtype and not new.dtype.is_floating_point:
+        raise TakebackError(
+            f"tensor {region.tensor!r} is {new.dtype} in base; dequantize it to floating-point weights first"
+        )
+    fits = new.dtype == there.dtype or narrowest_dtype(there.dtype, new.dtype) == there.dtype
+    if not fits and not torch.equal(new.to(there.dtype).double(), new.double()):
         raise TakebackError(
             f"tensor {region.tensor!r} is {new.dtype} in base, with values the model's {there.dtype} can't "
             f"hold exactly; load the model in {new.dtype}"
