@@ -101,7 +101,10 @@ def hybrid(
     pair = open_pair(base, tuned, untie=untie)
     anatomy = pair.anatomy(resolution)
     chosen = anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
-    write_hybrid(mix(pair, chosen), out, overwrite=overwrite)
+    made = mix(pair, chosen)
+    write_hybrid(made, out, overwrite=overwrite)
+    if made.caveat:
+        typer.echo(f"takeback: {made.caveat}", err=True)
     typer.echo(
         f"{out}: {len(chosen)} of {len(anatomy.universe)} components from {base}, the others from {tuned}"
     )

@@ -11,6 +11,10 @@ Report = Callable[[str, int, int], None]
 """Called by a job with the stage it is in, and how much of it is done of how much."""
 
 
+SILENCE = 20.0
+"""Seconds after which a line is printed where there are no bars."""
+
+
 @contextmanager
 def no_library_bars() -> Generator[None]:
     """Switch off the bars that transformers draws for loading and saving, which tell a user nothing."""
@@ -33,6 +37,8 @@ class Display:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._stages: dict[str, str] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._told = time.monotonic()
         self._start = time.monotonic()
         self._bars: Progress | None = None
         if sys.stderr.isatty():
@@ -62,13 +68,16 @@ class Display:
         """Show that a job is in a stage, and how far."""
         fresh = self._stages.get(name) != stage
         self._stages[name] = stage
+        if fresh:
+            self._began[name] = (time.monotonic(), done)
         if self._bars:
             task = self._tasks[name]
             if fresh:
                 self._bars.reset(task, description=f"{name}: {stage}", total=total)
             self._bars.update(task, completed=done, total=total)
-        elif fresh:
-            self._line(f"{name}: {stage}")
+        elif fresh or (time.monotonic() - self._told > SILENCE and done):
+            self._told = time.monotonic()
+            self._line(f"{name}: {stage}{self._how_far(name, done, total)}")
 
     def finish(self, name: str) -> None:
         """Show that a job is done."""
@@ -77,6 +86,13 @@ class Display:
             self._bars.stop_task(self._tasks[name])
         else:
             self._line(f"{name}: done")
+
+    def _how_far(self, name: str, done: int, total: int) -> str:
+        began, before = self._began[name]
+        if done <= before or total <= 1:
+            return ""
+        left = (time.monotonic() - began) / (done - before) * (total - done)
+        return f" {done}/{total}, about {left:.0f} s left"
 
     def _line(self, text: str) -> None:
         print(f"[{time.monotonic() - self._start:6.0f} s] {text}", file=sys.stderr, flush=True)

@@ -371,3 +371,17 @@ def test_checkpoint_is_a_value_of_its_files(folder: Path) -> None:
     before = opened.read("model.norm.weight").clone()
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     assert torch.equal(opened.read("model.norm.weight"), before)
+
+
+def test_a_model_whose_file_lacks_a_tensor_is_not_filled_with_random_numbers(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    import models
+    from takeback.checkpoint import load_model, open_checkpoint
+
+    base, _ = models.save_pair("llama-mha", tmp_path)
+    tensors = load_file(base / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TakebackError, match=r"lacks 1 of its model's tensors: .*\.1\.mlp\.up_proj"):
+        load_model(open_checkpoint(base))

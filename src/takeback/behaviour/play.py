@@ -38,10 +38,12 @@ def player(
 
 def _sample(policy: Policy, prompts: list[str], longest: int, generator: torch.Generator) -> list[list[int]]:
     """Draw token by token, each row until its answer ends; rows are padded on the left."""
-    batch = policy.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-    tokens, mask = batch["input_ids"], batch["attention_mask"]
-    device, length = policy.model.device, tokens.shape[1]
     end: Any = policy.tokenizer.eos_token_id
+    rows = [[token for token in policy.tokenizer(prompt)["input_ids"] if token != end] for prompt in prompts]
+    length = max(map(len, rows))
+    tokens = torch.tensor([[end] * (length - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+    device = policy.model.device
     with ready(policy.model):
         for _ in range(longest):
             places = (mask.cumsum(1) - 1).clamp(min=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +21,7 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
         dtype: of the parameters; None keeps what is stored.
 
     Raises:
-        TakebackError: the checkpoint is a plain state dict, or transformers can't load it.
+        TakebackError: the checkpoint is a plain state dict or lacks tensors, or transformers can't load it.
     """
     if checkpoint.config is None:
         raise TakebackError(
@@ -27,17 +29,22 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
         )
     try:
         with no_library_bars():
-            model = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
                 config=checkpoint.config,
                 dtype="auto" if dtype is None else dtype,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
-        told = " ".join(str(error).split())
-        raise TakebackError(f"transformers can't load {checkpoint.folder}: {told}") from error
+        reason = " ".join(str(error).split())
+        raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
+    model, told = loaded
+    if lost := sorted(set(told["missing_keys"]) - set(checkpoint.shapes)):
+        shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+        raise TakebackError(f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {shown}")
     if checkpoint.adapted or checkpoint.separated:
         parameters = parameters_of(model)
         with torch.no_grad():

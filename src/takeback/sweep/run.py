@@ -202,9 +202,7 @@ class _Reader:
         }
         tuned = policies["tuned"]
         if tuned.tokenizer.get_vocab() != policies["base"].tokenizer.get_vocab():
-            raise TakebackError(
-                f"{what.pair.base.ref} and {what.pair.tuned.ref} have different tokenizers"
-            )
+            raise TakebackError(f"{what.pair.base.ref} and {what.pair.tuned.ref} have different tokenizers")
         self._models: dict[str, PreTrainedModel] = {side: policy.model for side, policy in policies.items()}
         self._plan = ReadoutPlan.prepare(what.arena, what.situations, tuned.tokenizer, tuned.style)
         self._before = {side: self._read(model) for side, model in self._models.items()}
