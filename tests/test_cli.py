@@ -109,7 +109,7 @@ def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path
     table = read_table(tmp_path / "effects.parquet")
     assert {"each layer", "by name", "random, same size", "random, same ‖Δ‖"} == set(table["family"])
     rows = json.loads(call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").out)
-    assert {row["relative_to"] for row in rows["measures"]} == {"base"}
+    assert {row["relative_to"] for row in rows["measures"]} == {players[0]}
     shown = call("behaviour", players[0], "--situations", 4, "--games", 2).out
     assert "utility win" in shown
     assert "games against the best defender" in shown

@@ -33,7 +33,9 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    plain = frame.copy(deep=False)
+    plain.attrs = {}  # names of folders, which would make equal tables unequal
+    table = pa.Table.from_pandas(plain, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: str(SCHEMA).encode()})
     with atomic_file(path) as draft:
         pq.write_table(table, draft, compression="zstd")

@@ -212,7 +212,6 @@ def test_files_hold_the_tables(found: Diff, tmp_path: Path) -> None:
         file = tmp_path / "diff" / f"{name}.parquet"
         assert pq.read_schema(file).metadata[b"takeback_schema"] == b"1"
         pd.testing.assert_frame_equal(pd.read_parquet(file), getattr(found, name), check_dtype=False)
-    assert pd.read_parquet(tmp_path / "diff" / "total.parquet").attrs["base"] == found.base
 
 
 def test_json_is_strict_and_whole(found: Diff) -> None:

@@ -162,7 +162,6 @@ class Diff:
         kinds = {name: "Float64" for name in COLUMNS if name != "parameters"}
         kinds |= {name: "Int64" for name in ("layer", "index") if name in table}
         table = table.astype({**kinds, "parameters": "int64"})
-        table.attrs = {"base": self.base, "tuned": self.tuned, "resolution": self.resolution}
         return table
 
 
