@@ -124,6 +124,20 @@ def test_a_sweep_that_is_done_is_not_done_again_and_another_is_not_written_over_
     assert digest(swept) == before
 
 
+def test_a_sweep_killed_while_it_wrote_its_tables_goes_on(swept, players, tmp_path, monkeypatch):
+    out = tmp_path / "effects.parquet"
+    with monkeypatch.context() as kill:
+        kill.setattr("takeback.sweep.run.shutil.rmtree", lambda *_, **__: None)
+        sweep(prepared(players), out, {"arm": "rl", "seed": 0})
+    out.with_suffix(".sweep.json").unlink()
+    sweep(prepared(players), out, {"arm": "rl", "seed": 0})
+    assert digest(out) == digest(swept)
+    assert not any(tmp_path.glob(".*.parts"))
+    out.with_suffix(".sweep.json").unlink()
+    with pytest.raises(TakebackError, match="there already and no sweep's"):
+        sweep(prepared(players), out)
+
+
 def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
     pair = open_pair(players[0], players[0])
     situations = ENDGAMES.situations("held-out", 3, 0)

@@ -141,9 +141,10 @@ def sweep(
     out = Path(out)
     if out.suffix != ".parquet" or out.is_dir():
         raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
-    if _is_done(what, out):
-        return out
     parts = out.with_name(f".{out.stem}-{what.key[:16]}.parts")
+    if _is_done(what, out, parts):
+        shutil.rmtree(parts, ignore_errors=True)
+        return out
     hybrids = [(direction, named) for direction in DIRECTIONS for named in what.sets]
     chunks = [hybrids[start : start + PART] for start in range(0, len(hybrids), PART)]
     reader: _Reader | None = None
@@ -174,11 +175,14 @@ def _said(arena: Arena[Any], situation: Any) -> list[Any]:
     return [arena.name, arena.prompt(situation), str(arena.cluster(situation)), actions, utilities, features]
 
 
-def _is_done(what: Sweep, out: Path) -> bool:
-    """Return whether `out` is this sweep's; what another one wrote is not touched."""
+def _is_done(what: Sweep, out: Path, parts: Path) -> bool:
+    """Return whether `out` is this sweep's; what another one wrote is not touched.
+
+    A sweep that was killed while it wrote `out` still has its parts.
+    """
     manifest = out.with_suffix(".sweep.json")
     if not manifest.exists():
-        if out.exists():
+        if out.exists() and not parts.exists():
             raise TakebackError(f"{out} is there already and no sweep's; choose another file")
         return False
     if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:
