@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 import models
 from takeback import cli
+from takeback.checkpoint import open_checkpoint
 from takeback.tables import read_table
 
 COMMANDS = ("components", "diff", "hybrid", "train", "behaviour", "sweep", "demo", "report")
@@ -70,6 +72,17 @@ def test_hybrid_of_everything_is_the_other_side(call, pair, tmp_path, option, si
         AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (tmp_path / "made", pair[side])
     )
     assert all(torch.equal(made[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("words", [["L0.H1 *.MLP"], ["L0.N3 L1.H*", "--resolution", "neurons"]])
+def test_the_command_on_a_hybrid_s_card_makes_it_again(call, pair, tmp_path, words):
+    first, again = tmp_path / "first", tmp_path / "again"
+    call("hybrid", *pair, "--take-back", *words, "-o", first)
+    (command,) = [
+        line for line in (first / "README.md").read_text().splitlines() if line.startswith("takeback ")
+    ]
+    call(*shlex.split(command.replace(str(first), str(again)))[1:])
+    assert open_checkpoint(again).digest == open_checkpoint(first).digest != open_checkpoint(pair[1]).digest
 
 
 def told(done):

@@ -85,6 +85,8 @@ def model_card(made: Hybrid, out: Path) -> str:
 def _command(made: Hybrid, out: Path) -> str:
     words = ["takeback", "hybrid", made.pair.base.ref, made.pair.tuned.ref]
     words += ["--take-back", str(made.take_back), "-o", str(out)]
+    if any(component.kind == "N" for component in made.take_back.universe):
+        words += ["--resolution", "neurons"]
     if made.pair.untied:
         words.append("--untie")
     return f"To make it again:\n\n```sh\n{shlex.join(words)}\n```"
