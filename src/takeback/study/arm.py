@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from takeback.behaviour import Change, effects, most_changed
 from takeback.checkpoint import open_pair
@@ -28,7 +27,6 @@ MOVES_SHOWN = 5
 
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
-    torch.set_num_threads(plan.threads)
     bench = _bench(plan)
     folder = out / "behaviour" / BASE
     if not (folder / "policies.parquet").exists():
@@ -40,7 +38,6 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     """Train one arm from one seed and measure it: weights, learning curve, shift from base, games, sweep."""
-    torch.set_num_threads(plan.threads)
     name = f"{arm}-seed-{seed}"
     run = out / "arms" / arm / f"seed-{seed}"
     final = train(plan.recipe(arm, seed), run, lambda done, total: report("training", done, total))

@@ -37,10 +37,9 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
     _check(plan)
     _claim(plan, out)
     started = time.time()
-    jobs = [Job(BASE, run_base, (plan, out))]
-    jobs += [
-        Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out)) for seed in plan.seeds for arm in plan.arms
-    ]
+    pairs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
+    jobs = [Job(BASE, run_base, (plan, out), plan.threads)]
+    jobs += [Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out), plan.threads) for arm, seed in pairs]
     run_jobs(jobs, workers)
     merge_behaviour(out)
     write_manifest(plan, out, started, time.time() - started)

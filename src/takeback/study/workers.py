@@ -14,7 +14,8 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from takeback.errors import TakebackError
-from takeback.progress import Display
+from takeback.progress import Display, Report
+from takeback.threads import cpu_threads
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Job:
     name: str
     call: Callable[..., None]
     arguments: tuple[Any, ...]
+    threads: int | None = None
+    """CPU threads that torch uses for it."""
+
+    def run(self, report: Report) -> None:
+        """Run it here."""
+        with cpu_threads(self.threads):
+            self.call(*self.arguments, report)
 
 
 def run_jobs(jobs: Sequence[Job], workers: int) -> None:
@@ -35,7 +43,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> None:
     with display:
         if workers == 1:
             for job in jobs:
-                job.call(*job.arguments, display.reporter(job.name))
+                job.run(display.reporter(job.name))
                 display.finish(job.name)
         else:
             _run_in_processes(jobs, workers, display)
@@ -70,7 +78,7 @@ def _run_job(job: Job, reports: Any) -> None:
     def report(stage: str, done: int, total: int) -> None:
         reports.put((job.name, stage, done, total))
 
-    job.call(*job.arguments, report)
+    job.run(report)
 
 
 def _start_worker() -> None:

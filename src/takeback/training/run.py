@@ -17,7 +17,6 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
 
 import pandas as pd
-import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -26,6 +25,7 @@ from takeback.errors import TakebackError
 from takeback.files import atomic_file, atomic_folder, only_one
 from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
+from takeback.threads import cpu_threads
 from takeback.training.methods import build_trainer
 from takeback.training.recipe import Pretrain, Recipe, dump_recipe
 from takeback.training.reward import ArenaReward
@@ -58,7 +58,7 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
         claim = _claim_of(recipe)
         _refuse_other(out, claim)
         if not (out / "final").exists():
-            with _threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
+            with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
                 _train(recipe, out, claim, told)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return out / "final"
@@ -136,16 +136,6 @@ def _write_log(trainer: Trainer, path: Path) -> None:
     rows = [row for row in trainer.state.log_history if "train_runtime" not in row]
     names = {name for row in rows for name in row if not any(word in name for word in _OF_THE_PROCESS)}
     write_table(pd.DataFrame(rows, columns=["step", *sorted(names - {"step"})]), path)
-
-
-@contextmanager
-def _threads(count: int | None) -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
