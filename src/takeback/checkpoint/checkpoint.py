@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,14 @@ class Checkpoint:
     def digest(self) -> str:
         """The content hash of the weights: equal for equal tensors, whatever the files look like."""
         return self._digest
+
+    @property
+    def stamp(self) -> str:
+        """What tells these files from others without reading them: names, sizes and times of change."""
+        deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
+        files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
+        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return hashlib.sha256(json.dumps([states, sorted(self.entries)]).encode()).hexdigest()
 
     @property
     def tied(self) -> bool:

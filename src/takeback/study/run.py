@@ -12,10 +12,10 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
 from takeback.files import atomic_file, only_one
+from takeback.jobs import Job, run_jobs
 from takeback.study.arm import BASE, run_arm, run_base
 from takeback.study.plan import Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
-from takeback.study.workers import Job, run_jobs
 from takeback.sweep.sets import chosen_sets
 from takeback.training import Pretrain
 

@@ -34,22 +34,52 @@ class Job:
             self.call(*self.arguments, report)
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, title: str | None = None) -> None:
     """Run the jobs, at most `workers` at a time, and show their progress; the first error stops all.
 
-    One worker runs them here, several each in a process of its own, which ends with this one.
+    One worker runs them here, several each in a process of its own, which ends with this one. With a `title`
+    one bar counts the jobs that are done, where otherwise each has a bar.
+
+    Raises:
+        TakebackError: a worker died, or a job raised it.
     """
-    display = Display([job.name for job in jobs])
-    with display:
+    board = _Board([job.name for job in jobs], title)
+    with board.display:
         if workers == 1:
             for job in jobs:
-                job.run(display.reporter(job.name))
-                display.finish(job.name)
+                job.run(board.reporter(job.name))
+                board.finish(job.name)
         else:
-            _run_in_processes(jobs, workers, display)
+            _run_in_processes(jobs, workers, board)
 
 
-def _run_in_processes(jobs: Sequence[Job], workers: int, display: Display) -> None:
+class _Board:
+    """Shows what jobs do on one display: a bar for each, or one that counts them."""
+
+    def __init__(self, names: Sequence[str], title: str | None) -> None:
+        self.display = Display(names if title is None else [title])
+        self._title, self._total, self._done = title, len(names), 0
+
+    def reporter(self, name: str) -> Report:
+        return self.display.reporter(name) if self._title is None else _silent
+
+    def show(self, name: str, stage: str, done: int, total: int) -> None:
+        if self._title is None:
+            self.display.show(name, stage, done, total)
+
+    def finish(self, name: str) -> None:
+        self._done += 1
+        if self._title is None:
+            self.display.finish(name)
+        else:
+            self.display.show(self._title, "working", self._done, self._total)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> None:
     context = mp.get_context("spawn")
     others = set(mp.active_children())
     with context.Manager() as manager:
@@ -59,10 +89,10 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, display: Display) -> No
             try:
                 while running:
                     done, _ = wait(running, timeout=0.2)
-                    _drain(reports, display)
+                    _drain(reports, board)
                     for future in done:
                         future.result()
-                        display.finish(running.pop(future))
+                        board.finish(running.pop(future))
             except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in set(mp.active_children()) - others:
@@ -93,10 +123,10 @@ def _start_worker() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _drain(reports: Any, display: Display) -> None:
+def _drain(reports: Any, board: _Board) -> None:
     while True:
         try:
             name, stage, done, total = reports.get_nowait()
         except queue.Empty:
             return
-        display.show(name, stage, done, total)
+        board.show(name, stage, done, total)
