@@ -10,10 +10,10 @@ from markupsafe import Markup
 from takeback.draw.board import Arrows, board
 from takeback.draw.colour import ARMS
 from takeback.draw.numbers import number, percent
+from takeback.draw.page import Figure, Table
 from takeback.draw.svg import drawing, element
 from takeback.report.record import Arm, Record
 from takeback.report.rows import Example
-from takeback.report.view import Figure, Table
 
 FIRST = 4
 """Positions that are shown at once; the others unfold."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from takeback.draw.colour import arm_colour, variables
+from takeback.draw.colour import arm_colour
+from takeback.draw.page import colours, environment, finished
 from takeback.draw.svg import drawing, mark
 from takeback.report.examples import examples
 from takeback.report.moved import MOST, moved
@@ -20,43 +19,36 @@ from takeback.report.takebacks import MOST_SETS, takebacks
 from takeback.report.trained import SMOOTH, goals_of, trained
 from takeback.report.words import lead, learned_words, moved_words, takeback_words
 
-_FALLBACK = re.compile(r"var\((--\w+),#[0-9a-f]{6}\)")
-"""A colour with the fallback that a picture needs when it stands alone; the page declares every colour."""
-
 
 def render(record: Record) -> str:
     """Write the report of a record; the same record gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    page = (
+        environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            **colours(),
+            legend=[(arm.name, _swatch(arm.place)) for arm in record.arms],
+            base_swatch=_swatch(-1),
+            lead=lead(record),
+            learned=learned_words(record),
+            whereabouts=moved_words(record),
+            findings=[takeback_words(record, arm) for arm in record.arms],
+            trained=trained(record),
+            smooth=SMOOTH,
+            goals=goals_of(record),
+            moved=moved(record),
+            takebacks=takebacks(record),
+            examples=examples(record),
+            facts=facts(record.manifest),
+            plan=record.plan,
+            commands=commands(record),
+            several_seeds=len(record.arms[0].seeds) > 1,
+            most_components=MOST,
+            most_sets=MOST_SETS,
+        )
     )
-    page = environment.get_template("report.html.j2").render(
-        record=record,
-        light=Markup(variables(dark=False)),
-        dark=Markup(variables(dark=True)),
-        legend=[(arm.name, _swatch(arm.place)) for arm in record.arms],
-        base_swatch=_swatch(-1),
-        lead=lead(record),
-        learned=learned_words(record),
-        whereabouts=moved_words(record),
-        findings=[takeback_words(record, arm) for arm in record.arms],
-        trained=trained(record),
-        smooth=SMOOTH,
-        goals=goals_of(record),
-        moved=moved(record),
-        takebacks=takebacks(record),
-        examples=examples(record),
-        facts=facts(record.manifest),
-        plan=record.plan,
-        commands=commands(record),
-        several_seeds=len(record.arms[0].seeds) > 1,
-        most_components=MOST,
-        most_sets=MOST_SETS,
-    )
-    return _FALLBACK.sub(r"var(\1)", page)
+    return finished(page)
 
 
 def commands(record: Record) -> str:

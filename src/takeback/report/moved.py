@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from takeback.component import Component
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, number, percent
+from takeback.draw.page import Figure, Table
 from takeback.report.record import Arm, Record
 from takeback.report.rows import MovedComponent
-from takeback.report.view import Figure, Table, mean
+from takeback.report.view import mean
 
 KINDS = {
     "H": "heads",

@@ -9,16 +9,15 @@ from takeback.component import Component
 from takeback.draw.forest import Dot, Row, Spot, forest, scatter
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, count, interval, number, percent, short, signed
+from takeback.draw.page import Figure, Table
 from takeback.report.record import Arm, Record
 from takeback.report.rows import BASE, DIRECTIONS, GRAFT, TAKE_BACK, Effect
 from takeback.report.trained import base_reading, last_readings
 from takeback.report.view import (
     KL,
     SINGLES,
-    Figure,
     Gain,
     Measure,
-    Table,
     by_set,
     controls_of,
     gain_of,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from takeback.draw.curves import Axes, Point, Series, line_plot, moving_average
 from takeback.draw.numbers import ABSENT, count, interval, number, percent
+from takeback.draw.page import Figure, Table
 from takeback.draw.svg import tick_text
 from takeback.report.record import Arm, Record
 from takeback.report.rows import BASE, Game, Reading
-from takeback.report.view import KL, LEGAL, Figure, Table, told
+from takeback.report.view import KL, LEGAL, told
 from takeback.stats import proportion_interval
 
 SMOOTH = 10

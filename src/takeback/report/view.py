@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from takeback.draw.numbers import ABSENT, interval, percent, signed
 from takeback.report.record import Arm, Record, matched
 from takeback.report.rows import TAKE_BACK, Effect, Shift, excludes_zero
@@ -16,29 +14,6 @@ LEGAL, KL = "legal", "KL(after || before)"
 
 SINGLES = ("each head", "each mlp")
 """Families of sets of one component, drawn as heat maps."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture with the heading over it and a note under it."""
-
-    title: str
-    picture: Markup
-    note: str = ""
-
-    @classmethod
-    def of(cls, title: str, svg: str, note: str = "") -> Figure:
-        """Take an SVG text, which is trusted since our own functions escape what they write."""
-        return cls(title, Markup(svg), note)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: the columns whose heading is in `words` hold words, the others numbers."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""A page that needs no network: words, figures and tables in sections, the same in a file and a notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from takeback.draw.colour import variables
+
+_FALLBACK = re.compile(r"var\((--\w+),#[0-9a-f]{6}\)")
+"""A colour with the fallback that a picture needs when it stands alone; a page declares every colour."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the heading over it and a note under it."""
+
+    title: str
+    picture: Markup
+    note: str = ""
+
+    @classmethod
+    def of(cls, title: str, svg: str, note: str = "") -> Figure:
+        """Take an SVG text, which is trusted since our own functions escape what they write."""
+        return cls(title, Markup(svg), note)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the columns whose heading is in `words` hold words, the others numbers."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, sentences in plain words, then figures and tables; what is `folded` opens by a click."""
+
+    title: str
+    words: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: tuple[tuple[str, Table], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def fragment(section: Section) -> str:
+    """Write one section as HTML that a notebook shows.
+
+    >>> "<h2" in fragment(Section("Spectra", ("Nothing moved.",)))
+    True
+    """
+    return environment().get_template("fragment.html.j2").render(section=section)
+
+
+def page(title: str, words: Sequence[str], sections: Sequence[Section]) -> str:
+    """Write sections as one HTML file; the same sections give the same bytes."""
+    return finished(
+        environment()
+        .get_template("page.html.j2")
+        .render(title=title, words=words, sections=sections, **colours())
+    )
+
+
+def environment(*folders: Path) -> Environment:
+    """Return the templates of this folder and of others, which come first."""
+    return Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def colours() -> dict[str, Markup]:
+    """Return what the style sheet needs: the colours by light and by dark."""
+    return {"light": Markup(variables(dark=False)), "dark": Markup(variables(dark=True))}
+
+
+def finished(html: str) -> str:
+    """Take out of a page's pictures what they need only when they stand alone."""
+    return _FALLBACK.sub(r"var(\1)", html)
