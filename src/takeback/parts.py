@@ -25,7 +25,7 @@ from takeback.jobs import Job, run_jobs
 from takeback.progress import Report
 from takeback.tables import read_table, write_table
 
-MOST_PARTS = 128
+MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
 
 
