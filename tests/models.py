@@ -37,6 +37,11 @@ def _gpt2(**more: Any) -> transformers.GPT2Config:
     return transformers.GPT2Config(**{**sizes, **dropouts, **rest, **more})
 
 
+def _opt(**more: Any) -> transformers.OPTConfig:
+    sizes = {"num_attention_heads": 3, "ffn_dim": 16, "word_embed_proj_dim": more.get("hidden_size", 24)}
+    return transformers.OPTConfig(**{**_LLAMA, **sizes, "dropout": 0.0, **more})
+
+
 CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": _gpt2,
     "gpt2-untied": lambda: _gpt2(tie_word_embeddings=False, n_inner=16),
@@ -50,8 +55,34 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen3": lambda: _like_llama(transformers.Qwen3Config, 4, 2, head_dim=8),
     "gemma2": lambda: _like_llama(transformers.Gemma2Config, 4, 2, head_dim=8, query_pre_attn_scalar=8),
     "mixtral": lambda: _like_llama(transformers.MixtralConfig, 4, 2, num_local_experts=3),
+    "gpt_neox": lambda: _like_llama(transformers.GPTNeoXConfig, 3, 3, rotary_pct=0.5),
+    "gpt_neox-odd-tied": lambda: _like_llama(
+        transformers.GPTNeoXConfig, 3, 3, hidden_size=27, rotary_pct=0.5, tie_word_embeddings=True
+    ),
+    "phi3": lambda: _like_llama(transformers.Phi3Config, 4, 2, tie_word_embeddings=True),
+    "olmo2": lambda: _like_llama(transformers.Olmo2Config, 4, 2, attention_bias=True),
+    "olmo2-mha": lambda: _like_llama(transformers.Olmo2Config, 3, 3),
+    "gemma3": lambda: _like_llama(transformers.Gemma3TextConfig, 4, 2, head_dim=8, query_pre_attn_scalar=8),
+    "opt": _opt,
+    "opt-350m": lambda: _opt(
+        hidden_size=27, word_embed_proj_dim=10, do_layer_norm_before=False, activation_function="gelu"
+    ),
+    "qwen3_moe": lambda: _like_llama(
+        transformers.Qwen3MoeConfig,
+        4,
+        2,
+        head_dim=8,
+        num_experts=3,
+        num_experts_per_tok=2,
+        moe_intermediate_size=8,
+        mlp_only_layers=[1],
+    ),
 }
 """A config of every family and kind of attention, tied and untied, with biases and with other head widths."""
+
+
+WITH_EXPERTS = {"mixtral", "qwen3_moe"}
+"""Those that stack their experts in memory and keep them apart on disk."""
 
 
 def build(name: str, seed: int = 0) -> transformers.PreTrainedModel:
@@ -64,6 +95,20 @@ def on_meta(name: str) -> transformers.PreTrainedModel:
     """Build the model of `CONFIGS[name]` without weights."""
     with torch.device("meta"):
         return transformers.AutoModelForCausalLM.from_config(CONFIGS[name]())
+
+
+_OUTPUTS = {
+    "gpt2": ("transformer.h.{}.attn.c_proj", "transformer.h.{}.mlp.c_proj"),
+    "gpt_neox": ("gpt_neox.layers.{}.attention.dense", "gpt_neox.layers.{}.mlp.dense_4h_to_h"),
+    "opt": ("model.decoder.layers.{}.self_attn.out_proj", "model.decoder.layers.{}.fc2"),
+}
+_LIKE_LLAMA = ("model.layers.{}.self_attn.o_proj", "model.layers.{}.mlp.down_proj")
+
+
+def outputs_of(model: transformers.PreTrainedModel, layer: int) -> tuple[str, str]:
+    """Return the names of the modules through which the attention and the MLP of a layer write."""
+    attention, mlp = _OUTPUTS.get(model.config.model_type, _LIKE_LLAMA)
+    return attention.format(layer), mlp.format(layer)
 
 
 def build_mlp(seed: int = 0) -> nn.Sequential:

@@ -101,6 +101,36 @@ def test_an_adapter_with_settings_alone_has_its_bases_tokenizer(tmp_path: Path) 
     assert all(file.parent == tmp_path / "base" for file in opened.side_files())
 
 
+@pytest.mark.parametrize("name", ["gpt_neox", "phi3", "opt-350m", "qwen3_moe", "mixtral"])
+def test_the_live_model_is_that_of_the_files(name: str, tmp_path: Path) -> None:
+    models.build(name).save_pretrained(tmp_path)
+    live = load_model(open_checkpoint(tmp_path))
+    for one, other in zip(live.parameters(), models.build(name).parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", sorted(models.WITH_EXPERTS))
+def test_an_adapter_beside_stacked_experts_loads_as_peft_merges_it(name: str, tmp_path: Path) -> None:
+    models.build(name).save_pretrained(tmp_path / "base")
+    targets = ["q_proj", "o_proj"]
+    merged = save_adapter(
+        tmp_path / "base", tmp_path / "lora", torch.float32, r=3, lora_alpha=7, target_modules=targets
+    )
+    live = load_model(open_checkpoint(f"{tmp_path}/base+{tmp_path}/lora"))
+    assert merged.keys() == dict(live.named_parameters()).keys()
+    for tensor, parameter in live.named_parameters():
+        torch.testing.assert_close(parameter, merged[tensor], rtol=1e-6, atol=1e-6)
+
+
+def test_an_adapter_on_the_experts_is_refused_in_one_line(tmp_path: Path) -> None:
+    models.build("qwen3_moe").save_pretrained(tmp_path / "base")
+    settings = {"target_modules": ["q_proj"], "target_parameters": ["mlp.experts.gate_up_proj"]}
+    save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, r=3, lora_alpha=7, **settings)
+    with pytest.raises(TakebackError, match="target_parameters, which is not plain LoRA") as caught:
+        open_checkpoint(f"{tmp_path}/base+{tmp_path}/lora")
+    assert "\n" not in str(caught.value)
+
+
 # names on the hub
 
 

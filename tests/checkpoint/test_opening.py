@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import models
 from adapters import LLAMA, PLAIN, save_adapter
 from takeback.anatomy import Region
-from takeback.checkpoint import Checkpoint, narrowest_dtype, open_checkpoint
+from takeback.checkpoint import Checkpoint, load_model, narrowest_dtype, open_checkpoint
 from takeback.checkpoint.shards import DTYPES, read_metadata
 from takeback.errors import TakebackError, UnknownName
 
@@ -39,9 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize(
-    "name", sorted(models.CONFIGS.keys() - {"mixtral"})
-)  # stacks its experts in memory only
+@pytest.mark.parametrize("name", sorted(models.CONFIGS.keys() - models.WITH_EXPERTS))
 def test_tensors_are_those_of_the_live_module(name: str, tmp_path: Path) -> None:
     models.build(name).save_pretrained(tmp_path)
     opened, live = open_checkpoint(tmp_path), live_tensors(tmp_path)
@@ -50,14 +48,23 @@ def test_tensors_are_those_of_the_live_module(name: str, tmp_path: Path) -> None
     assert all(torch.equal(opened.read(name), tensor) for name, tensor in live.items())
 
 
-def test_shards_and_prefix_make_no_difference(tmp_path: Path) -> None:
-    model = models.build("gpt2")
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("gpt2", "h.0.ln_1.weight"),  # as on the hub
+        ("gpt_neox-odd-tied", "layers.0.input_layernorm.weight"),
+        ("opt", "decoder.layers.0.self_attn_layer_norm.weight"),
+        ("gemma3", "layers.0.input_layernorm.weight"),
+    ],
+)
+def test_shards_and_prefix_make_no_difference(name: str, without: str, tmp_path: Path) -> None:
+    model = models.build(name)
     model.save_pretrained(tmp_path / "single")
-    model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
-    model.transformer.save_pretrained(tmp_path / "bare")  # as on the hub: h.0.attn.c_attn.weight
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="15KB")
+    model.base_model.save_pretrained(tmp_path / "bare")
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2
     single, sharded, bare = (open_checkpoint(tmp_path / form) for form in ("single", "sharded", "bare"))
-    assert "h.0.ln_1.weight" in bare.stored.values()
+    assert without in bare.stored.values()
     assert single.shapes.keys() == sharded.shapes.keys() == bare.shapes.keys()
     assert single.digest == sharded.digest == bare.digest
 
@@ -125,10 +132,32 @@ def test_tied_embeddings_stored_twice_are_one(tmp_path: Path) -> None:
     assert "lm_head.weight" in open_checkpoint(tmp_path).shapes
 
 
+def test_the_language_model_of_gemma_3_opens_as_the_docs_save_it(tmp_path: Path) -> None:
+    text = models.CONFIGS["gemma3"]().to_diff_dict() | {"vocab_size": 40}
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config={**vision, "image_size": 28, "patch_size": 14}, image_token_index=30
+    )
+    whole = transformers.Gemma3ForConditionalGeneration(config).eval()
+    whole.save_pretrained(tmp_path / "whole")
+    assert "language model" in refusal(tmp_path / "whole")
+    language = transformers.Gemma3ForCausalLM(whole.config.text_config)
+    language.model, language.lm_head = whole.model.language_model, whole.lm_head
+    language.save_pretrained(tmp_path / "language")
+    live = load_model(open_checkpoint(tmp_path / "language"))
+    with torch.no_grad():
+        torch.testing.assert_close(live(models.tokens()).logits, whole(models.tokens()).logits)
+
+
 # adapters
 
 
 ADAPTERS = {
+    "one for queries, keys and values": (
+        "phi3",
+        {**PLAIN, "target_modules": ["qkv_proj", "gate_up_proj"]},
+    ),
+    "heads in a row": ("gpt_neox", {**PLAIN, "target_modules": ["query_key_value", "dense"]}),
     "alpha": ("llama-mha", LLAMA),
     "rslora": ("llama-mha", {**LLAMA, "use_rslora": True}),
     "patterns": (

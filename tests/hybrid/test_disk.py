@@ -73,9 +73,8 @@ def test_ends_are_the_parents_bit_for_bit(name: str, dtype: torch.dtype, tmp_pat
     for there, back in ((pair, universe), (Pair(pair.tuned, pair.base), universe ^ universe)):
         write_hybrid(hybrid(there, back), tmp_path / "base again", overwrite=True)
         assert_same_weights(open_checkpoint(tmp_path / "base again"), pair.base)
-        for tensors in (state(loaded(tmp_path / "base again")), state(loaded(pair.base.folder))):
-            assert all(tensor.dtype == dtype for tensor in tensors.values())
         again, parent = state(loaded(tmp_path / "base again")), state(loaded(pair.base.folder))
+        assert all(tensor.dtype == dtype for tensor in (*again.values(), *parent.values()))
         assert all(same_bits(again[name], parent[name]) for name in parent)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 
 from takeback.anatomy.region import Region
 from takeback.anatomy.sets import named_sets
@@ -40,10 +41,16 @@ class Cut:
         start = self.start + place * self.width
         return Region(self.tensor, self.axis, start, start + self.width)
 
-    def of(self, component: Component) -> Region | None:
-        """Return the stretch that `component`, of this kind and layer, owns here, if any."""
-        place = (component.index or 0) - (self.index or 0)
-        return self.region(place) if 0 <= place < self.count else None
+    def between(self, first: Component, last: Component) -> Region | None:
+        """Return what the components `first` to `last` of this kind and layer own here, if anything."""
+        start = max(0, (first.index or 0) - (self.index or 0))
+        stop = min(self.count, (last.index or 0) - (self.index or 0) + 1)
+        if start >= stop:
+            return None
+        if self.axis is None:
+            return Region(self.tensor)
+        edges = (self.start + place * self.width for place in (start, stop))
+        return Region(self.tensor, self.axis, *edges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,8 @@ class Anatomy:
     def of_tensor(self, name: str) -> list[tuple[Component, Region]]:
         """Return who owns what of the tensor `name`, in the order of its axis: a partition of the tensor.
 
+        `cuts[name]` says the same without an object for each neuron.
+
         Raises:
             UnknownName: the model has no tensor of this name.
         """
@@ -99,17 +108,21 @@ class Anatomy:
             UnknownName: the model has no such component.
             TakebackError: the set is of another model or resolution.
         """
-        if isinstance(what, ComponentSet):
-            components = what & self.universe
-        else:
-            components = (what,) if what in self.universe else ComponentSet([what], self.universe)
+        runs = _runs(what & self.universe) if isinstance(what, ComponentSet) else [(what, what)]
         pieces: dict[str, list[Region]] = {}
-        for component in components:
-            for cut in self._owned[component.layer, component.kind]:
-                if (region := cut.of(component)) is not None:
+        for first, last in runs:
+            for cut in self._owned.get((first.layer, first.kind), ()):
+                if (region := cut.between(first, last)) is not None:
                     pieces.setdefault(cut.tensor, []).append(region)
-        order = pieces if len(components) == 1 else (name for name in self.cuts if name in pieces)
+        if isinstance(what, Component) and not pieces:
+            ComponentSet([what], self.universe)  # says which components there are
+        order = sorted(pieces, key=self._places.__getitem__)
         return tuple(region for name in order for region in _joined(pieces[name], self.shapes[name]))
+
+    def parts(self, region: Region) -> tuple[tuple[str, ...], ...]:
+        """Return the stored tensors that make each slice of a region, if files hold its tensor in parts."""
+        parts = self.stored.get(region.tensor, ())
+        return parts[region.start : region.stop] if region.axis == 0 else parts
 
     def parameters(self, what: Component | ComponentSet) -> int:
         """Return how many parameter entries a component or a set owns.
@@ -138,12 +151,27 @@ class Anatomy:
         return named_sets(self.universe, family)
 
     @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.cuts)}
+
+    @cached_property
     def _owned(self) -> dict[tuple[int | None, str], list[Cut]]:
         owned: dict[tuple[int | None, str], list[Cut]] = {}
         for cuts in self.cuts.values():
             for cut in cuts:
                 owned.setdefault((cut.layer, cut.kind), []).append(cut)
         return owned
+
+
+def _runs(components: Iterable[Component]) -> list[tuple[Component, Component]]:
+    """Return the first and the last of each row of neighbours; the components are in canonical order."""
+
+    def row(placed: tuple[int, Component]) -> tuple[int | None, str, int]:
+        place, component = placed
+        return component.layer, component.kind, (component.index or 0) - place
+
+    rows = ([component for _, component in placed] for _, placed in groupby(enumerate(components), row))
+    return [(members[0], members[-1]) for members in rows]
 
 
 def _joined(pieces: list[Region], shape: Sequence[int]) -> list[Region]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
-from takeback.errors import TakebackError, unknown_name
+from takeback.errors import TakebackError, UnknownName, unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """Holds one block of `families.toml`; `embedding` and `unembedding` name the tensors that may be tied."""
+    """Holds one block of `families.toml`, whose head explains each entry."""
 
     name: str
     model_types: tuple[str, ...]
@@ -60,7 +60,9 @@ class Family:
     tied: bool
     ignored: tuple[str, ...]
     renames: tuple[tuple[str, str], ...]
-    config: Mapping[str, Any]
+    unread: Mapping[str, str]
+    config: Mapping[str, tuple[str, ...]]
+    hidden_times: int | None
     claims: tuple[Claim, ...]
 
     def match(self, name: str) -> Match | None:
@@ -81,8 +83,8 @@ class Family:
 def families() -> dict[str, Family]:
     """Return the known families by name, as `families.toml` gives them.
 
-    >>> sorted(families())
-    ['gemma2', 'gpt2', 'llama', 'mixtral', 'qwen2', 'qwen3']
+    >>> " ".join(sorted(families()))
+    'gemma2 gemma3 gpt2 gpt_neox llama mixtral olmo2 opt phi3 qwen2 qwen3 qwen3_moe'
     """
     blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
     return {name: _family(name, _inherited(blocks, name)) for name in blocks}
@@ -95,9 +97,12 @@ def family_of(model_type: str) -> Family:
     'llama'
 
     Raises:
-        UnknownName: no family has this model type; the message lists those known.
+        UnknownName: no family has this model type; the message lists those known, or says what to do.
     """
     known = {model_type: family for family in families().values() for model_type in family.model_types}
+    for family in families().values():
+        if model_type in family.unread:
+            raise UnknownName(f"models of the type {model_type!r} are not read: {family.unread[model_type]}")
     if model_type not in known:
         raise unknown_name("model family", model_type, known)
     return known[model_type]
@@ -163,7 +168,9 @@ def _family(name: str, block: Mapping[str, Any]) -> Family:
         tied=block["tied"],
         ignored=tuple(block.get("ignored", ())),
         renames=tuple((pattern, replacement) for pattern, replacement in block.get("renames", ())),
-        config=block["config"],
+        unread=block.get("unread", {}),
+        config={size: _words(key) for size, key in block["config"].items()},
+        hidden_times=block.get("hidden_times"),
         claims=tuple(claims),
     )
 
@@ -185,6 +192,10 @@ def _block(family: str, pattern: str, text: str) -> Block:
     if times and kind not in INDEXED_KINDS:
         raise TakebackError(f"{family} {pattern}: {text!r} repeats a kind that is not split")
     return Block(kind, int(times or 1))
+
+
+def _words(entry: str | Sequence[str]) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry)
 
 
 def _integer(text: str | None) -> int | None:

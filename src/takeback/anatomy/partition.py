@@ -15,7 +15,7 @@ RESOLUTIONS = ("heads", "neurons")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Holds the numbers of a config that say how axes are split."""
+    """Holds what says how axes are split: numbers of a config, and whether the embeddings are tied."""
 
     layers: int
     heads: int
@@ -23,6 +23,7 @@ class Sizes:
     head_width: int
     neurons: int | None
     experts: int | None
+    tied: bool
 
     def cut(self, kind: str) -> tuple[int, int]:
         """Return how many members a kind has in a layer, and how wide one is.
@@ -36,7 +37,7 @@ class Sizes:
         return count, self.head_width if kind in ("H", "KV") else 1
 
 
-def read_sizes(family: Family, config: Any) -> Sizes:
+def read_sizes(family: Family, config: Any, tied: bool) -> Sizes:
     """Read the sizes from a config (an object or a mapping) by the keys that the family names.
 
     Raises:
@@ -45,19 +46,22 @@ def read_sizes(family: Family, config: Any) -> Sizes:
     keys = family.config
 
     def read(size: str) -> int | None:
-        return value_of(config, keys[size]) if size in keys else None
+        values = (value_of(config, key) for key in keys.get(size, ()))
+        return next((value for value in values if value is not None), None)
 
     def needed(size: str) -> int:
         value = read(size)
         if value is None:
-            raise TakebackError(f"the config of this {family.name} model has no {keys[size]!r}; complete it")
+            raise TakebackError(
+                f"the config of this {family.name} model has no {keys[size][0]!r}; complete it"
+            )
         return value
 
     heads, hidden, neurons = needed("heads"), needed("hidden"), read("neurons")
-    if neurons is None and "hidden_times" in keys:
-        neurons = keys["hidden_times"] * hidden
+    if neurons is None and family.hidden_times is not None:
+        neurons = family.hidden_times * hidden
     groups, width = read("groups") or heads, read("head_width") or hidden // heads
-    return Sizes(needed("layers"), heads, groups, width, neurons, read("experts"))
+    return Sizes(needed("layers"), heads, groups, width, neurons, read("experts"), tied)
 
 
 def value_of(config: Any, key: str) -> Any:
@@ -78,7 +82,7 @@ def decoder_anatomy(
     """
     if resolution not in RESOLUTIONS:
         raise unknown_name("resolution", resolution, RESOLUTIONS)
-    sizes = read_sizes(family, config)
+    sizes = read_sizes(family, config, tied=family.unembedding not in shapes)
     cuts: dict[str, tuple[Cut, ...]] = {}
     stored: dict[str, tuple[tuple[str, ...], ...]] = {}
     for name, shape in shapes.items():
@@ -87,6 +91,7 @@ def decoder_anatomy(
             raise TakebackError(
                 f"tensor {name!r} is unknown to the family {family.name}: no component owns it"
             )
+        _check_index(family, name, match, sizes)
         cuts[name] = _cuts(name, shape, match, sizes, resolution)
         if match.claim.stored:
             stored[name] = tuple(match.parts(index) for index in range(shape[0]))
@@ -99,7 +104,7 @@ def decoder_anatomy(
         groups=sizes.groups,
         shapes=dict(shapes),
         cuts=cuts,
-        absent=_absent(sizes, family.unembedding not in shapes, resolution),
+        absent=_absent(sizes, resolution),
         stored=stored,
     )
 
@@ -109,7 +114,7 @@ def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolut
     kinds = [_owner(block.kind, sizes, resolution) for block in claim.blocks]
     if claim.axis is not None:
         _check_length(name, shape, claim.axis, claim.blocks, sizes)
-    if claim.axis is None or kinds[0] == "MLP":
+    if claim.axis is None or set(kinds) == {"MLP"}:
         return (Cut(name, kinds[0], layer, match.index),)
     cuts: list[Cut] = []
     start = 0
@@ -126,6 +131,8 @@ def _owner(kind: str, sizes: Sizes, resolution: str) -> str:
         return "H"
     if kind in ("N", "MLPB") and resolution == "heads":
         return "MLP"
+    if kind == "UNEMBED" and sizes.tied:
+        return "EMBED"
     return kind
 
 
@@ -142,6 +149,17 @@ def _check_length(
         )
 
 
+def _check_index(family: Family, name: str, match: Match, sizes: Sizes) -> None:
+    if match.index is None:
+        return
+    count, _ = sizes.cut(match.claim.blocks[0].kind)
+    if match.index >= count:
+        raise TakebackError(
+            f"tensor {name!r} is of expert {match.index}, but the config of this {family.name} model gives "
+            f"{count}; config and tensors are of different models"
+        )
+
+
 def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
     odd = sorted({cut.layer for cut in cuts if cut.layer is not None} ^ set(range(sizes.layers)))
     if odd:
@@ -152,10 +170,10 @@ def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
         )
 
 
-def _absent(sizes: Sizes, tied: bool, resolution: str) -> dict[str, str]:
+def _absent(sizes: Sizes, resolution: str) -> dict[str, str]:
     """Tell, for the kinds that this anatomy lacks on purpose, where their parameters are."""
     absent: dict[str, str] = {}
-    if tied:
+    if sizes.tied:
         absent["UNEMBED"] = "its embeddings are tied, so that UNEMBED is the same tensor as EMBED; name EMBED"
     if sizes.groups == sizes.heads:
         absent["KV"] = "every head has its own key and value rows; name the head (H)"
@@ -164,5 +182,5 @@ def _absent(sizes: Sizes, tied: bool, resolution: str) -> dict[str, str]:
     else:
         absent["MLP"] = "at the resolution 'neurons' an MLP is its neurons; name them (N*)"
     if sizes.experts is not None:
-        absent["MLP"] = "its MLPs are experts; name them (E*) and the ROUTER"
+        absent["MLP"] = "where a layer has experts they are its MLP; name them (E*) and the ROUTER"
     return absent

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
+from takeback.checkpoint.weights import stacked
 from takeback.errors import TakebackError
 from takeback.progress import no_library_bars
 
@@ -46,15 +48,23 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
         shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
         raise TakebackError(f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {shown}")
     if checkpoint.adapted or checkpoint.separated:
-        parameters = parameters_of(model)
-        with torch.no_grad():
-            for name in checkpoint.shapes:
-                if name not in parameters:
-                    raise TakebackError(
-                        f"{checkpoint.ref}: the live model has no tensor {name!r}; merge it with peft"
-                    )
-                parameters[name].copy_(checkpoint.read(name))
+        _fill(model, checkpoint)
     return model.eval()
+
+
+@torch.no_grad()
+def _fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
+    """Copy every tensor of a checkpoint into its live model."""
+    parameters, stored, shapes = parameters_of(model), anatomy_of(model).stored, checkpoint.shapes
+    parts = {part for slices in stored.values() for names in slices for part in names}
+    for name in shapes:
+        if name not in parameters and name not in parts:
+            raise TakebackError(
+                f"{checkpoint.ref}: the live model has no tensor {name!r}; merge it with peft"
+            )
+    for name, parameter in parameters.items():
+        whole = name in shapes
+        parameter.copy_(checkpoint.read(name) if whole else stacked(checkpoint.read, stored[name]))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:

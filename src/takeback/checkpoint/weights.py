@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import torch
@@ -67,6 +67,11 @@ def weights_digest(weights: Weights) -> str:
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         total.update(hashlib.sha256(raw_bytes(tensor)).digest())
     return total.hexdigest()
+
+
+def stacked(read: Callable[[str], torch.Tensor], parts: Iterable[Iterable[str]]) -> torch.Tensor:
+    """Return a tensor of the live module whose slices files hold in `parts`, joined on their first axis."""
+    return torch.stack([torch.cat([read(name) for name in names]) for names in parts])
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:

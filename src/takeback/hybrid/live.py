@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, families
 from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of, says_tied
-from takeback.checkpoint.weights import narrowest_dtype
+from takeback.checkpoint.weights import narrowest_dtype, stacked
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError
 
@@ -123,7 +123,7 @@ def _check_fit(base: Readable, anatomy: Anatomy, regions: Iterable[Region]) -> N
     shapes = base.shapes
     _check_tied(base, anatomy)
     for region in regions:
-        parts = [name for names in _parts(anatomy, region) for name in names]
+        parts = [name for names in anatomy.parts(region) for name in names]
         missing = [name for name in parts if name not in shapes]
         if region.tensor in shapes:
             if tuple(shapes[region.tensor]) != anatomy.shapes[region.tensor]:
@@ -158,17 +158,10 @@ def _is_copy(base: Readable, family: Family) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
-def _parts(anatomy: Anatomy, region: Region) -> tuple[tuple[str, ...], ...]:
-    """Return the stored tensors that make each slice of a region, where files hold the tensor in parts."""
-    parts = anatomy.stored.get(region.tensor, ())
-    return parts[region.start : region.stop] if region.axis == 0 else parts
-
-
 def _read(base: Readable, anatomy: Anatomy, region: Region) -> Tensor:
     if region.tensor in base.shapes:
         return base.read_region(region)
-    parts = _parts(anatomy, region)
-    return torch.stack([torch.cat([base.read(name) for name in names]) for names in parts])
+    return stacked(base.read, anatomy.parts(region))
 
 
 def _check_slice(region: Region, there: Tensor, new: Tensor) -> None:
