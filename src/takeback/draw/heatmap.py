@@ -11,6 +11,7 @@ from takeback.draw.colour import STEPS, paint, step_of
 from takeback.draw.svg import FAINT, drawing, element, text
 
 _LEFT, _TOP, _GAP = 30.0, 20.0, 5.0
+LEGEND = 150.0
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ def heat_map(
         parts.append(text(_LEFT - 6, y + columns.height / 2 + 4, f"L{layer}", "end"))
         for key, x in columns.left.items():
             cell = cells.get(Component(key[0], layer, key[1]))
-            parts.append(_square(cell, (x, y, columns.width[key], columns.height), ends.limit, scale))
+            parts.append(square(cell, (x, y, columns.width[key], columns.height), ends.limit, scale))
     y = _TOP + len(layers) * (columns.height + 1) + (8 if outside and layers else 0)
     for place, component in enumerate(outside):
         x = _LEFT + place * 66
-        parts.append(_square(cells[component], (x, y, 60, 22), ends.limit, scale))
+        parts.append(square(cells[component], (x, y, 60, 22), ends.limit, scale))
         parts.append(text(x + 30, y + 35, component.kind, "middle", size=10))
     y += 52 if outside else 10
     width = max(columns.end, _LEFT + 66 * len(outside), _LEFT + 190)
-    return drawing(width, y + 26, [*parts, *_legend(y, ends, scale)], label)
+    return drawing(width, y + 26, [*parts, *legend((_LEFT, y), ends, scale)], label)
 
 
 def limit_of(values: Iterable[float | None]) -> float:
@@ -109,7 +110,8 @@ def _heading(key: tuple[str, int | None], columns: _Columns) -> str:
     return text(columns.left[key] + columns.width[key] / 2, _TOP - 6, name, "middle", size=size)
 
 
-def _square(cell: Cell | None, box: tuple[float, float, float, float], limit: float, scale: str) -> str:
+def square(cell: Cell | None, box: tuple[float, float, float, float], limit: float, scale: str) -> str:
+    """Draw one cell in a box of x, y, width and height; nothing where there is no cell."""
     x, y, width, height = box
     if cell is None:
         return ""
@@ -124,17 +126,18 @@ def _square(cell: Cell | None, box: tuple[float, float, float, float], limit: fl
     return element("g", square, words, title=cell.title)
 
 
-def _legend(y: float, ends: Ends, scale: str) -> list[str]:
-    first = -STEPS if scale == "diverging" else 0
-    steps = range(first, STEPS + 1)
-    size = 150 / len(steps)
+def legend(corner: tuple[float, float], ends: Ends, scale: str) -> list[str]:
+    """Draw the scale, `LEGEND` wide, with the words at its ends."""
+    x, y = corner
+    steps = range(-STEPS if scale == "diverging" else 0, STEPS + 1)
+    size = LEGEND / len(steps)
     parts = [
-        element("rect", x=_LEFT + place * size, y=y, width=size + 0.3, height=7, fill=paint(scale, step)[0])
+        element("rect", x=x + place * size, y=y, width=size + 0.3, height=7, fill=paint(scale, step)[0])
         for place, step in enumerate(steps)
     ]
-    parts.append(element("rect", x=_LEFT, y=y, width=150, height=7, fill="none", stroke=FAINT))
-    parts.append(text(_LEFT, y + 20, ends.low, size=10))
+    parts.append(element("rect", x=x, y=y, width=LEGEND, height=7, fill="none", stroke=FAINT))
+    parts.append(text(x, y + 20, ends.low, size=10))
     if scale == "diverging":
-        parts.append(text(_LEFT + 75, y + 20, "0", "middle", size=10))
-    parts.append(text(_LEFT + 150, y + 20, ends.high, "end", size=10))
+        parts.append(text(x + LEGEND / 2, y + 20, "0", "middle", size=10))
+    parts.append(text(x + LEGEND, y + 20, ends.high, "end", size=10))
     return parts
