@@ -1,0 +1,99 @@
+"""Wiring as data: which tensor plays which role in a family's attention and MLP, and what stands between."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from takeback.anatomy.partition import value_of
+from takeback.errors import TakebackError
+
+Roles = Mapping[str, str]
+"""The name of each role's tensors without `.weight` and `.bias`, with `{l}` and `{i}`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wiring:
+    """Holds one block of `circuits.toml`, which explains each field."""
+
+    norms: Literal["rms", "rms of 1 + gain", "layer"]
+    rope: Literal["none", "halves"]
+    activation: str
+    attention: Roles
+    mlp: Roles
+    experts: Roles = field(default_factory=dict[str, str])
+    norm_first: str = ""
+    rotary: str = ""
+    qk_norms: Literal["none", "head", "layer"] = "none"
+    fused: Literal["none", "blocks", "heads"] = "none"
+    transposed: bool = False
+    refuses: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def check(self, config: Any) -> None:
+        """Refuse a config under which the weights have another gauge than this wiring tells.
+
+        Raises:
+            TakebackError: the config has such a setting.
+        """
+        for key, value in self.refuses.items():
+            if value_of(config, key) == value:
+                raise TakebackError(f"circuits are not measured for models with {key} = {value}")
+
+    def norms_first(self, config: Any) -> bool:
+        """Return whether norms stand before attention and MLP, so that they fold into what reads them."""
+        return not self.norm_first or value_of(config, self.norm_first) is not False
+
+    def pairs(self, config: Any, width: int) -> int:
+        """Return how many pairs of a head's `width` dimensions are rotated.
+
+        >>> wiring_of("gpt_neox").pairs({"rope_parameters": {"partial_rotary_factor": 0.25}}, 64)
+        8
+        """
+        if self.rope == "none":
+            return 0
+        share = (value_of(config, "rope_parameters") or {}).get(self.rotary, 1.0) if self.rotary else 1.0
+        return (int(width * share) + 1) // 2
+
+    def gauge(self, config: Any) -> tuple[bool, int, bool]:
+        """Return what in a config decides the gauge: equal for configs under which circuits compare."""
+        return self.norms_first(config), self.pairs(config, 1024), self.homogeneous(config)
+
+    def homogeneous(self, config: Any) -> bool:
+        """Return whether the MLP's activation commutes with positive factors, as ReLU does."""
+        return value_of(config, self.activation) == "relu"
+
+
+def wiring_of(family: str) -> Wiring:
+    """Return the wiring of a family, named as in `families.toml`.
+
+    >>> wiring_of("qwen3").qk_norms
+    'head'
+
+    Raises:
+        TakebackError: it has none, so that its circuits are not known.
+    """
+    wirings = _wirings()
+    if family not in wirings:
+        raise TakebackError(
+            f"circuits need to know which tensor is the query, key, value … of a {family} model, and "
+            f"circuits.toml does not say; known: {', '.join(wirings)}"
+        )
+    return wirings[family]
+
+
+@cache
+def _wirings() -> dict[str, Wiring]:
+    blocks = tomllib.loads(files("takeback.anatomy").joinpath("circuits.toml").read_text("utf-8"))
+    return {name: Wiring(**_inherited(blocks, name)) for name in blocks}
+
+
+def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
+    block = dict(blocks[name])
+    parent = _inherited(blocks, block.pop("like")) if "like" in block else {}
+    for key, value in block.items():
+        parent[key] = {**parent.get(key, {}), **value} if isinstance(value, dict) else value
+    return parent
