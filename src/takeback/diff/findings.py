@@ -1,0 +1,99 @@
+"""What several measures found of one comparison: on the terminal, as tables and JSON, as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from takeback.draw.page import Section, fragment, page
+from takeback.files import atomic_file, atomic_folder
+from takeback.parts import discard_parts
+from takeback.tables import SCHEMA, records, write_table
+
+
+class Finding(Protocol):
+    """What one measure found: tables by name, what their columns mean, and ways to show them."""
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The tables by the name of their file."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column that is no key means."""
+        ...
+
+    def section(self) -> Section:
+        """Show it on a page."""
+        ...
+
+    def print(self) -> None:
+        """Show it on the terminal."""
+        ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Holds the findings on one comparison by the name of their measure; in a notebook it draws itself."""
+
+    title: str
+    words: tuple[str, ...]
+    parts: Mapping[str, Finding]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables by the name of their file."""
+        return {name: table for part in self.parts.values() for name, table in part.tables.items()}
+
+    def write(self, folder: str | Path) -> None:
+        """Write each table as `NAME.parquet` and all pictures as `diff.html` into a folder.
+
+        A new folder appears whole; in one that exists each file is replaced whole. Parts that made the tables
+        are removed.
+
+        Raises:
+            TakebackError: the disk refuses; files that were there stay as they were.
+        """
+        folder = Path(folder)
+        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        with atomic_folder(folder) if new else nullcontext(folder) as place:
+            for name, table in self.tables.items():
+                write_table(table, place / f"{name}.parquet")
+            with atomic_file(place / "diff.html") as draft:
+                draft.write_text(self.page(), encoding="utf-8")
+        discard_parts(folder)
+
+    def to_json(self) -> str:
+        """Return all tables as strict JSON with the meaning of their columns; a missing measure is null."""
+        found = {
+            "takeback_schema": SCHEMA,
+            "title": self.title,
+            "notes": list(self.words),
+            **{
+                name: {
+                    "columns": dict(part.columns),
+                    **{table: records(rows) for table, rows in part.tables.items()},
+                }
+                for name, part in self.parts.items()
+            },
+        }
+        return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
+
+    def print(self) -> None:
+        """Print each finding on the terminal."""
+        for part in self.parts.values():
+            part.print()
+
+    def page(self) -> str:
+        """Write all findings as one HTML file that needs no network."""
+        return page(self.title, self.words, [part.section() for part in self.parts.values()])
+
+    def _repr_html_(self) -> str:
+        return "".join(fragment(part.section()) for part in self.parts.values())
