@@ -8,16 +8,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
-from transformers.pytorch_utils import Conv1D
+from numpy.typing import NDArray
 
 from takeback.anatomy import canonical_name
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.checkpoint.weights import narrowest_dtype
 from takeback.errors import TakebackError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _READ = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "peft_type"}
 _WITHOUT_EFFECT = {
@@ -62,8 +65,26 @@ class LoraDelta:
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
         """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `dtype`."""
-        delta = self.b.read().to(self.dtype) @ self.a.read().to(self.dtype)
-        return weight.to(self.dtype) + (delta.T if self.transposed else delta) * self.scale
+        return torch.from_numpy(self.add_to(weight.to(self.dtype).contiguous().numpy(), self.factors()))
+
+    def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read the thin matrices whose product is added: (rows, rank) and (rank, columns)."""
+        halves = [half.read().to(self.dtype) for half in (self.b, self.a)]
+        if self.transposed:
+            halves = [half.T for half in reversed(halves)]
+        left, right = (half.contiguous().numpy() for half in halves)
+        return left, right
+
+    def add_to(
+        self, weight: NDArray[Any], factors: tuple[NDArray[Any], NDArray[Any]], first: int = 0
+    ) -> NDArray[Any]:
+        """Return rows of the weight, from the row `first` on and in `dtype`, with what is added to them."""
+        from takeback.checkpoint.merge import add_product
+
+        left, right = factors
+        merged = np.zeros_like(weight)
+        add_product(weight, left[first : first + len(weight)], right, weight.dtype.type(self.scale), merged)
+        return merged
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,9 @@ def _of_module(module: str, patterns: Mapping[str, int], default: int) -> int:
 
 def _inputs_first(config: PreTrainedConfig) -> set[str]:
     """Return the modules whose weights are (inputs, outputs), as an empty live model tells."""
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return {name for name, module in model.named_modules() if isinstance(module, Conv1D)}

@@ -18,6 +18,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
+from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.checkpoint.weights import weights_digest
@@ -80,6 +81,15 @@ class Checkpoint:
         """
         tensor = self._entry(name).read()
         return self.deltas[name].merged(tensor) if name in self.deltas else tensor
+
+    def flat(self, name: str) -> Flat:
+        """Return the entries of one tensor in row-major order, to be looked at a stretch at a time.
+
+        Raises:
+            UnknownName: there is no such tensor.
+        """
+        stored = Mapped(self._entry(name))
+        return Merged(stored, self.deltas[name]) if name in self.deltas else stored
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.

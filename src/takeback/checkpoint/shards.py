@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,12 +37,26 @@ _NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Says where one stored tensor lies: its file, its name there, its element type and its shape."""
+    """Says where one stored tensor lies: its file, its name there, its type and shape, its first byte."""
 
     file: Path
     stored: str
     dtype: torch.dtype
     shape: tuple[int, ...]
+    offset: int
+
+    @contextmanager
+    def opened(self) -> Generator[BinaryIO]:
+        """Open the file for reading.
+
+        Raises:
+            TakebackError: it cannot be read any more.
+        """
+        try:
+            with self.file.open("rb") as stream:
+                yield stream
+        except (OSError, ValueError) as error:
+            raise TakebackError(f"could not read {self.stored} from {self.file}: {error}") from error
 
     def read(self, index: tuple[slice, ...] = ()) -> torch.Tensor:
         """Read the tensor, or the part of it at `index`; the result must not be written to."""
@@ -86,7 +101,7 @@ def read_header(file: Path) -> dict[str, Entry]:
     try:
         header: Any = json.loads(text)
         rows = {name: row for name, row in header.items() if name != "__metadata__"}
-        entries = {name: _entry(file, name, row, size - 8 - length) for name, row in rows.items()}
+        entries = {name: _entry(file, name, row, (8 + length, size)) for name, row in rows.items()}
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         if isinstance(error, TakebackError):
             raise
@@ -111,7 +126,9 @@ def read_metadata(file: Path) -> dict[str, str]:
         raise TakebackError(f"could not read {file}: {error}") from error
 
 
-def _entry(file: Path, name: str, row: Mapping[str, Any], room: int) -> Entry:
+def _entry(file: Path, name: str, row: Mapping[str, Any], data: tuple[int, int]) -> Entry:
+    """Check the row of a header against where the data of the file begin and end."""
+    room = data[1] - data[0]
     start, stop = row["data_offsets"]
     shape = tuple(int(extent) for extent in row["shape"])
     if row["dtype"] not in DTYPES:
@@ -127,7 +144,7 @@ def _entry(file: Path, name: str, row: Mapping[str, Any], room: int) -> Entry:
         raise TakebackError(
             f"{file} has a broken safetensors header: {name} has {stop - start} bytes for shape {list(shape)}"
         )
-    return Entry(file, name, dtype, shape)
+    return Entry(file, name, dtype, shape, data[0] + start)
 
 
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:

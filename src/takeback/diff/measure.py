@@ -3,95 +3,94 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from takeback.checkpoint.pair import Difference, Pair
 from takeback.component import Component
-from takeback.diff.moments import Lines, Moments, line_moments, total
-from takeback.errors import TakebackError
+from takeback.diff.moments import TOLERANCES, Moments, columns_of
+from takeback.diff.stream import Pass, way_of_reading
+from takeback.diff.tally import Tally
 from takeback.files import atomic_folder
+from takeback.parts import collect
 from takeback.tables import SCHEMA, records, write_table
 
-COLUMNS: Mapping[str, str] = {
-    "parameters": "number of entries",
-    "delta_norm": "‖Δ‖, Frobenius norm of the change",
-    "base_norm": "‖W‖, Frobenius norm in base",
-    "relative": "‖Δ‖ / ‖W‖, missing where W is zero",
-    "changed_bitwise": "fraction of entries whose stored value differs (0 and -0 are equal)",
-    "changed_bf16": "fraction of entries that differ after both sides are rounded to bfloat16",
-    "changed_1e5": "fraction of entries with |Δ| > 1e-5, the tolerance of arXiv 2505.11711",
-    "max_abs": "largest |Δ|",
-    "share": "share of the whole model's ‖Δ‖², missing where nothing changed",
-    "cosine": "cosine of W and W + Δ, missing where one is zero",
-}
-"""What each measure in a table means."""
-
-Key = TypeVar("Key", bound=Hashable)
+COLUMNS: Mapping[str, str] = columns_of(TOLERANCES)
+"""What each measure in a table means; other tolerances give other columns in the place of theirs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Diff:
     """Holds how far every part of a model moved, at each level as sums of the same moments.
 
-    `tensors`, `components`, `layers` and `total` are tables with the measures of `COLUMNS`.
+    `tensors`, `components`, `layers` and `total` are tables with the measures of `COLUMNS`. `keys` says of
+    each tensor how it is stored on either side and how it was read; `atoms` has the moments of each stretch
+    of a tensor that one component owns, `tally` says of which.
     """
 
     base: str
     tuned: str
     resolution: str
     differences: tuple[Difference, ...]
-    dtypes: Mapping[str, tuple[str, str]] = field(repr=False)
-    by_tensor: Mapping[str, Moments] = field(repr=False)
-    by_component: Mapping[Component, Moments] = field(repr=False)
+    keys: pd.DataFrame = field(repr=False)
+    tally: Tally = field(repr=False)
+    atoms: Moments = field(repr=False)
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each measure in the tables means: `COLUMNS`, unless other tolerances were asked for."""
+        return columns_of(self.atoms.tolerances)
 
     @cached_property
     def whole(self) -> Moments:
-        """The moments of all entries together."""
-        return total(self.by_tensor.values())
+        """The moments of all entries together, as one part."""
+        return self.by_component.total()
+
+    @cached_property
+    def by_tensor(self) -> Moments:
+        """The moments of each tensor, in the order of `tensors`."""
+        return self.atoms.grouped(self.tally.tensor, len(self.keys))
+
+    @cached_property
+    def by_component(self) -> Moments:
+        """The moments of each component, in the order of `components`."""
+        return self.atoms.grouped(self.tally.component, len(self.tally.parts))
 
     @cached_property
     def tensors(self) -> pd.DataFrame:
-        """A row for each tensor, with its element type on either side."""
-        keys = [
-            {"tensor": name, "dtype_base": self.dtypes[name][0], "dtype_tuned": self.dtypes[name][1]}
-            for name in self.by_tensor
-        ]
-        return self._table(keys, self.by_tensor.values())
+        """A row for each tensor, with its element type on either side and how it was read."""
+        return self._table(self.keys, self.by_tensor)
 
     @cached_property
     def components(self) -> pd.DataFrame:
         """A row for each component; layer and index are missing where it has none."""
-        keys = [
-            {"component": str(part), "kind": part.kind, "layer": part.layer, "index": part.index}
-            for part in self.by_component
-        ]
-        return self._table(keys, self.by_component.values())
+        return self._table(self.tally.parts.table(), self.by_component)
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """A row for each layer, and one for each component outside the layers."""
-        named = self.summed(lambda part: str(part) if part.layer is None else f"L{part.layer}")
-        keys = [{"name": name, "layer": int(name[1:]) if name[1:].isdecimal() else None} for name in named]
-        return self._table(keys, named.values())
+        place, parts = self.tally.parts.by_layer()
+        keys = parts.table().rename(columns={"component": "name"})[["name", "layer"]]
+        return self._table(keys, self.by_component.grouped(place, len(parts)))
 
     @cached_property
     def total(self) -> pd.DataFrame:
         """One row for the whole model."""
-        return self._table([{"name": "all"}], [self.whole])
+        return self._table(pd.DataFrame({"name": ["all"]}), self.whole)
 
-    def summed(self, key: Callable[[Component], Key]) -> dict[Key, Moments]:
-        """Add the moments of all components that have the same key, in canonical order."""
-        groups: dict[Key, list[Moments]] = {}
-        for component, moments in self.by_component.items():
-            groups.setdefault(key(component), []).append(moments)
-        return {name: total(parts) for name, parts in groups.items()}
+    def summed(self, key: Callable[[Component], Hashable]) -> pd.DataFrame:
+        """Return the measures of all components together that have the same key, a row for each key."""
+        keys = [key(component) for component in self.tally.parts.components()]
+        places = {name: place for place, name in enumerate(dict.fromkeys(keys))}
+        group = np.array([places[name] for name in keys], np.intp)
+        found = self.by_component.grouped(group, len(places)).measures(self.whole)
+        return found.set_axis(pd.Index(list(places), dtype=object), axis=0)
 
     def to_json(self) -> str:
         """Return all tables as strict JSON; a missing measure is null."""
@@ -101,11 +100,12 @@ class Diff:
             "base": self.base,
             "tuned": self.tuned,
             "resolution": self.resolution,
+            "tolerances": self.atoms.tolerances,
             "differences": [
                 {"kind": one.kind, "place": one.place, "base": one.base, "tuned": one.tuned}
                 for one in self.differences
             ],
-            "columns": dict(COLUMNS),
+            "columns": dict(self.columns),
             "total": records(self.total)[0],
             **tables,
         }
@@ -156,54 +156,39 @@ class Diff:
 
         return as_html(self)
 
-    def _table(self, keys: list[dict[str, Any]], moments: Iterable[Moments]) -> pd.DataFrame:
-        rows = [{**key, **measures(part, self.whole)} for key, part in zip(keys, moments, strict=True)]
-        table = pd.DataFrame(rows)
-        kinds = {name: "Float64" for name in COLUMNS if name != "parameters"}
-        kinds |= {name: "Int64" for name in ("layer", "index") if name in table}
-        table = table.astype({**kinds, "parameters": "int64"})
-        return table
+    def _table(self, keys: pd.DataFrame, moments: Moments) -> pd.DataFrame:
+        return pd.concat([keys, moments.measures(self.whole)], axis=1)
 
 
-def measures(part: Moments, whole: Moments) -> dict[str, float | None]:
-    """Return the measures of `COLUMNS` for a part of a model, None where one is missing."""
-    found = {name: getattr(part, name) for name in COLUMNS if name != "share"}
-    return {name: part.share(whole) if name == "share" else found[name] for name in COLUMNS}
+def diff(
+    pair: Pair,
+    resolution: str = "heads",
+    *,
+    tolerances: Sequence[float] = TOLERANCES,
+    out: str | Path | None = None,
+    workers: int = 1,
+) -> Diff:
+    """Measure how far every tensor, component and layer moved, in one pass over both files by all cores.
 
-
-def diff(pair: Pair, resolution: str = "heads") -> Diff:
-    """Measure how far every tensor, component and layer moved, reading one tensor of each side at a time.
-
-    `resolution` is "heads" or "neurons". Types that differ are compared after an exact upcast.
+    Args:
+        pair: The two checkpoints; types that differ are compared after an exact upcast.
+        resolution: "heads" or "neurons".
+        tolerances: Entries that moved by more than each of these are counted in a column of their own.
+        out: A folder that keeps finished parts, so that a killed pass goes on; see `takeback.parts`.
+        workers: Local processes that share the tensors.
 
     Raises:
         TakebackError: a tensor holds a value that is not finite, or a file cannot be read any more.
     """
-    anatomy = pair.anatomy(resolution)
-    by_tensor: dict[str, Moments] = {}
-    parts: dict[Component, list[Moments]] = {component: [] for component in anatomy.universe}
-    for name, shape in pair.tuned.shapes.items():
-        owners = anatomy.of_tensor(name)
-        axis = owners[0][1].axis or 0
-        lines = _lines(pair, name, axis)
-        atoms: list[Moments] = []
-        for component, region in owners:
-            stop = region.stop if region.stop is not None else (shape[axis] if shape else 1)
-            atoms.append(lines.stretch(region.start, stop))
-            parts[component].append(atoms[-1])
-        by_tensor[name] = total(atoms)
-    sides = (pair.base.dtypes, pair.tuned.dtypes)
-    kinds = {name: (_word(sides[0][name]), _word(sides[1][name])) for name in by_tensor}
-    by_component = {component: total(found) for component, found in parts.items()}
-    return Diff(pair.base.ref, pair.tuned.ref, resolution, pair.differences(), kinds, by_tensor, by_component)
+    work = Pass(pair, resolution, tuple(tolerances))
+    columns_of(work.tolerances)
+    atoms = Moments.of_table(collect(work, out, workers), work.tolerances)
+    keys = pd.DataFrame([_key(pair, name) for name in work.items()])
+    tally = Tally.of(pair.anatomy(resolution), work.items())
+    return Diff(pair.base.ref, pair.tuned.ref, resolution, pair.differences(), keys, tally, atoms)
 
 
-def _lines(pair: Pair, name: str, axis: int) -> Lines:
-    try:
-        return line_moments(pair.base.read(name), pair.tuned.read(name), axis)
-    except TakebackError as error:
-        raise TakebackError(f"tensor {name} cannot be compared: {error}") from error
-
-
-def _word(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")
+def _key(pair: Pair, name: str) -> dict[str, str]:
+    sides = [pair.base.flat(name), pair.tuned.flat(name)]
+    before, after = (str(side.dtype).removeprefix("torch.") for side in sides)
+    return {"tensor": name, "dtype_base": before, "dtype_tuned": after, "read": way_of_reading(*sides)}

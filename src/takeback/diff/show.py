@@ -5,13 +5,16 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from takeback.checkpoint.pair import summary
 from takeback.component import LAYER_KINDS, Component
-from takeback.diff.measure import COLUMNS, Diff, measures
-from takeback.diff.moments import Moments
+from takeback.diff.measure import Diff
+from takeback.diff.moments import TOLERANCES, column_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import number, percent
 from takeback.errors import unknown_name
+from takeback.tables import records
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 SHADES = "░▒▓█"
 TOP = 15
 
-_HEADS = ("parameters", "‖Δ‖/‖W‖", "of ‖Δ‖²", "changed bits", "in bf16", "by > 1e-5*", "max |Δ|")
 _NOTE = '* the tolerance of arXiv 2505.11711; "in bf16" is after both sides are rounded to bfloat16'
+_MAGNITUDES = ("parameters", "delta_norm", "base_norm", "max_abs", "mean_abs")
 
 
 def print_diff(found: Diff) -> None:
@@ -28,22 +31,19 @@ def print_diff(found: Diff) -> None:
     from rich.console import Console
 
     console = Console()
-    whole = found.whole
+    whole = found.total.iloc[0]
     console.print(f"[bold]{escape_markup(found.base)} → {escape_markup(found.tuned)}[/bold]")
     if found.differences:
         console.print(f"They also differ in: {escape_markup(summary(found.differences))}")
-    cosine = "–" if whole.cosine is None else f"{whole.cosine:.7g}"
-    console.print(
-        f"‖Δ‖ {number(whole.delta_norm, 4)}, ‖W‖ {number(whole.base_norm, 4)}, cosine of W and W+Δ {cosine}"
-    )
-    layers = found.summed(_layer_of)
-    console.print(_table("layer", {**layers, "all": whole}, whole))
-    changed = [(str(part), moments) for part, moments in found.by_component.items() if moments.delta_square]
-    largest = dict(sorted(changed, key=lambda item: -item[1].delta_square)[:TOP])
-    console.print(
-        f"\n{len(changed)} of {len(found.by_component)} components changed; those with most of ‖Δ‖²:"
-    )
-    console.print(_table("component", largest, whole))
+    cosine = "–" if pd.isna(whole["cosine"]) else f"{whole['cosine']:.7g}"
+    norms = [number(whole[name], 4) for name in ("delta_norm", "base_norm")]
+    console.print(f"‖Δ‖ {norms[0]}, ‖W‖ {norms[1]}, cosine of W and W+Δ {cosine}")
+    console.print(_table("layer", pd.concat([found.layers, found.total]), found))
+    components = found.components.rename(columns={"component": "name"})
+    changed = components[components["delta_norm"] > 0]
+    largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
+    console.print(f"\n{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:")
+    console.print(_table("component", largest, found))
     console.print(_NOTE, style="dim")
     console.print()
     console.print(as_text(found, "relative"), markup=False, highlight=False)
@@ -62,7 +62,7 @@ def as_text(found: Diff, measure: str) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table] if layers else []
     outside = [f"{part} {_shade(value, most)}" for part, value in values.items() if part.layer is None]
-    legend = f"{COLUMNS[measure]}: · none, {' '.join(SHADES)} in quarters up to {most:.3g}"
+    legend = f"{found.columns[measure]}: · none, {' '.join(SHADES)} in quarters up to {most:.3g}"
     return "\n".join([*lines, *([" ".join(outside)] if outside else []), legend])
 
 
@@ -70,19 +70,19 @@ def as_svg(found: Diff, measure: str) -> str:
     """Draw one measure as SVG; see `Diff.svg`."""
     values = _values(found, measure)
     most = limit_of(values.values())
-    write = percent if measure not in ("parameters", "delta_norm", "base_norm", "max_abs") else number
+    write = number if measure in _MAGNITUDES else percent
     cells = {part: Cell(value, f"{part}: {_exact(value)}", write(value)) for part, value in values.items()}
-    return heat_map(cells, Ends(most, write(most)), label=COLUMNS[measure])
+    return heat_map(cells, Ends(most, write(most)), label=found.columns[measure])
 
 
 def as_html(found: Diff) -> str:
     """Draw the diff for a notebook: the totals and two heat maps."""
-    whole = measures(found.whole, found.whole)
-    names = [name for name in COLUMNS if name != "share"]
-    head = "".join(f'<th title="{escape(COLUMNS[name])}">{name}</th>' for name in names)
+    whole, columns = found.total.iloc[0], found.columns
+    names = [name for name in columns if name != "share"]
+    head = "".join(f'<th title="{escape(columns[name])}">{name}</th>' for name in names)
     row = "".join(f"<td>{_cell(name, whole[name])}</td>" for name in names)
     maps = "".join(
-        f"<figure><figcaption>{escape(COLUMNS[name])}</figcaption>{as_svg(found, name)}</figure>"
+        f"<figure><figcaption>{escape(columns[name])}</figcaption>{as_svg(found, name)}</figure>"
         for name in ("relative", "share")
     )
     title = f"<p><b>{escape(found.base)} → {escape(found.tuned)}</b></p>"
@@ -96,35 +96,32 @@ def escape_markup(text: str) -> str:
     return escaped(text)
 
 
-def _table(title: str, rows: dict[str, Moments], whole: Moments) -> Table:
+def _table(title: str, rows: pd.DataFrame, found: Diff) -> Table:
     from rich.table import Table
 
+    beyond = {column_of(one): f"by > {one:.0e}".replace("e-0", "e-") for one in found.atoms.tolerances[:1]}
+    if TOLERANCES[0] in found.atoms.tolerances[:1]:
+        beyond[column_of(TOLERANCES[0])] += "*"
+    fractions = {"share": "of ‖Δ‖²", "changed_bitwise": "changed bits", "changed_bf16": "in bf16", **beyond}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(title)
-    for head in _HEADS:
+    for head in ("parameters", "‖Δ‖/‖W‖", *fractions.values(), "max |Δ|"):
         table.add_column(head, justify="right")
-    for name, moments in rows.items():
-        relative = "–" if moments.relative is None else f"{moments.relative:.2g}"
-        fractions = (moments.share(whole), moments.changed_bitwise, moments.changed_bf16, moments.changed_1e5)
-        parts = [percent(value) for value in fractions]
-        table.add_row(name, f"{moments.parameters:,}", relative, *parts, f"{moments.max_abs:.2g}")
+    for row in records(rows):
+        relative = "–" if row["relative"] is None else f"{row['relative']:.2g}"
+        parts = [percent(row[name]) for name in fractions]
+        table.add_row(row["name"], f"{row['parameters']:,}", relative, *parts, f"{row['max_abs']:.2g}")
     return table
 
 
 def _values(found: Diff, measure: str) -> dict[Component, float | None]:
     """Return one measure of everything a map shows; an MLP cut into neurons is shown as one."""
-    if measure not in COLUMNS:
-        raise unknown_name("measure", measure, COLUMNS)
-    shown = found.summed(_shown_as)
-    return {part: measures(moments, found.whole)[measure] for part, moments in shown.items()}
-
-
-def _shown_as(component: Component) -> Component:
-    return Component("MLP", component.layer) if component.kind in ("N", "MLPB") else component
-
-
-def _layer_of(component: Component) -> str:
-    return str(component) if component.layer is None else f"L{component.layer}"
+    if measure not in found.columns:
+        raise unknown_name("measure", measure, found.columns)
+    place, parts = found.tally.parts.without_neurons()
+    shown = found.by_component.grouped(place, len(parts)).measures(found.whole)[measure]
+    values = [None if pd.isna(value) else value for value in shown]
+    return dict(zip(parts.components(), values, strict=True))
 
 
 def _of(values: dict[Component, Any], layer: int, kind: str) -> list[Component]:
@@ -139,9 +136,9 @@ def _shade(value: float | None, most: float) -> str:
     return SHADES[min(len(SHADES) - 1, int(abs(value) / most * len(SHADES)))]
 
 
-def _cell(name: str, value: float | None) -> str:
+def _cell(name: str, value: Any) -> str:
     return f"{value:,}" if name == "parameters" else _exact(value)
 
 
-def _exact(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _exact(value: Any) -> str:
+    return "–" if pd.isna(value) else f"{value:.4g}"

@@ -26,7 +26,7 @@ tags:
 # {title}
 
 Parts of a fine-tune taken back: {count} of {all_of_them} components are from *{source_role}*, all others from
-*tuned*. Slices were copied, nothing was averaged or trained.
+*tuned*. Slices were copied{kept}.
 
 | side | model | SHA-256 of its tensors |
 | --- | --- | --- |
@@ -75,6 +75,7 @@ def model_card(made: Hybrid, out: Path) -> str:
         count=len(made.take_back),
         all_of_them=len(made.take_back.universe),
         source_role=source_role,
+        kept=", nothing was averaged or trained" if made.source is pair.base else "",
         sides="\n".join(f"| {role} | `{side.ref}` | `{side.digest}` |" for role, side in sides.items()),
         taken=str(made.take_back),
         differences=_DIFFERENCES.format(lines="\n".join(lines)) if lines else "",

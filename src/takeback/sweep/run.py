@@ -192,7 +192,8 @@ def _is_done(what: Sweep, out: Path, parts: Path) -> bool:
 
 def squared_norms(moved: Diff) -> dict[Component, float]:
     """Return ‖Δ‖² of every component from a diff."""
-    return {component: moments.delta_square for component, moments in moved.by_component.items()}
+    squares = moved.by_component.delta_square.tolist()
+    return dict(zip(moved.tally.parts.components(), squares, strict=True))
 
 
 class _Reader:

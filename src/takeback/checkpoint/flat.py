@@ -1,0 +1,120 @@
+"""The entries of one tensor in row-major order, a stretch at a time: mapped from disk, or merged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from takeback.checkpoint.adapter import LoraDelta
+    from takeback.checkpoint.shards import Entry
+
+STORAGE: Mapping[torch.dtype, type[np.generic]] = {
+    torch.float64: np.float64,
+    torch.float32: np.float32,
+    torch.float16: np.int16,
+    torch.bfloat16: np.uint16,
+    torch.float8_e4m3fn: np.uint8,
+    torch.float8_e5m2: np.uint8,
+}
+"""The array type that holds the bits of each element type; no two types that a kernel reads share one."""
+
+
+class Flat(Protocol):
+    """Gives stretches of a tensor's entries as arrays that must not be written to."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The element type."""
+        ...
+
+    @property
+    def mapped(self) -> bool:
+        """Whether a block is the file itself, so that it takes no memory."""
+        ...
+
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the entries from `start` to before `stop`, as the bits of `STORAGE`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Gives the entries of a stored tensor from a map of its file."""
+
+    entry: Entry
+    mapped = True
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The stored element type."""
+        return self.entry.dtype
+
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a view of the file, or a copy where the file has no number at a multiple of its size."""
+        entries = self._entries[start:stop]
+        if entries.flags.aligned:
+            return entries
+        copied = entries.copy()
+        copied.flags.writeable = False
+        return copied
+
+    @cached_property
+    def _entries(self) -> NDArray[Any]:
+        kind = np.dtype(STORAGE[self.dtype])
+        count = math.prod(self.entry.shape)
+        if not count:
+            return np.zeros(0, kind)
+        with self.entry.opened() as file:
+            bytes_of = np.memmap(file, np.uint8, "r", self.entry.offset, (count * kind.itemsize,))
+        return bytes_of.view(np.ndarray).view(kind)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Gives the entries of a stored weight with what an adapter adds to it."""
+
+    weight: Mapped
+    delta: LoraDelta
+    mapped = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which it is merged."""
+        return self.delta.dtype
+
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Return merged entries; only the rows that hold them are merged."""
+        width = self.delta.shape[1]
+        first, last = start // width, -(-stop // width)
+        rows = upcast(self.weight.block(first * width, last * width), self.weight.dtype, STORAGE[self.dtype])
+        merged = self.delta.add_to(rows.reshape(-1, width), self._factors, first).reshape(-1)
+        merged.flags.writeable = False
+        return merged[start - first * width : stop - first * width]
+
+    @cached_property
+    def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.delta.factors()
+
+
+def upcast(block: NDArray[Any], dtype: torch.dtype, kind: type[Any] = np.float64) -> NDArray[Any]:
+    """Return the bits of a type in `STORAGE` as numbers of a wider type, exactly.
+
+    >>> upcast(np.array([0x3F80, 0xC000], np.uint16), torch.bfloat16)
+    array([ 1., -2.])
+    """
+    if dtype == torch.bfloat16:
+        wide = (block.astype(np.uint32) << 16).view(np.float32).astype(kind, copy=False)
+    elif dtype.itemsize == 1:
+        wide = torch.from_numpy(block.copy()).view(dtype).double().numpy().astype(kind, copy=False)
+    else:
+        wide = (block.view(np.float16) if dtype == torch.float16 else block).astype(kind, copy=False)
+    wide.flags.writeable = False
+    return wide
