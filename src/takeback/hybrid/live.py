@@ -54,7 +54,7 @@ def taken_back(
     Raises:
         TakebackError: the set is of another model, or `base` has not the tensors, shapes or a fitting dtype.
     """
-    anatomy = _anatomy_for(model, components) if anatomy is None else anatomy
+    anatomy = anatomy_for(model, components) if anatomy is None else anatomy
     parameters = parameters_of(model)
     regions = anatomy.regions(components)
     source = _readable(base, families().get(anatomy.family))
@@ -86,7 +86,7 @@ def grafted(
     return taken_back(model, base, ~components, anatomy)
 
 
-def _anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
+def anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
     """Return the model's anatomy at the resolution that the set has."""
     resolution = "neurons" if any(component.kind == "N" for component in components.universe) else "heads"
     return anatomy_of(model, resolution)
