@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -17,6 +17,10 @@ from takeback.errors import TakebackError
 
 CACHES = ("past_key_values", "layer_past")
 """What layers call the cache of keys and values that they are given."""
+
+MOST_READ = 0.75
+"""Largest share of positions that is read of which the last layer is computed at those alone: all keys and
+values are needed in any case, and of a layer's work they are about a fifth."""
 
 Call: TypeAlias = dict[str, Any]
 """The arguments of a layer's call besides its hidden states, by name."""
@@ -59,7 +63,7 @@ class Replay:
     Attributes:
         model: the model; while a piece runs, the forward of its layers may be replaced for that moment.
         layers: its decoder layers, from below.
-        cut: whether the last layer is computed at the read positions only, from the keys and values of all.
+        cut: whether the last layer may be computed at the read positions only, from all keys and values.
     """
 
     model: PreTrainedModel
@@ -109,7 +113,7 @@ class Replay:
         layer = self.layers[number]
         if number < len(self.layers) - 1:
             return layer(hidden, **call)
-        if not self.cut:
+        if not self.cut or read.shape[1] > MOST_READ * hidden.shape[1]:
             return _at(layer(hidden, **call), read)
         cache = next((name for name in CACHES if name in call), None)
         if cache is None:
@@ -165,7 +169,7 @@ class _Taken(Exception):
 
 
 class _KeysAndValues:
-    """Takes the keys and values of all positions from a layer, and gives them back when it is called again."""
+    """Takes the keys and values of all positions from a layer, and gives them to its next call."""
 
     def __init__(self) -> None:
         self._both: tuple[Tensor, Tensor] | None = None
@@ -219,6 +223,6 @@ def _each(values: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(values)
     if isinstance(values, Mapping):
         return {name: _each(value, change) for name, value in values.items()}
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return type(values)(_each(value, change) for value in values)
+    if isinstance(values, (tuple, list)):
+        return tuple(_each(value, change) for value in values)
     return values

@@ -7,8 +7,8 @@ tree over these stages, depth first: those with the same path up to a stage shar
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TypeAlias
 
 import torch
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
 from takeback.errors import TakebackError
-from takeback.hybrid.live import Source, anatomy_for, taken_back
+from takeback.hybrid.live import anatomy_for, exchanged, slices
 from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
 
 ROWS = 16
@@ -26,8 +26,29 @@ ROWS = 16
 MEMORY = 2**28
 """Bytes of hidden states that are held for hybrids to share."""
 
+InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor]
+"""Where slices come from: another model in memory, or its state dict."""
+
 Path: TypeAlias = tuple[ComponentSet, ...]
 """What a hybrid takes back at each stage: the embedding, each layer, all above them."""
+
+
+def path_of(components: ComponentSet) -> Path:
+    """Return what a set takes back at each stage.
+
+    >>> from takeback.component import Component
+    >>> names = ["EMBED", "L0.MLP", "L1.MLP", "NORM"]
+    >>> universe = ComponentSet([Component.parse(name) for name in names])
+    >>> [str(members) for members in path_of(ComponentSet([Component.parse("L1.MLP")], universe))]
+    ['', '', 'L1.MLP', '']
+    """
+    universe = components.universe
+    above = 2 + max((component.layer for component in universe if component.layer is not None), default=-1)
+    stages: list[list[Component]] = [[] for _ in range(above + 1)]
+    for component in components:
+        place = 0 if component.kind == "EMBED" else above
+        stages[place if component.layer is None else component.layer + 1].append(component)
+    return tuple(ComponentSet(members, universe) for members in stages)
 
 
 class Hybrids:
@@ -35,22 +56,17 @@ class Hybrids:
 
     The model's slices are replaced in place while hybrids run, and are its own again afterwards. Whether its
     layers can be run one by one is tried on the first row that is asked; if not, hybrids run one by one.
+
+    Attributes:
+        model: the model, in evaluation mode.
     """
 
-    def __init__(self, model: PreTrainedModel, source: Source, anatomy: Anatomy | None = None) -> None:
-        self._model, self._source = model, source
+    def __init__(self, model: PreTrainedModel, source: InMemory, anatomy: Anatomy | None = None) -> None:
+        self.model, self._source = model, source
         self._anatomy = anatomy or anatomy_of(model)
-        self._layers = 1 + max((c.layer for c in self._anatomy.universe if c.layer is not None), default=-1)
         self._replay: Replay | None = None
         self._tried = False
-
-    def path(self, components: ComponentSet) -> Path:
-        """Return what a set takes back at each stage."""
-        universe = self._anatomy.universe
-        stages: list[list[Component]] = [[] for _ in range(self._layers + 2)]
-        for component in components & universe:
-            stages[self._stage(component)].append(component)
-        return tuple(ComponentSet(members, universe) for members in stages)
+        self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
 
     @torch.inference_mode()
     def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
@@ -67,17 +83,11 @@ class Hybrids:
             walk = _Walk(self, self._replay, inputs, paths)
             yield from walk.below(0, list(range(len(paths))), torch.empty(0))
 
-    def taken_back(self, components: ComponentSet) -> ExitStack:
+    def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
         """Take a set back in place until the block ends."""
-        stack = ExitStack()
-        if components:
-            stack.enter_context(taken_back(self._model, self._source, components, self._anatomy))
-        return stack
-
-    def _stage(self, component: Component) -> int:
-        if component.layer is not None:
-            return component.layer + 1
-        return 0 if component.kind == "EMBED" else self._layers + 1
+        if components not in self._slices:
+            self._slices[components] = slices(self.model, self._source, components, self._anatomy)
+        return exchanged(self._slices[components])
 
     def _one_by_one(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
         for place, path in enumerate(paths):
@@ -85,25 +95,25 @@ class Hybrids:
             for members in path[1:]:
                 whole = whole | members
             with self.taken_back(whole):
-                logits = plain_logits(self._model, inputs)
+                logits = plain_logits(self.model, inputs)
             yield place, logits
 
     def _fitting(self, row: Inputs) -> Replay | None:
-        """Return the fastest replay that gives the model's own logits on a row, None and a warning if none."""
-        wanted = plain_logits(self._model, row).float()
-        near = 1e-4 if wanted.dtype == self._model.dtype else 0.1
+        """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
+        wanted = plain_logits(self.model, row).float()
+        near = 1e-4 if wanted.dtype == self.model.dtype else 0.1
         why = "its layers do not give what its forward gives"
         for cut in (True, False):
             try:
-                replay = Replay.of(self._model, cut)
-                walk = _Walk(self, replay, row, [self.path(ComponentSet((), self._anatomy.universe))])
+                replay = Replay.of(self.model, cut)
+                walk = _Walk(self, replay, row, [path_of(self._anatomy.universe - self._anatomy.universe)])
                 ((_, found),) = walk.below(0, [0], torch.empty(0))
             except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
                 why = str(error)
                 continue
             if float((found.float() - wanted).abs().max()) <= near * float(wanted.abs().max()):
                 return replay
-        warnings.warn(f"hybrids of {type(self._model).__name__} run one by one: {why}", stacklevel=2)
+        warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
         return None
 
 
@@ -150,7 +160,7 @@ class _Walk:
 
 def hybrid_logits(
     model: PreTrainedModel,
-    source: Source,
+    source: InMemory,
     sets: Sequence[ComponentSet],
     inputs: Inputs,
     *,
@@ -175,7 +185,7 @@ def hybrid_logits(
         TakebackError: a set is of another model, or `source` does not fit.
     """
     hybrids = Hybrids(model, source, anatomy_for(model, sets[0]) if sets else None)
-    paths = [hybrids.path(components) for components in sets]
+    paths = [path_of(components) for components in sets]
     rows, length = inputs.arguments["input_ids"].shape
     row_bytes = length * model.config.get_text_config().hidden_size * model.dtype.itemsize
     size = max(1, min(ROWS, memory // (row_bytes * (2 + len(sets).bit_length()))))
