@@ -70,6 +70,7 @@ class Timing:
 OURS = "takeback"
 SWAP = "swap and run"
 SMALL_SWAP = "swap and run, 16 rows"
+NNSIGHT_KEEP = "nnsight, logits_to_keep=1"
 
 
 def llama(layers: int, width: int, heads: int, groups: int, inner: int) -> Model:
@@ -139,7 +140,7 @@ def together(tuned: Model, base: Model, ids: Tensor) -> Way:
 
 def transformer_lens(tuned: Model, base: Model, anatomy: Anatomy, ids: Tensor) -> Way:
     """TransformerLens 4: its bridge around the module, slices written into the module's parameters."""
-    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge import TransformerBridge  # pyright: ignore[reportMissingImports]
 
     own = changed(base)
     with tempfile.TemporaryDirectory() as folder:
@@ -163,9 +164,9 @@ def transformer_lens(tuned: Model, base: Model, anatomy: Anatomy, ids: Tensor) -
     return run
 
 
-def nnsight(tuned: Model, base: Model, anatomy: Anatomy, ids: Tensor) -> Way:
-    """Nnsight: slices written into the module's parameters, then a trace that saves the logits."""
-    from nnsight import NNsight
+def nnsight(tuned: Model, base: Model, anatomy: Anatomy, ids: Tensor, **more: int) -> Way:
+    """Nnsight: slices written into the module's parameters, then a trace that saves the last logits."""
+    from nnsight import NNsight  # pyright: ignore[reportMissingImports]
 
     traced = NNsight(tuned)
 
@@ -173,7 +174,7 @@ def nnsight(tuned: Model, base: Model, anatomy: Anatomy, ids: Tensor) -> Way:
         found: list[Tensor] = []
         for components in sets:
             with exchanged(slices(tuned, base, components, anatomy)), torch.no_grad():
-                with traced.trace(ids, use_cache=False, logits_to_keep=1):
+                with traced.trace(ids, use_cache=False, **more):
                     logits = traced.output.logits[:, -1].save()
                 found.append(logits)
         return found
@@ -214,14 +215,15 @@ def small_cases(quick: bool) -> Iterator[Case]:
     peers = dict(ways)
     optional(peers, "TransformerLens", lambda: transformer_lens(tuned, base, anatomy, ids))
     optional(peers, "nnsight", lambda: nnsight(tuned, base, anatomy, ids))
-    whole = (SWAP, SMALL_SWAP, "TransformerLens", "nnsight")
+    optional(peers, NNSIGHT_KEEP, lambda: nnsight(tuned, base, anatomy, ids, logits_to_keep=1))
+    whole = (SWAP, SMALL_SWAP, "TransformerLens", "nnsight", NNSIGHT_KEEP)
     title = f"8 layers, 8 heads, width 256; {len(ids)} prompts of {LENGTH}"
     yield Case(f"every head and MLP ({title})", alone, alone[::9], peers, whole)
     yield Case("24 nested sets, each three larger, in random order", nested[::3], nested[::9], ways, whole)
     yield Case("24 random sets of 10", drawn[:24], drawn[:24:3], ways, whole)
 
 
-def large_case(quick: bool) -> Case:
+def large_case(quick: bool) -> Iterator[Case]:
     """The shape of a 135 M-parameter Llama, vocabulary cut to 512; two sets in every third layer."""
     base = llama(6 if quick else 30, 576, 9, 3, 1536)
     tuned = changed(base)
@@ -233,8 +235,9 @@ def large_case(quick: bool) -> Case:
         SWAP: swap_and_run(tuned, base, anatomy, ids, len(ids)),
         OURS: together(tuned, base, ids),
     }
-    name = f"{len(sets)} heads and MLPs, 2 of every third layer (30 layers, 9 heads, 3 groups, width 576; "
-    return Case(f"{name}{len(ids)} prompts of {LENGTH})", sets, sets[2::7], ways, (SWAP,))
+    shape = f"{base.config.num_hidden_layers} layers, 9 heads, 3 groups, width 576"
+    name = f"{len(sets)} heads and MLPs, 2 of every third layer ({shape}; {len(ids)} prompts of {LENGTH})"
+    yield Case(name, sets, sets[2::7], ways, (SWAP,))
 
 
 def endgame_cases(quick: bool, folder: Path) -> Iterator[Case]:
@@ -303,10 +306,11 @@ def print_case(case: Case, timings: dict[str, Timing]) -> None:
 
 def main() -> None:
     """Run all cases."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Time sweeps over hybrids, ours beside the peers'.")
     parser.add_argument("--quick", action="store_true", help="small shapes, one repeat")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--only", default="", help="cases whose name has this text")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     transformers.utils.logging.disable_progress_bar()
@@ -318,12 +322,15 @@ def main() -> None:
     print("| sets | way | CPU s a set | wall s a set | CPU, times takeback's | largest relative error |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for case in small_cases(chosen.quick):
-            print_case(case, measure(case, repeats))
-        for case in endgame_cases(chosen.quick, Path(folder)):
-            print_case(case, measure(case, repeats))
-        case = large_case(chosen.quick)
-        print_case(case, measure(case, repeats))
+        makers = (
+            lambda: small_cases(chosen.quick),
+            lambda: endgame_cases(chosen.quick, Path(folder)),
+            lambda: large_case(chosen.quick),
+        )
+        for make in makers:
+            for case in make():
+                if chosen.only in case.name:
+                    print_case(case, measure(case, repeats))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ ROWS = 16
 MEMORY = 2**28
 """Bytes of hidden states that are held for hybrids to share."""
 
+PREPARED = 4096
+"""Most sets whose slices are kept ready, as views of both models."""
+
 InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor]
 """Where slices come from: another model in memory, or its state dict."""
 
@@ -76,7 +79,9 @@ class Hybrids:
         hidden states of these inputs are held at a time.
         """
         if not self._tried:
-            self._replay, self._tried = self._fitting(inputs.rows(0, 1)), True
+            row = inputs.rows(0, 1).arguments
+            ends = torch.tensor([[0, inputs.arguments["input_ids"].shape[1] - 1]], device=self.model.device)
+            self._replay, self._tried = self._fitting(Inputs(row, ends)), True
         if self._replay is None:
             yield from self._one_by_one(inputs, paths)
         else:
@@ -85,6 +90,8 @@ class Hybrids:
 
     def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
         """Take a set back in place until the block ends."""
+        if len(self._slices) >= PREPARED:
+            self._slices.clear()
         if components not in self._slices:
             self._slices[components] = slices(self.model, self._source, components, self._anatomy)
         return exchanged(self._slices[components])

@@ -232,10 +232,15 @@ class _Hybrids:
         }
 
 
-def _counted(what: Sweep, report: Report | None) -> Report | None:
+def _counted(what: Sweep, report: Report | None) -> Report:
     """Turn a report on hybrids into one on parts."""
     hybrids = len(DIRECTIONS) * len(what.sets)
-    return None if report is None else lambda done, parts: report(hybrids * done // parts, hybrids)
+
+    def count(done: int, parts: int) -> None:
+        if report is not None:
+            report(hybrids * done // parts, hybrids)
+
+    return count
 
 
 def _parts_of(what: Sweep, out: Path) -> Path:
