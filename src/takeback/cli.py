@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -236,19 +237,34 @@ def sweep(
     controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 5,
     seed: Seed = 0,
     untie: Untie = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds both models.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of each process; results depend on them in last bits.")
+    ] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="Do share i of n alone (1/8); without it the parts are merged.")
+    ] = None,
 ) -> None:
-    """Take back and graft one set after another and measure what that does; resumes after a kill."""
+    """Take back and graft many sets and measure what that does; resumes after a kill."""
     from takeback.arenas import arena
     from takeback.checkpoint import open_pair
     from takeback.diff import diff as measure
-    from takeback.sweep import FAMILIES, Sweep, squared_norms
+    from takeback.parts import Shard
+    from takeback.sweep import FAMILIES, Sweep, squared_norms, sweep_shard
     from takeback.sweep import sweep as run
 
+    share = None if shard is None else Shard.parse(shard)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
     chosen = place.situations("held-out", situations, seed)
-    what = Sweep(pair, place, chosen, squared_norms(measure(pair)), tuple(sets or FAMILIES), controls, seed)
+    norms, requests = squared_norms(measure(pair)), tuple(sets or FAMILIES)
+    what = Sweep(pair, place, chosen, norms, requests, controls, seed, threads)
     with Display(["sweep"]) as display:
-        run(what, out, report=lambda done, total: display.show("sweep", "taking back", done, total))
+        told = partial(display.show, "sweep", "taking back")
+        if share is not None:
+            sweep_shard(what, out, share, report=told, workers=workers)
+            typer.echo(f"{out}: shard {shard} is done; run without --shard when all are")
+            return
+        run(what, out, report=told, workers=workers)
     typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")
 
 

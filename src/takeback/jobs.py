@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
@@ -34,17 +36,22 @@ class Job:
             self.call(*self.arguments, report)
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, title: str | None = None) -> None:
+Count = Callable[[int, int], None]
+"""Told how many jobs are done of how many."""
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, title: str | None = None, count: Count | None = None) -> None:
     """Run the jobs, at most `workers` at a time, and show their progress; the first error stops all.
 
     One worker runs them here, several each in a process of its own, which ends with this one. With a `title`
-    one bar counts the jobs that are done, where otherwise each has a bar.
+    one bar counts the jobs that are done, where otherwise each has a bar; with `count` nothing is shown and
+    that is told instead.
 
     Raises:
         TakebackError: a worker died, or a job raised it.
     """
-    board = _Board([job.name for job in jobs], title)
-    with board.display:
+    board = _Board([job.name for job in jobs], title, count)
+    with nullcontext() if count else board.display:
         if workers == 1:
             for job in jobs:
                 job.run(board.reporter(job.name))
@@ -54,25 +61,27 @@ def run_jobs(jobs: Sequence[Job], workers: int, title: str | None = None) -> Non
 
 
 class _Board:
-    """Shows what jobs do on one display: a bar for each, or one that counts them."""
+    """Shows what jobs do on one display: a bar for each, or one that counts them; or has them counted."""
 
-    def __init__(self, names: Sequence[str], title: str | None) -> None:
+    def __init__(self, names: Sequence[str], title: str | None, count: Count | None) -> None:
         self.display = Display(names if title is None else [title])
-        self._title, self._total, self._done = title, len(names), 0
+        if count is None and title is not None:
+            count = partial(self.display.show, title, "working")
+        self._count, self._total, self._done = count, len(names), 0
 
     def reporter(self, name: str) -> Report:
-        return self.display.reporter(name) if self._title is None else _silent
+        return self.display.reporter(name) if self._count is None else _silent
 
     def show(self, name: str, stage: str, done: int, total: int) -> None:
-        if self._title is None:
+        if self._count is None:
             self.display.show(name, stage, done, total)
 
     def finish(self, name: str) -> None:
         self._done += 1
-        if self._title is None:
+        if self._count is None:
             self.display.finish(name)
         else:
-            self.display.show(self._title, "working", self._done, self._total)
+            self._count(self._done, self._total)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import pandas as pd
 
 from takeback.errors import TakebackError
 from takeback.files import atomic_file
-from takeback.jobs import Job, run_jobs
+from takeback.jobs import Count, Job, run_jobs
 from takeback.progress import Report
 from takeback.tables import read_table, write_table
 
@@ -29,8 +29,8 @@ MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
 
 
-class Work(Protocol):
-    """Work that gives a table, item by item; it can be sent to another process."""
+class Cut(Protocol):
+    """Work that is cut into items; it can be sent to another process."""
 
     @property
     def name(self) -> str:
@@ -46,9 +46,48 @@ class Work(Protocol):
         """Return its items in the order of the table."""
         ...
 
+
+class Work(Cut, Protocol):
+    """Work that gives one table, item by item."""
+
     def rows(self, item: str) -> pd.DataFrame:
         """Return the rows of one item; nothing but the identity and the item may change them."""
         ...
+
+
+class WorkOnTables(Cut, Protocol):
+    """Work that gives several tables at once, item by item."""
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        ...
+
+    def tables(self, item: str) -> Mapping[str, pd.DataFrame]:
+        """Return an item's rows in each table; nothing but the identity and the item may change them."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OnOneTable:
+    """Work on one table as work on several."""
+
+    work: Work
+    table_names: tuple[str, ...] = ("rows",)
+
+    @property
+    def name(self) -> str:
+        return self.work.name
+
+    @property
+    def identity(self) -> str:
+        return self.work.identity
+
+    def items(self) -> Sequence[str]:
+        return self.work.items()
+
+    def tables(self, item: str) -> Mapping[str, pd.DataFrame]:
+        return {"rows": self.work.rows(item)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +135,28 @@ def collect(
         if workers > 1:
             raise TakebackError("several workers need a folder that keeps their parts; name one (--out)")
         return _joined([work.rows(item) for item in work.items()])
+    return collect_tables(_OnOneTable(work), out, workers, threads)["rows"]
+
+
+def collect_tables(
+    work: WorkOnTables,
+    out: str | Path,
+    workers: int = 1,
+    threads: int | None = None,
+    count: Count | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Do all the work and return its tables by name; otherwise like `collect`, with parts kept in `out`.
+
+    With `count`, that is told how many parts are done of how many, in place of a progress bar.
+
+    Raises:
+        TakebackError: parts of other work in `out`, or a part fails.
+    """
     parts = _Parts.open(work, Path(out))
-    parts.do(range(len(parts.groups)), workers, threads)
-    return _joined([read_table(parts.file(number)) for number in range(len(parts.groups))])
+    numbers = range(len(parts.groups))
+    parts.do(numbers, workers, threads, count)
+    files = [parts.files(number) for number in numbers]
+    return {name: _joined([read_table(file[name]) for file in files]) for name in work.table_names}
 
 
 def collect_shard(
@@ -109,8 +167,24 @@ def collect_shard(
     Raises:
         TakebackError: there are parts of other work in `out`, or a part fails.
     """
+    collect_shard_of_tables(_OnOneTable(work), out, shard, workers, threads)
+
+
+def collect_shard_of_tables(
+    work: WorkOnTables,
+    out: str | Path,
+    shard: Shard,
+    workers: int = 1,
+    threads: int | None = None,
+    count: Count | None = None,
+) -> None:
+    """Do one shard's share of the parts; `collect_tables` with the same `out` then merges them.
+
+    Raises:
+        TakebackError: there are parts of other work in `out`, or a part fails.
+    """
     parts = _Parts.open(work, Path(out))
-    parts.do(shard.mine(range(len(parts.groups))), workers, threads)
+    parts.do(shard.mine(range(len(parts.groups))), workers, threads, count)
 
 
 def discard_parts(out: str | Path) -> None:
@@ -120,12 +194,12 @@ def discard_parts(out: str | Path) -> None:
 
 @dataclass(frozen=True)
 class _Parts:
-    work: Work
+    work: WorkOnTables
     folder: Path
     groups: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def open(cls, work: Work, out: Path) -> _Parts:
+    def open(cls, work: WorkOnTables, out: Path) -> _Parts:
         folder = out / ".parts" / work.name
         items = tuple(work.items())
         claim = json.dumps({"identity": work.identity, "items": len(items)}, indent=1)
@@ -140,28 +214,51 @@ class _Parts:
         size = -(-len(items) // MOST_PARTS) or 1
         return cls(work, folder, tuple(items[start : start + size] for start in range(0, len(items), size)))
 
-    def file(self, number: int) -> Path:
-        return self.folder / f"{number:04}.parquet"
+    def files(self, number: int) -> dict[str, Path]:
+        """Return the files of one part by table; the part is done when all are there."""
+        return {name: self.folder / f"{number:04}.{name}.parquet" for name in self.work.table_names}
 
-    def do(self, numbers: Sequence[int], workers: int, threads: int | None) -> None:
-        missing = [number for number in numbers if not self.file(number).exists()]
+    def do(
+        self, numbers: Sequence[int], workers: int, threads: int | None, count: Count | None = None
+    ) -> None:
+        missing = [n for n in numbers if not all(file.exists() for file in self.files(n).values())]
+        call = _do_part if workers == 1 else _do_part_in_worker
         jobs = [
-            Job(str(number), _do_part, (self.work, self.groups[number], self.file(number)), threads)
+            Job(str(number), call, (self.work, self.groups[number], self.files(number)), threads)
             for number in missing
         ]
+        found = len(numbers) - len(missing)
+        told = (lambda done, _: count(found + done, len(numbers))) if count else None
         if jobs:
-            run_jobs(jobs, min(workers, len(jobs)), title=self.work.name)
+            run_jobs(jobs, min(workers, len(jobs)), title=self.work.name, count=told)
 
 
-def _do_part(work: Work, items: tuple[str, ...], file: Path, _: Report) -> None:
-    """Write one part; under a name of its own first, as two jobs may be at the same part."""
-    draft = file.with_name(f".{uuid.uuid4().hex}.parquet")
-    try:
-        write_table(_joined([work.rows(item) for item in items]), draft)
-        os.replace(draft, file)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+def _do_part(work: WorkOnTables, items: tuple[str, ...], files: Mapping[str, Path], _: Report) -> None:
+    """Write one part; under names of its own first, as two jobs may be at the same part."""
+    done = [work.tables(item) for item in items]
+    for name, file in files.items():
+        draft = file.with_name(f".{uuid.uuid4().hex}.parquet")
+        try:
+            write_table(_joined([tables[name] for tables in done]), draft)
+            os.replace(draft, file)
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+_HELD: dict[tuple[str, str], WorkOnTables] = {}
+"""The work that this process did a part of last, with what it loaded to do it."""
+
+
+def _do_part_in_worker(
+    work: WorkOnTables, items: tuple[str, ...], files: Mapping[str, Path], report: Report
+) -> None:
+    """Write one part in a process that does several: each of them sends the work anew."""
+    key = (work.name, work.identity)
+    if key not in _HELD:
+        _HELD.clear()
+        _HELD[key] = work
+    _do_part(_HELD[key], items, files, report)
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -71,7 +71,9 @@ def test_a_run_killed_with_its_workers_at_work_ends_with_the_same_tables(unbroke
         f"if __name__ == '__main__':\n    run_plan(check_plan({FIELDS!r}), {str(broken)!r}, workers=2)"
     )
     run_and_kill(
-        code, lambda: any(broken.glob("effects/.*parts/0001.readouts.parquet")), tmp_path / "log.txt"
+        code,
+        lambda: any(broken.glob("effects/.*parts/.parts/sweep/0000.readouts.parquet")),
+        tmp_path / "log.txt",
     )
     assert not (broken / "report.html").exists()
     run_plan(check_plan(FIELDS), broken, workers=1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from takeback.behaviour.grouping import sum_by
 from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.rounds import Answers, Round, ask
+from takeback.behaviour.rounds import Answers, Round, Scores, ask
 
 LEFT = 0.85
 """Share of the tolerance that is left undecided in every round; measured: 0.5 costs a third more nodes."""
@@ -60,29 +60,66 @@ class Frontier:
         return ~light & (self.totals(situations) > tolerance)[self.situations] & (self.masses > 0)
 
 
-def expand(
-    model: PreTrainedModel, plan: ReadoutPlan, answers: Answers, masses: Floats, tolerance: float
-) -> tuple[Floats, Floats]:
-    """Decide all outcomes, from the legal round's answers and the probability of reaching its targets.
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A round of expansion: which prefixes of the frontier grow, what is asked, what ending at each means."""
 
-    Returns:
-        The probability of every outcome, and each situation's undecided remainder, at most `tolerance`.
+    chosen: NDArray[np.bool_]
+    asked: Round
+    ends: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What is known of one policy: the probability of every outcome, and what is not decided yet.
+
+    The frontiers of policies that took the same steps hold the same prefixes in the same places.
     """
-    outside = plan.legal.child < 0
-    decided, frontier = _settle(plan, plan.legal.round, answers, masses, plan.legal.end)
-    frontier = frontier[outside]
-    situations = len(plan.texts)
+
+    outcomes: Floats
+    frontier: Frontier
+
+    @classmethod
+    def first(cls, plan: ReadoutPlan, answers: Answers, masses: Floats) -> Decided:
+        """Start from the legal round's answers and the probability of reaching its targets."""
+        outcomes, frontier = _settle(plan, plan.legal.round, answers, masses, plan.legal.end)
+        return cls(outcomes, frontier[plan.legal.child < 0])
+
+    def after(self, plan: ReadoutPlan, step: Step, answers: Answers) -> Decided:
+        """Return what is known after a step."""
+        growing = self.frontier[step.chosen]
+        found, reached = _settle(plan, step.asked, answers, growing.masses, step.ends)
+        return Decided(self.outcomes + found, self.frontier[~step.chosen] + reached)
+
+
+def expand(
+    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], tolerance: float
+) -> tuple[dict[int, Decided], tuple[Step, ...]]:
+    """Decide outcomes until no policy has more than `tolerance` undecided in a situation.
+
+    All policies take the same steps: what is heavy for one grows for all. Returns what is known of each in
+    the end, and the steps.
+    """
+    known, steps = dict(known), list[Step]()
     while True:
-        chosen = frontier.heavy(situations, tolerance)
+        frontiers = [decided.frontier for decided in known.values()]
+        heavy = [frontier.heavy(len(plan.texts), tolerance) for frontier in frontiers]
+        chosen = np.logical_or.reduce(heavy)
         if not chosen.any():
-            return decided, frontier.totals(situations)
-        growing = frontier[chosen]
-        asked, ends = _round(plan, growing)
-        found, reached = _settle(
-            plan, asked, ask(model, asked, plan.tree.vocabulary.ends), growing.masses, ends
-        )
-        decided += found
-        frontier = frontier[~chosen] + reached
+            return known, tuple(steps)
+        steps.append(_step(plan, frontiers[0], chosen))
+        known = follow(scores, plan, known, steps[-1:])
+
+
+def follow(
+    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], steps: Sequence[Step]
+) -> dict[int, Decided]:
+    """Take steps that are laid out already, with all policies."""
+    after = dict(known)
+    for step in steps:
+        answers = ask(scores, tuple(after), step.asked, plan.tree.vocabulary.ends)
+        after = {policy: before.after(plan, step, answers[policy]) for policy, before in after.items()}
+    return after
 
 
 def _settle(
@@ -100,14 +137,14 @@ def _settle(
     return decided, Frontier(asked.situations[at], asked.nodes[at], asked.pair_token, pair_masses)
 
 
-def _round(plan: ReadoutPlan, growing: Frontier) -> tuple[Round, Ints]:
-    """Lay out the round that expands these prefixes; return it with the outcome of ending at each."""
-    tree = plan.tree
-    steps = zip(growing.nodes.tolist(), growing.tokens.tolist(), strict=True)
-    nodes = np.array([tree.child(node, token) for node, token in steps])
+def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Step:
+    """Lay out the round that expands these prefixes; with the outcome of ending at each."""
+    tree, growing = plan.tree, frontier[chosen]
+    grown = zip(growing.nodes.tolist(), growing.tokens.tolist(), strict=True)
+    nodes = np.array([tree.child(node, token) for node, token in grown])
     following = [tree.continuations(node) for node in nodes.tolist()]
     pair_target = np.repeat(np.arange(len(nodes)), [len(tokens) for tokens in following])
     pairs = (pair_target, np.concatenate(following))
     where = zip(growing.situations.tolist(), nodes.tolist(), strict=True)
     ends = np.array([plan.judge(situation, tree.answer(node)) for situation, node in where])
-    return Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends
+    return Step(chosen, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)

@@ -48,16 +48,22 @@ def next_token_logprobs(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     Raises:
         TakebackError: the model's attention can't take a mask for each pair of tokens.
     """
-    device = model.device
-    positions = torch.from_numpy(rows.positions)
-    output = model(
-        input_ids=torch.from_numpy(rows.tokens).to(device),
-        position_ids=positions.to(device),
-        attention_mask=_masks(model, torch.from_numpy(rows.sees), positions),
-        use_cache=False,
-        logits_to_keep=rows.nodes + 1,
-    )
+    output = model(**arguments(model, rows), use_cache=False, logits_to_keep=rows.nodes + 1)
     return torch.log_softmax(output.logits.float(), dim=-1)
+
+
+def arguments(model: PreTrainedModel, rows: Rows) -> dict[str, Any]:
+    """Return what a model's forward takes so that each node of packed rows sees what it should.
+
+    Raises:
+        TakebackError: the model's attention can't take a mask for each pair of tokens.
+    """
+    positions = torch.from_numpy(rows.positions)
+    return {
+        "input_ids": torch.from_numpy(rows.tokens).to(model.device),
+        "position_ids": positions.to(model.device),
+        "attention_mask": _masks(model, torch.from_numpy(rows.sees), positions),
+    }
 
 
 def _masks(model: PreTrainedModel, sees: torch.Tensor, positions: torch.Tensor) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from takeback.behaviour.expand import expand
+from takeback.behaviour.expand import Decided, Step, expand, follow
 from takeback.behaviour.grouping import sum_by
 from takeback.behaviour.plan import ReadoutPlan
 from takeback.behaviour.policy import Policy, ready
 from takeback.behaviour.readout import Readouts
-from takeback.behaviour.rounds import Answers, ask
+from takeback.behaviour.rounds import Answers, ModelScores, Scores, ask
 from takeback.behaviour.sample import Sampler
 from takeback.errors import TakebackError
 
@@ -65,29 +65,98 @@ def read_plan(
     Raises:
         TakebackError: a negative tolerance, no samples, or a model with fewer tokens than the tokenizer.
     """
-    vocabulary = plan.tree.vocabulary
+    check_vocabulary(model, plan)
+    with ready(model):
+        (readouts,), _ = read_each(ModelScores(model), plan, tolerance=tolerance, samples=samples, seed=seed)
+    return readouts
+
+
+def check_vocabulary(model: PreTrainedModel, plan: ReadoutPlan) -> None:
+    """Raise if a model has fewer tokens than a plan's tokenizer.
+
+    Raises:
+        TakebackError: it has.
+    """
+    size, needed = model.config.get_text_config().vocab_size, len(plan.tree.vocabulary.texts)
+    if size < needed:
+        raise TakebackError(f"the model knows {size} tokens, the tokenizer {needed}: use its own")
+
+
+def read_each(
+    scores: Scores,
+    plan: ReadoutPlan,
+    *,
+    tolerance: float = TOLERANCE,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    steps: Sequence[Step] | None = None,
+) -> tuple[list[Readouts], tuple[Step, ...]]:
+    """Read several policies on the same batches: `read_plan`, but for what is expanded to decide classes.
+
+    Without `steps` all policies expand the same prefixes, those that are heavy for any of them. With `steps`,
+    which an earlier call returned, they expand those; one that has more than `tolerance` undecided after
+    that goes on alone. So readouts that are to be compared are decided on the same prefixes.
+
+    Returns:
+        The readouts of policies 0, 1, ..., and the steps that all of them took.
+
+    Raises:
+        TakebackError: a negative tolerance, or no samples.
+    """
     if tolerance < 0 or samples < 1:
         raise TakebackError(
             f"tolerance {tolerance} and samples {samples}: use tolerance >= 0 and samples >= 1"
         )
-    if (size := model.config.get_text_config().vocab_size) < len(vocabulary.texts):
-        raise TakebackError(
-            f"the model knows {size} tokens, the tokenizer {len(vocabulary.texts)}: use its own"
-        )
-    sampler = None if plan.exact else Sampler(plan, samples, seed)
-    visit = None if sampler is None else partial(sampler.visit, plan.legal.round)
-    with ready(model):
-        answers = ask(model, plan.legal.round, vocabulary.ends, visit)
-        masses = _reach(plan, answers)
-        if sampler is None:
-            outcomes, undecided = expand(model, plan, answers, masses, tolerance)
-            errors = np.zeros((len(plan.texts), len(plan.arena.illegal)))
-        else:
-            sampler.finish(model)
-            outcomes, undecided, errors = _shared_out(plan, answers, masses, sampler)
+    legal, ends = plan.legal.round, plan.tree.vocabulary.ends
+    if not plan.exact:
+        samplers = {policy: Sampler(plan, samples, seed) for policy in range(scores.policies)}
+        visits = {policy: partial(sampler.visit, legal) for policy, sampler in samplers.items()}
+        answers = ask(scores, range(scores.policies), legal, ends, visits)
+        for policy, sampler in samplers.items():
+            sampler.finish(scores, policy)
+        return [_sampled(plan, answers[policy], samplers[policy]) for policy in range(scores.policies)], ()
+    answers = ask(scores, range(scores.policies), legal, ends)
+    known = {policy: Decided.first(plan, found, _reach(plan, found)) for policy, found in answers.items()}
+    if steps is None:
+        known, steps = expand(scores, plan, known, tolerance)
+    else:
+        known = follow(scores, plan, known, steps)
+        for policy, decided in known.items():
+            known |= expand(scores, plan, {policy: decided}, tolerance)[0]
+    readouts = [
+        _exact(plan, answers[policy], known[policy], (samples, seed)) for policy in range(scores.policies)
+    ]
+    return readouts, tuple(steps)
+
+
+def _exact(plan: ReadoutPlan, answers: Answers, decided: Decided, draws: tuple[int, int]) -> Readouts:
+    legal_mass = sum_by(_owner(plan), decided.outcomes[: plan.judge.actions], len(plan.texts))
+    return _readouts(
+        plan,
+        decided.outcomes,
+        undecided=decided.frontier.totals(len(plan.texts)),
+        greedy=_greedy(plan, answers),
+        drawn_legal=_drawn(legal_mass, *draws),
+        samples=0,
+        errors=np.zeros((len(plan.texts), len(plan.arena.illegal))),
+    )
+
+
+def _sampled(plan: ReadoutPlan, answers: Answers, sampler: Sampler) -> Readouts:
+    outcomes, undecided, errors = _shared_out(plan, answers, _reach(plan, answers), sampler)
+    return _readouts(
+        plan,
+        outcomes,
+        undecided=undecided,
+        greedy=_greedy(plan, answers),
+        drawn_legal=_legal_draws(plan, sampler),
+        samples=sampler.samples,
+        errors=errors,
+    )
+
+
+def _readouts(plan: ReadoutPlan, outcomes: Floats, **found: Any) -> Readouts:
     actions = plan.judge.actions
-    owner = np.repeat(np.arange(len(plan.texts)), [len(legal) for legal in plan.actions])
-    legal_mass = sum_by(owner, outcomes[:actions], len(plan.texts))
     return Readouts(
         arena=plan.arena.name,
         situations=plan.texts,
@@ -96,13 +165,14 @@ def read_plan(
         probabilities=outcomes[:actions],
         illegal=tuple(plan.arena.illegal),
         masses=outcomes[actions:].reshape(len(plan.texts), -1),
-        undecided=undecided,
-        greedy=_greedy(plan, answers),
-        drawn_legal=_drawn(legal_mass, samples, seed) if sampler is None else _legal_draws(plan, sampler),
-        samples=0 if sampler is None else samples,
-        errors=errors,
         lower_bound=plan.lower_bound,
+        **found,
     )
+
+
+def _owner(plan: ReadoutPlan) -> Ints:
+    """Return the situation of each legal action."""
+    return np.repeat(np.arange(len(plan.texts)), [len(legal) for legal in plan.actions])
 
 
 def _reach(plan: ReadoutPlan, answers: Answers) -> Floats:
@@ -135,8 +205,12 @@ def _greedy(plan: ReadoutPlan, answers: Answers) -> Ints:
 
 def _drawn(legal_mass: Floats, samples: int, seed: int) -> Floats:
     """Draw whether an answer is legal, with the same uniform numbers for every model."""
-    draws = [np.random.default_rng([seed, situation]).random(samples) for situation in range(len(legal_mass))]
-    return (np.stack(draws) < legal_mass[:, None]).mean(axis=1)
+    return (_uniform(len(legal_mass), samples, seed) < legal_mass[:, None]).mean(axis=1)
+
+
+@lru_cache(maxsize=1)
+def _uniform(situations: int, samples: int, seed: int) -> Floats:
+    return np.stack([np.random.default_rng([seed, place]).random(samples) for place in range(situations)])
 
 
 def _legal_draws(plan: ReadoutPlan, sampler: Sampler) -> Floats:
@@ -156,8 +230,7 @@ def _shared_out(
     n, actions = len(plan.texts), plan.judge.actions
     done = plan.legal.end >= 0
     outcomes = sum_by(plan.legal.end[done], (masses * answers.end)[done], plan.judge.outcomes)
-    owner = np.repeat(np.arange(n), [len(legal) for legal in plan.actions])
-    rest = np.maximum(1 - sum_by(owner, outcomes[:actions], n), 0)
+    rest = np.maximum(1 - sum_by(_owner(plan), outcomes[:actions], n), 0)
     seen = sampler.counts[actions:].reshape(n, -1)
     others = (sampler.samples - sampler.listed)[:, None]
     shares = seen / np.maximum(others, 1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from takeback.behaviour.packing import Batch, pack
+from takeback.behaviour.packing import Batch, Rows, pack
 from takeback.behaviour.policy import next_token_logprobs
 from takeback.behaviour.trie import TokenTree
 
@@ -59,27 +60,63 @@ class Answers:
     end: Floats
     top: Ints
 
+    @classmethod
+    def blank(cls, asked: Round) -> Answers:
+        """Return answers with nothing in them yet."""
+        targets = len(asked.situations)
+        return cls(np.zeros(len(asked.pair_target)), np.zeros(targets), np.zeros(targets, np.int64))
 
-def ask(model: PreTrainedModel, asked: Round, ends: NDArray[np.bool_], visit: Visit | None = None) -> Answers:
-    """Score a round, batch by batch."""
-    pair = np.zeros(len(asked.pair_target))
-    end = np.zeros(len(asked.situations))
-    top = np.zeros(len(asked.situations), np.int64)
+
+class Scores(Protocol):
+    """Scores packed rows with each of several policies, which are known by number."""
+
+    @property
+    def policies(self) -> int:
+        """How many there are."""
+        ...
+
+    def __call__(self, rows: Rows, which: Sequence[int], /) -> Iterable[tuple[int, torch.Tensor]]:
+        """Yield each policy's number and log-probabilities, as `next_token_logprobs` gives them."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """Scores rows with one model, policy 0."""
+
+    model: PreTrainedModel
+    policies: int = 1
+
+    def __call__(self, rows: Rows, which: Sequence[int], /) -> list[tuple[int, torch.Tensor]]:
+        """Score rows."""
+        return [(policy, next_token_logprobs(self.model, rows)) for policy in which]
+
+
+def ask(
+    scores: Scores,
+    which: Sequence[int],
+    asked: Round,
+    ends: NDArray[np.bool_],
+    visits: Mapping[int, Visit] | None = None,
+) -> dict[int, Answers]:
+    """Score a round with several policies, batch by batch."""
+    answers = {policy: Answers.blank(asked) for policy in which}
     place = np.zeros(len(asked.situations), np.int64)
     ending = torch.from_numpy(np.flatnonzero(ends))
     for batch, pairs in zip(asked.batches, asked.pairs_of, strict=True):
-        logprobs = next_token_logprobs(model, batch.rows).flatten(0, 1)
         place[batch.targets] = batch.places
-        places = torch.from_numpy(batch.places).to(logprobs.device)
-        cells = torch.from_numpy(
-            place[asked.pair_target[pairs]] * logprobs.shape[1] + asked.pair_token[pairs]
+        rows, columns = (
+            torch.from_numpy(at) for at in (place[asked.pair_target[pairs]], asked.pair_token[pairs])
         )
-        pair[pairs] = _probabilities(logprobs.flatten()[cells.to(logprobs.device)])
-        end[batch.targets] = _probabilities(logprobs[:, ending.to(logprobs.device)][places]).sum(axis=1)
-        top[batch.targets] = logprobs.argmax(dim=-1)[places].cpu().numpy()
-        if visit is not None:
-            visit(batch, logprobs)
-    return Answers(pair, end, top)
+        places = torch.from_numpy(batch.places)
+        for policy, scored in scores(batch.rows, which):
+            logprobs, found = scored.flatten(0, 1), answers[policy]
+            found.pair[pairs] = _probabilities(logprobs[rows, columns])
+            found.end[batch.targets] = _probabilities(logprobs[:, ending][places]).sum(axis=1)
+            found.top[batch.targets] = logprobs.argmax(dim=-1)[places].cpu().numpy()
+            if visits is not None:
+                visits[policy](batch, logprobs)
+    return answers
 
 
 def _probabilities(logprobs: torch.Tensor) -> Floats:

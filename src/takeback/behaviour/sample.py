@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from takeback.behaviour.packing import Batch
 from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.rounds import Round, ask
+from takeback.behaviour.rounds import Round, Scores, ask
 from takeback.behaviour.trie import ROOT
 
 Ints = NDArray[np.int64]
@@ -53,18 +53,14 @@ class Sampler:
             if key in self._waiting:
                 self._move(key, self._waiting.pop(key), logprobs[place])
 
-    def finish(self, model: PreTrainedModel) -> None:
+    def finish(self, scores: Scores, policy: int) -> None:
         """Score what draws still wait for, round by round, until every answer has ended or died."""
         tree, nothing = self.plan.tree, np.zeros(0, np.int64)
         while self._waiting:
             situations, nodes = (np.array(column) for column in zip(*self._waiting, strict=True))
             asked = Round.of(tree, self.plan.prompts, (situations, nodes), (nothing, nothing))
-            ask(
-                model,
-                asked,
-                tree.vocabulary.ends,
-                lambda batch, scored, asked=asked: self.visit(asked, batch, scored),
-            )
+            visit = partial(self.visit, asked)
+            ask(scores, [policy], asked, tree.vocabulary.ends, {policy: visit})
 
     def _move(self, key: tuple[int, int], draws: Ints, logprobs: torch.Tensor) -> None:
         situation, node = key

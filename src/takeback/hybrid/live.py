@@ -54,21 +54,43 @@ def taken_back(
     Raises:
         TakebackError: the set is of another model, or `base` has not the tensors, shapes or a fitting dtype.
     """
-    anatomy = _anatomy_for(model, components) if anatomy is None else anatomy
+    with exchanged(slices(model, base, components, anatomy)):
+        yield model
+
+
+def slices(
+    model: nn.Module, base: Source, components: ComponentSet, anatomy: Anatomy | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Return a view of each slice of the model that belongs to `components`, with base's entries for it.
+
+    Raises:
+        TakebackError: as `taken_back` does.
+    """
+    anatomy = anatomy_for(model, components) if anatomy is None else anatomy
     parameters = parameters_of(model)
     regions = anatomy.regions(components)
     source = _readable(base, families().get(anatomy.family))
     _check_fit(source, anatomy, regions)
+    found: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad():
+        for region in regions:
+            there = parameters[region.tensor][region.index]
+            new = _read(source, anatomy, region)
+            _check_slice(region, there, new)
+            found.append((there, new))
+    return found
+
+
+@contextmanager
+def exchanged(pairs: Iterable[tuple[Tensor, Tensor]]) -> Generator[None]:
+    """Let the first of each pair hold the values of the second; put its own back when the block ends."""
     kept: list[tuple[Tensor, Tensor]] = []
     try:
         with torch.no_grad():
-            for region in regions:
-                there = parameters[region.tensor][region.index]
-                new = _read(source, anatomy, region)
-                _check_slice(region, there, new)
+            for there, new in pairs:
                 kept.append((there, there.clone()))
                 there.copy_(new)
-        yield model
+        yield
     finally:
         with torch.no_grad():
             for there, before in kept:
@@ -86,7 +108,7 @@ def grafted(
     return taken_back(model, base, ~components, anatomy)
 
 
-def _anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
+def anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
     """Return the model's anatomy at the resolution that the set has."""
     resolution = "neurons" if any(component.kind == "N" for component in components.universe) else "heads"
     return anatomy_of(model, resolution)

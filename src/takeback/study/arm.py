@@ -50,7 +50,8 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     _curve(bench, plan, (arm, seed), run, folder, report)
     _shift(bench, plan, (arm, seed), str(final), folder, report)
     _play(bench, plan, (arm, seed), str(final), folder, report)
-    whole = Sweep(pair, bench.arena, bench.situations, squared_norms(moved), plan.sets, plan.controls, seed)
+    norms = squared_norms(moved)
+    whole = Sweep(pair, bench.arena, bench.situations, norms, plan.sets, plan.controls, seed, plan.threads)
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))

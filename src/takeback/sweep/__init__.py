@@ -3,5 +3,6 @@
 from takeback.sweep.run import Sweep as Sweep
 from takeback.sweep.run import squared_norms as squared_norms
 from takeback.sweep.run import sweep as sweep
+from takeback.sweep.run import sweep_shard as sweep_shard
 from takeback.sweep.sets import FAMILIES as FAMILIES
 from takeback.sweep.sets import NamedSet as NamedSet

@@ -1,7 +1,7 @@
-"""The sweep: take back and graft one set after another, read each hybrid, and keep what was read.
+"""The sweep: take back and graft many sets, read each hybrid, and keep what was read.
 
-Hybrids are read in parts that the plan fixes. A part is written whole; a killed sweep goes on after its last
-part and gives the tables of an unbroken one.
+Hybrids are read in parts that the plan fixes, and a part's rows depend on it alone: a killed sweep goes on
+with the parts that are missing, and several workers or shards give the tables of a single process.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import PreTrainedModel
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena
-from takeback.behaviour import MeasureContext, ReadoutPlan, Readouts, effects, load_policy, read_plan
+from takeback.behaviour import effects
 from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.diff import Diff
 from takeback.errors import TakebackError
 from takeback.files import atomic_file
-from takeback.hybrid import taken_back
+from takeback.hybrid.walk import path_of
+from takeback.parts import Shard, collect_shard_of_tables, collect_tables
+from takeback.sweep.read import TOLERANCE, Reader
 from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets, random_controls
-from takeback.tables import SCHEMA, read_table, write_table
+from takeback.tables import SCHEMA, write_table
 
 DIRECTIONS = ("take back", "graft")
 """`take back`: tuned with the set from base. `graft`: base with the set from tuned."""
 
-TOLERANCE = 0.05
-"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
-
 MATCHES = "; "
 """What stands between the names of the sets that a control matches."""
 
-PART = 16
-"""Hybrids in a part: what a kill can cost."""
+PART = 32
+"""Hybrids that are read together: what a kill can cost, and among what work is shared."""
+
+TABLES = ("effects", "readouts")
 
 Report = Callable[[int, int], None]
+"""Told how many hybrids are done of how many."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Sweep:
         requests: families of sets, or sets by name.
         controls: random sets of each make-up.
         seed: of the random sets.
+        threads: CPU threads for each hybrid; results depend on the number in their last bits.
     """
 
     pair: Pair
@@ -67,6 +69,7 @@ class Sweep:
     requests: Sequence[str] = FAMILIES
     controls: int = 5
     seed: int = 0
+    threads: int = 1
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -104,6 +107,7 @@ class Sweep:
             "requests": list(self.requests),
             "controls": self.controls,
             "seed": self.seed,
+            "threads": self.threads,
         }
 
     @cached_property
@@ -115,56 +119,134 @@ class Sweep:
             "configs": [side.config.to_json_string() if side.config else "" for side in sides],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
             "arena": [_said(self.arena, situation) for situation in self.situations],
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE],
+            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def sweep(
-    what: Sweep, out: str | Path, labels: Mapping[str, Any] | None = None, report: Report | None = None
+    what: Sweep,
+    out: str | Path,
+    labels: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+    workers: int = 1,
 ) -> Path:
     """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet`, `*.sweep.json`.
 
     A row of the effects is one measure of one hybrid: its value, and its difference from the side it was made
     from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. Running it
-    again after a kill goes on from the last whole part; a sweep that is done is not done again.
+    again after a kill goes on from the parts that are done; a sweep that is done is not done again. The
+    tables are the same whatever the number of workers.
 
     Args:
         what: the sweep.
         out: the Parquet file to write.
         labels: columns put before every row, such as arm and seed.
         report: told how many hybrids are done of how many.
+        workers: local processes; each holds both models.
 
     Raises:
         TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
     out = Path(out)
-    if out.suffix != ".parquet" or out.is_dir():
-        raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
-    parts = out.with_name(f".{out.stem}-{what.key[:16]}.parts")
+    parts = _parts_of(what, out)
     if _is_done(what, out, parts):
         shutil.rmtree(parts, ignore_errors=True)
         return out
-    hybrids = [(direction, named) for direction in DIRECTIONS for named in what.sets]
-    chunks = [hybrids[start : start + PART] for start in range(0, len(hybrids), PART)]
-    reader: _Reader | None = None
-    for number, chunk in enumerate(chunks):
-        paths = [parts / f"{number:04d}.{kind}.parquet" for kind in ("effects", "readouts")]
-        if not all(path.exists() for path in paths):
-            reader = reader or _Reader(what)
-            for path, tables in zip(paths, zip(*map(reader.read, chunk), strict=True), strict=True):
-                write_table(pd.concat(tables, ignore_index=True), path)
-        if report:
-            report(min((number + 1) * PART, len(hybrids)), len(hybrids))
-    for kind, path in (("effects", out), ("readouts", out.with_suffix(".readouts.parquet"))):
-        whole = pd.concat([read_table(file) for file in sorted(parts.glob(f"*.{kind}.parquet"))])
-        for place, (name, value) in enumerate((labels or {}).items()):
-            whole.insert(place, name, value)
-        write_table(whole.reset_index(drop=True), path)
+    tables = collect_tables(_Hybrids(what, what.key), parts, workers, what.threads, _counted(what, report))
+    for name, path in zip(TABLES, (out, out.with_suffix(".readouts.parquet")), strict=True):
+        whole = tables[name].sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
+        write_table(_with_columns(whole, labels or {}), path)
     with atomic_file(out.with_suffix(".sweep.json")) as draft:
         draft.write_text(json.dumps(what.manifest, indent=1), encoding="utf-8")
     shutil.rmtree(parts)
     return out
+
+
+def sweep_shard(
+    what: Sweep, out: str | Path, shard: Shard, report: Report | None = None, workers: int = 1
+) -> None:
+    """Do one shard's share of a sweep, as one job of an array; `sweep` with the same `out` ends it.
+
+    Raises:
+        TakebackError: `out` holds another sweep, or a model can't be loaded.
+    """
+    out = Path(out)
+    parts = _parts_of(what, out)
+    if not _is_done(what, out, parts):
+        count = _counted(what, report)
+        collect_shard_of_tables(_Hybrids(what, what.key), parts, shard, workers, what.threads, count)
+
+
+@dataclass(frozen=True)
+class _Hybrids:
+    """The hybrids of a sweep as work: an item is some of one direction, those with like paths together."""
+
+    what: Sweep
+    identity: str
+    name: str = "sweep"
+    table_names: tuple[str, ...] = TABLES
+
+    def items(self) -> list[str]:
+        return list(self._groups)
+
+    def tables(self, item: str) -> dict[str, pd.DataFrame]:
+        direction, members = self._groups[item]
+        side = "tuned" if direction == "take back" else "base"
+        sets = [self.what.sets[member] for member in members]
+        read = self._reader.read(side, [named.components for named in sets])
+        tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+        for member, named, readouts in zip(members, sets, read, strict=True):
+            place = DIRECTIONS.index(direction) * len(self.what.sets) + member
+            keys = {"place": place, "direction": direction, "family": named.family, "set": named.name}
+            before = self._reader.before[side]
+            rows = effects(before, readouts, self.what.arena, side, self._reader.context)
+            outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
+            tables["effects"].append(_with_columns(rows, {**keys, **self._facts(named)}))
+            tables["readouts"].append(_with_columns(outcomes, keys))
+        return {name: pd.concat(rows, ignore_index=True) for name, rows in tables.items()}
+
+    @cached_property
+    def _groups(self) -> dict[str, tuple[str, list[int]]]:
+        """Each item's direction and the places of its sets; neighbours share the start of their paths."""
+        paths = [[str(part) for part in path_of(named.components)] for named in self.what.sets]
+        order = sorted(range(len(paths)), key=paths.__getitem__)
+        starts = range(0, len(order), PART)
+        return {
+            f"{direction} {start}": (direction, order[start : start + PART])
+            for direction in DIRECTIONS
+            for start in starts
+        }
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.what.pair, self.what.anatomy, self.what.arena, self.what.situations)
+
+    def _facts(self, named: NamedSet) -> dict[str, Any]:
+        return {
+            "components": str(named.components),
+            "n_components": len(named.components),
+            "parameters": self.what.anatomy.parameters(named.components),
+            "delta_share": self.what.share(named),
+            "matches": MATCHES.join(named.matches),
+        }
+
+
+def _counted(what: Sweep, report: Report | None) -> Report:
+    """Turn a report on hybrids into one on parts."""
+    hybrids = len(DIRECTIONS) * len(what.sets)
+
+    def count(done: int, parts: int) -> None:
+        if report is not None:
+            report(hybrids * done // parts, hybrids)
+
+    return count
+
+
+def _parts_of(what: Sweep, out: Path) -> Path:
+    if out.suffix != ".parquet" or out.is_dir():
+        raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
+    return out.with_name(f".{out.stem}-{what.key[:16]}.parts")
 
 
 def _said(arena: Arena[Any], situation: Any) -> list[Any]:
@@ -194,47 +276,6 @@ def squared_norms(moved: Diff) -> dict[Component, float]:
     """Return ‖Δ‖² of every component from a diff."""
     squares = moved.by_component.delta_square.tolist()
     return dict(zip(moved.tally.parts.components(), squares, strict=True))
-
-
-class _Reader:
-    """Holds both models in memory and reads hybrids of them."""
-
-    def __init__(self, what: Sweep) -> None:
-        self._what = what
-        policies = {
-            "base": load_policy(what.pair.base, what.arena),
-            "tuned": load_policy(what.pair.tuned, what.arena),
-        }
-        tuned = policies["tuned"]
-        if tuned.tokenizer.get_vocab() != policies["base"].tokenizer.get_vocab():
-            raise TakebackError(f"{what.pair.base.ref} and {what.pair.tuned.ref} have different tokenizers")
-        self._models: dict[str, PreTrainedModel] = {side: policy.model for side, policy in policies.items()}
-        self._plan = ReadoutPlan.prepare(what.arena, what.situations, tuned.tokenizer, tuned.style)
-        self._before = {side: self._read(model) for side, model in self._models.items()}
-        self._context = MeasureContext.of(self._before["base"], what.arena)
-
-    def read(self, hybrid: tuple[str, NamedSet]) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return one hybrid's effects, a row a measure, and its readouts, a row an outcome."""
-        direction, named = hybrid
-        side, other = ("tuned", "base") if direction == "take back" else ("base", "tuned")
-        with taken_back(
-            self._models[side], self._models[other], named.components, self._what.anatomy
-        ) as model:
-            readouts = self._read(model)
-        keys = {"direction": direction, "family": named.family, "set": named.name}
-        facts = {
-            "components": str(named.components),
-            "n_components": len(named.components),
-            "parameters": self._what.anatomy.parameters(named.components),
-            "delta_share": self._what.share(named),
-            "matches": MATCHES.join(named.matches),
-        }
-        rows = effects(self._before[side], readouts, self._what.arena, side, self._context)
-        outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
-        return _with_columns(rows, {**keys, **facts}), _with_columns(outcomes, keys)
-
-    def _read(self, model: PreTrainedModel) -> Readouts:
-        return read_plan(model, self._plan, tolerance=TOLERANCE)
 
 
 def _with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:

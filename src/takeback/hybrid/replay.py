@@ -1,0 +1,228 @@
+"""A decoder run layer by layer: its own layers, called with the arguments that its own forward gives them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from takeback.anatomy.source import family_in
+from takeback.errors import TakebackError
+
+CACHES = ("past_key_values", "layer_past")
+"""What layers call the cache of keys and values that they are given."""
+
+MOST_READ = 0.75
+"""Largest share of positions that is read of which the last layer is computed at those alone: all keys and
+values are needed in any case, and of a layer's work they are about a fifth."""
+
+Call: TypeAlias = dict[str, Any]
+"""The arguments of a layer's call besides its hidden states, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a model is asked: arguments of its forward, and which positions of each row are read.
+
+    Attributes:
+        arguments: `input_ids` and whatever else the forward takes, such as `attention_mask`.
+        read: the positions that are read, shape (rows, reads).
+    """
+
+    arguments: Mapping[str, Any]
+    read: Tensor
+
+    def rows(self, start: int, stop: int) -> Inputs:
+        """Return some of the rows."""
+        rows = len(self.read)
+
+        def some(tensor: Tensor) -> Tensor:
+            return tensor[start:stop] if tensor.dim() and tensor.shape[0] == rows else tensor
+
+        return Inputs(_each(self.arguments, some), self.read[start:stop])
+
+
+def plain_logits(model: PreTrainedModel, inputs: Inputs) -> Tensor:
+    """Return the logits at the read positions as the model's own forward gives them."""
+    length = inputs.arguments["input_ids"].shape[1]
+    kept = length - int(inputs.read.min())
+    logits = model(**inputs.arguments, use_cache=False, logits_to_keep=kept).logits
+    return _at(logits, inputs.read - (length - kept))
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """Runs a model of Hugging Face piece by piece; every piece is the module's own code.
+
+    Attributes:
+        model: the model; while a piece runs, the forward of its layers may be replaced for that moment.
+        layers: its decoder layers, from below.
+        cut: whether the last layer may be computed at the read positions only, from all keys and values.
+    """
+
+    model: PreTrainedModel
+    layers: tuple[nn.Module, ...]
+    cut: bool = True
+    _signatures: dict[type, inspect.Signature] = field(default_factory=dict[type, inspect.Signature])
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, cut: bool = True) -> Replay:
+        """Find the layers of a model of a known family.
+
+        Raises:
+            TakebackError: the model has no decoder layers where its family has them.
+        """
+        family = family_in(model.config)
+        if family is None:
+            raise TakebackError("the model has no config that names its family")
+        pattern = next(claim.pattern for claim in family.claims if "{l}" in claim.pattern)
+        try:
+            stack = model.get_submodule(pattern.partition(".{l}")[0])
+        except AttributeError:
+            raise TakebackError(f"{type(model).__name__} has no layers under {pattern!r}") from None
+        return cls(model, tuple(stack.children()), cut)
+
+    def start(self, inputs: Inputs) -> tuple[Tensor, tuple[Call, ...]]:
+        """Return the first layer's hidden states, and the arguments with which each layer is called.
+
+        Raises:
+            TakebackError: the model does not call its layers one after the other, once each.
+        """
+        embedded: list[Tensor] = []
+        calls: dict[nn.Module, Call] = {}
+
+        def record(layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            calls[layer] = self._named(layer, args, kwargs)
+            embedded.append(hidden)
+            return hidden
+
+        with self._instead(record):
+            self.model(**inputs.arguments, use_cache=False, logits_to_keep=1)
+        if list(calls) != list(self.layers) or len(embedded) != len(self.layers):
+            raise TakebackError(f"{type(self.model).__name__} does not call each of its layers once in order")
+        return embedded[0], tuple(calls.values())
+
+    def layer(self, number: int, hidden: Tensor, call: Call, read: Tensor) -> Tensor:
+        """Return a layer's output, shape (rows, positions, width); of the last one at the read positions."""
+        layer = self.layers[number]
+        if number < len(self.layers) - 1:
+            return layer(hidden, **call)
+        if not self.cut or read.shape[1] > MOST_READ * hidden.shape[1]:
+            return _at(layer(hidden, **call), read)
+        cache = next((name for name in CACHES if name in call), None)
+        if cache is None:
+            raise TakebackError(f"{type(layer).__name__} takes no cache of keys and values")
+        seen = _KeysAndValues.of(lambda keys: layer(hidden, **{**call, cache: keys}))
+        return layer(_at(hidden, read), **{**_at_reads(call, hidden, read), cache: seen})
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of the last layer's output: all that the model does after its layers.
+
+        Every position is a row of its own, so that the model may be asked about a single token meanwhile.
+        """
+        rows, reads, width = hidden.shape
+        alone = hidden.reshape(rows * reads, 1, width)
+        one = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+        with self._instead(lambda *_, **__: alone):
+            found = self.model(input_ids=one, attention_mask=one + 1, use_cache=False).logits
+        return found.reshape(rows, reads, -1)
+
+    def _named(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        if type(layer) not in self._signatures:
+            self._signatures[type(layer)] = inspect.signature(type(layer).forward)
+        signature = self._signatures[type(layer)]
+        call = dict(signature.bind(layer, None, *args, **kwargs).arguments)
+        for parameter in signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                call |= call.pop(parameter.name, {})
+        return dict(list(call.items())[2:])
+
+    @contextmanager
+    def _instead(self, forward: Callable[..., Tensor]) -> Generator[None]:
+        """Let `forward(layer, hidden states, ...)` stand for every layer's forward inside the block."""
+        with ExitStack() as restored:
+            for layer in self.layers:
+                own = vars(layer).get("forward")
+                restored.callback(_restore, layer, own)
+                layer.forward = _bound(forward, layer)
+            yield
+
+
+def _bound(forward: Callable[..., Tensor], layer: nn.Module) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: forward(layer, *args, **kwargs)
+
+
+def _restore(layer: nn.Module, own: Any) -> None:
+    del layer.forward
+    if own is not None:
+        layer.forward = own
+
+
+class _Taken(Exception):
+    """Leaves a layer once its keys and values are known."""
+
+
+class _KeysAndValues:
+    """Takes the keys and values of all positions from a layer, and gives them to its next call."""
+
+    def __init__(self) -> None:
+        self._both: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(cls, call: Callable[[_KeysAndValues], Any]) -> _KeysAndValues:
+        taken = cls()
+        try:
+            call(taken)
+        except _Taken:
+            return taken
+        raise TakebackError("the layer did not hand its keys and values to the cache")
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if self._both is None:
+            self._both = keys, values
+            raise _Taken
+        return self._both
+
+
+def _at(hidden: Tensor, read: Tensor) -> Tensor:
+    """Return the read positions of (rows, positions, width)."""
+    return hidden.gather(1, read[:, :, None].expand(-1, -1, hidden.shape[2]))
+
+
+def _at_reads(call: Call, hidden: Tensor, read: Tensor) -> Call:
+    """Cut what a call says of every position down to the read ones: masks, positions and their embeddings."""
+    rows, length = hidden.shape[:2]
+
+    def cut(value: Tensor) -> Tensor:
+        if value.dim() == 4 and value.shape[-2] == length:
+            mask = value.expand(rows, -1, -1, -1)
+            return mask.gather(2, read[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[3]))
+        if value.dim() == 3 and value.shape[1] == length:
+            return _at(value.expand(rows, -1, -1), read)
+        if value.dim() == 2 and value.shape[1] == length:
+            return value.expand(rows, -1).gather(1, read)
+        return value
+
+    found = _each(call, cut)
+    if found.get("attention_mask") is None and not (read.shape[1] == 1 and bool((read == length - 1).all())):
+        later = torch.arange(length, device=read.device) > read[:, :, None]
+        mask = torch.zeros(later.shape, dtype=hidden.dtype, device=hidden.device)
+        found["attention_mask"] = mask.masked_fill_(later, torch.finfo(hidden.dtype).min)[:, None]
+    return found
+
+
+def _each(values: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change every tensor in nested mappings and sequences."""
+    if isinstance(values, Tensor):
+        return change(values)
+    if isinstance(values, Mapping):
+        return {name: _each(value, change) for name, value in values.items()}
+    if isinstance(values, (tuple, list)):
+        return tuple(_each(value, change) for value in values)
+    return values

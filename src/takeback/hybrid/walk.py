@@ -1,0 +1,202 @@
+"""The hybrids of two models in memory, run together: what several have in common is computed once.
+
+A hybrid's path is what it takes back in the embedding, in each layer, and above them. Hybrids are walked as a
+tree over these stages, depth first: those with the same path up to a stage share one computation up to there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from takeback.anatomy import Anatomy, anatomy_of
+from takeback.component import Component, ComponentSet
+from takeback.errors import TakebackError
+from takeback.hybrid.live import anatomy_for, exchanged, slices
+from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
+
+ROWS = 16
+"""Most prompts in one batch: more gain nothing on a CPU and cost memory traffic."""
+MEMORY = 2**28
+"""Bytes of hidden states that are held for hybrids to share."""
+
+PREPARED = 4096
+"""Most sets whose slices are kept ready, as views of both models."""
+
+InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor]
+"""Where slices come from: another model in memory, or its state dict."""
+
+Path: TypeAlias = tuple[ComponentSet, ...]
+"""What a hybrid takes back at each stage: the embedding, each layer, all above them."""
+
+
+def path_of(components: ComponentSet) -> Path:
+    """Return what a set takes back at each stage.
+
+    >>> from takeback.component import Component
+    >>> names = ["EMBED", "L0.MLP", "L1.MLP", "NORM"]
+    >>> universe = ComponentSet([Component.parse(name) for name in names])
+    >>> [str(members) for members in path_of(ComponentSet([Component.parse("L1.MLP")], universe))]
+    ['', '', 'L1.MLP', '']
+    """
+    universe = components.universe
+    above = 2 + max((component.layer for component in universe if component.layer is not None), default=-1)
+    stages: list[list[Component]] = [[] for _ in range(above + 1)]
+    for component in components:
+        place = 0 if component.kind == "EMBED" else above
+        stages[place if component.layer is None else component.layer + 1].append(component)
+    return tuple(ComponentSet(members, universe) for members in stages)
+
+
+class Hybrids:
+    """Hybrids of a model in memory: sets of its components from `source`, all others its own.
+
+    The model's slices are replaced in place while hybrids run, and are its own again afterwards. Whether its
+    layers can be run one by one is tried on the first row that is asked; if not, hybrids run one by one.
+
+    Attributes:
+        model: the model, in evaluation mode.
+    """
+
+    def __init__(self, model: PreTrainedModel, source: InMemory, anatomy: Anatomy | None = None) -> None:
+        self.model, self._source = model, source
+        self._anatomy = anatomy or anatomy_of(model)
+        self._replay: Replay | None = None
+        self._tried = False
+        self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
+
+    @torch.inference_mode()
+    def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
+        """Yield each hybrid's place among `paths` and its logits, shape (rows, reads, vocabulary).
+
+        They come in the order of the walk. The model must be in evaluation mode; at most 2 + log2(hybrids)
+        hidden states of these inputs are held at a time.
+        """
+        if not self._tried:
+            row = inputs.rows(0, 1).arguments
+            ends = torch.tensor([[0, inputs.arguments["input_ids"].shape[1] - 1]], device=self.model.device)
+            self._replay, self._tried = self._fitting(Inputs(row, ends)), True
+        if self._replay is None:
+            yield from self._one_by_one(inputs, paths)
+        else:
+            walk = _Walk(self, self._replay, inputs, paths)
+            yield from walk.below(0, list(range(len(paths))), torch.empty(0))
+
+    def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
+        """Take a set back in place until the block ends."""
+        if len(self._slices) >= PREPARED:
+            self._slices.clear()
+        if components not in self._slices:
+            self._slices[components] = slices(self.model, self._source, components, self._anatomy)
+        return exchanged(self._slices[components])
+
+    def _one_by_one(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
+        for place, path in enumerate(paths):
+            whole = path[0]
+            for members in path[1:]:
+                whole = whole | members
+            with self.taken_back(whole):
+                logits = plain_logits(self.model, inputs)
+            yield place, logits
+
+    def _fitting(self, row: Inputs) -> Replay | None:
+        """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
+        wanted = plain_logits(self.model, row).float()
+        near = 1e-4 if wanted.dtype == self.model.dtype else 0.1
+        why = "its layers do not give what its forward gives"
+        for cut in (True, False):
+            try:
+                replay = Replay.of(self.model, cut)
+                walk = _Walk(self, replay, row, [path_of(self._anatomy.universe - self._anatomy.universe)])
+                ((_, found),) = walk.below(0, [0], torch.empty(0))
+            except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+                why = str(error)
+                continue
+            if float((found.float() - wanted).abs().max()) <= near * float(wanted.abs().max()):
+                return replay
+        warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
+        return None
+
+
+class _Walk:
+    """One walk over the tree of hybrids on one batch of inputs."""
+
+    def __init__(self, hybrids: Hybrids, replay: Replay, inputs: Inputs, paths: Sequence[Path]) -> None:
+        self._hybrids, self._replay, self._inputs, self._paths = hybrids, replay, inputs, paths
+        self._embedded: Tensor
+        self._calls: tuple[Call, ...]
+        self._embedded, self._calls = replay.start(inputs)
+
+    def below(self, stage: int, members: list[int], hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield the logits of hybrids that agree below a stage, from the hidden states that they share there.
+
+        The largest branch goes last and takes the place of what it came from, so that few states are held.
+        """
+        with ExitStack() as swapped:
+            while stage < len(self._calls) + 2:
+                *branches, (largest, members_of_largest) = self._branches(stage, members)
+                for part, branch in branches:
+                    with self._hybrids.taken_back(part):
+                        yield from self.below(stage + 1, branch, self._step(stage, hidden, part))
+                swapped.enter_context(self._hybrids.taken_back(largest))
+                hidden = self._step(stage, hidden, largest)
+                stage, members = stage + 1, members_of_largest
+            for place in members:
+                yield place, hidden
+
+    def _branches(self, stage: int, members: list[int]) -> list[tuple[ComponentSet, list[int]]]:
+        found: dict[ComponentSet, list[int]] = {}
+        for place in members:
+            found.setdefault(self._paths[place][stage], []).append(place)
+        return sorted(found.items(), key=lambda branch: (len(branch[1]), not branch[0]))
+
+    def _step(self, stage: int, hidden: Tensor, part: ComponentSet) -> Tensor:
+        """Compute one stage with what is taken back there in place: the last one gives logits."""
+        if stage == 0:
+            return self._replay.start(self._inputs)[0] if part else self._embedded
+        if stage <= len(self._calls):
+            return self._replay.layer(stage - 1, hidden, self._calls[stage - 1], self._inputs.read)
+        return self._replay.logits(hidden)
+
+
+def hybrid_logits(
+    model: PreTrainedModel,
+    source: InMemory,
+    sets: Sequence[ComponentSet],
+    inputs: Inputs,
+    *,
+    memory: int = MEMORY,
+) -> Iterator[tuple[int, slice, Tensor]]:
+    """Yield the logits of the hybrids that take each of `sets` back from `source`, batch by batch.
+
+    They equal those of the model with each set swapped in and run as a whole, up to rounding. How the rows
+    are cut into batches depends on their shape, the number of sets and `memory` alone.
+
+    Args:
+        model: a decoder of Hugging Face of a known family, in evaluation mode; it is left as it was.
+        source: what the sets are taken from.
+        sets: sets of the model's components.
+        inputs: the prompts, rows of equal length, and the positions to read.
+        memory: bytes of hidden states that may be held for hybrids to share; one row is run in any case.
+
+    Yields:
+        A set's place, the rows of the batch, and their logits, shape (rows, reads, vocabulary).
+
+    Raises:
+        TakebackError: a set is of another model, or `source` does not fit.
+    """
+    hybrids = Hybrids(model, source, anatomy_for(model, sets[0]) if sets else None)
+    paths = [path_of(components) for components in sets]
+    rows, length = inputs.arguments["input_ids"].shape
+    row_bytes = length * model.config.get_text_config().hidden_size * model.dtype.itemsize
+    size = max(1, min(ROWS, memory // (row_bytes * (2 + len(sets).bit_length()))))
+    for start in range(0, rows, size):
+        batch = inputs.rows(start, start + size)
+        for place, logits in hybrids.logits(batch, paths):
+            yield place, slice(start, min(start + size, rows)), logits
