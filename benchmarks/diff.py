@@ -1,12 +1,12 @@
 """How fast `takeback.diff.diff` is, beside a torch loop, other packages and a bare XOR over the same memory.
 
-Run it with the environment's Python: `.venv/bin/python benchmarks/diff.py`. It writes a synthetic Llama pair in
-bfloat16 (two folders of four shards, a fifth of the entries moved) into a temporary folder, and measures every
-contender in a process of its own, in turn, so that what else the machine does strikes all alike. The files are
-in the page cache. The packages `modeldelta` and `weightscope` take part where they can be imported.
+Run it with the environment's Python: `.venv/bin/python benchmarks/diff.py`. It writes a synthetic Llama pair
+in bfloat16 (two folders of four shards, a fifth of the entries moved) into a temporary folder, and measures
+every contender in a process of its own, in turn, so that what else the machine does strikes all alike. The
+files are in the page cache. The packages `modeldelta` and `weightscope` take part where they can be imported.
 
 GB/s counts the bytes of both sides, by CPU seconds (of all threads) and by the wall clock; a ratio is of wall
-clock times with the same number of threads. `peak` is the most anonymous memory of the process, imports included.
+clock times with the same number of threads. `peak` is the most anonymous memory of the process, with imports.
 """
 
 from __future__ import annotations
@@ -238,8 +238,8 @@ def truth(folder: Path) -> Found:
     """Sum everything in float64."""
     squares, changed = [0.0, 0.0], 0
     for before, after in _tensors(folder):
-        for w, v in zip(before.flatten().split(1 << 20), after.flatten().split(1 << 20), strict=True):
-            w, v = w.double(), v.double()
+        blocks = (side.flatten().split(1 << 20) for side in (before, after))
+        for w, v in zip(*((part.double() for part in side) for side in blocks), strict=True):
             squares[0] += float((v - w).square().sum())
             squares[1] += float(w.square().sum())
             changed += int((v != w).sum())

@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -58,11 +59,41 @@ def test_components_as_json_add_up(call, pair):
 def test_diff_prints_writes_and_gives_json(call, pair, tmp_path):
     assert "L0" in call("diff", *pair, "-o", tmp_path / "diff").out
     found = json.loads(call("diff", *pair, "--json").out)
-    assert found["total"]["changed_bitwise"] == 1.0
-    assert (
-        read_table(tmp_path / "diff" / "components.parquet")["parameters"].sum()
-        == found["total"]["parameters"]
-    )
+    (total,) = found["diff"]["total"]
+    assert total["changed_bitwise"] == 1.0
+    assert read_table(tmp_path / "diff" / "components.parquet")["parameters"].sum() == total["parameters"]
+    assert "<svg" in (tmp_path / "diff" / "diff.html").read_text(encoding="utf-8")
+
+
+def test_diff_measures_all_that_is_asked_and_shards_merge_to_the_same_files(call, pair, tmp_path):
+    asked = ["diff", *pair, "--with", "all"]
+    call(*asked, "-o", tmp_path / "whole")
+    for shard in ("2/2", "1/2"):
+        assert f"shard {shard} is done" in call(*asked, "-o", tmp_path / "parts", "--shard", shard).out
+    assert not list((tmp_path / "parts").glob("*.parquet"))
+    call(*asked, "-o", tmp_path / "parts")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert {"spectra.parquet", "circuits.parquet", "ulps.parquet", "published.parquet"} < set(names)
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == names  # and no parts are left
+    for name in names:
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_diff_compares_the_changes_of_several_fine_tunes(call, pair, tmp_path):
+    base, tuned = pair
+    shutil.copytree(tuned, tmp_path / "again")
+    found = json.loads(call("diff", base, tuned, tmp_path / "again", "--json").out)
+    rows = found["between"]["between"]
+    (same,) = [row for row in rows if row["level"] == "all" and row["relation"] != "permuted"]
+    assert same["cosine"] == pytest.approx(1)
+
+
+def test_a_rank_k_model_is_written_like_a_hybrid(call, pair, tmp_path):
+    out = call("hybrid", *pair, "--rank", 1, "--no-rescale", "-o", tmp_path / "made").out
+    assert "rank-1 part" in out
+    made, base = open_checkpoint(tmp_path / "made"), open_checkpoint(pair[0])
+    delta = made.read("model.layers.0.mlp.up_proj.weight") - base.read("model.layers.0.mlp.up_proj.weight")
+    assert torch.linalg.matrix_rank(delta.double(), atol=1e-5) == 1
 
 
 @pytest.mark.parametrize(("option", "side"), [("--take-back", 0), ("--graft", 1)])
@@ -100,7 +131,8 @@ def test_a_user_s_mistake_is_one_line_with_exit_code_2_and_changes_nothing(call,
     assert "unknown component 'L0.H9': did you mean" in line
     other = models.save_pair("llama-mha", tmp_path)[0]
     assert "shape" in told(call("hybrid", other, pair[1], "--take-back", "*", "-o", out, code=2))
-    assert "either --take-back SET or --graft SET" in told(call("hybrid", *pair, "-o", out, code=2))
+    line = told(call("hybrid", *pair, "-o", out, code=2))
+    assert "say one of --take-back SET, --graft SET and --rank K" in line
     assert not out.exists()
 
 

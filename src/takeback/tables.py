@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.files import atomic_file, atomic_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +41,19 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: str(SCHEMA).encode()})
     with atomic_file(path) as draft:
         pq.write_table(table, draft, compression="zstd")
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> None:
+    """Write tables as `NAME.parquet` into a folder; a new one appears whole, in others each table does.
+
+    Raises:
+        TakebackError: the disk refuses; files that were there stay as they were.
+    """
+    folder = Path(folder)
+    new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    with atomic_folder(folder) if new else nullcontext(folder) as place:
+        for name, table in tables.items():
+            write_table(table, place / f"{name}.parquet")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import kill
 import models
 from adapters import LLAMA, PLAIN, save_adapter
 from takeback.anatomy import Region
@@ -349,13 +350,46 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
         ('{"model_type": "llama"', "config.json"),
         ('{"hidden_size": 24}', "model_type"),
         ('{"model_type": "lama"}', "llama"),
-        ('{"model_type": "llama", "hidden_size": "wide"}', "hidden_size"),
         ('{"model_type": "llama", "quantization_config": {"bits": 4}}', "quantized"),
     ],
 )
 def test_config_that_is_none(text: str, named: str, folder: Path) -> None:
     (folder / "config.json").write_text(text)
     assert named in refusal(folder)
+
+
+def test_settings_that_transformers_refuses(folder: Path) -> None:
+    settings = json.loads((folder / "config.json").read_text()) | {"hidden_size": "wide"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    opened = open_checkpoint(folder)
+    with pytest.raises(TakebackError, match=r"config\.json.*hidden_size"):
+        _ = opened.config
+
+
+def test_defaults_are_filled_in_where_the_file_leaves_them_out(tmp_path: Path) -> None:
+    models.build("gemma2").save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    settings, expected = json.loads(file.read_text()), open_checkpoint(tmp_path)
+    del settings["num_hidden_layers"], settings["query_pre_attn_scalar"]
+    file.write_text(json.dumps(settings))
+    with pytest.raises(TakebackError, match="gives 26 layers"):  # what transformers takes it to mean
+        open_checkpoint(tmp_path).anatomy()
+    file.write_text(json.dumps({**settings, "num_hidden_layers": 2}))
+    found = open_checkpoint(tmp_path)
+    assert found.anatomy().universe == expected.anatomy().universe
+    assert found.config is not None
+    assert found.config.query_pre_attn_scalar == 256
+
+
+def test_opening_does_not_load_transformers(folder: Path) -> None:
+    code = f"""
+import sys
+from takeback.checkpoint import open_pair
+pair = open_pair({str(folder)!r}, {str(folder)!r})
+pair.anatomy(), pair.differences()
+assert "transformers" not in sys.modules
+"""
+    kill.run(code)
 
 
 def test_no_config_and_missing_output_embeddings(folder: Path) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import models
 from takeback.checkpoint import open_pair
-from takeback.diff.ulps import steps_between, ulps
+from takeback.diff.entries.ulps import steps_between, ulps
 from takeback.errors import TakebackError
 
 EVERY = torch.arange(0, 1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double()
@@ -62,7 +62,7 @@ def test_by_hand_with_zeros_and_its_drawing(tmp_path: Path, capsys: pytest.Captu
     assert "50% of 4 entries" in found.sentences()[0]
     assert "<polyline" in found._repr_html_()
     found.print()
-    assert "single step" in capsys.readouterr().out
+    assert "by a single" in capsys.readouterr().out
 
 
 def test_a_value_that_is_not_finite_is_an_error(tmp_path: Path) -> None:

@@ -8,19 +8,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from takeback.anatomy import canonical_name
+from takeback.anatomy import Family, canonical_name
+from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.checkpoint.weights import narrowest_dtype
 from takeback.errors import TakebackError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 _READ = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "peft_type"}
 _WITHOUT_EFFECT = {
@@ -33,7 +31,7 @@ _WITHOUT_EFFECT = {
     "target_modules",
     "exclude_modules",
     "lora_dropout",
-    "fan_in_fan_out",  # told by the module itself: a saved value is that of the last module only
+    "fan_in_fan_out",  # told by the family: a saved value is that of the last module only
     "layers_to_transform",
     "layers_pattern",
     "megatron_core",
@@ -95,12 +93,13 @@ class Adapter:
     replaced: dict[str, Entry] = field(default_factory=dict[str, Entry])
 
 
-def read_adapter(folder: Path, config: PreTrainedConfig, base: Mapping[str, Entry]) -> Adapter:
+def read_adapter(folder: Path, family: Family, base: Mapping[str, Entry], tied: bool) -> Adapter:
     """Read which tensors of the `base` a LoRA adapter changes, and how.
 
     Raises:
         TakebackError: the adapter is no plain LoRA (the message names what it is), or does not fit the base.
     """
+    names = _Names(folder, family, frozenset(base), tied)
     settings = _settings(folder)
     if not (folder / "adapter_model.safetensors").is_file():
         weight_entries(folder)
@@ -112,13 +111,12 @@ def read_adapter(folder: Path, config: PreTrainedConfig, base: Mapping[str, Entr
         if half is not None:
             halves.setdefault(half[1], {})[half[2]] = entry
         else:  # modules_to_save, and embeddings that peft saves beside their adapter
-            target = _target(folder, name.replace(".base_layer.", "."), config, base)
+            target = names.target(name.replace(".base_layer.", "."))
             _check_shape(folder, target, entry.shape, base)
             adapter.replaced[target] = entry
-    inputs_first = _inputs_first(config) if halves else set[str]()
     for module, pair in halves.items():
-        target = _target(folder, f"{module}.weight", config, base)
-        delta = _delta(folder, module, pair, settings, module in inputs_first)
+        target = names.target(f"{module}.weight")
+        delta = _delta(folder, module, pair, settings, names.inputs_first(target))
         _check_shape(folder, target, delta.shape, base)
         wide = narrowest_dtype(base[target].dtype, torch.float32)
         adapter.deltas[target] = replace(delta, dtype=wide)
@@ -157,15 +155,30 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _target(folder: Path, name: str, config: PreTrainedConfig, base: Mapping[str, Entry]) -> str:
-    """Return the canonical name of the tensor that the adapter's `name` stands for."""
-    target = canonical_name(config.model_type, name)
-    if target is None or target not in base:
-        tied = ", or has it tied" if config.tie_word_embeddings else ""
-        raise TakebackError(
-            f"{folder} holds {name}, which is no part of a plain LoRA of a base that has no such tensor{tied}"
-        )
-    return target
+@dataclass(frozen=True)
+class _Names:
+    """Finds the tensors of a base that an adapter's names stand for."""
+
+    folder: Path
+    family: Family
+    tensors: frozenset[str]
+    tied: bool
+
+    def target(self, name: str) -> str:
+        """Return the canonical name of the tensor that the adapter's `name` stands for."""
+        target = canonical_name(self.family, name)
+        if target is None or target not in self.tensors:
+            tied = ", or has it tied" if self.tied else ""
+            raise TakebackError(
+                f"{self.folder} holds {name}, which is no part of a plain LoRA of a base that has no such "
+                f"tensor{tied}"
+            )
+        return target
+
+    def inputs_first(self, target: str) -> bool:
+        """Return whether a weight is (inputs, outputs): in some families all but the embeddings are."""
+        outside = target in (self.family.embedding, self.family.unembedding)
+        return not outside and wiring_of(self.family.name).transposed
 
 
 def _delta(
@@ -184,16 +197,6 @@ def _delta(
 def _of_module(module: str, patterns: Mapping[str, int], default: int) -> int:
     """Return the value of the first pattern that fits the end of a module's name, as PEFT matches them."""
     return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
-
-
-def _inputs_first(config: PreTrainedConfig) -> set[str]:
-    """Return the modules whose weights are (inputs, outputs), as an empty live model tells."""
-    from transformers import AutoModelForCausalLM
-    from transformers.pytorch_utils import Conv1D
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return {name for name, module in model.named_modules() if isinstance(module, Conv1D)}
 
 
 def _check_shape(folder: Path, name: str, shape: tuple[int, ...], base: Mapping[str, Entry]) -> None:

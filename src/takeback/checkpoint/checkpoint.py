@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -10,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, PreTrainedConfig
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
-from takeback.anatomy.source import canonical_names
+from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
@@ -24,22 +22,35 @@ from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.checkpoint.weights import weights_digest
 from takeback.errors import TakebackError, unknown_name
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Gives the tensors of a model on disk by canonical name, one at a time, holding none in memory.
 
-    `entries` says where each tensor lies, `stored` what files of this model call it, `deltas` what
-    an adapter adds. `side_folders` have tokenizer and generation config, earlier ones first.
+    `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
+    `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
+    tokenizer and generation config, earlier ones first.
     """
 
     ref: str
     folder: Path
-    config: PreTrainedConfig | None
+    settings: Mapping[str, Any] | None
     entries: Mapping[str, Entry] = field(repr=False)
     stored: Mapping[str, str] = field(repr=False)
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, LoraDelta] = field(repr=False, default_factory=dict[str, LoraDelta])
+
+    @property
+    def config(self) -> PreTrainedConfig | None:
+        """The architecture's settings with the defaults of transformers, which is loaded when first asked.
+
+        Raises:
+            TakebackError: transformers does not accept what config.json holds.
+        """
+        return self._config
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -70,7 +81,7 @@ class Checkpoint:
     @property
     def tied(self) -> bool:
         """Whether the input embeddings are also the output embeddings."""
-        return self.config is not None and bool(self.config.tie_word_embeddings)
+        return self.settings is not None and says_tied(self._family(self.settings), self.settings)
 
     def read(self, name: str) -> torch.Tensor:
         """Read one tensor, in its stored element type; it must not be written to.
@@ -109,13 +120,13 @@ class Checkpoint:
             TakebackError: the family is unknown, or the tensors are not those of such a model.
         """
         if resolution not in self._anatomies:
-            self._anatomies[resolution] = anatomy_of(self, resolution)
+            self._anatomies[resolution] = self._read_anatomy(resolution)
         return self._anatomies[resolution]
 
     @property
     def adapted(self) -> bool:
         """Whether an adapter is merged in."""
-        return self.folder not in self.side_folders[:1] and self.config is not None
+        return self.folder not in self.side_folders[:1] and self.settings is not None
 
     @property
     def separated(self) -> bool:
@@ -127,16 +138,16 @@ class Checkpoint:
     @property
     def output_embeddings(self) -> str | None:
         """The tensor of untied output embeddings in this family, None for a plain state dict."""
-        return None if self.config is None else family_of(self.config.model_type).unembedding
+        return None if self.settings is None else self._family(self.settings).unembedding
 
     def untied(self) -> Checkpoint:
         """Return this model with output embeddings of their own, a copy of the input embeddings."""
-        if self.config is None or not self.tied:
+        if self.settings is None or not self.tied:
             return self
-        family = family_of(self.config.model_type)
+        family = self._family(self.settings)
         return replace(
             self,
-            config=_with_untied(self.config),
+            settings=_untied(self.settings),
             entries={**self.entries, family.unembedding: self.entries[family.embedding]},
             stored={**self.stored, family.unembedding: family.unembedding},
         )
@@ -161,6 +172,25 @@ class Checkpoint:
             yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
     @cached_property
+    def _config(self) -> PreTrainedConfig | None:
+        if self.settings is None:
+            return None
+        config = _full_config(self.folder)
+        config.tie_word_embeddings = self.tied
+        return config
+
+    def _read_anatomy(self, resolution: str) -> Anatomy:
+        """Read it from config.json as it is, and only if that does not fit with the defaults filled in."""
+        try:
+            return anatomy_of(_Described(self.settings, self.shapes), resolution)
+        except (TakebackError, TypeError):
+            return anatomy_of(self, resolution)
+
+    @staticmethod
+    def _family(settings: Mapping[str, Any]) -> Family:
+        return family_of(settings["model_type"])
+
+    @cached_property
     def _digest(self) -> str:
         return weights_digest(self)
 
@@ -172,6 +202,12 @@ class Checkpoint:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
+
+
+@dataclass(frozen=True)
+class _Described:
+    config: Mapping[str, Any] | None
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 TOKENIZER_FILES = (
@@ -208,13 +244,14 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
     if adapter is None:
         return opened
-    if opened.config is None:
+    if opened.settings is None:
         raise TakebackError(
             f"{base} is a plain state dict; an adapter needs a Hugging Face folder as its base"
         )
     folder = locate(adapter)
-    changed = read_adapter(folder, opened.config, opened.entries)
-    embedding = family_of(opened.config.model_type).embedding
+    family = family_of(opened.settings["model_type"])
+    changed = read_adapter(folder, family, opened.entries, opened.tied)
+    embedding = family.embedding
     if opened.tied and (embedding in changed.deltas or embedding in changed.replaced):
         raise TakebackError(
             f"{folder} changes embeddings that are tied in {base}; untie those first, or merge it with peft"
@@ -240,37 +277,37 @@ def _open_file(ref: str, file: Path) -> Checkpoint:
 
 def _open_folder(ref: str, folder: Path) -> Checkpoint:
     found = weight_entries(folder)
-    config = _read_config(folder)
-    family = family_of(config.model_type)
+    settings = _read_settings(folder)
+    family = family_of(settings["model_type"])
     entries = canonical_names(found, family)
     stored = {name: entry.stored for name, entry in entries.items()}
     _check_floating(folder, entries)
-    if config.tie_word_embeddings:
-        config = _tie(config, family, entries, stored)
+    if says_tied(family, settings):
+        settings = _tie(settings, family, entries, stored)
     elif family.unembedding not in entries:
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    return Checkpoint(ref, folder, config, entries, stored, (folder,))
+    return Checkpoint(ref, folder, settings, entries, stored, (folder,))
 
 
 def _tie(
-    config: PreTrainedConfig, family: Family, entries: dict[str, Entry], stored: dict[str, str]
-) -> PreTrainedConfig:
+    settings: Mapping[str, Any], family: Family, entries: dict[str, Entry], stored: dict[str, str]
+) -> Mapping[str, Any]:
     """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
     embed, unembed = family.embedding, family.unembedding
     if unembed not in entries:
-        return config
+        return settings
     if embed not in entries:
         entries[embed], stored[embed] = entries.pop(unembed), stored.pop(unembed)
-        return config
+        return settings
     if not torch.equal(entries[embed].read(), entries[unembed].read()):
-        return _with_untied(config)
+        return _untied(settings)
     del entries[unembed], stored[unembed]
-    return config
+    return settings
 
 
-def _read_config(folder: Path) -> PreTrainedConfig:
+def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
         raw: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
@@ -286,11 +323,17 @@ def _read_config(folder: Path) -> PreTrainedConfig:
         raise TakebackError(
             f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
         )
-    family_of(raw["model_type"])
+    return raw
+
+
+def _full_config(folder: Path) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         lines = " ".join(str(error).split())
+        file = folder / "config.json"
         raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
 
 
@@ -306,7 +349,5 @@ def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
         )
 
 
-def _with_untied(config: PreTrainedConfig) -> PreTrainedConfig:
-    untied = copy.deepcopy(config)
-    untied.tie_word_embeddings = False
-    return untied
+def _untied(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**settings, "tie_word_embeddings": False}

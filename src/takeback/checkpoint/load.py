@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
@@ -13,6 +12,9 @@ from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.weights import stacked
 from takeback.errors import TakebackError
 from takeback.progress import no_library_bars
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32) -> PreTrainedModel:
@@ -25,6 +27,8 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
     Raises:
         TakebackError: the checkpoint is a plain state dict or lacks tensors, or transformers can't load it.
     """
+    from transformers import AutoModelForCausalLM
+
     if checkpoint.config is None:
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
@@ -73,6 +77,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     Raises:
         TakebackError: none of its folders holds one, or transformers can't load it without foreign code.
     """
+    from transformers import AutoTokenizer
+
     folder = checkpoint.tokenizer_folder
     if folder is None:
         raise TakebackError(

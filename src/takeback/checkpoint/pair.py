@@ -165,7 +165,7 @@ def _kind_of(difference: Difference) -> Kind:
 
 
 def _of_kind(base: Checkpoint, tuned: Checkpoint) -> Difference | None:
-    kinds = [None if side.config is None else side.config.model_type for side in (base, tuned)]
+    kinds = [None if side.settings is None else side.settings["model_type"] for side in (base, tuned)]
     if kinds[0] == kinds[1]:
         return None
     if None in kinds:
@@ -174,7 +174,7 @@ def _of_kind(base: Checkpoint, tuned: Checkpoint) -> Difference | None:
 
 
 def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
-    if base.tied != tuned.tied and base.config is not None and tuned.config is not None:
+    if base.tied != tuned.tied and base.settings is not None and tuned.settings is not None:
         yield Difference("tying", "embeddings", _tying(base), _tying(tuned))
     shapes, dtypes = (base.shapes, tuned.shapes), (base.dtypes, tuned.dtypes)
     for name in [*shapes[0], *(name for name in shapes[1] if name not in shapes[0])]:
@@ -194,7 +194,7 @@ def _tying(side: Checkpoint) -> str:
 
 
 def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
-    if base.config is None or tuned.config is None:
+    if base.settings is None or tuned.settings is None or _effective(base) == _effective(tuned):
         return
     settings = [
         json.loads(json.dumps(side.config.to_dict(), default=str)) for side in (base, tuned) if side.config
@@ -207,6 +207,12 @@ def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
         values = [side.get(name) for side in settings]
         if name not in _WITHOUT_EFFECT and values[0] != values[1]:
             yield Difference("config", name, *(json.dumps(value) for value in values))
+
+
+def _effective(side: Checkpoint) -> dict[str, Any]:
+    """Return what config.json says that has an effect; where it is equal, so is all that follows from it."""
+    settings = {name: value for name, value in (side.settings or {}).items() if name not in _WITHOUT_EFFECT}
+    return {**settings, "model_type": (side.settings or {}).get("model_type")}
 
 
 def _of_tokenizers(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from transformers import PreTrainedConfig
 
 from takeback.anatomy import Anatomy, Region
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Weights(Protocol):

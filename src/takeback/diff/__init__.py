@@ -1,6 +1,29 @@
-"""Weight space: how far every tensor, component and layer moved between two checkpoints."""
+"""Weight space: how checkpoints differ, entry by entry, in shape and in circuits, and how runs compare."""
 
-from takeback.diff.measure import COLUMNS as COLUMNS
-from takeback.diff.measure import Diff as Diff
-from takeback.diff.measure import diff as diff
-from takeback.diff.moments import Moments as Moments
+from takeback.diff.circuits import Circuits as Circuits
+from takeback.diff.circuits import circuits as circuits
+from takeback.diff.compare import MEASURES as MEASURES
+from takeback.diff.compare import Settings as Settings
+from takeback.diff.compare import compare as compare
+from takeback.diff.compare import compare_runs as compare_runs
+from takeback.diff.compare import compare_shard as compare_shard
+from takeback.diff.compare import follow as follow
+from takeback.diff.entries import COLUMNS as COLUMNS
+from takeback.diff.entries import Diff as Diff
+from takeback.diff.entries import Moments as Moments
+from takeback.diff.entries import Ulps as Ulps
+from takeback.diff.entries import diff as diff
+from takeback.diff.entries import ulps as ulps
+from takeback.diff.findings import Finding as Finding
+from takeback.diff.findings import Findings as Findings
+from takeback.diff.published import Published as Published
+from takeback.diff.published import RankK as RankK
+from takeback.diff.published import published as published
+from takeback.diff.published import rank_k as rank_k
+from takeback.diff.runs import Between as Between
+from takeback.diff.runs import Course as Course
+from takeback.diff.runs import Label as Label
+from takeback.diff.runs import between as between
+from takeback.diff.runs import course as course
+from takeback.diff.spectra import Spectra as Spectra
+from takeback.diff.spectra import spectra as spectra

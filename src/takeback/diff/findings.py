@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +11,9 @@ from typing import Protocol
 import pandas as pd
 
 from takeback.draw.page import Section, fragment, page
-from takeback.files import atomic_file, atomic_folder
+from takeback.files import atomic_file
 from takeback.parts import discard_parts
-from takeback.tables import SCHEMA, records, write_table
+from takeback.tables import SCHEMA, records, write_tables
 
 
 class Finding(Protocol):
@@ -55,19 +54,15 @@ class Findings:
     def write(self, folder: str | Path) -> None:
         """Write each table as `NAME.parquet` and all pictures as `diff.html` into a folder.
 
-        A new folder appears whole; in one that exists each file is replaced whole. Parts that made the tables
-        are removed.
+        Each file is replaced whole. Parts that made the tables are removed.
 
         Raises:
             TakebackError: the disk refuses; files that were there stay as they were.
         """
         folder = Path(folder)
-        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        with atomic_folder(folder) if new else nullcontext(folder) as place:
-            for name, table in self.tables.items():
-                write_table(table, place / f"{name}.parquet")
-            with atomic_file(place / "diff.html") as draft:
-                draft.write_text(self.page(), encoding="utf-8")
+        write_tables(self.tables, folder)
+        with atomic_file(folder / "diff.html") as draft:
+            draft.write_text(self.page(), encoding="utf-8")
         discard_parts(folder)
 
     def to_json(self) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from takeback.diff.runs.gram import Matrix, gram
-from takeback.diff.spectra.matrices import has_matrices, matrices_of
 from takeback.diff.runs.overlap import (
     OVERLAP_SUMS,
     Changes,
@@ -23,6 +22,7 @@ from takeback.diff.runs.overlap import (
 )
 from takeback.diff.runs.shared import MOST_ENTRIES, SUBSPACE_SUMS, Subspaces
 from takeback.diff.runs.siblings import Piece, Siblings
+from takeback.diff.spectra.matrices import has_matrices, matrices_of
 from takeback.errors import TakebackError
 from takeback.threads import cpu_threads
 

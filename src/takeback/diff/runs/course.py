@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from takeback.diff.runs.folders import Run, find_runs, parent_of
 from takeback.diff.runs.gram import Matrix, distances, gram, random_walk, ratio, with_start
 from takeback.diff.runs.path import PATH_MEASURES, STEP_MEASURES, path_measures, step_measures
-from takeback.diff.runs.folders import Run, find_runs, parent_of
 from takeback.diff.runs.siblings import Label, Ref, Siblings, open_siblings
 from takeback.draw.page import Section, fragment
 from takeback.parts import collect

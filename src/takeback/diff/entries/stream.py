@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
 from takeback.checkpoint.pair import Pair
-from takeback.diff.kernel import ROWS, SUMS, column_sums, stretch_sums
-from takeback.diff.moments import TOLERANCES, Moments
+from takeback.diff.entries.kernel import ROWS, SUMS, column_sums, stretch_sums
+from takeback.diff.entries.moments import TOLERANCES, Moments
 from takeback.errors import TakebackError
 
 BLOCK, HELD_BLOCK = 1 << 21, 1 << 17
@@ -277,11 +277,20 @@ def _trustworthy(sums: NDArray[np.float64], inside: Stretches, short: bool) -> b
 
 def _moments(sums: NDArray[np.float64], sizes: NDArray[np.int64], tolerances: tuple[float, ...]) -> Moments:
     found = {name: sums[:, place] for place, name in enumerate(SUMS)}
-    counts = {
-        name: found.pop(name).astype(np.int64) for name in ("differing", "differing_bf16", "sign_flips")
-    }
-    beyond = sums[:, len(SUMS) :].astype(np.int64)
-    return Moments(tolerances, parameters=sizes, beyond=beyond, **counts, **found)
+    return Moments(
+        tolerances,
+        parameters=sizes,
+        differing=found["differing"].astype(np.int64),
+        differing_bf16=found["differing_bf16"].astype(np.int64),
+        sign_flips=found["sign_flips"].astype(np.int64),
+        beyond=sums[:, len(SUMS) :].astype(np.int64),
+        base_square=found["base_square"],
+        tuned_square=found["tuned_square"],
+        product=found["product"],
+        delta_square=found["delta_square"],
+        delta_sum=found["delta_sum"],
+        max_abs=found["max_abs"],
+    )
 
 
 def _not_finite(*sides: NDArray[np.float64]) -> str:

@@ -30,10 +30,10 @@ SUMS = (
 )
 """What each row of sums holds, before the counts beyond each limit; `max_abs` is the one that is no sum."""
 
-CHUNK = 256
+CHUNK = 128
 """Entries whose sums are taken in the type of the arithmetic before they are added up in float64."""
 
-PIECE = 1024
+PIECE = 2048
 """Entries worked on at once, so that they stay in the first cache; a multiple of `CHUNK`."""
 
 TILE = 512

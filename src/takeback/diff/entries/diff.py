@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,12 @@ import pandas as pd
 
 from takeback.checkpoint.pair import Difference, Pair
 from takeback.component import Component
-from takeback.diff.moments import TOLERANCES, Moments, columns_of
-from takeback.diff.stream import Pass, way_of_reading
-from takeback.diff.tally import Tally
-from takeback.files import atomic_folder
+from takeback.diff.entries.moments import TOLERANCES, Moments, columns_of
+from takeback.diff.entries.stream import Pass, way_of_reading
+from takeback.diff.entries.tally import Tally
+from takeback.draw.page import Section, fragment
 from takeback.parts import collect
-from takeback.tables import SCHEMA, records, write_table
+from takeback.tables import SCHEMA, records, write_tables
 
 COLUMNS: Mapping[str, str] = columns_of(TOLERANCES)
 """What each measure in a table means; other tolerances give other columns in the place of theirs."""
@@ -92,9 +91,23 @@ class Diff:
         found = self.by_component.grouped(group, len(places)).measures(self.whole)
         return found.set_axis(pd.Index(list(places), dtype=object), axis=0)
 
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The tables by the names of their files."""
+        return {name: getattr(self, name) for name in ("total", "layers", "components", "tensors")}
+
+    def write(self, folder: str | Path) -> None:
+        """Write `tensors.parquet`, `components.parquet`, `layers.parquet` and `total.parquet` into a folder.
+
+        A new folder appears whole; in one that exists each table is replaced whole.
+
+        Raises:
+            TakebackError: the disk refuses; files that were there stay as they were.
+        """
+        write_tables(self.tables, folder)
+
     def to_json(self) -> str:
         """Return all tables as strict JSON; a missing measure is null."""
-        tables = {name: records(getattr(self, name)) for name in ("layers", "components", "tensors")}
         found = {
             "takeback_schema": SCHEMA,
             "base": self.base,
@@ -106,28 +119,19 @@ class Diff:
                 for one in self.differences
             ],
             "columns": dict(self.columns),
-            "total": records(self.total)[0],
-            **tables,
+            **{name: records(table) for name, table in self.tables.items()},
         }
         return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
 
-    def write(self, folder: str | Path) -> None:
-        """Write `tensors.parquet`, `components.parquet`, `layers.parquet` and `total.parquet` into a folder.
+    def section(self) -> Section:
+        """Show it on a page: the totals, maps of ‖Δ‖/‖W‖ and of the share of ‖Δ‖², all components folded."""
+        from takeback.diff.entries.show import as_section
 
-        A new folder appears whole; in one that exists each table is replaced whole.
-
-        Raises:
-            TakebackError: the disk refuses; files that were there stay as they were.
-        """
-        folder = Path(folder)
-        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        with atomic_folder(folder) if new else nullcontext(folder) as place:
-            for name in ("tensors", "components", "layers", "total"):
-                write_table(getattr(self, name), place / f"{name}.parquet")
+        return as_section(self)
 
     def print(self) -> None:
         """Print the totals, the components that changed most, and a map of layers × heads."""
-        from takeback.diff.show import print_diff
+        from takeback.diff.entries.show import print_diff
 
         print_diff(self)
 
@@ -137,7 +141,7 @@ class Diff:
         Raises:
             UnknownName: there is no such measure.
         """
-        from takeback.diff.show import as_text
+        from takeback.diff.entries.show import as_text
 
         return as_text(self, measure)
 
@@ -147,14 +151,12 @@ class Diff:
         Raises:
             UnknownName: there is no such measure.
         """
-        from takeback.diff.show import as_svg
+        from takeback.diff.entries.show import as_svg
 
         return as_svg(self, measure)
 
     def _repr_html_(self) -> str:
-        from takeback.diff.show import as_html
-
-        return as_html(self)
+        return fragment(self.section())
 
     def _table(self, keys: pd.DataFrame, moments: Moments) -> pd.DataFrame:
         return pd.concat([keys, moments.measures(self.whole)], axis=1)

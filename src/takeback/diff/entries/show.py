@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from takeback.checkpoint.pair import summary
 from takeback.component import LAYER_KINDS, Component
-from takeback.diff.measure import Diff
-from takeback.diff.moments import TOLERANCES, column_of
+from takeback.diff.entries.diff import Diff
+from takeback.diff.entries.moments import TOLERANCES, column_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import number, percent
+from takeback.draw.page import Figure, Section
+from takeback.draw.page import Table as PageTable
 from takeback.errors import unknown_name
 from takeback.tables import records
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SHADES = "░▒▓█"
 TOP = 15
+_ROWS = 200
+"""Components that a page lists at most: neurons are many."""
 
 _NOTE = '* the tolerance of arXiv 2505.11711; "in bf16" is after both sides are rounded to bfloat16'
 _MAGNITUDES = ("parameters", "delta_norm", "base_norm", "max_abs", "mean_abs")
@@ -75,18 +78,19 @@ def as_svg(found: Diff, measure: str) -> str:
     return heat_map(cells, Ends(most, write(most)), label=found.columns[measure])
 
 
-def as_html(found: Diff) -> str:
-    """Draw the diff for a notebook: the totals and two heat maps."""
-    whole, columns = found.total.iloc[0], found.columns
-    names = [name for name in columns if name != "share"]
-    head = "".join(f'<th title="{escape(columns[name])}">{name}</th>' for name in names)
-    row = "".join(f"<td>{_cell(name, whole[name])}</td>" for name in names)
-    maps = "".join(
-        f"<figure><figcaption>{escape(columns[name])}</figcaption>{as_svg(found, name)}</figure>"
-        for name in ("relative", "share")
+def as_section(found: Diff) -> Section:
+    """Show the diff on a page; see `Diff.section`."""
+    whole = records(found.total)[0]
+    words = (
+        f"‖Δ‖ is {number(whole['delta_norm'])}, {percent(whole['relative'])} of ‖W‖.",
+        f"Of {whole['parameters']:,} entries {percent(whole['changed_bitwise'])} changed as stored, and "
+        f"{percent(whole['changed_bf16'])} still differ after both sides are rounded to bfloat16.",
     )
-    title = f"<p><b>{escape(found.base)} → {escape(found.tuned)}</b></p>"
-    return f"<div>{title}<table><tr>{head}</tr><tr>{row}</tr></table>{maps}</div>"
+    figures = tuple(Figure.of(found.columns[name], as_svg(found, name)) for name in ("relative", "share"))
+    rows = found.components.sort_values("share", ascending=False, kind="stable").head(_ROWS)
+    folded = ((f"Components, up to {_ROWS} with most of ‖Δ‖²", _page_table(rows, found)),)
+    layers = _page_table(found.layers.rename(columns={"name": "component"}), found)
+    return Section("Where the weights moved", words, figures, (layers,), folded)
 
 
 def escape_markup(text: str) -> str:
@@ -136,8 +140,16 @@ def _shade(value: float | None, most: float) -> str:
     return SHADES[min(len(SHADES) - 1, int(abs(value) / most * len(SHADES)))]
 
 
+def _page_table(rows: pd.DataFrame, found: Diff) -> PageTable:
+    names = list(found.columns)
+    cells = [(str(row["component"]), *(_cell(name, row[name]) for name in names)) for row in records(rows)]
+    return PageTable(("component", *names), tuple(cells), ("component",))
+
+
 def _cell(name: str, value: Any) -> str:
-    return f"{value:,}" if name == "parameters" else _exact(value)
+    if name == "parameters":
+        return f"{value:,}"
+    return _exact(value) if name in _MAGNITUDES or name == "cosine" else percent(value)
 
 
 def _exact(value: Any) -> str:
