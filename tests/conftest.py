@@ -25,7 +25,7 @@ def built() -> Callable[[str, int], transformers.PreTrainedModel]:
     return build
 
 
-@pytest.fixture(params=list(models.CONFIGS))
+@pytest.fixture(params=models.marked(models.CONFIGS))
 def name(request: pytest.FixtureRequest) -> str:
     """The name of a tiny model, each in turn."""
     return request.param

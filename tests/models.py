@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import torch
 import transformers
 from torch import nn
@@ -79,6 +80,14 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     ),
 }
 """A config of every family and kind of attention, tied and untied, with biases and with other head widths."""
+
+QUICK = {"gpt2", "llama-gqa-biases", "qwen3", "mixtral", "gpt_neox", "olmo2", "opt"}
+"""Those that are always tested: one of each way in which families differ; the others are marked slow."""
+
+
+def marked(names: Iterable[str]) -> list[Any]:
+    """Return names as test parameters, of which those that are not `QUICK` are slow."""
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
 
 
 WITH_EXPERTS = {"mixtral", "qwen3_moe"}

@@ -213,7 +213,7 @@ def test_attention_has_no_other_rows_than_those_tested(name: str, built: Built) 
             assert component.kind == "H" or not found["query"] + found["output"]
 
 
-@pytest.mark.parametrize("name", sorted(set(models.CONFIGS) - {"mixtral"}))
+@pytest.mark.parametrize("name", models.marked(sorted(set(models.CONFIGS) - {"mixtral"})))
 def test_a_neuron_is_a_neuron(name: str, built: Built) -> None:
     model = built(name)
     anatomy = anatomy_of(model, "neurons")

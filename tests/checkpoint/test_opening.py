@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("name", sorted(models.CONFIGS.keys() - models.WITH_EXPERTS))
+@pytest.mark.parametrize("name", models.marked(sorted(models.CONFIGS.keys() - models.WITH_EXPERTS)))
 def test_tensors_are_those_of_the_live_module(name: str, tmp_path: Path) -> None:
     models.build(name).save_pretrained(tmp_path)
     opened, live = open_checkpoint(tmp_path), live_tensors(tmp_path)

@@ -108,7 +108,7 @@ def test_each_set_changes_its_entries_and_no_other(name: str, resolution: str, b
 
 @given(data=st.data())
 @settings(max_examples=5, deadline=None)
-@pytest.mark.parametrize("architecture", models.CONFIGS)
+@pytest.mark.parametrize("architecture", models.marked(models.CONFIGS))
 def test_one_after_the_other_is_the_union_in_any_order(
     architecture: str, data: st.DataObject, built: Built
 ) -> None:

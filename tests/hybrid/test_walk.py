@@ -60,16 +60,10 @@ def check(
         assert torch.equal(value, before[name]), f"{name} did not come back"
 
 
-WAYS = [
-    (name, attention)
-    for name in models.CONFIGS
-    for attention in ("eager", "sdpa")
-    if attention == "eager" or not name.startswith("gemma")  # their soft caps need eager attention
-]
-
-
-@pytest.mark.parametrize(("name", "attention"), WAYS)
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_hybrids_have_the_logits_of_the_swapped_model(name: str, attention: str) -> None:
+    if name.startswith("gemma"):
+        attention = "eager"  # their soft caps need it
     model, base = models.build(name, 0), models.build(name, 1)
     for one in (model, base):
         one.set_attn_implementation(attention)

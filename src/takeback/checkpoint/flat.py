@@ -110,11 +110,12 @@ def upcast(block: NDArray[Any], dtype: torch.dtype, kind: type[Any] = np.float64
     >>> upcast(np.array([0x3F80, 0xC000], np.uint16), torch.bfloat16)
     array([ 1., -2.])
     """
-    if dtype == torch.bfloat16:
-        wide = (block.astype(np.uint32) << 16).view(np.float32).astype(kind, copy=False)
-    elif dtype.itemsize == 1:
-        wide = torch.from_numpy(block.copy()).view(dtype).double().numpy().astype(kind, copy=False)
-    else:
-        wide = (block.view(np.float16) if dtype == torch.float16 else block).astype(kind, copy=False)
+    with np.errstate(invalid="ignore"):  # a NaN stays one
+        if dtype == torch.bfloat16:
+            wide = (block.astype(np.uint32) << 16).view(np.float32).astype(kind, copy=False)
+        elif dtype.itemsize == 1:
+            wide = torch.from_numpy(block.copy()).view(dtype).double().numpy().astype(kind, copy=False)
+        else:
+            wide = (block.view(np.float16) if dtype == torch.float16 else block).astype(kind, copy=False)
     wide.flags.writeable = False
     return wide

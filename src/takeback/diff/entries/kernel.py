@@ -39,7 +39,7 @@ PIECE = 2048
 TILE = 512
 """Columns worked on at once where each has sums of its own."""
 
-ROWS = 32
+ROWS = 16
 """Rows of a tile whose sums are taken in the type of the arithmetic before they are added up in float64."""
 
 _PEAK, _CHANGED, _ROUNDED, _FLIPS = (SUMS.index(name) for name in SUMS[5:])

@@ -94,7 +94,7 @@ class Moments:
         names = (*_COUNTS, *_SUMS, "max_abs")
         beyond = [column_of(one).replace("changed", "beyond") for one in self.tolerances]
         values = np.column_stack([*(getattr(self, name) for name in names), self.beyond]).astype(np.float64)
-        return pd.DataFrame(values, columns=pd.Index([*names, *beyond], dtype=object))
+        return pd.DataFrame(values, columns=[*names, *beyond])
 
     def grouped(self, group: NDArray[np.intp], count: int) -> Moments:
         """Add the parts of each of `count` groups; `group` says which each part belongs to."""
