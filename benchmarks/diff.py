@@ -3,10 +3,11 @@
 Run it with the environment's Python: `.venv/bin/python benchmarks/diff.py`. It writes a synthetic Llama pair
 in bfloat16 (two folders of four shards, a fifth of the entries moved) into a temporary folder, and measures
 every contender in a process of its own, in turn, so that what else the machine does strikes all alike. The
-files are in the page cache. The packages `modeldelta` and `weightscope` take part where they can be imported.
+files are in the page cache. `modeldelta` and `weightscope` take part where they can be imported.
 
-GB/s counts the bytes of both sides, by CPU seconds (of all threads) and by the wall clock; a ratio is of wall
-clock times with the same number of threads. `peak` is the most anonymous memory of the process, with imports.
+GB/s counts the bytes of both sides, by CPU seconds (of all threads) and by the wall clock; ratios are of CPU
+seconds and of wall clock times with the same number of threads. `peak` is the most anonymous memory of the
+process, imports included; `first` is the first run, which may compile.
 """
 
 from __future__ import annotations
@@ -250,19 +251,24 @@ def report(teams: list[Contestant], folder: Path) -> None:
     """Print a row for each contender and number of threads."""
     exact, size = truth(folder), sum(file.stat().st_size for file in folder.glob("*/*.safetensors")) / 1e9
     print(f"\n{size:.2f} GB in all; {_machine()}\n")
-    print(f"{'':14} threads   first s    CPU s   wall s  GB/CPU-s  GB/s  × torch  of XOR  peak MB  errors")
-    walls = {(team.name, team.threads): team.median("wall") for team in teams}
+    print(
+        f"{'':14} threads  first s   CPU s  wall s  GB/CPU-s   GB/s  × torch (CPU, wall)  of XOR (CPU, wall)"
+        "  peak MB  errors"
+    )
     for team in teams:
-        wall, cpu = team.median("wall"), team.median("cpu")
-        faster, share = walls["torch loop", team.threads] / wall, walls["XOR and count", team.threads] / wall
+        rivals = {other.name: other for other in teams if other.threads == team.threads}
+        times = {clock: team.median(clock) for clock in ("cpu", "wall")}
+        faster = [rivals["torch loop"].median(clock) / time for clock, time in times.items()]
+        share = [rivals["XOR and count"].median(clock) / time for clock, time in times.items()]
         last = team.runs[-1]
         errors = [
             f"{name} {'exact' if value == exact[name] else f'{abs(value / exact[name] - 1):.0e}'}"
             for name, value in last["found"].items()
         ]
         print(
-            f"{team.name:14} {team.threads:7} {team.runs[0]['wall']:9.2f} {cpu:8.2f} {wall:8.2f} "
-            f"{size / cpu:9.2f} {size / wall:5.2f} {faster:8.1f} {share:7.0%} {last['peak'] / 1024:8.0f}  "
+            f"{team.name:14} {team.threads:7} {team.runs[0]['wall']:8.2f} {times['cpu']:7.2f} "
+            f"{times['wall']:7.2f} {size / times['cpu']:9.2f} {size / times['wall']:6.2f} {faster[0]:11.1f} "
+            f"{faster[1]:7.1f} {share[0]:12.0%} {share[1]:6.0%} {last['peak'] / 1024:8.0f}  "
             + ", ".join(errors)
         )
 

@@ -372,7 +372,7 @@ def test_defaults_are_filled_in_where_the_file_leaves_them_out(tmp_path: Path) -
     settings, expected = json.loads(file.read_text()), open_checkpoint(tmp_path)
     del settings["num_hidden_layers"], settings["query_pre_attn_scalar"]
     file.write_text(json.dumps(settings))
-    with pytest.raises(TakebackError, match="gives 26 layers"):  # what transformers takes it to mean
+    with pytest.raises(TakebackError, match="26"):  # what transformers takes it to mean
         open_checkpoint(tmp_path).anatomy()
     file.write_text(json.dumps({**settings, "num_hidden_layers": 2}))
     found = open_checkpoint(tmp_path)

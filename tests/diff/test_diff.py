@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,13 @@ COUNTS = ("parameters", "differing", "differing_bf16", "sign_flips")
 
 
 SAME = (torch.float32, torch.float32)
+Nudged = Callable[..., Pair]
+
+
+@pytest.fixture(scope="module")
+def nudged(tmp_path_factory: pytest.TempPathFactory) -> Nudged:
+    """Saves each pair once."""
+    return cache(lambda *what: save_nudged(what[0], tmp_path_factory.mktemp("pair"), *what[1:]))
 
 
 def save_nudged(name: str, folder: Path, dtypes: tuple[torch.dtype, torch.dtype] = SAME) -> Pair:
@@ -55,10 +64,10 @@ MIXED = [SAME, (torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)
 
 @pytest.mark.parametrize("dtypes", MIXED)
 def test_every_level_equals_the_dense_reference(
-    name: str, dtypes: tuple[torch.dtype, torch.dtype], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, dtypes: tuple[torch.dtype, torch.dtype], nudged: Nudged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "BLOCK", 100)  # many blocks a tensor
-    pair = save_nudged(name, tmp_path, dtypes)
+    pair = nudged(name, dtypes)
     found, anatomy = diff(pair), pair.anatomy()
     sides = [{one: side.read(one) for one in side.shapes} for side in (pair.base, pair.tuned)]
 
@@ -82,8 +91,8 @@ def test_every_level_equals_the_dense_reference(
 
 
 @pytest.mark.parametrize("resolution", ["heads", "neurons"])
-def test_levels_add_up(name: str, resolution: str, tmp_path: Path) -> None:
-    pair = save_nudged(name, tmp_path)
+def test_levels_add_up(name: str, resolution: str, nudged: Nudged) -> None:
+    pair = nudged(name, SAME)
     found = diff(pair, resolution)
     for parts in (found.by_tensor, found.by_component, found.atoms):
         together = parts.total()
@@ -98,8 +107,8 @@ def test_levels_add_up(name: str, resolution: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resolution", ["heads", "neurons"])
-def test_components_are_those_of_the_anatomy(name: str, resolution: str, tmp_path: Path) -> None:
-    pair = open_pair(*models.save_pair(name, tmp_path))
+def test_components_are_those_of_the_anatomy(name: str, resolution: str, nudged: Nudged) -> None:
+    pair = nudged(name, SAME)
     found, universe = diff(pair, resolution), pair.anatomy(resolution).universe
     assert found.tally.parts.components() == list(universe)
     assert found.components["component"].tolist() == [str(component) for component in universe]

@@ -39,7 +39,7 @@ PIECE = 2048
 TILE = 512
 """Columns worked on at once where each has sums of its own."""
 
-ROWS = 16
+ROWS = 8
 """Rows of a tile whose sums are taken in the type of the arithmetic before they are added up in float64."""
 
 _PEAK, _CHANGED, _ROUNDED, _FLIPS = (SUMS.index(name) for name in SUMS[5:])
@@ -283,6 +283,19 @@ def _add_row(base, tuned, sizes, settings, sums):
 
 
 @_compiled
+def _move(sums, rows, peak):
+    """Add sums in the type of the arithmetic to those in float64, and begin them again."""
+    if peak:
+        for i in range(sums.size):
+            rows[i] = max(rows[i], np.float64(sums[i]))
+    else:
+        for i in range(sums.size):
+            rows[i] += np.float64(sums[i])
+    for i in range(sums.size):
+        sums[i] = 0
+
+
+@_compiled
 def column_sums(base, tuned, matrix, edges, settings, out):
     """Add the sums over each column from the first edge to the last to `out`, a row for each kind of sum.
 
@@ -301,8 +314,4 @@ def column_sums(base, tuned, matrix, edges, settings, out):
             _add_row(base[place:end], tuned[place:end], sizes, settings, sums)
             if line % ROWS == ROWS - 1 or line == lines - 1:
                 for kind in range(kinds):
-                    for i in range(width):
-                        value = np.float64(sums[kind * TILE + i])
-                        before = out[kind, start - first + i]
-                        out[kind, start - first + i] = max(before, value) if kind == _PEAK else before + value
-                sums[:] = 0
+                    _move(sums[kind * TILE : kind * TILE + width], out[kind, start - first :], kind == _PEAK)
