@@ -79,6 +79,21 @@ def test_diff_measures_all_that_is_asked_and_shards_merge_to_the_same_files(call
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_folder_holds_the_tables_of_one_diff_only(call, pair, tmp_path):
+    out = tmp_path / "out"
+    call("diff", *pair, "--with", "ulps", "-o", out)
+    (out / "mine.parquet").write_bytes(b"not theirs")
+    assert (out / "ulps.parquet").exists()
+    call("diff", *pair, "-o", out)
+    names = {path.name for path in out.iterdir()}
+    assert "ulps.parquet" not in names
+    assert {"mine.parquet", "total.parquet", "diff.html", "diff.json"} <= names
+
+
+def test_equal_checkpoints_are_said_to_be_equal(call, pair):
+    assert "No entry differs" in call("diff", pair[0], pair[0]).out
+
+
 def test_diff_compares_the_changes_of_several_fine_tunes(call, pair, tmp_path):
     base, tuned = pair
     shutil.copytree(tuned, tmp_path / "again")

@@ -79,8 +79,8 @@ def wiring_of(family: str) -> Wiring:
     wirings = _wirings()
     if family not in wirings:
         raise TakebackError(
-            f"circuits need to know which tensor is the query, key, value … of a {family} model, and "
-            f"circuits.toml does not say; known: {', '.join(wirings)}"
+            f"circuits are not known for models of the family {family}; leave them out, or say in "
+            f"circuits.toml which tensor is the query, key, value …; known: {', '.join(wirings)}"
         )
     return wirings[family]
 

@@ -129,5 +129,5 @@ def follow(folder: str | Path, out: str | Path | None = None, workers: int = 1) 
 def _named(names: Sequence[str]) -> dict[str, Measure]:
     for name in names:
         if name not in MEASURES:
-            raise unknown_name("measure", name, MEASURES)
+            raise unknown_name("measure", name, (*MEASURES, "all"))
     return {name: MEASURES[name] for name in MEASURES if name in names}

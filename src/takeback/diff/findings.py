@@ -15,6 +15,9 @@ from takeback.files import atomic_file
 from takeback.parts import discard_parts
 from takeback.tables import SCHEMA, records, write_tables
 
+MANIFEST = "diff.json"
+"""The file that says what a folder holds: the comparison and its files."""
+
 
 class Finding(Protocol):
     """What one measure found: tables by name, what their columns mean, and ways to show them."""
@@ -54,15 +57,23 @@ class Findings:
     def write(self, folder: str | Path) -> None:
         """Write each table as `NAME.parquet` and all pictures as `diff.html` into a folder.
 
-        Each file is replaced whole. Parts that made the tables are removed.
+        Each file is replaced whole, and what an earlier comparison left there besides is removed. Parts that
+        made the tables are removed.
 
         Raises:
             TakebackError: the disk refuses; files that were there stay as they were.
         """
         folder = Path(folder)
+        before = _written(folder)
         write_tables(self.tables, folder)
-        with atomic_file(folder / "diff.html") as draft:
-            draft.write_text(self.page(), encoding="utf-8")
+        files = [*(f"{name}.parquet" for name in self.tables), "diff.html"]
+        manifest = {"takeback_schema": SCHEMA, "title": self.title, "files": files}
+        texts = {"diff.html": self.page(), MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False)}
+        for name, text in texts.items():
+            with atomic_file(folder / name) as draft:
+                draft.write_text(text, encoding="utf-8")
+        for name in before - set(files):
+            (folder / name).unlink(missing_ok=True)
         discard_parts(folder)
 
     def to_json(self) -> str:
@@ -92,3 +103,13 @@ class Findings:
 
     def _repr_html_(self) -> str:
         return "".join(fragment(part.section()) for part in self.parts.values())
+
+
+def _written(folder: Path) -> set[str]:
+    """Return the files that an earlier comparison wrote into a folder; it may only ever name its own."""
+    try:
+        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    own = (name for name in names if Path(name).name == name)
+    return {name for name in own if name == "diff.html" or name.endswith(".parquet")}

@@ -212,7 +212,7 @@ def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:
     if not plain and not any(out.iterdir()):
         return
     if not overwrite:
-        raise TakebackError(f"{out} exists already; choose another name or remove it first")
+        raise TakebackError(f"{out} exists already; choose another name, or say --overwrite (overwrite=True)")
     if not (_is_hybrid_file(out) if plain else is_written_here(out)):
         raise TakebackError(
             f"{out} is not a hybrid written here, so it is not overwritten; choose another output"

@@ -44,6 +44,8 @@ def print_diff(found: Diff) -> None:
     console.print(_table("layer", pd.concat([found.layers, found.total]), found))
     components = found.components.rename(columns={"component": "name"})
     changed = components[components["delta_norm"] > 0]
+    if not len(changed):
+        return console.print("No entry differs: the two hold the same weights.")
     largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
     console.print(f"\n{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:")
     console.print(_table("component", largest, found))

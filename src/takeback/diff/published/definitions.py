@@ -35,7 +35,7 @@ def _sparsity(tensors: pd.DataFrame) -> Iterator[_Row]:
         "whole",
         zeros / total,
         still,
-        f"Both sides are rounded to bfloat16 first, which hides every change below about 0.4% of a weight: "
+        f"Both sides are rounded to bfloat16 first, which hides most changes below about 0.2% of a weight: "
         f"{nonzero:,} of {total:,} entries change there, {changed:,} as stored. Ours: unchanged as stored.",
     )
     yield (

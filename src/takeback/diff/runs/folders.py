@@ -42,7 +42,9 @@ def find_runs(folder: str | Path) -> tuple[Run, ...]:
     places = [folder] if (folder / "recipe.yaml").exists() else _seeds(folder)
     if not places:
         what = "holds no recipe.yaml and no seed-N folder" if folder.is_dir() else "is no folder"
-        raise TakebackError(f"{folder} {what}; name an arm or a seed of a run (runs/NAME/arms/ARM)")
+        raise TakebackError(
+            f"{folder} {what}; name an arm or a seed of a run (runs/NAME/arms/ARM), or BASE and TUNED"
+        )
     return tuple(_read_run(place) for place in places)
 
 

@@ -32,6 +32,8 @@ _SHARE_HEAD = (
     "drift",
     "Gaussian   ",
 )
+_NARROW = (0, 3, 4, 8, 9, 10, 11)
+"""The columns that fit a terminal: k90 and the shares, each beside a Gaussian's."""
 _GAUSSIAN, _PERMUTED = -1, 2
 
 
@@ -74,10 +76,11 @@ def print_spectra(found: Spectra) -> None:
         console.print(escape(sentence))
     if len(whole):
         table = rich.table.Table(box=None, header_style="bold", pad_edge=False)
-        for name in (*_HEAD, *_SHARE_HEAD):
-            table.add_column(name.strip(), justify="left" if name == "matrix" else "right")
+        heads = (*_HEAD, *_SHARE_HEAD)
+        for place in _NARROW:
+            table.add_column(heads[place].strip(), justify="right" if place else "left")
         for row in _kind_rows(whole):
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(row[place]) for place in _NARROW))
         console.print(table)
 
 
