@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,9 @@ class Moments:
 
     def to_table(self) -> pd.DataFrame:
         """Return a table with a row for each part; counts are floats, exact below 2^53."""
-        names = (*_COUNTS, *_SUMS, "max_abs")
-        beyond = [column_of(one).replace("changed", "beyond") for one in self.tolerances]
-        values = np.column_stack([*(getattr(self, name) for name in names), self.beyond]).astype(np.float64)
-        return pd.DataFrame(values, columns=[*names, *beyond])
+        single = [getattr(self, name) for name in (*_COUNTS, *_SUMS, "max_abs")]
+        values = np.column_stack([*single, self.beyond]).astype(np.float64)
+        return pd.DataFrame(values, columns=_stored(self.tolerances))
 
     def grouped(self, group: NDArray[np.intp], count: int) -> Moments:
         """Add the parts of each of `count` groups; `group` says which each part belongs to."""
@@ -133,6 +133,13 @@ class Moments:
         arrays = {name: pd.array(values, "Float64") for name, values in found.items()}
         table = pd.DataFrame({"parameters": self.parameters, **arrays})
         return table[list(columns_of(self.tolerances))]
+
+
+@cache
+def _stored(tolerances: tuple[float, ...]) -> pd.Index:
+    """Return the columns of a table of moments."""
+    beyond = [column_of(one).replace("changed", "beyond") for one in tolerances]
+    return pd.Index([*_COUNTS, *_SUMS, "max_abs", *beyond])
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
