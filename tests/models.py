@@ -81,7 +81,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 }
 """A config of every family and kind of attention, tied and untied, with biases and with other head widths."""
 
-QUICK = {"gpt2", "llama-gqa-biases", "qwen3", "mixtral", "gpt_neox", "olmo2", "opt"}
+QUICK = {"gpt2", "llama-gqa-biases", "qwen3", "mixtral"}
 """Those that are always tested: one of each way in which families differ; the others are marked slow."""
 
 
