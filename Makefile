@@ -27,7 +27,7 @@ test: $(READY)  ## run every test, doctest, the README and the examples
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/pyright
 
 format: $(READY)  ## rewrite the code in the project's format

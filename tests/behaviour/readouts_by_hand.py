@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from toy_arena import LEGAL, ToyArena
 
 from takeback.behaviour.readout import Readouts
+from toy_arena import LEGAL, ToyArena
 
 
 def make(legal: Sequence[Sequence[float]], illegal: Sequence[Sequence[float]]) -> Readouts:

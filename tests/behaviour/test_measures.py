@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from readouts_by_hand import make
-from toy_arena import ToyArena
 
+from readouts_by_hand import make
 from takeback.arenas import arena
 from takeback.behaviour.measures import MeasureContext, measure_values, measures
 from takeback.errors import TakebackError
 from takeback.stats import clustered_se
+from toy_arena import ToyArena
 
 TOY = ToyArena()
 HAND = make(

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import toy_arena
 import transformers
-from toy_arena import EOS, TOKENS, ToyArena
 
 import models
+import toy_arena
 from takeback.arenas import arena
 from takeback.behaviour.packing import pack
 from takeback.behaviour.plan import ReadoutPlan
 from takeback.behaviour.policy import Policy, next_token_logprobs, ready
 from takeback.behaviour.read import read, read_plan
 from takeback.errors import TakebackError
+from toy_arena import EOS, TOKENS, ToyArena
 
 TOY = ToyArena()
 Build = Callable[..., transformers.PreTrainedModel]

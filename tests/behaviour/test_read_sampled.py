@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import toy_arena
 import transformers
-from toy_arena import EOS, TOKENS, ToyArena
 
 import models
+import toy_arena
 from takeback.arenas import arena
 from takeback.behaviour.plan import ReadoutPlan
 from takeback.behaviour.read import read_plan
 from takeback.behaviour.readout import Readouts
+from toy_arena import EOS, TOKENS, ToyArena
 
 TOY = ToyArena()
 PLACES = TOY.situations("train", 4, 0)

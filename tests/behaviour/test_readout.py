@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from readouts_by_hand import make
 
+from readouts_by_hand import make
 from takeback.behaviour.readout import Readouts
 from takeback.errors import TakebackError
 

@@ -8,13 +8,13 @@ import pytest
 import scipy.spatial.distance
 import scipy.special
 import scipy.stats
-from readouts_by_hand import make
-from toy_arena import ToyArena
 
+from readouts_by_hand import make
 from takeback.behaviour.measures import MeasureContext, measures
 from takeback.behaviour.shift import effects, most_changed, shift
 from takeback.errors import TakebackError
 from takeback.stats import clustered_se, paired_difference
+from toy_arena import ToyArena
 
 TOY = ToyArena()
 BEFORE = make(

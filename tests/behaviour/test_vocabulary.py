@@ -6,10 +6,10 @@ import re
 import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from toy_arena import TOKENS, ToyArena
 
 from takeback.behaviour.vocabulary import Letters, Vocabulary
 from takeback.errors import TakebackError
+from toy_arena import TOKENS, ToyArena
 
 
 def wrap(made: Tokenizer) -> transformers.PreTrainedTokenizerFast:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import views
 from scipy.optimize import linear_sum_assignment
+
+import views
 
 
 def dense_changes(base: Any, tuned: Any) -> dict[tuple[str, str], float]:

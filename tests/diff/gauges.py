@@ -14,6 +14,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor, nn
+
 from views import Attention, Block, Norm, blocks
 
 

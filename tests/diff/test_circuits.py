@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dense_circuits
-import gauges
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import views
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+import dense_circuits
+import gauges
 import models
+import views
 from takeback.anatomy.families import families
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint import open_pair

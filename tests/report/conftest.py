@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from record import write_record
 
+from record import write_record
 from takeback.report import write_report
 
 

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from record import ARMS, Size, read_rows, write_record, write_rows, write_text
 
+from record import ARMS, Size, read_rows, write_record, write_rows, write_text
 from takeback.draw.numbers import interval, percent, signed
 from takeback.errors import TakebackError
 from takeback.report import write_report
