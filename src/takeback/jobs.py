@@ -13,11 +13,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait as wait_for
-from typing import Any
+from typing import Any, TypeAlias
 
 from takeback.errors import TakebackError
 from takeback.progress import Display, Report
 from takeback.threads import cpu_threads
+
+Workers: TypeAlias = int
+"""How many jobs run at once: one runs here, several in local processes."""
 
 
 @dataclass(frozen=True)

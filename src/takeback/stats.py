@@ -114,6 +114,33 @@ def paired_difference(
     return mean_estimate(left - right, clusters, confidence)
 
 
+def ratio_estimate(
+    over: ArrayLike, under: ArrayLike, clusters: Clusters = None, confidence: float = 0.95
+) -> Estimate:
+    """Estimate the ratio of two means of the same observations: mean(over) / mean(under).
+
+    Its error is that of the mean of (over − ratio × under) / mean(under): the delta method (Cochran 1977,
+    "Sampling Techniques", 3rd ed., section 2.11), clustered. It holds while `under` is far from 0.
+
+    >>> print(ratio_estimate([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]))
+    0.5 [0.5, 0.5] (n=3)
+
+    Raises:
+        TakebackError: different numbers of observations, `under` is 0 on average, or what `mean_estimate`
+            raises.
+    """
+    above, below = _observations(over), _observations(under)
+    if len(above) != len(below):
+        raise TakebackError(f"{len(above)} observations over {len(below)}; a ratio needs pairs")
+    whole = float(below.mean())
+    if whole == 0:
+        raise TakebackError("the mean that a ratio is taken of is 0; nothing can be a share of it")
+    ratio = float(above.mean()) / whole
+    spread = mean_estimate((above - ratio * below) / whole, clusters, confidence)
+    low, high = (None if end is None else ratio + end - spread.value for end in (spread.low, spread.high))
+    return Estimate(ratio, spread.se, low, high, spread.n, spread.clusters)
+
+
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (Wilson 1927, JASA 22; `scipy.stats.binomtest`).
 

@@ -14,8 +14,6 @@ from takeback.diff.entries import Moments as Moments
 from takeback.diff.entries import Ulps as Ulps
 from takeback.diff.entries import diff as diff
 from takeback.diff.entries import ulps as ulps
-from takeback.diff.findings import Finding as Finding
-from takeback.diff.findings import Findings as Findings
 from takeback.diff.published import Published as Published
 from takeback.diff.published import RankK as RankK
 from takeback.diff.published import published as published
@@ -27,3 +25,5 @@ from takeback.diff.runs import between as between
 from takeback.diff.runs import course as course
 from takeback.diff.spectra import Spectra as Spectra
 from takeback.diff.spectra import spectra as spectra
+from takeback.findings import Finding as Finding
+from takeback.findings import Findings as Findings

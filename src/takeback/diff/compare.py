@@ -10,11 +10,11 @@ from takeback.checkpoint import Pair
 from takeback.checkpoint.pair import summaries
 from takeback.diff.circuits import CircuitsWork, circuits
 from takeback.diff.entries import TOLERANCES, Pass, UlpsWork, diff, ulps
-from takeback.diff.findings import Finding, Findings
 from takeback.diff.published import PublishedWork, published
 from takeback.diff.runs import between, course
 from takeback.diff.spectra import Options, SpectraWork, spectra
 from takeback.errors import unknown_name
+from takeback.findings import Finding, Findings
 from takeback.parts import Shard, Work, collect_shard
 
 

@@ -26,6 +26,8 @@ TOLERANCE = 0.05
 """Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
 
 SIDES = ("base", "tuned")
+BASE = "base"
+"""The source of an ordinary takeback."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,29 @@ class Reader:
         context: what measures need of base.
     """
 
-    def __init__(self, pair: Pair, anatomy: Anatomy, arena: Arena[Any], situations: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        anatomy: Anatomy,
+        arena: Arena[Any],
+        situations: Sequence[Any],
+        tolerance: float = TOLERANCE,
+    ) -> None:
         base, tuned = (load_policy(side, arena) for side in (pair.base, pair.tuned))
         if tuned.tokenizer.get_vocab() != base.tokenizer.get_vocab():
             raise TakebackError(f"{pair.base.ref} and {pair.tuned.ref} have different tokenizers")
         self.plan = ReadoutPlan.prepare(arena, situations, tuned.tokenizer, tuned.style)
         for policy in (base, tuned):
             check_vocabulary(policy.model, self.plan)
+        self._pair, self._anatomy, self._tolerance = pair, anatomy, tolerance
         self._hybrids = {
             "base": Hybrids(base.model, tuned.model, anatomy),
             "tuned": Hybrids(tuned.model, base.model, anatomy),
         }
+        self._other: tuple[str, Hybrids] | None = None
         nothing = anatomy.universe - anatomy.universe
         whole = _Both(tuple(HybridScores(self._hybrids[side], [path_of(nothing)]) for side in SIDES))
-        readouts, self._steps = read_each(whole, self.plan, tolerance=TOLERANCE)
+        readouts, self._steps = read_each(whole, self.plan, tolerance=tolerance)
         self.before = dict(zip(SIDES, readouts, strict=True))
         self.context = MeasureContext.of(self.before["base"], arena)
 
@@ -99,8 +110,26 @@ class Reader:
         """Return the model of base or tuned."""
         return self._hybrids[side].model
 
-    def read(self, side: str, sets: Sequence[ComponentSet]) -> list[Readouts]:
-        """Read the hybrids that are one side with each of the sets from the other."""
-        scores = HybridScores(self._hybrids[side], [path_of(components) for components in sets])
-        readouts, _ = read_each(scores, self.plan, tolerance=TOLERANCE, steps=self._steps)
+    def read(self, side: str, sets: Sequence[ComponentSet], source: str = BASE) -> list[Readouts]:
+        """Read the hybrids that are one side with each of the sets from the other side, or from a source.
+
+        Raises:
+            TakebackError: a source other than base is given for base, or it does not fit the pair.
+        """
+        hybrids = self._hybrids[side] if source == BASE else self._from(side, source)
+        scores = HybridScores(hybrids, [path_of(components) for components in sets])
+        readouts, _ = read_each(scores, self.plan, tolerance=self._tolerance, steps=self._steps)
         return readouts
+
+    def _from(self, side: str, source: str) -> Hybrids:
+        """Return hybrids of tuned with another source, whose tensors are held until the next one is asked."""
+        from takeback.hybrid.sources import source_of
+
+        if side != "tuned":
+            raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in {side}")
+        if self._other is None or self._other[0] != source:
+            self._other = None
+            given = source_of(source, self._pair)
+            held = {name: given.read(name).to(torch.float32) for name in given.shapes}
+            self._other = source, Hybrids(self.model("tuned"), held, self._anatomy)
+        return self._other[1]

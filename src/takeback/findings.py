@@ -1,4 +1,4 @@
-"""What several measures found of one comparison: on the terminal, as tables and JSON, as a page."""
+"""What several measures found of one subject: on the terminal, as tables and JSON, as a page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from takeback.draw.page import Section, fragment, page
 from takeback.files import atomic_file
 from takeback.parts import discard_parts
 from takeback.tables import SCHEMA, records, write_tables
-
-MANIFEST = "diff.json"
-"""The file that says what a folder holds: the comparison and its files."""
 
 
 class Finding(Protocol):
@@ -43,11 +40,15 @@ class Finding(Protocol):
 
 @dataclass(frozen=True)
 class Findings:
-    """Holds the findings on one comparison by the name of their measure; in a notebook it draws itself."""
+    """Holds the findings of one command by the name of their measure; in a notebook it draws itself.
+
+    `name` is that of its page and of the manifest, which says what a folder holds: `diff.html`, `diff.json`.
+    """
 
     title: str
     words: tuple[str, ...]
     parts: Mapping[str, Finding]
+    name: str = "diff"
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -55,20 +56,21 @@ class Findings:
         return {name: table for part in self.parts.values() for name, table in part.tables.items()}
 
     def write(self, folder: str | Path) -> None:
-        """Write each table as `NAME.parquet` and all pictures as `diff.html` into a folder.
+        """Write each table as `NAME.parquet` and all pictures as one page into a folder.
 
-        Each file is replaced whole, and what an earlier comparison left there besides is removed. Parts that
+        Each file is replaced whole, and what the same command left there before is removed. Parts that
         made the tables are removed.
 
         Raises:
             TakebackError: the disk refuses; files that were there stay as they were.
         """
         folder = Path(folder)
-        before = _written(folder)
+        page, manifest = f"{self.name}.html", f"{self.name}.json"
+        before = _written(folder / manifest)
         write_tables(self.tables, folder)
-        files = [*(f"{name}.parquet" for name in self.tables), "diff.html"]
-        manifest = {"takeback_schema": SCHEMA, "title": self.title, "files": files}
-        texts = {"diff.html": self.page(), MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False)}
+        files = [*(f"{name}.parquet" for name in self.tables), page]
+        about = {"takeback_schema": SCHEMA, "title": self.title, "files": files}
+        texts = {page: self.page(), manifest: json.dumps(about, indent=1, ensure_ascii=False)}
         for name, text in texts.items():
             with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8")
@@ -105,11 +107,11 @@ class Findings:
         return "".join(fragment(part.section()) for part in self.parts.values())
 
 
-def _written(folder: Path) -> set[str]:
-    """Return the files that an earlier comparison wrote into a folder; it may only ever name its own."""
+def _written(manifest: Path) -> set[str]:
+    """Return the files that the same command wrote before; a manifest may only ever name its own."""
     try:
-        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return set()
     own = (name for name in names if Path(name).name == name)
-    return {name for name in own if name == "diff.html" or name.endswith(".parquet")}
+    return {name for name in own if name == f"{manifest.stem}.html" or name.endswith(".parquet")}
