@@ -193,7 +193,7 @@ class Valuation:
     asks: tuple[Ask, ...]
     name: str = "answers"
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """What the answers depend on."""
         text = json.dumps([self.question.identity, [ask.key for ask in self.asks]])
