@@ -74,6 +74,16 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
             _settle(path, aside)
 
 
+def claim(path: str | Path, text: str) -> bool:
+    """Write a text where there is none yet, and return whether the file holds just that text."""
+    path = Path(path)
+    if path.exists():
+        return path.read_text(encoding="utf-8") == text
+    with atomic_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return True
+
+
 @contextmanager
 def only_one(folder: str | Path) -> Generator[None]:
     """Let one process at a time work in a folder, which is made; the lock goes with the process.

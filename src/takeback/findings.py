@@ -17,7 +17,10 @@ from takeback.tables import SCHEMA, records, write_tables
 
 
 class Finding(Protocol):
-    """What one measure found: tables by name, what their columns mean, and ways to show them."""
+    """What one measure found: tables by name, what their columns mean, and ways to show them.
+
+    A notebook shows its section.
+    """
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -36,6 +39,9 @@ class Finding(Protocol):
     def print(self) -> None:
         """Show it on the terminal."""
         ...
+
+    def _repr_html_(self) -> str:
+        return fragment(self.section())
 
 
 @dataclass(frozen=True)

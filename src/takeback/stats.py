@@ -10,7 +10,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
-from scipy.stats import binomtest
 
 from takeback.errors import TakebackError
 
@@ -151,6 +150,8 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tup
     Raises:
         TakebackError: n is not positive, successes are not between 0 and n, or a bad confidence.
     """
+    from scipy.stats import binomtest
+
     if n <= 0 or not 0 <= successes <= n:
         raise TakebackError(f"{successes} successes of {n}: a proportion needs n > 0 and 0 <= successes <= n")
     _check_confidence(confidence)

@@ -100,6 +100,11 @@ class Pair:
     tuned: Checkpoint
     untied: bool = False
 
+    @property
+    def stamp(self) -> str:
+        """What tells the files of this pair from others without reading them."""
+        return json.dumps([self.base.stamp, self.tuned.stamp, self.untied])
+
     def differences(self) -> tuple[Difference, ...]:
         """Return everything in which the two sides differ besides values, the fatal first."""
         return self._differences

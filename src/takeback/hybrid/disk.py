@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedConfig
 
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint.checkpoint import Checkpoint
@@ -25,6 +24,9 @@ from takeback.errors import TakebackError
 from takeback.files import atomic_file, atomic_folder
 from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.writer import Layout, write_file, write_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True, eq=False)

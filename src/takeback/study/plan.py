@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.errors import TakebackError
 from takeback.sweep.sets import FAMILIES
-from takeback.training.recipe import Recipe, check_recipe
+from takeback.training.recipe import Recipe, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -63,16 +63,9 @@ def load_plan(path: str | Path) -> Plan:
         TakebackError: the file is missing or can't be read, or a field is unknown, missing or out of range.
     """
     plans = {Path(plan.name).stem: plan for plan in (files("takeback.study") / "plans").iterdir()}
-    source = plans.get(str(path), Path(path))
-    try:
-        fields = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TakebackError(
-            f"no plan at {path}; give a YAML file, or the name of one that ships: {', '.join(sorted(plans))}"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
-    return check_plan(fields, str(path))
+    shipped = ", ".join(sorted(plans))
+    missing = f"no plan at {path}; give a YAML file, or the name of one that ships: {shipped}"
+    return check_plan(read_yaml(plans.get(str(path), Path(path)), missing), str(path))
 
 
 def check_plan(fields: Any, origin: str = "plan") -> Plan:

@@ -11,7 +11,7 @@ from pathlib import Path
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
-from takeback.files import atomic_file, only_one
+from takeback.files import claim, only_one
 from takeback.jobs import Job, run_jobs
 from takeback.study.arm import BASE, run_arm, run_base
 from takeback.study.plan import Plan, dump_plan
@@ -60,10 +60,7 @@ def _check(plan: Plan) -> None:
 def _claim(plan: Plan, out: Path) -> None:
     text = f"{dump_plan(plan)}# content hash of the base: {open_checkpoint(plan.base).digest}\n"
     path = out / "plan.yaml"
-    if not path.exists():
-        with atomic_file(path) as draft:
-            draft.write_text(text, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != text:
+    if not claim(path, text):
         raise TakebackError(
             f"{out} holds a run of another plan or base ({path}); choose another folder or remove it"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,16 +105,24 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
     Raises:
         TakebackError: the file is missing, isn't a mapping, or a field is unknown or out of range.
     """
-    path = Path(path)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TakebackError(f"no recipe at {path}; give a YAML file such as recipes/rl-win.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    fields = read_yaml(Path(path), f"no recipe at {path}; give a YAML file such as recipes/rl-win.yaml")
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} holds {type(fields).__name__}, not a mapping of recipe fields")
     return check_recipe({**fields, **overrides}, str(path))
+
+
+def read_yaml(source: Traversable, missing: str) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        TakebackError: it is not there, which `missing` says, or can't be read.
+    """
+    try:
+        return yaml.safe_load(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TakebackError(missing) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TakebackError(f"{source} can't be read as YAML: {' '.join(str(error).split())}") from None
 
 
 def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:

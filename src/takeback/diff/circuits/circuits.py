@@ -26,8 +26,9 @@ from takeback.diff.circuits.gauge import Array
 from takeback.diff.circuits.neurons import read_neurons
 from takeback.diff.circuits.roles import Block, Layer, Null
 from takeback.diff.circuits.router import read_router
-from takeback.draw.page import Section, fragment
+from takeback.draw.page import Section
 from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 
@@ -97,8 +98,7 @@ class CircuitsWork:
     @property
     def identity(self) -> str:
         """The two checkpoints, the settings and the version of the table."""
-        sides = [self.pair.base.stamp, self.pair.tuned.stamp]
-        return json.dumps([SCHEMA, sides, self.draws, self.seed])
+        return json.dumps([SCHEMA, self.pair.stamp, self.draws, self.seed])
 
     def items(self) -> Sequence[str]:
         """Return the layers, `L0` first.
@@ -158,7 +158,7 @@ class CircuitsWork:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuits:
+class Circuits(Finding):
     """Holds how far every circuit moved: a row of `COLUMNS` for each."""
 
     base: str
@@ -209,9 +209,6 @@ class Circuits:
         from takeback.diff.circuits.show import print_circuits
 
         print_circuits(self)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
 
 def circuits(

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from takeback.diff.circuits.gauge import Array, Change, outer_change
 from takeback.diff.circuits.roles import Layer, Null, Reads, Rows, Writes, randomised, randomised_rows
@@ -153,6 +152,8 @@ def partners(tuned: Neurons, base: Neurons) -> Order:
     its own place is shown for most by their gates alone, in a projection that makes no distance larger: see
     `_settled`.
     """
+    from scipy.optimize import linear_sum_assignment
+
     order = np.arange(len(tuned))
     open_ = np.flatnonzero(~_settled(tuned, base))
     for rows in np.array_split(open_, -(-len(open_) // BLOCK)) if len(open_) else ():

@@ -16,7 +16,8 @@ from takeback.component import Component
 from takeback.diff.entries.moments import TOLERANCES, Moments, columns_of
 from takeback.diff.entries.stream import Pass, way_of_reading
 from takeback.diff.entries.tally import Tally
-from takeback.draw.page import Section, fragment
+from takeback.draw.page import Section
+from takeback.findings import Finding
 from takeback.parts import collect
 from takeback.tables import SCHEMA, records, write_tables
 
@@ -25,7 +26,7 @@ COLUMNS: Mapping[str, str] = columns_of(TOLERANCES)
 
 
 @dataclass(frozen=True, eq=False)
-class Diff:
+class Diff(Finding):
     """Holds how far every part of a model moved, at each level as sums of the same moments.
 
     `tensors`, `components`, `layers` and `total` are tables with the measures of `COLUMNS`. `keys` says of
@@ -154,9 +155,6 @@ class Diff:
         from takeback.diff.entries.show import as_svg
 
         return as_svg(self, measure)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
     def _table(self, keys: pd.DataFrame, moments: Moments) -> pd.DataFrame:
         return pd.concat([keys, moments.measures(self.whole)], axis=1)

@@ -62,8 +62,7 @@ class Pass:
     @property
     def identity(self) -> str:
         """The files of both sides, and the settings."""
-        sides = [self.pair.base.stamp, self.pair.tuned.stamp, self.pair.untied]
-        return json.dumps([sides, self.resolution, self.tolerances])
+        return json.dumps([self.pair.stamp, self.resolution, self.tolerances])
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

@@ -22,8 +22,9 @@ from takeback.checkpoint.flat import upcast
 from takeback.checkpoint.pair import Pair
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import percent
-from takeback.draw.page import Figure, Section, Table, fragment
+from takeback.draw.page import Figure, Section, Table
 from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 
@@ -52,7 +53,7 @@ class UlpsWork:
     @property
     def identity(self) -> str:
         """The files of both sides and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.base.stamp, self.pair.tuned.stamp, self.pair.untied])
+        return json.dumps([SCHEMA, self.pair.stamp])
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
@@ -85,7 +86,7 @@ class UlpsWork:
 
 
 @dataclass(frozen=True, eq=False)
-class Ulps:
+class Ulps(Finding):
     """Holds how many entries moved how many bfloat16 steps: a row of `COLUMNS` for each tensor and bin."""
 
     base: str
@@ -163,9 +164,6 @@ class Ulps:
         console.print("[bold]Steps of bfloat16[/bold]")
         for sentence in self.sentences():
             console.print(sentence, markup=False, highlight=False)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
     def _points(self, steps: int) -> tuple[Point, ...]:
         shares = {exponent: share for exponent, share in self.share(steps).items() if exponent is not None}

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.markup import escape
-from transformers import AutoModelForCausalLM
 
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
@@ -26,8 +25,9 @@ from takeback.checkpoint.pair import Pair
 from takeback.diff.published.definitions import definitions
 from takeback.diff.spectra.rank import exact, ranks
 from takeback.draw.numbers import number
-from takeback.draw.page import Section, Table, fragment
+from takeback.draw.page import Section, Table
 from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.parts import collect
 from takeback.tables import SCHEMA, records
 
@@ -79,7 +79,7 @@ class PublishedWork:
     @property
     def identity(self) -> str:
         """The two checkpoints and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.base.stamp, self.pair.tuned.stamp, self.pair.untied])
+        return json.dumps([SCHEMA, self.pair.stamp])
 
     def items(self) -> Sequence[str]:
         """Return the tensors in the order of the live model, on which sums depend in their last digits."""
@@ -121,6 +121,8 @@ class PublishedWork:
     @cached_property
     def _live(self) -> dict[str, tuple[tuple[str, ...], ...]]:
         """The live model's tensors in its order, each with the stored ones that its slices consist of."""
+        from transformers import AutoModelForCausalLM
+
         if self.pair.tuned.config is None:
             return {name: ((name,),) for name in self.pair.tuned.shapes}
         with torch.device("meta"):
@@ -133,7 +135,7 @@ class PublishedWork:
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class Published(Finding):
     """Holds the published measures of a pair in `table` (`COLUMNS`), and what they sum in `tensors`."""
 
     base: str
@@ -178,9 +180,6 @@ class Published:
                 definition, _, value, ours, hides = _cells(row)
                 table.add_row(escape(definition), value, ours, escape(hides))
         Console().print(table)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
 
 def published(

@@ -12,13 +12,14 @@ from takeback.component import Component
 from takeback.diff.runs.comparison import Comparison
 from takeback.diff.runs.kinship import COLUMNS, PERMUTED, measured, partner
 from takeback.diff.runs.siblings import Label, Ref, open_siblings
-from takeback.draw.page import Section, fragment
+from takeback.draw.page import Section
 from takeback.errors import unknown_name
+from takeback.findings import Finding
 from takeback.parts import collect
 
 
 @dataclass(frozen=True, eq=False)
-class Between:
+class Between(Finding):
     """Holds how alike the changes of several fine-tunes of one base are, for each pair.
 
     `table` has, for each component, tensor and layer and for everything (`level` and `scope`), a row per pair
@@ -99,9 +100,6 @@ class Between:
         from takeback.diff.runs.show_between import print_between
 
         print_between(self)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
     def _check(self, measure: str) -> None:
         if measure not in COLUMNS:

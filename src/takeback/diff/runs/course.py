@@ -14,7 +14,8 @@ from takeback.diff.runs.folders import Run, find_runs, parent_of
 from takeback.diff.runs.gram import Matrix, distances, gram, random_walk, ratio, with_start
 from takeback.diff.runs.path import PATH_MEASURES, STEP_MEASURES, path_measures, step_measures
 from takeback.diff.runs.siblings import Label, Ref, Siblings, open_siblings
-from takeback.draw.page import Section, fragment
+from takeback.draw.page import Section
+from takeback.findings import Finding
 from takeback.parts import collect
 
 _NULL = "{} of a random walk with snapshots at the same steps, in many dimensions"
@@ -44,7 +45,7 @@ _KEYS = ["run", "arm", "seed", "level", "scope", "layer"]
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class Course(Finding):
     """Holds how the components of a model moved over one or several training runs from one base.
 
     `table` has a row for each run, component, layer and the whole (`level` and `scope`), and snapshot, with
@@ -76,9 +77,6 @@ class Course:
         from takeback.diff.runs.show_course import print_course
 
         print_course(self)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ import pandas as pd
 from takeback.checkpoint.pair import Pair
 from takeback.diff.spectra.matrices import Matrix, has_matrices, matrices_of, sides_of
 from takeback.diff.spectra.shape import MEASURES, Options, change_shape
-from takeback.draw.page import Section, fragment
+from takeback.draw.page import Section
+from takeback.findings import Finding
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 from takeback.threads import cpu_threads
@@ -63,8 +64,7 @@ class SpectraWork:
     @property
     def identity(self) -> str:
         """The two checkpoints, the settings and the version of the table."""
-        sides = [self.pair.base.stamp, self.pair.tuned.stamp]
-        return json.dumps([SCHEMA, sides, self.pair.untied, asdict(self.options)])
+        return json.dumps([SCHEMA, self.pair.stamp, asdict(self.options)])
 
     def items(self) -> Sequence[str]:
         """Return the tensors that hold matrices."""
@@ -89,7 +89,7 @@ class SpectraWork:
 
 
 @dataclass(frozen=True, eq=False)
-class Spectra:
+class Spectra(Finding):
     """Holds the shape of a change: a row of `COLUMNS` for each whole matrix and each component's part."""
 
     base: str
@@ -130,9 +130,6 @@ class Spectra:
         from takeback.diff.spectra.show import print_spectra
 
         print_spectra(self)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
 
 def spectra(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import special
 
 from takeback.diff.spectra.rank import SLACK, Spectrum
 
@@ -49,12 +48,16 @@ class Law:
 
     def quantile(self, probability: float) -> float:
         """Return the share below which the law has this probability."""
+        from scipy import special
+
         if not self.outside:
             return 1.0
         return float(special.betaincinv(self.inside, self.outside, probability))
 
     def below(self, share: float) -> float:
         """Return the probability of a smaller share."""
+        from scipy import special
+
         if not self.outside:
             return float(share > 1)
         return float(special.betainc(self.inside, self.outside, min(max(share, 0.0), 1.0)))
