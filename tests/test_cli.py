@@ -65,6 +65,7 @@ def test_diff_prints_writes_and_gives_json(call, pair, tmp_path):
     assert "<svg" in (tmp_path / "diff" / "diff.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_diff_measures_all_that_is_asked_and_shards_merge_to_the_same_files(call, pair, tmp_path):
     asked = ["diff", *pair, "--with", "all"]
     call(*asked, "-o", tmp_path / "whole")

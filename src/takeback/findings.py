@@ -64,6 +64,8 @@ class Findings:
     def write(self, folder: str | Path) -> None:
         """Write each table as `NAME.parquet` and all pictures as one page into a folder.
 
+        The manifest beside them holds the sections of the page once more, for reports to show.
+
         Each file is replaced whole, and what the same command left there before is removed. Parts that
         made the tables are removed.
 
@@ -75,7 +77,8 @@ class Findings:
         before = _written(folder / manifest)
         write_tables(self.tables, folder)
         files = [*(f"{name}.parquet" for name in self.tables), page]
-        about = {"takeback_schema": SCHEMA, "title": self.title, "files": files}
+        sections = [part.section().plain() for part in self.parts.values()]
+        about = {"takeback_schema": SCHEMA, "title": self.title, "files": files, "sections": sections}
         texts = {page: self.page(), manifest: json.dumps(about, indent=1, ensure_ascii=False)}
         for name, text in texts.items():
             with atomic_file(folder / name) as draft:

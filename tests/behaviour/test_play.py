@@ -1,3 +1,5 @@
+import pytest
+
 from takeback.arenas import arena
 from takeback.behaviour import Policy, load_policy, player, read
 from takeback.behaviour.play import _answer
@@ -5,6 +7,7 @@ from takeback.behaviour.play import _answer
 ENDGAMES = arena("endgames")
 
 
+@pytest.mark.slow
 def test_a_player_draws_from_its_policy_and_repeats_with_the_seed():
     policy = load_policy("endgame-base", ENDGAMES)
     (situation,) = ENDGAMES.situations("held-out", 1, 3)

@@ -93,7 +93,7 @@ def fails(report: Report) -> None:
     raise TakebackError("no such thing; make one")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_job_s_error_comes_through_as_it_is(workers):
     with pytest.raises(TakebackError, match=r"^no such thing; make one$"):
         run_jobs([Job("one", fails, ()), Job("two", fails, ())], workers)

@@ -167,6 +167,7 @@ def test_two_workers_give_the_bytes_of_one(swept, players, tmp_path):
         assert digest(out.with_suffix(suffix)) == digest(swept.with_suffix(suffix))
 
 
+@pytest.mark.slow
 def test_shards_give_the_bytes_of_one_process_and_the_sweep_does_what_they_left(swept, players, tmp_path):
     out, told = tmp_path / "effects.parquet", []
     sweep_shard(prepared(players), out, Shard(2, 2))
@@ -186,6 +187,7 @@ def test_a_sweep_that_is_done_is_not_done_again_and_another_is_not_written_over_
     assert digest(swept) == before
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_while_it_wrote_its_tables_goes_on(swept, players, tmp_path, monkeypatch):
     out = tmp_path / "effects.parquet"
     with monkeypatch.context() as kill:

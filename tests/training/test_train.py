@@ -85,6 +85,7 @@ def test_a_run_leaves_ordinary_folders_and_a_log(tmp_path):
     assert log["reward"].tolist() == pytest.approx(seen.groupby("step")["reward"].mean().tolist(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_sft_raises_the_utility_it_imitates_on_held_out_situations(tmp_path):
     recipe = check_recipe(fields("sft", steps=40, batch=64, learning_rate=3e-4, save_every=50, snapshots=()))
     final = train(recipe, tmp_path / "run", lambda done, total: None)

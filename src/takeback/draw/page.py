@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -49,6 +50,32 @@ class Section:
     tables: tuple[Table, ...] = ()
     folded: tuple[tuple[str, Table], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as values that go into JSON; `of` reads them back.
+
+        >>> section = Section("Spectra", figures=(Figure.of("Ranks", "<svg></svg>"),))
+        >>> Section.of(section.plain()) == section
+        True
+        """
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `plain` returned, before or after JSON."""
+
+        def table(fields: Mapping[str, Any]) -> Table:
+            rows = tuple(tuple(row) for row in fields["rows"])
+            return Table(tuple(fields["head"]), rows, tuple(fields["words"]))
+
+        return cls(
+            plain["title"],
+            tuple(plain["words"]),
+            tuple(Figure.of(one["title"], one["picture"], one["note"]) for one in plain["figures"]),
+            tuple(map(table, plain["tables"])),
+            tuple((name, table(fields)) for name, fields in plain["folded"]),
+            tuple(plain["notes"]),
+        )
 
 
 def fragment(section: Section) -> str:

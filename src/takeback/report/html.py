@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from takeback.draw.colour import arm_colour
-from takeback.draw.page import colours, environment, finished
+from takeback.draw.page import Section, colours, environment, finished
 from takeback.draw.svg import drawing, mark
 from takeback.report.examples import examples
 from takeback.report.moved import MOST, moved
-from takeback.report.record import Record
+from takeback.report.record import Arm, Record
 from takeback.report.takebacks import MOST_SETS, takebacks
 from takeback.report.trained import SMOOTH, goals_of, trained
 from takeback.report.words import lead, learned_words, moved_words, takeback_words
@@ -40,6 +40,7 @@ def render(record: Record) -> str:
             moved=moved(record),
             takebacks=takebacks(record),
             examples=examples(record),
+            localised=[(arm, seed, found) for arm, seed, found in _localised(record) if found],
             facts=facts(record.manifest),
             plan=record.plan,
             commands=commands(record),
@@ -49,6 +50,10 @@ def render(record: Record) -> str:
         )
     )
     return finished(page)
+
+
+def _localised(record: Record) -> Iterator[tuple[Arm, int, tuple[Section, ...]]]:
+    return ((arm, seed, record.localised[arm.name, seed]) for arm in record.arms for seed in arm.seeds)
 
 
 def commands(record: Record) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from takeback.draw.page import Section
 from takeback.errors import TakebackError, unknown_name
 from takeback.report.rows import (
     DIRECTIONS,
@@ -27,6 +28,9 @@ from takeback.report.rows import (
 from takeback.tables import read_table, records
 
 R = TypeVar("R", bound=Row)
+
+LOCALISED = ("localise", "explain")
+"""The manifests in a run's `localise` folders, in the order they are shown."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Change:
 class Record:
     """All that a report tells of. What a run need not have is None where it has it not.
 
-    `logs`, `changes` and `examples` have an entry for an arm and a seed.
+    `logs`, `changes`, `examples` and `localised` have an entry for an arm and a seed.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class Record:
     logs: Mapping[tuple[str, int], tuple[Mapping[str, Any], ...]]
     changes: Mapping[tuple[str, int], Change]
     effects: tuple[Effect, ...]
+    localised: Mapping[tuple[str, int], tuple[Section, ...]]
 
     @property
     def title(self) -> str:
@@ -136,6 +141,7 @@ def read_record(run: Path) -> Record:
         effects=tuple(
             e for key in each for e in _rows(run / "effects" / f"{key[0]}-seed-{key[1]}.parquet", Effect)
         ),
+        localised={key: _sections(run / "localise" / f"{key[0]}-seed-{key[1]}") for key in each},
     )
     check_controls(record)
     return record
@@ -244,6 +250,12 @@ def _example(fields: Mapping[str, Any]) -> Example:
         illegal_before=mass(fields["illegal_before"]),
         illegal_after=mass(fields["illegal_after"]),
     )
+
+
+def _sections(folder: Path) -> tuple[Section, ...]:
+    """Return what was found of how a change is made, as its commands drew it; nothing where none ran."""
+    manifests = [path for name in LOCALISED if (path := folder / f"{name}.json").exists()]
+    return tuple(Section.of(section) for path in manifests for section in _json(path)["sections"])
 
 
 def _rows(path: Path, kind: type[R]) -> tuple[R, ...]:
