@@ -17,6 +17,7 @@ import yaml
 
 from record import ARMS, Size, read_rows, write_record, write_rows, write_text
 from takeback.draw.numbers import interval, percent, signed
+from takeback.draw.page import Figure, Section, Table
 from takeback.errors import TakebackError
 from takeback.report import write_report
 
@@ -286,3 +287,21 @@ def test_several_seeds_have_a_point_each(tmp_path: Path) -> None:
 def test_the_report_loads_no_torch() -> None:
     code = "import sys; import takeback.report.html, takeback.report.record; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_change_is_made_of_is_shown_where_it_was_looked_into(tmp_path):
+    run = write_record(tmp_path / "run")
+    assert "did not look into it" in write_report(run).read_text(encoding="utf-8")
+    section = Section(
+        "Smallest sets",
+        ("Three heads carry it & more.",),
+        (Figure.of("Curve", '<svg class="curve"></svg>'),),
+        (Table(("set", "share"), (("L0.H0", "91%"),), ("set",)),),
+    )
+    manifest = {"sections": [section.plain()]}
+    write_text(run / "localise" / "sft-win-seed-0" / "localise.json", json.dumps(manifest))
+    page = write_report(run)
+    words = " ".join(outline(page).words)
+    assert "Three heads carry it & more." in words
+    assert "91%" in words
+    assert '<svg class="curve">' in page.read_text(encoding="utf-8")
