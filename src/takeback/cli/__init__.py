@@ -1,0 +1,42 @@
+"""The command line: thin wrappers around the public calls, one function a command."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import typer
+
+from takeback.cli import behaviour, runs, weights
+from takeback.errors import TakebackError
+
+app = typer.Typer(
+    name="takeback",
+    help="See what a fine-tune changed inside a model, and take it back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    weights.components,
+    weights.diff,
+    weights.hybrid,
+    runs.train,
+    behaviour.behaviour,
+    behaviour.sweep,
+    runs.demo,
+    runs.report,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
+    try:
+        app()
+    except TakebackError as error:
+        typer.echo(f"takeback: {error}", err=True)
+        sys.exit(2)
