@@ -35,7 +35,7 @@ from takeback.hybrid.live import exchanged, slices
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import hybrid_logits
 from takeback.sweep import Sweep, squared_norms
-from takeback.sweep.read import TOLERANCE, Reader
+from takeback.sweep.read import TOLERANCE, Reader, Sides
 
 Model = transformers.PreTrainedModel
 Way = Callable[[Sequence[ComponentSet]], list[Tensor]]
@@ -249,7 +249,7 @@ def endgame_cases(quick: bool, folder: Path) -> Iterator[Case]:
     pair = open_pair("endgame-base", str(folder))
     situations = place.situations("held-out", 32 if quick else 192, 0)
     what = Sweep(pair, place, situations, squared_norms(diff(pair)))
-    reader = Reader(pair, what.anatomy, place, situations)
+    reader = Reader(Sides(pair, place), situations)
     tuned, base = reader.model("tuned"), reader.model("base")
 
     def swap(sets: Sequence[ComponentSet]) -> list[Tensor]:

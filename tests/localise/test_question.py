@@ -106,10 +106,20 @@ def test_halves_share_no_situation_and_no_cluster(question):
     assert not set(together.clusters[first]) & set(together.clusters[second])
 
 
+def test_parts_of_a_question_share_its_models(question, sets, answers):
+    first, _ = question.halves()
+    part = question.some(first)
+    assert part.reader.model("tuned") is question.reader.model("tuned")
+    np.testing.assert_allclose(
+        answer(part, sets[2:3]).of(sets[2], "legal"), answers.of(sets[2], "legal")[first], atol=1e-6
+    )
+
+
 def test_a_question_travels_without_its_models(question, answers):
     assert "reader" in vars(question)
     there = pickle.loads(pickle.dumps(question))
     assert "reader" not in vars(there)
+    assert "_policies" not in vars(there.sides)
     assert there.identity == question.identity
 
 

@@ -28,7 +28,7 @@ from takeback.hybrid.walk import path_of
 from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
-from takeback.sweep.read import BASE, TOLERANCE, Reader
+from takeback.sweep.read import BASE, TOLERANCE, Reader, Sides
 from takeback.tables import SCHEMA
 
 PART = 32
@@ -91,10 +91,15 @@ class Question:
         return cluster_codes([str(self.arena.cluster(one)) for one in self.situations], len(self.situations))
 
     @cached_property
+    def sides(self) -> Sides:
+        """Both models, which `some` of the situations share."""
+        return Sides(self.pair, self.arena)
+
+    @cached_property
     def reader(self) -> Reader:
-        """Both models in memory; illegal answers are only sorted into classes where a measure needs it."""
+        """What reads hybrids; illegal answers are only sorted into classes where a measure needs it."""
         legal = all(name.startswith(LEGAL_ONLY) or name.endswith("if legal") for name in self.measures)
-        reader = Reader(self.pair, self.anatomy, self.arena, self.situations, 1.0 if legal else TOLERANCE)
+        reader = Reader(self.sides, self.situations, 1.0 if legal else TOLERANCE)
         known = measure_values(reader.before["base"], reader.context)
         for name in self.measures:
             if name not in known:
@@ -127,7 +132,9 @@ class Question:
 
     def some(self, places: Places) -> Question:
         """Return the same question on some of the situations."""
-        return replace(self, situations=tuple(self.situations[place] for place in places))
+        part = replace(self, situations=tuple(self.situations[place] for place in places))
+        vars(part)["sides"] = self.sides
+        return part
 
 
 @dataclass(frozen=True, eq=False)

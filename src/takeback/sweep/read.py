@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from takeback.anatomy import Anatomy
 from takeback.arenas import Arena
-from takeback.behaviour import MeasureContext, ReadoutPlan, Readouts, load_policy
+from takeback.behaviour import MeasureContext, Policy, ReadoutPlan, Readouts, load_policy
 from takeback.behaviour.packing import Rows
 from takeback.behaviour.policy import arguments
 from takeback.behaviour.read import check_vocabulary, read_each
@@ -20,6 +20,7 @@ from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError
 from takeback.hybrid.replay import Inputs
+from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import Hybrids, Path, path_of
 
 TOLERANCE = 0.05
@@ -68,47 +69,92 @@ class _Both:
                 yield policy, scored
 
 
+class Sides:
+    """Holds both models of a pair, loaded when they are first needed; it is sent elsewhere without them."""
+
+    def __init__(self, pair: Pair, arena: Arena[Any]) -> None:
+        self.pair, self.arena = pair, arena
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"pair": self.pair, "arena": self.arena}
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of both."""
+        return self._policies["tuned"].tokenizer
+
+    @property
+    def style(self) -> str:
+        """The style of prompts."""
+        return self._policies["tuned"].style
+
+    def model(self, side: str) -> PreTrainedModel:
+        """Return the model of base or tuned."""
+        return self._policies[side].model
+
+    def hybrids(self, side: str, source: str = BASE) -> Hybrids:
+        """Return hybrids of one side with sets from the other, or of tuned with sets from a source.
+
+        A source's tensors are held until another one is asked for.
+
+        Raises:
+            TakebackError: a source other than base is given for base, or it does not fit the pair.
+        """
+        if source == BASE:
+            return self._hybrids[side]
+        if side != "tuned":
+            raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in {side}")
+        if self._other is None or self._other[0] != source:
+            self._other = None
+            given = source_of(source, self.pair)
+            held = {name: given.read(name).to(torch.float32) for name in given.shapes}
+            self._other = source, Hybrids(self.model("tuned"), held, self.pair.anatomy())
+        return self._other[1]
+
+    _other: tuple[str, Hybrids] | None = None
+
+    @cached_property
+    def _policies(self) -> dict[str, Policy]:
+        base, tuned = (load_policy(side, self.arena) for side in (self.pair.base, self.pair.tuned))
+        if tuned.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+            raise TakebackError(f"{self.pair.base.ref} and {self.pair.tuned.ref} have different tokenizers")
+        return {"base": base, "tuned": tuned}
+
+    @cached_property
+    def _hybrids(self) -> dict[str, Hybrids]:
+        base, tuned = (self.model(side) for side in SIDES)
+        anatomy = self.pair.anatomy()
+        return {"base": Hybrids(base, tuned, anatomy), "tuned": Hybrids(tuned, base, anatomy)}
+
+
 class Reader:
-    """Holds both models in memory and reads hybrids of them.
+    """Reads hybrids of both models on the same situations.
 
     Every readout is decided on the prefixes that are heavy for base or for tuned, so that an effect does not
     depend on what one side alone left undecided.
 
     Attributes:
+        sides: both models.
         plan: what is asked of every hybrid.
         before: the readouts of base and tuned, which effects are relative to.
         context: what measures need of base.
     """
 
-    def __init__(
-        self,
-        pair: Pair,
-        anatomy: Anatomy,
-        arena: Arena[Any],
-        situations: Sequence[Any],
-        tolerance: float = TOLERANCE,
-    ) -> None:
-        base, tuned = (load_policy(side, arena) for side in (pair.base, pair.tuned))
-        if tuned.tokenizer.get_vocab() != base.tokenizer.get_vocab():
-            raise TakebackError(f"{pair.base.ref} and {pair.tuned.ref} have different tokenizers")
-        self.plan = ReadoutPlan.prepare(arena, situations, tuned.tokenizer, tuned.style)
-        for policy in (base, tuned):
-            check_vocabulary(policy.model, self.plan)
-        self._pair, self._anatomy, self._tolerance = pair, anatomy, tolerance
-        self._hybrids = {
-            "base": Hybrids(base.model, tuned.model, anatomy),
-            "tuned": Hybrids(tuned.model, base.model, anatomy),
-        }
-        self._other: tuple[str, Hybrids] | None = None
-        nothing = anatomy.universe - anatomy.universe
-        whole = _Both(tuple(HybridScores(self._hybrids[side], [path_of(nothing)]) for side in SIDES))
+    def __init__(self, sides: Sides, situations: Sequence[Any], tolerance: float = TOLERANCE) -> None:
+        self.sides, self._tolerance = sides, tolerance
+        self.plan = ReadoutPlan.prepare(sides.arena, situations, sides.tokenizer, sides.style)
+        for side in SIDES:
+            check_vocabulary(sides.model(side), self.plan)
+        universe = sides.pair.anatomy().universe
+        nothing = path_of(universe - universe)
+        whole = _Both(tuple(HybridScores(sides.hybrids(side), [nothing]) for side in SIDES))
         readouts, self._steps = read_each(whole, self.plan, tolerance=tolerance)
         self.before = dict(zip(SIDES, readouts, strict=True))
-        self.context = MeasureContext.of(self.before["base"], arena)
+        self.context = MeasureContext.of(self.before["base"], sides.arena)
 
     def model(self, side: str) -> PreTrainedModel:
         """Return the model of base or tuned."""
-        return self._hybrids[side].model
+        return self.sides.model(side)
 
     def read(self, side: str, sets: Sequence[ComponentSet], source: str = BASE) -> list[Readouts]:
         """Read the hybrids that are one side with each of the sets from the other side, or from a source.
@@ -116,20 +162,6 @@ class Reader:
         Raises:
             TakebackError: a source other than base is given for base, or it does not fit the pair.
         """
-        hybrids = self._hybrids[side] if source == BASE else self._from(side, source)
-        scores = HybridScores(hybrids, [path_of(components) for components in sets])
+        scores = HybridScores(self.sides.hybrids(side, source), [path_of(components) for components in sets])
         readouts, _ = read_each(scores, self.plan, tolerance=self._tolerance, steps=self._steps)
         return readouts
-
-    def _from(self, side: str, source: str) -> Hybrids:
-        """Return hybrids of tuned with another source, whose tensors are held until the next one is asked."""
-        from takeback.hybrid.sources import source_of
-
-        if side != "tuned":
-            raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in {side}")
-        if self._other is None or self._other[0] != source:
-            self._other = None
-            given = source_of(source, self._pair)
-            held = {name: given.read(name).to(torch.float32) for name in given.shapes}
-            self._other = source, Hybrids(self.model("tuned"), held, self._anatomy)
-        return self._other[1]

@@ -27,8 +27,9 @@ from takeback.diff import Diff
 from takeback.errors import TakebackError
 from takeback.files import atomic_file
 from takeback.hybrid.walk import path_of
+from takeback.jobs import Workers
 from takeback.parts import Shard, collect_shard_of_tables, collect_tables
-from takeback.sweep.read import TOLERANCE, Reader
+from takeback.sweep.read import TOLERANCE, Reader, Sides
 from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets, random_controls
 from takeback.tables import SCHEMA, write_table
 
@@ -129,7 +130,7 @@ def sweep(
     out: str | Path,
     labels: Mapping[str, Any] | None = None,
     report: Report | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Path:
     """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet`, `*.sweep.json`.
 
@@ -164,7 +165,7 @@ def sweep(
 
 
 def sweep_shard(
-    what: Sweep, out: str | Path, shard: Shard, report: Report | None = None, workers: int = 1
+    what: Sweep, out: str | Path, shard: Shard, report: Report | None = None, workers: Workers = 1
 ) -> None:
     """Do one shard's share of a sweep, as one job of an array; `sweep` with the same `out` ends it.
 
@@ -220,7 +221,7 @@ class _Hybrids:
 
     @cached_property
     def _reader(self) -> Reader:
-        return Reader(self.what.pair, self.what.anatomy, self.what.arena, self.what.situations)
+        return Reader(Sides(self.what.pair, self.what.arena), self.what.situations)
 
     def _facts(self, named: NamedSet) -> dict[str, Any]:
         return {
