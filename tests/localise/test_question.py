@@ -115,6 +115,20 @@ def test_parts_of_a_question_share_its_models(question, sets, answers):
     )
 
 
+def test_without_measures_it_is_about_the_utility_that_changed_most(question):
+    found = question_of(question.pair, ENDGAMES, situations=12)
+    names = tuple(f"utility {goal}" for goal in ENDGAMES.goals)
+    ends = [question.nothing, question.anatomy.universe]
+    answers = answer(question.about(*names), ends)
+    strengths: dict[str, float] = {}
+    for name in names:
+        change = answers.change(ends[0], name, ends[1])
+        if np.isfinite(change).sum() > 1:
+            estimate = answers.mean(change)
+            strengths[name] = abs(estimate.value) / estimate.se
+    assert found.measures == (max(strengths, key=strengths.__getitem__),)
+
+
 def test_a_question_travels_without_its_models(question, answers):
     assert "reader" in vars(question)
     there = pickle.loads(pickle.dumps(question))
@@ -130,5 +144,3 @@ def test_unknown_names_are_told(question, answers, sets):
         answers.of(question.anatomy.parse("L0.H1"), "legal")
     with pytest.raises(UnknownName, match="measure"):
         answer(dataclasses.replace(question, measures=("utility wine",)), sets[:1])
-    with pytest.raises(TakebackError, match="at least one measure"):
-        question_of(question.pair, ENDGAMES, ())

@@ -28,7 +28,7 @@ from takeback.hybrid.walk import path_of
 from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
-from takeback.sweep.read import BASE, TOLERANCE, Reader, Sides
+from takeback.sweep.read import BASE, SIDES, TOLERANCE, Reader, Sides
 from takeback.tables import SCHEMA
 
 PART = 32
@@ -132,9 +132,17 @@ class Question:
 
     def some(self, places: Places) -> Question:
         """Return the same question on some of the situations."""
-        part = replace(self, situations=tuple(self.situations[place] for place in places))
-        vars(part)["sides"] = self.sides
-        return part
+        return self._like(situations=tuple(self.situations[place] for place in places))
+
+    def about(self, *measures: str) -> Question:
+        """Return the same question about other measures."""
+        return self._like(measures=measures)
+
+    def _like(self, **changes: Any) -> Question:
+        """Return a question of the same models, which are held once for both."""
+        other = replace(self, **changes)
+        vars(other)["sides"] = self.sides
+        return other
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,17 +277,33 @@ def _asks(asks: Iterable[Ask | ComponentSet]) -> Iterator[Ask]:
 def question_of(
     pair: Pair,
     arena: Arena[Any],
-    measures: Sequence[str],
+    measures: Sequence[str] = (),
     situations: int = 192,
     seed: int = 0,
     threads: int = 1,
 ) -> Question:
-    """Ask about measures on held-out situations.
+    """Ask about measures on held-out situations; without measures, about the utility that changed most.
 
     Raises:
-        TakebackError: no measure, or there are fewer situations.
+        TakebackError: there are fewer situations.
     """
-    if not measures:
-        raise TakebackError("name at least one measure, such as 'utility win'")
     chosen = arena.situations("held-out", situations, seed)
-    return Question(pair, arena, tuple(chosen), tuple(dict.fromkeys(measures)), threads)
+    question = Question(pair, arena, tuple(chosen), tuple(dict.fromkeys(measures)), threads)
+    return question if measures else question.about(_most_changed(question))
+
+
+def _most_changed(question: Question) -> str:
+    """Return the utility whose change from base to tuned is the most standard errors from 0."""
+    reader = question.about("legal").reader
+    base, tuned = (measure_values(reader.before[side], reader.context) for side in SIDES)
+    found: dict[str, float] = {}
+    for goal in question.arena.goals:
+        name = f"utility {goal}"
+        kept = base[name].applies & tuned[name].applies
+        if kept.sum() > 1:
+            change = tuned[name].numbers[kept] - base[name].numbers[kept]
+            estimate = mean_estimate(change, question.clusters[kept])
+            found[name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+    if not found:
+        raise TakebackError("no goal applies to these situations; name a measure")
+    return max(found, key=found.__getitem__)
