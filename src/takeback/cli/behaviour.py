@@ -11,15 +11,21 @@ from typing import Annotated
 import typer
 
 from takeback.cli.options import (
+    Address,
     ArenaName,
     Base,
+    Count,
+    Engine,
     Json,
     Seed,
+    ShardText,
     Situations,
+    Threads,
     TunedArg,
     Untie,
     print_json,
     print_table,
+    workers_of,
 )
 from takeback.progress import Display
 
@@ -70,13 +76,11 @@ def sweep(
     controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 5,
     seed: Seed = 0,
     untie: Untie = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds both models.")] = 1,
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of each process; results depend on them in last bits.")
-    ] = 1,
-    shard: Annotated[
-        str | None, typer.Option(help="Do share i of n alone (1/8); without it the parts are merged.")
-    ] = None,
+    count: Count = 1,
+    engine: Engine = "local",
+    address: Address = None,
+    threads: Threads = 1,
+    shard: ShardText = None,
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""
     from takeback.arenas import arena
@@ -86,7 +90,7 @@ def sweep(
     from takeback.sweep import FAMILIES, Sweep, squared_norms, sweep_shard
     from takeback.sweep import sweep as run
 
-    share = None if shard is None else Shard.parse(shard)
+    share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
     chosen = place.situations("held-out", situations, seed)
     norms, requests = squared_norms(measure(pair)), tuple(sets or FAMILIES)

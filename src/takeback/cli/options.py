@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from takeback.errors import TakebackError, unknown_name
+
+if TYPE_CHECKING:
+    from takeback.anatomy import Anatomy
+    from takeback.component import ComponentSet
+    from takeback.jobs import Workers
+
+ENGINES = ("local", "ray")
 
 Base = Annotated[
     str, typer.Argument(help="Checkpoint before tuning: folder, org/name@revision, base+adapter, or file.")
@@ -19,6 +28,67 @@ Untie = Annotated[bool, typer.Option(help="Allow a pair in which only one side t
 ArenaName = Annotated[str, typer.Option("--arena", help="Where the policies act.")]
 Situations = Annotated[int, typer.Option(min=2, help="Held-out situations to read.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        help="Such as 'utility win' or legal; repeatable. Default: the utility that changed most.",
+    ),
+]
+Count = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes or actors; more than one need --out.")
+]
+Engine = Annotated[str, typer.Option(help="What workers are: local processes, or actors on a cluster: ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="With --engine ray: the cluster's address; by default one is started here.")
+]
+Threads = Annotated[
+    int, typer.Option(min=1, help="CPU threads of each worker; results depend on them in last bits.")
+]
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="Do only part i of n (i/n) into --out; the same command without it merges them."
+    ),
+]
+TakeBack = Annotated[str | None, typer.Option(help='Components to copy from base, such as "L3.H5 *.MLP".')]
+Graft = Annotated[str | None, typer.Option(help="Components to copy from tuned into base.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        help="What is taken back comes from here: base, zeros, noise:0, strength:0.5, checkpoint:REF, …"
+    ),
+]
+
+
+def workers_of(count: int, engine: str, address: str | None) -> Workers:
+    """Return what the options --workers, --engine and --address say.
+
+    Raises:
+        UnknownName: there is no such engine.
+        TakebackError: an address is given for local processes.
+    """
+    from takeback.jobs import OnRay
+
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if engine == "ray":
+        return OnRay(count, address)
+    if address is not None:
+        raise TakebackError("--address is for --engine ray; local processes have none")
+    return count
+
+
+def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> ComponentSet:
+    """Return the set to take back that --take-back or --graft says.
+
+    Raises:
+        UnknownName: it names an unknown component.
+        TakebackError: not one of the two is given.
+    """
+    if (take_back is None) == (graft is None):
+        raise TakebackError('say --take-back SET or --graft SET; the set "*" is everything, "" nothing')
+    return anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from takeback.cli.options import Base, Json, Resolution, TunedArg, Untie, print_json, print_table
+from takeback.cli.options import (
+    Address,
+    Base,
+    Count,
+    Engine,
+    Graft,
+    Json,
+    Resolution,
+    ShardText,
+    Source,
+    TakeBack,
+    TunedArg,
+    Untie,
+    chosen_set,
+    print_json,
+    print_table,
+    workers_of,
+)
 from takeback.errors import TakebackError
 
 
@@ -47,11 +64,10 @@ def diff(
     ] = None,
     untie: Untie = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random changes that are the nulls.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Local processes; more than one need --out.")] = 1,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Do only part i of n (i/n) into --out; the same command without it merges them."),
-    ] = None,
+    count: Count = 1,
+    engine: Engine = "local",
+    address: Address = None,
+    shard: ShardText = None,
     as_json: Json = False,
 ) -> None:
     """Measure how far every tensor, component and layer moved, between checkpoints or along a run."""
@@ -61,6 +77,7 @@ def diff(
 
     if out is not None and out.is_file():
         raise TakebackError(f"{out} is a file; name a folder to write the tables to")
+    workers = workers_of(count, engine, address)
     wanted = tuple(MEASURES) if "all" in (measures or ()) else tuple(measures or ())
     if len(checkpoints) == 2:
         pair = open_pair(*checkpoints, untie=untie)
@@ -89,41 +106,26 @@ def hybrid(
     base: Base,
     tuned: TunedArg,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    take_back: Annotated[
-        str | None, typer.Option(help='Components to copy from base, such as "L3.H5 *.MLP".')
-    ] = None,
-    graft: Annotated[str | None, typer.Option(help="Components to copy from tuned into base.")] = None,
-    rank: Annotated[
-        int | None, typer.Option(min=1, help="Base with the K leading directions of each matrix's change.")
-    ] = None,
-    rescale: Annotated[
-        bool, typer.Option(help="With --rank: stretch them to the norm of the whole change, as published.")
-    ] = True,
+    take_back: TakeBack = None,
+    graft: Graft = None,
+    source: Source = "base",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing folder.")] = False,
     resolution: Resolution = "heads",
     untie: Untie = False,
 ) -> None:
-    """Write the model that has some components from base and the others from tuned, or a rank-k model."""
+    """Write the model that has some components from base (or another source) and the others from tuned."""
     from takeback.checkpoint import open_pair
-    from takeback.diff import rank_k
     from takeback.hybrid import hybrid as mix
     from takeback.hybrid import write_hybrid
+    from takeback.hybrid.sources import source_of
 
-    if sum(asked is not None for asked in (take_back, graft, rank)) != 1:
-        raise TakebackError(
-            'say one of --take-back SET, --graft SET and --rank K; the set "*" is everything, "" nothing'
-        )
     pair = open_pair(base, tuned, untie=untie)
-    anatomy = pair.anatomy(resolution)
-    if rank is not None:
-        chosen, source = anatomy.universe, rank_k(pair, rank, rescale=rescale)
-        told = source.ref
-    else:
-        chosen = anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
-        source = pair.base
-        told = f"{len(chosen)} of {len(anatomy.universe)} components from {base}, the others from {tuned}"
-    made = mix(pair, chosen, source)
+    chosen = chosen_set(pair.anatomy(resolution), take_back, graft)
+    given = source_of(source, pair)
+    made = mix(pair, chosen, given)
     write_hybrid(made, out, overwrite=overwrite)
     if made.caveat:
         typer.echo(f"takeback: {made.caveat}", err=True)
-    typer.echo(f"{out}: {told}")
+    typer.echo(
+        f"{out}: {len(chosen)} of {len(chosen.universe)} components from {given.ref}, the others from {tuned}"
+    )
