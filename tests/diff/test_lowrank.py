@@ -11,8 +11,8 @@ import torch
 
 import models
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
-from takeback.diff.published import lowrank as lowrank_module
 from takeback.diff.published.lowrank import RankK, rank_k
+from takeback.diff.spectra import directions as directions_module
 from takeback.diff.spectra.shape import Options
 from takeback.errors import TakebackError
 from takeback.hybrid import hybrid, write_hybrid
@@ -35,9 +35,9 @@ def test_the_formula_in_every_family(name: str, tmp_path: Path) -> None:
     for rescale in (True, False):
         made = rank_k(pair, 2, rescale=rescale)
         changed = {str(tensor) for tensor in made.table["tensor"]}
-        assert changed.isdisjoint(made.left_at_base)
-        assert changed | set(made.left_at_base) == set(pair.base.shapes)
-        for tensor in made.left_at_base:
+        assert changed.isdisjoint(made.left_alone)
+        assert changed | set(made.left_alone) == set(pair.base.shapes)
+        for tensor in made.left_alone:
             assert torch.equal(made.read(tensor), pair.base.read(tensor))
             inside = any(one.layer is not None for one, _ in made.anatomy().of_tensor(tensor))
             assert len(pair.base.shapes[tensor]) == 1 or not inside
@@ -101,7 +101,7 @@ def test_what_did_not_change_stays_and_has_no_share(tmp_path: Path) -> None:
 def test_large_matrices_keep_nearly_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = pair_of("llama-mha", tmp_path)
     best = rank_k(pair, 2).table["kept"]
-    monkeypatch.setattr(lowrank_module, "_OVERSAMPLED", 4)
+    monkeypatch.setattr(directions_module, "_OVERSAMPLED", 4)
     monkeypatch.setattr(Options, "largest", 8)
     found = rank_k(pair, 2).table["kept"]
     assert (found <= best + 1e-9).all()

@@ -16,10 +16,12 @@ from takeback.draw.svg import (
     left_axis,
     mark,
     spread,
+    text,
     tick_text,
 )
 
 _WIDTH, _HEIGHT = 350.0, 220.0
+_SWATCH, _LETTER = 22.0, 5.6
 _DODGE = 2.4
 """Pixels between arms at the same step, so that their whiskers don't cover each other."""
 
@@ -37,15 +39,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: `place` gives colour and mark, -1 is base; `quiet` ones are thin.
+    """A curve: `place` gives colour and mark, -1 is base or a control; `quiet` ones are thin.
 
-    Every `mark_every`-th point has a mark; 0 draws none.
+    Every `mark_every`-th point has a mark; 0 draws none. A `band` takes the place of whiskers. Curves with a
+    `name` are in the legend under the plot.
     """
 
     place: int
     points: tuple[Point, ...]
     quiet: bool = False
     mark_every: int = 1
+    band: bool = False
+    dashed: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,11 @@ class Axes:
     y_include: tuple[float, ...] = ()
     x_include: tuple[float, ...] = ()
     write_y: Callable[[float], str] = tick_text
+    write_x: Callable[[float], str] = tick_text
 
 
 def line_plot(series: Sequence[Series], axes: Axes, label: str) -> str:
-    """Draw curves with whiskers for intervals; quiet curves first.
+    """Draw curves with whiskers or bands for intervals; quiet curves first.
 
     >>> plot = line_plot([Series(0, (Point(0, 0.1), Point(10, 0.3)))], Axes("step"), "reward")
     >>> "<polyline" in plot, plot.startswith("<svg")
@@ -71,13 +78,17 @@ def line_plot(series: Sequence[Series], axes: Axes, label: str) -> str:
     left, right = spread([point.x for point in points], axes.x_include)
     y_scale = Scale(low, high, _HEIGHT - 42, 8)
     x_scale = Scale(left, right, 48, _WIDTH - 8)
-    parts = bottom_axis(x_scale, _HEIGHT - 42, 8, axes.x_name)
+    parts = bottom_axis(x_scale, _HEIGHT - 42, 8, axes.x_name, axes.write_x)
     parts += left_axis(y_scale, 48, _WIDTH - 8, axes.write_y)
+    quiet_first = sorted(series, key=lambda one: not one.quiet)
+    parts += [_band(one, x_scale, y_scale) for one in quiet_first if one.band]
+    whiskers = any(point.low is not None for one in series if not one.band for point in one.points)
     places = sorted({one.place for one in series})
-    for one in sorted(series, key=lambda one: not one.quiet):
-        aside = _DODGE * (places.index(one.place) - (len(places) - 1) / 2) if ends else 0.0
+    for one in quiet_first:
+        aside = _DODGE * (places.index(one.place) - (len(places) - 1) / 2) if whiskers else 0.0
         parts += _curve(one, x_scale, y_scale, aside)
-    return drawing(_WIDTH, _HEIGHT, parts, label)
+    legend, height = _legend([one for one in series if one.name], _HEIGHT + 6)
+    return drawing(_WIDTH, height, [*parts, *legend], label)
 
 
 def moving_average(values: Sequence[float], width: int) -> list[float]:
@@ -90,13 +101,12 @@ def moving_average(values: Sequence[float], width: int) -> list[float]:
 
 
 def _curve(series: Series, x: Scale, y: Scale, aside: float) -> list[str]:
-    colour = SOFT if series.place < 0 else arm_colour(series.place)
+    colour = _colour(series)
     path = " ".join(f"{coordinate(x(point.x) + aside)},{coordinate(y(point.y))}" for point in series.points)
     line = element("polyline", points=path, fill="none", stroke=colour, stroke_linejoin="round")
-    weight, opacity = (1, 0.35) if series.quiet else (1.8, 1)
-    parts = [element("g", line, stroke_width=weight, opacity=opacity)]
+    parts = [_styled(series, line)]
     for point in series.points:
-        if point.low is not None and point.high is not None:
+        if point.low is not None and point.high is not None and not series.band:
             at = x(point.x) + aside
             parts.append(
                 element(
@@ -109,3 +119,37 @@ def _curve(series: Series, x: Scale, y: Scale, aside: float) -> list[str]:
             for point in series.points[:: series.mark_every]
         ]
     return parts
+
+
+def _band(series: Series, x: Scale, y: Scale) -> str:
+    known = [(p.x, p.low, p.high) for p in series.points if p.low is not None and p.high is not None]
+    edge = [(at, low) for at, low, _ in known] + [(at, high) for at, _, high in reversed(known)]
+    path = " ".join(f"{coordinate(x(at))},{coordinate(y(end))}" for at, end in edge)
+    return element("polygon", points=path, fill=_colour(series), opacity=0.14)
+
+
+def _legend(series: Sequence[Series], top: float) -> tuple[list[str], float]:
+    """Return the names with their lines, in rows as wide as the plot, and where the picture ends."""
+    parts: list[str] = []
+    x, y = 48.0, top + 6
+    for one in series:
+        width = _SWATCH + 8 + _LETTER * len(one.name) + 12
+        if x > 48 and x + width > _WIDTH:
+            x, y = 48.0, y + 16
+        line = element("line", x1=x, x2=x + _SWATCH, y1=y, y2=y, stroke=_colour(one))
+        parts.append(_styled(one, line))
+        if one.mark_every:
+            parts.append(mark(x + _SWATCH / 2, y, one.place, _colour(one), size=3.6))
+        parts.append(text(x + _SWATCH + 6, y + 4, one.name))
+        x += width
+    return parts, y + 12 if series else _HEIGHT
+
+
+def _styled(series: Series, line: str) -> str:
+    weight, opacity = (1, 0.35) if series.quiet else (1.8, 1)
+    dashes = {"stroke_dasharray": "5 3"} if series.dashed else {}
+    return element("g", line, stroke_width=weight, opacity=opacity, **dashes)
+
+
+def _colour(series: Series) -> str:
+    return SOFT if series.place < 0 else arm_colour(series.place)

@@ -38,12 +38,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class Row:
-    """A set: a dot for each seed, and the values of the controls that match it. Without dots, a heading."""
+    """A set: a dot for each seed, and the values of the controls that match it. Without dots, a heading.
+
+    The dots of a `control` are grey rings.
+    """
 
     name: str
     dots: tuple[Dot, ...] = ()
     controls: tuple[float, ...] = ()
     control_title: str = ""
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,11 @@ def _row(row: Row, scale: Scale, y: float, height: float, place: int) -> list[st
         ticks = "".join(f"M{coordinate(scale(value))} {coordinate(middle - 5)}v10" for value in row.controls)
         lines = element("path", d=ticks, stroke=CONTROL, stroke_width=2)
         parts.append(element("g", band, lines, title=row.control_title))
+    colour = CONTROL if row.control else arm_colour(place)
     for seed, dot in enumerate(row.dots):
         at = y + 10.5 + 7 * seed
         if dot.low is not None and dot.high is not None:
             path = f"M{coordinate(scale(dot.low))} {coordinate(at)}H{coordinate(scale(dot.high))}"
-            parts.append(element("path", d=path, stroke=arm_colour(place), stroke_width=1.6))
-        parts.append(mark(scale(dot.value), at, place, arm_colour(place), dot.title))
+            parts.append(element("path", d=path, stroke=colour, stroke_width=1.6))
+        parts.append(mark(scale(dot.value), at, -1 if row.control else place, colour, dot.title))
     return parts

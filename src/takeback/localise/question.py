@@ -24,6 +24,7 @@ from takeback.behaviour import measure_values
 from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.errors import TakebackError, unknown_name
+from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.jobs import Workers
 from takeback.parts import collect
@@ -211,7 +212,10 @@ class Valuation:
     @property
     def identity(self) -> str:
         """What the answers depend on."""
-        text = json.dumps([self.question.identity, [ask.key for ask in self.asks]])
+        pair = self.question.pair
+        read = {ask.source for ask in self.asks if ask.source.startswith("checkpoint:")}
+        others = {source: source_of(source, pair).digest for source in sorted(read)}
+        text = json.dumps([self.question.identity, [ask.key for ask in self.asks], others])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def items(self) -> list[str]:
