@@ -110,3 +110,16 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
 def test_shards_partition_the_parts(count: int, parts: int) -> None:
     dealt = [part for index in range(1, count + 1) for part in Shard(index, count).mine(range(parts))]
     assert sorted(dealt) == list(range(parts))
+
+
+def test_work_that_lasts_shows_how_far_it_is(
+    work: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("takeback.parts.PATIENCE", 3600.0)
+    collect(work)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("takeback.parts.PATIENCE", 0.0)
+    collect(work)
+    assert "squares: items done 1/300" in capsys.readouterr().err
+    collect(work, tmp_path / "out")
+    assert "squares: parts done 1/60" in capsys.readouterr().err

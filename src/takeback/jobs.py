@@ -1,4 +1,4 @@
-"""Jobs in local processes, with one display of what they are all doing."""
+"""Jobs here, in local processes or on a Ray cluster, with one display of what they are all doing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import multiprocessing as mp
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait as wait_for
@@ -19,8 +19,17 @@ from takeback.errors import TakebackError
 from takeback.progress import Display, Report
 from takeback.threads import cpu_threads
 
-Workers: TypeAlias = int
-"""How many jobs run at once: one runs here, several in local processes."""
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """So many actors on the Ray cluster at an address; without one, of `$RAY_ADDRESS` or started here."""
+
+    actors: int
+    address: str | None = None
+
+
+Workers: TypeAlias = int | OnRay
+"""What jobs run on: one worker is this process, several are local processes."""
 
 
 @dataclass(frozen=True)
@@ -28,39 +37,58 @@ class Job:
     """A call that takes a `Report` as its last argument; function and arguments can be sent to a process."""
 
     name: str
-    call: Callable[..., None]
+    call: Callable[..., Any]
     arguments: tuple[Any, ...]
     threads: int | None = None
     """CPU threads that torch uses for it."""
 
-    def run(self, report: Report) -> None:
-        """Run it here."""
+    def run(self, report: Report) -> Any:
+        """Run it here and return what it returns."""
         with cpu_threads(self.threads):
-            self.call(*self.arguments, report)
+            return self.call(*self.arguments, report)
 
 
 Count = Callable[[int, int], None]
 """Told how many jobs are done of how many."""
 
+Finished: TypeAlias = Generator[tuple[Job, Any]]
+"""Jobs as they end, each with what it returned; closing it stops those that run."""
 
-def run_jobs(jobs: Sequence[Job], workers: int, title: str | None = None, count: Count | None = None) -> None:
-    """Run the jobs, at most `workers` at a time, and show their progress; the first error stops all.
 
-    One worker runs them here, several each in a process of its own, which ends with this one. With a `title`
-    one bar counts the jobs that are done, where otherwise each has a bar; with `count` nothing is shown and
-    that is told instead.
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: Workers,
+    title: str | None = None,
+    count: Count | None = None,
+    keep: Callable[[Job, Any], None] | None = None,
+) -> None:
+    """Run the jobs, at most so many at a time, and show their progress; the first error stops all.
+
+    With a `title` one bar counts the jobs that are done, where otherwise each has a bar; with `count` nothing
+    is shown and that is told instead. What a job returns is given to `keep`, in this process.
 
     Raises:
-        TakebackError: a worker died, or a job raised it.
+        TakebackError: a worker died, Ray is not there, or a job raised it.
     """
     board = _Board([job.name for job in jobs], title, count)
-    with nullcontext() if count else board.display:
-        if workers == 1:
-            for job in jobs:
-                job.run(board.reporter(job.name))
-                board.finish(job.name)
-        else:
-            _run_in_processes(jobs, workers, board)
+    with nullcontext() if count else board.display, closing(_started(jobs, workers, board)) as finished:
+        for job, result in finished:
+            if keep is not None:
+                keep(job, result)
+            board.finish(job.name)
+
+
+def _started(jobs: Sequence[Job], workers: Workers, board: _Board) -> Finished:
+    if isinstance(workers, OnRay):
+        from takeback.ray import run_on_ray
+
+        return run_on_ray(jobs, workers)
+    return _run_here(jobs, board) if workers == 1 else _run_in_processes(jobs, workers, board)
+
+
+def _run_here(jobs: Sequence[Job], board: _Board) -> Finished:
+    for job in jobs:
+        yield job, job.run(board.reporter(job.name))
 
 
 class _Board:
@@ -69,11 +97,11 @@ class _Board:
     def __init__(self, names: Sequence[str], title: str | None, count: Count | None) -> None:
         self.display = Display(names if title is None else [title])
         if count is None and title is not None:
-            count = partial(self.display.show, title, "working")
+            count = partial(self.display.show, title, "parts done")
         self._count, self._total, self._done = count, len(names), 0
 
     def reporter(self, name: str) -> Report:
-        return self.display.reporter(name) if self._count is None else _silent
+        return self.display.reporter(name) if self._count is None else silent
 
     def show(self, name: str, stage: str, done: int, total: int) -> None:
         if self._count is None:
@@ -87,24 +115,24 @@ class _Board:
             self._count(self._done, self._total)
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    pass
+def silent(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
 
 
-def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> None:
+def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finished:
     context = mp.get_context("spawn")
     others = set(mp.active_children())
     with context.Manager() as manager:
         reports = manager.Queue()
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-            running: dict[Future[None], str] = {pool.submit(_run_job, job, reports): job.name for job in jobs}
+        count = min(workers, len(jobs))
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
+            running: dict[Future[Any], Job] = {pool.submit(_run_job, job, reports): job for job in jobs}
             try:
                 while running:
                     done, _ = wait(running, timeout=0.2)
                     _drain(reports, board)
                     for future in done:
-                        future.result()
-                        board.finish(running.pop(future))
+                        yield running.pop(future), future.result()
             except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in set(mp.active_children()) - others:
@@ -116,11 +144,11 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> None:
                 raise
 
 
-def _run_job(job: Job, reports: Any) -> None:
+def _run_job(job: Job, reports: Any) -> Any:
     def report(stage: str, done: int, total: int) -> None:
         reports.put((job.name, stage, done, total))
 
-    job.run(report)
+    return job.run(report)
 
 
 def _start_worker() -> None:

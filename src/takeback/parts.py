@@ -1,7 +1,8 @@
-"""Work cut into items that stand alone: run here, by local processes, or one shard in each job of an array.
+"""Work cut into items that stand alone: run here, by processes or actors, or a shard in each job of an array.
 
 Which items make a part depends on the items alone, and a part's rows on its items alone: the merged table is
-the same, whatever ran it and however often it was killed.
+the same, whatever ran it and however often it was killed. Workers hand tables over and the process that
+started them writes the parts, since the nodes of a cluster need not share a disk.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,12 +23,15 @@ import pandas as pd
 
 from takeback.errors import TakebackError
 from takeback.files import atomic_file
-from takeback.jobs import Count, Job, run_jobs
-from takeback.progress import Report
+from takeback.jobs import Count, Job, Workers, run_jobs
+from takeback.progress import Display, Report
 from takeback.tables import read_table, write_table
 
 MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
+
+PATIENCE = 2.0
+"""Seconds that work without parts lasts before it shows how far it is."""
 
 
 class Cut(Protocol):
@@ -121,27 +126,27 @@ class Shard:
 
 
 def collect(
-    work: Work, out: str | Path | None = None, workers: int = 1, threads: int | None = None
+    work: Work, out: str | Path | None = None, workers: Workers = 1, threads: int | None = None
 ) -> pd.DataFrame:
     """Do all the work and return its table, the rows in the order of the items.
 
     With `out`, finished parts are kept in that folder until `discard_parts`, and those found there are not
-    done again; `workers` local processes share the rest, with so many CPU `threads` each.
+    done again; `workers` share the rest, with so many CPU `threads` each.
 
     Raises:
         TakebackError: several workers without `out`, parts of other work in `out`, or a part fails.
     """
     if out is None:
-        if workers > 1:
+        if workers != 1:
             raise TakebackError("several workers need a folder that keeps their parts; name one (--out)")
-        return _joined([work.rows(item) for item in work.items()])
+        return _joined([work.rows(item) for item in _watched(work)])
     return collect_tables(_OnOneTable(work), out, workers, threads)["rows"]
 
 
 def collect_tables(
     work: WorkOnTables,
     out: str | Path,
-    workers: int = 1,
+    workers: Workers = 1,
     threads: int | None = None,
     count: Count | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -160,7 +165,7 @@ def collect_tables(
 
 
 def collect_shard(
-    work: Work, out: str | Path, shard: Shard, workers: int = 1, threads: int | None = None
+    work: Work, out: str | Path, shard: Shard, workers: Workers = 1, threads: int | None = None
 ) -> None:
     """Do one shard's share of the parts; `collect` with the same `out` then merges them.
 
@@ -174,7 +179,7 @@ def collect_shard_of_tables(
     work: WorkOnTables,
     out: str | Path,
     shard: Shard,
-    workers: int = 1,
+    workers: Workers = 1,
     threads: int | None = None,
     count: Count | None = None,
 ) -> None:
@@ -219,46 +224,58 @@ class _Parts:
         return {name: self.folder / f"{number:04}.{name}.parquet" for name in self.work.table_names}
 
     def do(
-        self, numbers: Sequence[int], workers: int, threads: int | None, count: Count | None = None
+        self, numbers: Sequence[int], workers: Workers, threads: int | None, count: Count | None = None
     ) -> None:
         missing = [n for n in numbers if not all(file.exists() for file in self.files(n).values())]
-        call = _do_part if workers == 1 else _do_part_in_worker
-        jobs = [
-            Job(str(number), call, (self.work, self.groups[number], self.files(number)), threads)
-            for number in missing
-        ]
+        call = _tables if workers == 1 else _tables_in_worker
+        jobs = [Job(str(number), call, (self.work, self.groups[number]), threads) for number in missing]
         found = len(numbers) - len(missing)
         told = (lambda done, _: count(found + done, len(numbers))) if count else None
         if jobs:
-            run_jobs(jobs, min(workers, len(jobs)), title=self.work.name, count=told)
+            run_jobs(jobs, workers, self.work.name, told, self._keep)
+
+    def _keep(self, job: Job, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write one part; under names of its own first, as two shards may be at the same part."""
+        for name, file in self.files(int(job.name)).items():
+            draft = file.with_name(f".{uuid.uuid4().hex}.parquet")
+            try:
+                write_table(tables[name], draft)
+                os.replace(draft, file)
+            finally:
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
 
 
-def _do_part(work: WorkOnTables, items: tuple[str, ...], files: Mapping[str, Path], _: Report) -> None:
-    """Write one part; under names of its own first, as two jobs may be at the same part."""
+def _watched(work: Work) -> Iterator[str]:
+    """Yield the items of work that is done here, and show how far it is when that lasts."""
+    items, began = work.items(), time.monotonic()
+    with ExitStack() as stack:
+        display: Display | None = None
+        for done, item in enumerate(items):
+            if display is None and done and time.monotonic() - began > PATIENCE:
+                display = stack.enter_context(Display([work.name]))
+            if display is not None:
+                display.show(work.name, "items done", done, len(items))
+            yield item
+
+
+def _tables(work: WorkOnTables, items: tuple[str, ...], _: Report) -> dict[str, pd.DataFrame]:
+    """Return the tables of one part."""
     done = [work.tables(item) for item in items]
-    for name, file in files.items():
-        draft = file.with_name(f".{uuid.uuid4().hex}.parquet")
-        try:
-            write_table(_joined([tables[name] for tables in done]), draft)
-            os.replace(draft, file)
-        finally:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
+    return {name: _joined([tables[name] for tables in done]) for name in work.table_names}
 
 
 _HELD: dict[tuple[str, str], WorkOnTables] = {}
 """The work that this process did a part of last, with what it loaded to do it."""
 
 
-def _do_part_in_worker(
-    work: WorkOnTables, items: tuple[str, ...], files: Mapping[str, Path], report: Report
-) -> None:
-    """Write one part in a process that does several: each of them sends the work anew."""
+def _tables_in_worker(work: WorkOnTables, items: tuple[str, ...], report: Report) -> dict[str, pd.DataFrame]:
+    """Return the tables of one part in a process that does several: each of them sends the work anew."""
     key = (work.name, work.identity)
     if key not in _HELD:
         _HELD.clear()
         _HELD[key] = work
-    _do_part(_HELD[key], items, files, report)
+    return _tables(_HELD[key], items, report)
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

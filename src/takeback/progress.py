@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Report = Callable[[str, int, int], None]
 """Called by a job with the stage it is in, and how much of it is done of how much."""
@@ -29,6 +30,19 @@ def no_library_bars() -> Generator[None]:
             logging.enable_progress_bar()
 
 
+_told: ContextVar[Report | None] = ContextVar("_told", default=None)
+
+
+@contextmanager
+def told_to(report: Report) -> Generator[None]:
+    """Let every display inside the block report there and show nothing: one display for all of a run."""
+    before = _told.set(report)
+    try:
+        yield
+    finally:
+        _told.reset(before)
+
+
 class Display:
     """Shows what jobs do: bars with an ETA on a terminal, elsewhere a line when a job enters a stage."""
 
@@ -41,7 +55,8 @@ class Display:
         self._told = time.monotonic()
         self._start = time.monotonic()
         self._bars: Progress | None = None
-        if sys.stderr.isatty():
+        self._outer = _told.get()
+        if self._outer is None and sys.stderr.isatty():
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -66,6 +81,8 @@ class Display:
 
     def show(self, name: str, stage: str, done: int, total: int) -> None:
         """Show that a job is in a stage, and how far."""
+        if self._outer is not None:
+            return self._outer(f"{name}, {stage}", done, total)
         fresh = self._stages.get(name) != stage
         self._stages[name] = stage
         if fresh:
@@ -81,6 +98,8 @@ class Display:
 
     def finish(self, name: str) -> None:
         """Show that a job is done."""
+        if self._outer is not None:
+            return
         if self._bars:
             self._bars.update(self._tasks[name], description=f"{name}: done")
             self._bars.stop_task(self._tasks[name])
@@ -89,8 +108,10 @@ class Display:
 
     def _how_far(self, name: str, done: int, total: int) -> str:
         began, before = self._began[name]
-        if done <= before or total <= 1:
+        if total <= 1 or not done:
             return ""
+        if done <= before:
+            return f" {done}/{total}"
         left = (time.monotonic() - began) / (done - before) * (total - done)
         return f" {done}/{total}, about {left:.0f} s left"
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, runs, weights
+from takeback.cli import behaviour, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ for command in (
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,
+    localise.localise,
+    localise.attribute,
+    localise.explain,
     runs.demo,
     runs.report,
 ):

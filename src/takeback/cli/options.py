@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,9 @@ Measures = Annotated[
         "--measure",
         help="Such as 'utility win' or legal; repeatable. Default: the utility that changed most.",
     ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Also write tables and a page here; a killed run goes on.")
 ]
 Count = Annotated[
     int, typer.Option("--workers", min=1, help="Processes or actors; more than one need --out.")

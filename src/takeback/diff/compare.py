@@ -15,6 +15,7 @@ from takeback.diff.runs import between, course
 from takeback.diff.spectra import Options, SpectraWork, spectra
 from takeback.errors import unknown_name
 from takeback.findings import Finding, Findings
+from takeback.jobs import Workers
 from takeback.parts import Shard, Work, collect_shard
 
 
@@ -32,7 +33,7 @@ class Measure:
     """A measure of a pair: its work, cut into items, and the call that does it and shows what it found."""
 
     work: Callable[[Pair, Settings], Work]
-    find: Callable[[Pair, Settings, Path | None, int], Finding]
+    find: Callable[[Pair, Settings, Path | None, Workers], Finding]
 
 
 DIFF = Measure(
@@ -69,7 +70,7 @@ def compare(
     measures: Sequence[str] = (),
     settings: Settings | None = None,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Findings:
     """Measure a pair: its diff, then each of `measures`, names of `MEASURES`.
 
@@ -93,7 +94,7 @@ def compare_shard(
     settings: Settings,
     out: str | Path,
     shard: Shard,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> None:
     """Do one shard of what `compare` with the same arguments does; that call then merges the parts.
 
@@ -106,7 +107,7 @@ def compare_shard(
 
 
 def compare_runs(
-    base: str, tuned: Sequence[str], seed: int = 0, out: str | Path | None = None, workers: int = 1
+    base: str, tuned: Sequence[str], seed: int = 0, out: str | Path | None = None, workers: Workers = 1
 ) -> Findings:
     """Compare the changes of several fine-tunes of one base with each other; see `between`.
 
@@ -117,7 +118,7 @@ def compare_runs(
     return Findings(f"{len(tuned)} fine-tunes of {base}", (), {"between": found})
 
 
-def follow(folder: str | Path, out: str | Path | None = None, workers: int = 1) -> Findings:
+def follow(folder: str | Path, out: str | Path | None = None, workers: Workers = 1) -> Findings:
     """Follow a run, or all seeds of an arm, over its snapshots; see `course`.
 
     Raises:

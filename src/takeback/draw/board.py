@@ -14,6 +14,9 @@ SQUARE = 30.0
 LEAST = 0.03
 """Probabilities below this are not drawn."""
 
+BEFORE = "#50565c"
+"""The colour of the arrows of what was there before, readable on the board's squares."""
+
 _EDGE = 14.0
 _LIGHT, _DARK = "#efece4", "#c9cfd2"
 _WHITE, _BLACK = ("#ffffff", "#1f2225"), ("#2b2f33", "#0b0c0d")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from takeback.draw.board import Arrows, board
+from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
 from takeback.draw.numbers import number, percent
 from takeback.draw.page import Figure, Table
@@ -20,9 +20,6 @@ FIRST = 4
 
 MOSTLY = 0.5
 """Illegal mass from which a position says why it has no arrows."""
-
-BEFORE = "#50565c"
-"""The colour of the base's arrows, readable on the board's squares."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from takeback.diff.circuits.router import read_router
 from takeback.draw.page import Section
 from takeback.errors import TakebackError
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 
@@ -212,7 +213,7 @@ class Circuits(Finding):
 
 
 def circuits(
-    pair: Pair, draws: int = 1, seed: int = 0, out: str | Path | None = None, workers: int = 1
+    pair: Pair, draws: int = 1, seed: int = 0, out: str | Path | None = None, workers: Workers = 1
 ) -> Circuits:
     """Measure how far every circuit of a pair moved, in the gauge that the architecture has.
 

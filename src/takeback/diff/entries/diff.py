@@ -18,6 +18,7 @@ from takeback.diff.entries.stream import Pass, way_of_reading
 from takeback.diff.entries.tally import Tally
 from takeback.draw.page import Section
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.tables import SCHEMA, records, write_tables
 
@@ -166,7 +167,7 @@ def diff(
     *,
     tolerances: Sequence[float] = TOLERANCES,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Diff:
     """Measure how far every tensor, component and layer moved, in one pass over both files by all cores.
 

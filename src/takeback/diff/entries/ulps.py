@@ -25,6 +25,7 @@ from takeback.draw.numbers import percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.errors import TakebackError
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 
@@ -173,7 +174,7 @@ class Ulps(Finding):
         )
 
 
-def ulps(pair: Pair, out: str | Path | None = None, workers: int = 1) -> Ulps:
+def ulps(pair: Pair, out: str | Path | None = None, workers: Workers = 1) -> Ulps:
     """Count how many bfloat16 steps every entry moved, by the magnitude of its weight in base.
 
     Both sides are rounded to bfloat16 first; 0 and -0 are one number. With `out`, finished parts are kept

@@ -28,6 +28,7 @@ from takeback.draw.numbers import number
 from takeback.draw.page import Section, Table
 from takeback.errors import TakebackError
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.tables import SCHEMA, records
 
@@ -183,7 +184,7 @@ class Published(Finding):
 
 
 def published(
-    pair: Pair, out: str | Path | None = None, workers: int = 1, threads: int | None = None
+    pair: Pair, out: str | Path | None = None, workers: Workers = 1, threads: int | None = 1
 ) -> Published:
     """Compute the published measures of a pair as their code does, one tensor at a time.
 

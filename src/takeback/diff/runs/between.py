@@ -15,6 +15,7 @@ from takeback.diff.runs.siblings import Label, Ref, open_siblings
 from takeback.draw.page import Section
 from takeback.errors import unknown_name
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 
 
@@ -112,7 +113,7 @@ def between(
     energy: float = 0.5,
     seed: int = 0,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Between:
     """Compare the changes of several fine-tunes of one base, reading a few rows of a tensor at a time.
 

@@ -16,6 +16,7 @@ from takeback.diff.runs.path import PATH_MEASURES, STEP_MEASURES, path_measures,
 from takeback.diff.runs.siblings import Label, Ref, Siblings, open_siblings
 from takeback.draw.page import Section
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 
 _NULL = "{} of a random walk with snapshots at the same steps, in many dimensions"
@@ -128,7 +129,7 @@ class Walks:
 
 
 def course(
-    folder: str | Path, base: Ref | None = None, out: str | Path | None = None, workers: int = 1
+    folder: str | Path, base: Ref | None = None, out: str | Path | None = None, workers: Workers = 1
 ) -> Course:
     """Measure how each component moved along a training run, from its snapshots.
 

@@ -17,6 +17,7 @@ from takeback.diff.spectra.matrices import Matrix, has_matrices, matrices_of, si
 from takeback.diff.spectra.shape import MEASURES, Options, change_shape
 from takeback.draw.page import Section
 from takeback.findings import Finding
+from takeback.jobs import Workers
 from takeback.parts import collect
 from takeback.tables import SCHEMA
 from takeback.threads import cpu_threads
@@ -136,7 +137,7 @@ def spectra(
     pair: Pair,
     options: Options | None = None,
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     threads: int | None = None,
 ) -> Spectra:
     """Measure the shape of the change of every matrix and of every component's part of one.

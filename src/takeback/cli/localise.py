@@ -1,0 +1,181 @@
+"""Commands on what a change is made of: which parts carry it, how they work together, what each explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from takeback.cli.options import (
+    Address,
+    ArenaName,
+    Base,
+    Count,
+    Engine,
+    Graft,
+    Json,
+    Measures,
+    Out,
+    Seed,
+    Situations,
+    Source,
+    TakeBack,
+    Threads,
+    TunedArg,
+    Untie,
+    chosen_set,
+    workers_of,
+)
+
+if TYPE_CHECKING:
+    from takeback.findings import Findings
+    from takeback.localise import Question
+
+
+def localise(
+    base: Base,
+    tuned: Annotated[
+        list[str],
+        typer.Argument(help="Checkpoint after tuning; of several (seeds of an arm) means are told."),
+    ],
+    measures: Measures = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="shares, curves, carriers, pairs, shapley, groups, strength, directions, sources, or all; "
+            "repeatable. Default: shares, curves, carriers, groups.",
+        ),
+    ] = None,
+    out: Out = None,
+    sets: Annotated[
+        list[str] | None, typer.Option(help='A family ("each head") or a set by name ("L0.H*"); repeatable.')
+    ] = None,
+    share: Annotated[float, typer.Option(help="What the smallest sets are to carry of the change.")] = 0.9,
+    controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 19,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    seed: Seed = 0,
+    untie: Untie = False,
+    count: Count = 1,
+    engine: Engine = "local",
+    address: Address = None,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
+    from takeback.diff.runs import Label
+    from takeback.findings import Findings
+    from takeback.localise import DEFAULT, PARTS, Settings, across
+    from takeback.localise import localise as run
+    from takeback.sweep import FAMILIES
+
+    wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
+    settings = Settings(tuple(sets or FAMILIES), carried=share, controls=controls, seed=seed)
+    workers = workers_of(count, engine, address)
+    found: dict[str, Findings] = {}
+    for ref in tuned:
+        name = Label.of(ref).name
+        place = out / name.replace(" ", "-").replace("/", "-") if out and len(tuned) > 1 else out
+        question = _question((base, ref), measures, arena_name, (situations, seed), untie, threads)
+        found[name] = run(question, wanted, settings, place, workers)
+        _show(found[name], place, as_json=as_json and len(tuned) == 1)
+    if len(tuned) > 1:
+        title = f"{len(tuned)} fine-tunes of {base}"
+        _show(Findings(title, (), {"across": across(found)}, "across"), out, as_json)
+
+
+def attribute(
+    base: Base,
+    tuned: TunedArg,
+    measures: Measures = None,
+    method: Annotated[str, typer.Option(help="path, output or gradient.")] = "path",
+    steps: Annotated[int, typer.Option(min=1, help="With path: stretches of the line between models.")] = 4,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure exactly on some situations until intervals are +- this; all hold together."
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option(help="Measure exact effects too, and how well they agree.")] = True,
+    out: Out = None,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    seed: Seed = 0,
+    untie: Untie = False,
+    count: Count = 1,
+    engine: Engine = "local",
+    address: Address = None,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Estimate the effect of taking back every component at once, by gradients or to a precision."""
+    from takeback.attribution import Aim, estimate
+    from takeback.attribution import attribute as run
+    from takeback.findings import Finding, Findings
+
+    workers = workers_of(count, engine, address)
+    question = _question((base, tuned), measures, arena_name, (situations, seed), untie, threads)
+    found: dict[str, Finding] = {}
+    if precision is not None:
+        found["precise"] = estimate(question, Aim(precision, seed=seed), out=out, workers=workers)
+    else:
+        estimated = run(question, method, steps)
+        found["attribution"] = estimated.checked(out, workers) if exact else estimated
+    _show(Findings(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
+
+
+def explain(
+    base: Base,
+    tuned: TunedArg,
+    take_back: TakeBack = None,
+    graft: Graft = None,
+    source: Source = "base",
+    out: Out = None,
+    boards: Annotated[int, typer.Option(min=0, help="Positions to draw: those that changed most.")] = 3,
+    controls: Annotated[int, typer.Option(min=1, help="Random sets of the same make-up.")] = 5,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    seed: Seed = 0,
+    untie: Untie = False,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Tell in words and boards what taking back or grafting a set changes in behaviour."""
+    from takeback.explain import explain as run
+    from takeback.findings import Findings
+
+    question = _question((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
+    text = graft if take_back is None else take_back
+    chosen_set(question.anatomy, take_back, graft)
+    told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
+    told = replace(told, boards=boards)
+    _show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)
+
+
+def _question(
+    pair: tuple[str, str],
+    measures: Sequence[str] | None,
+    arena_name: str,
+    drawn: tuple[int, int],
+    untie: bool,
+    threads: int,
+) -> Question:
+    from takeback.arenas import arena
+    from takeback.checkpoint import open_pair
+    from takeback.localise import question_of
+
+    place = arena(arena_name)
+    return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)
+
+
+def _show(found: Findings, out: Path | None, as_json: bool) -> None:
+    if out is not None:
+        found.write(out)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        found.print()
