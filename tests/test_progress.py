@@ -16,10 +16,13 @@ def test_a_line_when_a_stage_begins_and_when_a_job_ends(capsys):
 
 def test_inside_told_to_displays_report_and_show_nothing(capsys):
     heard: list[tuple[str, int, int]] = []
-    with told_to(lambda stage, done, total: heard.append((stage, done, total))):
-        with Display(["curves"]) as display:
-            display.show("curves", "parts done", 1, 2)
-            display.finish("curves")
+
+    def hear(stage: str, done: int, total: int) -> None:
+        heard.append((stage, done, total))
+
+    with told_to(hear), Display(["curves"]) as display:
+        display.show("curves", "parts done", 1, 2)
+        display.finish("curves")
     assert heard == [("curves, parts done", 1, 2)]
     assert capsys.readouterr().err == ""
     with Display(["after"]) as display:
