@@ -10,19 +10,27 @@ import pandas as pd
 
 from takeback.behaviour import Change, effects, most_changed
 from takeback.checkpoint import open_pair
+from takeback.component import ComponentSet
 from takeback.diff import diff
+from takeback.explain import explain
 from takeback.files import atomic_file
-from takeback.progress import Report
+from takeback.findings import Findings
+from takeback.localise import NoChange, Question, Settings, localise
+from takeback.localise.shares import TAKE_BACK
+from takeback.progress import Report, told_to
 from takeback.study.bench import Bench
 from takeback.study.plan import Plan
 from takeback.sweep import Sweep, squared_norms, sweep
-from takeback.tables import write_table
-from takeback.training import train
+from takeback.sweep.sets import CONTROLS
+from takeback.tables import read_table, records, write_table
+from takeback.training import Pretrain, train
 
 BASE = "base"
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
+LAYERS = "each layer"
+"""The family of sets of which the one that matters most is explained."""
 
 
 def run_base(plan: Plan, out: Path, report: Report) -> None:
@@ -55,6 +63,41 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
+    recipe = plan.recipe(arm, seed)
+    if plan.localise and not isinstance(recipe, Pretrain):
+        measure = f"utility {recipe.goal}"
+        question = Question(pair, bench.arena, tuple(bench.situations), (measure,), plan.threads)
+        with told_to(report):
+            _localise(question, plan, seed, (swept, out / "localise" / name))
+
+
+def _localise(question: Question, plan: Plan, seed: int, paths: tuple[Path, Path]) -> None:
+    """Tell what the arm's change is made of, and what the layer that it needs most does."""
+    swept, folder = paths
+    if (folder / "explain.json").exists():
+        return
+    settings = Settings(plan.sets, controls=plan.controls, seed=seed)
+    try:
+        found = localise(question, plan.localise, settings, folder)
+    except NoChange as error:
+        found = Findings("No change to localise", (str(error),), {}, "localise")
+    found.write(folder)
+    told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
+    Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
+
+
+def _most_needed(question: Question, swept: Path) -> ComponentSet:
+    """Return the layer, or other set if no layers were swept, whose taking back moves the measure most."""
+    rows = [
+        row
+        for row in records(read_table(swept))
+        if row["direction"] == TAKE_BACK and row["measure"] == question.measures[0]
+    ]
+    layers = [row for row in rows if row["family"] == LAYERS]
+    most = max(
+        layers or [row for row in rows if row["family"] not in CONTROLS], key=lambda row: abs(row["effect"])
+    )
+    return question.anatomy.parse(most["components"])
 
 
 def _bench(plan: Plan) -> Bench:

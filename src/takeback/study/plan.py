@@ -39,6 +39,8 @@ class Plan(BaseModel):
     sets: tuple[str, ...] = FAMILIES
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
+    localise: tuple[str, ...] = ()
+    """What is asked of how each arm's change is made: names of `takeback.localise.PARTS`."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
 
