@@ -117,8 +117,6 @@ def test_all_methods_agree_on_small_changes(name: str, asked: Ask) -> None:
 
 
 def test_effects_of_small_changes_are_the_exact_ones_situation_by_situation(name: str, asked: Ask) -> None:
-    if name in models.WITH_EXPERTS:
-        pytest.skip("hybrids in memory take the anatomy of files, in which experts lie apart")
     question = asked(name, SMALL)
     exact = attribute(question, "gradient").checked().exact
     for method in ("output", "near", "path"):

@@ -76,7 +76,7 @@ def test_predictions_of_a_set_are_the_sums_of_its_components(question, sets):
     run = precise._Run(question, Aim(), tuple(sets), None, 1)
     predicted = run.predicted()
     np.testing.assert_allclose(predicted[..., 2], predicted[..., 0] + predicted[..., 1])
-    found = attribute(question, "output")
+    found = attribute(question, "near")
     for place, measure in enumerate(MEASURES):
         (component,) = sets[0]
         np.testing.assert_allclose(predicted[:, place, 0], found.of(component, measure), atol=1e-6)

@@ -7,18 +7,11 @@ import pytest
 from scipy import stats
 
 from takeback.draw.page import page
-from takeback.findings import Findings
+from takeback.errors import TakebackError
 from takeback.localise.across import across
 
 
-class Held:
-    """A finding that is just its tables."""
-
-    def __init__(self, **tables: pd.DataFrame) -> None:
-        self.tables, self.columns = tables, {}
-
-
-def run(carried: dict[str, float], sizes: int) -> Findings:
+def run(carried: dict[str, float], sizes: int) -> dict[str, pd.DataFrame]:
     shares = pd.DataFrame(
         [
             {"measure": "m", "direction": "graft", "family": family, "set": name, "carried": value}
@@ -29,7 +22,7 @@ def run(carried: dict[str, float], sizes: int) -> Findings:
     carriers = pd.DataFrame(
         {"measure": "m", "direction": "graft", "order": ["greedy"], "n_components": [sizes]}
     ).assign(parameters=0.5, carried=0.9, also=pd.array([None], "Float64"))
-    return Findings("", (), {"all": Held(shares=shares, carriers=carriers)})
+    return {"shares": shares, "carriers": carriers}
 
 
 RUNS = {
@@ -59,6 +52,11 @@ def test_one_run_has_no_interval():
     table = across({"rl 0": RUNS["rl 0"]}).table
     assert table["low"].isna().all()
     assert table["mean"].notna().all()
+
+
+def test_runs_without_a_common_table_are_refused():
+    with pytest.raises(TakebackError, match="in common"):
+        across({"rl 0": RUNS["rl 0"], "other": {}})
 
 
 def test_it_shows_what_sums_findings_up(capsys):

@@ -1,4 +1,4 @@
-"""Effects with less work: attribution for all components at once, and exact effects on part of the situations."""
+"""Effects with less work: attribution for all components at once, exact effects on part of the situations."""
 
 from takeback.attribution.attribution import METHODS as METHODS
 from takeback.attribution.attribution import Attribution as Attribution

@@ -176,7 +176,7 @@ def _passes(question: Question, model: PreTrainedModel, modules: Sequence[nn.Mod
 def _batches(question: Question, model: PreTrainedModel) -> Iterator[tuple[Stakes, int]]:
     """Read the model, and yield each batch of each round with what its probabilities are worth."""
     reader = question.reader
-    reading = Reading.of(model, reader.plan, reader._steps)  # pyright: ignore[reportPrivateUsage]
+    reading = Reading.of(model, reader.plan, reader.steps)
     slopes = measure_slopes(reading.readouts(reader.before["tuned"]), reader.context, question.measures)
     for stakes in reading.stakes(slopes):
         for number in range(len(stakes)):

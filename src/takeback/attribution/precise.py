@@ -60,8 +60,7 @@ class Aim:
         first: clusters of situations that every set is measured in; fewer miss effects that are rare.
         growth: how much larger the part that was measured is at each look.
         seed: of the order in which situations are measured.
-        method: of attribution, or `none` to measure only. `output` follows tuned with one set taken back
-            closely, where `path` shares out the joint change of all.
+        method: of attribution, or `none` to measure only.
     """
 
     precision: float = 0.01
@@ -69,7 +68,7 @@ class Aim:
     first: int = 64
     growth: float = 1.5
     seed: int = 0
-    method: str = "output"
+    method: str = "near"
 
     def __post_init__(self) -> None:
         if not self.precision > 0:

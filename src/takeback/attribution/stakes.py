@@ -20,7 +20,6 @@ from transformers import PreTrainedModel
 
 from takeback.behaviour.expand import Decided, Step
 from takeback.behaviour.grouping import sum_by
-from takeback.behaviour.legal import LegalRound
 from takeback.behaviour.packing import Batch
 from takeback.behaviour.plan import ReadoutPlan
 from takeback.behaviour.policy import next_token_logprobs
@@ -108,7 +107,7 @@ class Reading:
     def put_together(cls, plan: ReadoutPlan, steps: Sequence[Step], answers: Sequence[Answers]) -> Reading:
         """Work out the probabilities of outcomes from the answers in each round."""
         first, legal, n = answers[0], plan.legal, len(plan.texts)
-        reach = [_reach(legal, first)]
+        reach = [legal.reach(first)]
         if plan.exact:
             known = Decided.first(plan, first, reach[0])
             for step, found in zip(steps, answers[1:], strict=True):
@@ -196,11 +195,3 @@ class _Local:
         """Return what moving the probability of each pair and each end is worth."""
         at = self.asked.pair_target
         return reach[at] * (after - self.dead[at]), reach * (self.end - self.dead)
-
-
-def _reach(legal: LegalRound, answers: Answers) -> Floats:
-    reach = np.zeros(len(legal.round.nodes))
-    reach[legal.roots] = 1.0
-    for pairs in legal.levels:
-        reach[legal.child[pairs]] = reach[legal.round.pair_target[pairs]] * answers.pair[pairs]
-    return reach

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from takeback.behaviour.judge import Judge
-from takeback.behaviour.rounds import Round
+from takeback.behaviour.rounds import Answers, Floats, Round
 from takeback.behaviour.trie import ROOT, TokenTree
 from takeback.behaviour.vocabulary import Vocabulary
 from takeback.errors import TakebackError
@@ -74,6 +74,14 @@ class LegalRound:
             end=np.array(ends),
             levels=tuple(np.flatnonzero(depth == level) for level in range(int(depth.max()) + 1)),
         )
+
+    def reach(self, answers: Answers) -> Floats:
+        """Return the probability of reaching each target: the product along its path."""
+        masses = np.zeros(len(self.round.nodes))
+        masses[self.roots] = 1.0
+        for pairs in self.levels:
+            masses[self.child[pairs]] = masses[self.round.pair_target[pairs]] * answers.pair[pairs]
+        return masses
 
 
 def _pairs(tree: TokenTree, target: dict[int, int]) -> Iterator[tuple[Ints, Ints, Ints]]:

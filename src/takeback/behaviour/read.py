@@ -116,7 +116,7 @@ def read_each(
             sampler.finish(scores, policy)
         return [_sampled(plan, answers[policy], samplers[policy]) for policy in range(scores.policies)], ()
     answers = ask(scores, range(scores.policies), legal, ends)
-    known = {policy: Decided.first(plan, found, _reach(plan, found)) for policy, found in answers.items()}
+    known = {policy: Decided.first(plan, found, plan.legal.reach(found)) for policy, found in answers.items()}
     if steps is None:
         known, steps = expand(scores, plan, known, tolerance)
     else:
@@ -143,7 +143,7 @@ def _exact(plan: ReadoutPlan, answers: Answers, decided: Decided, draws: tuple[i
 
 
 def _sampled(plan: ReadoutPlan, answers: Answers, sampler: Sampler) -> Readouts:
-    outcomes, undecided, errors = _shared_out(plan, answers, _reach(plan, answers), sampler)
+    outcomes, undecided, errors = _shared_out(plan, answers, plan.legal.reach(answers), sampler)
     return _readouts(
         plan,
         outcomes,
@@ -173,16 +173,6 @@ def _readouts(plan: ReadoutPlan, outcomes: Floats, **found: Any) -> Readouts:
 def _owner(plan: ReadoutPlan) -> Ints:
     """Return the situation of each legal action."""
     return np.repeat(np.arange(len(plan.texts)), [len(legal) for legal in plan.actions])
-
-
-def _reach(plan: ReadoutPlan, answers: Answers) -> Floats:
-    """Return the probability of reaching each target of the legal round: the product along its path."""
-    legal = plan.legal
-    masses = np.zeros(len(legal.round.nodes))
-    masses[legal.roots] = 1.0
-    for pairs in legal.levels:
-        masses[legal.child[pairs]] = masses[legal.round.pair_target[pairs]] * answers.pair[pairs]
-    return masses
 
 
 def _greedy(plan: ReadoutPlan, answers: Answers) -> Ints:

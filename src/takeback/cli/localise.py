@@ -85,14 +85,20 @@ def localise(
         _show(found[name], place, as_json=as_json and len(tuned) == 1)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
-        _show(Findings(title, (), {"across": across(found)}, "across"), out, as_json)
+        _show(
+            Findings(
+                title, (), {"across": across({name: one.tables for name, one in found.items()})}, "across"
+            ),
+            out,
+            as_json,
+        )
 
 
 def attribute(
     base: Base,
     tuned: TunedArg,
     measures: Measures = None,
-    method: Annotated[str, typer.Option(help="path, output or gradient.")] = "path",
+    method: Annotated[str, typer.Option(help="near, output, path or gradient.")] = "near",
     steps: Annotated[int, typer.Option(min=1, help="With path: stretches of the line between models.")] = 4,
     precision: Annotated[
         float | None,

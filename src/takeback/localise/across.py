@@ -14,7 +14,8 @@ import pandas as pd
 from takeback.draw.numbers import ABSENT, interval, number
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_tables
-from takeback.findings import Finding, Findings
+from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.stats import mean_estimate
 from takeback.tables import records
 
@@ -87,17 +88,19 @@ class Across(Finding):
         )
 
 
-def across(found: Mapping[str, Findings]) -> Across:
-    """Compare the same findings of several runs.
+def across(found: Mapping[str, Mapping[str, pd.DataFrame]]) -> Across:
+    """Compare the same tables of several runs, by the name of the run and of the table.
 
     Random sets are left out: their draws are other ones in each run.
+
+    Raises:
+        TakebackError: the runs have no table in common that can be compared.
     """
-    tables = [_compared(name, [one.tables[name] for one in found.values()]) for name in _common(found)]
-    return Across(tuple(found), pd.concat(tables, ignore_index=True)[list(COLUMNS)])
-
-
-def _common(found: Mapping[str, Findings]) -> list[str]:
-    return [name for name in SAID if all(name in one.tables for one in found.values())]
+    common = [name for name in SAID if all(name in tables for tables in found.values())]
+    if not common:
+        raise TakebackError(f"the runs have none of the tables {', '.join(SAID)} in common")
+    compared = [_compared(name, [tables[name] for tables in found.values()]) for name in common]
+    return Across(tuple(found), pd.concat(compared, ignore_index=True))
 
 
 def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -108,7 +108,7 @@ class Sides:
             self._other = None
             given = source_of(source, self.pair)
             held = {name: given.read(name).to(torch.float32) for name in given.shapes}
-            self._other = source, Hybrids(self.model("tuned"), held, self.pair.anatomy())
+            self._other = source, Hybrids(self.model("tuned"), held)
         return self._other[1]
 
     _other: tuple[str, Hybrids] | None = None
@@ -123,8 +123,7 @@ class Sides:
     @cached_property
     def _hybrids(self) -> dict[str, Hybrids]:
         base, tuned = (self.model(side) for side in SIDES)
-        anatomy = self.pair.anatomy()
-        return {"base": Hybrids(base, tuned, anatomy), "tuned": Hybrids(tuned, base, anatomy)}
+        return {"base": Hybrids(base, tuned), "tuned": Hybrids(tuned, base)}
 
 
 class Reader:
@@ -136,6 +135,7 @@ class Reader:
     Attributes:
         sides: both models.
         plan: what is asked of every hybrid.
+        steps: what all readouts expand.
         before: the readouts of base and tuned, which effects are relative to.
         context: what measures need of base.
     """
@@ -148,7 +148,7 @@ class Reader:
         universe = sides.pair.anatomy().universe
         nothing = path_of(universe - universe)
         whole = _Both(tuple(HybridScores(sides.hybrids(side), [nothing]) for side in SIDES))
-        readouts, self._steps = read_each(whole, self.plan, tolerance=tolerance)
+        readouts, self.steps = read_each(whole, self.plan, tolerance=tolerance)
         self.before = dict(zip(SIDES, readouts, strict=True))
         self.context = MeasureContext.of(self.before["base"], sides.arena)
 
@@ -163,5 +163,5 @@ class Reader:
             TakebackError: a source other than base is given for base, or it does not fit the pair.
         """
         scores = HybridScores(self.sides.hybrids(side, source), [path_of(components) for components in sets])
-        readouts, _ = read_each(scores, self.plan, tolerance=self._tolerance, steps=self._steps)
+        readouts, _ = read_each(scores, self.plan, tolerance=self._tolerance, steps=self.steps)
         return readouts
