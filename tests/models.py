@@ -81,8 +81,8 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 }
 """A config of every family and kind of attention, tied and untied, with biases and with other head widths."""
 
-QUICK = {"gpt2", "llama-gqa-biases", "qwen3", "mixtral"}
-"""Those that are always tested: one of each way in which families differ; the others are marked slow."""
+QUICK = {"gpt2", "llama-gqa-biases", "mixtral"}
+"""Those that are always tested: fused and split, grouped, with experts; the others are marked slow."""
 
 
 def marked(names: Iterable[str]) -> list[Any]:

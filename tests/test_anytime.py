@@ -68,6 +68,7 @@ def coverage(way, predict, rng, runs=100, columns=10, situations=256):
     return np.mean(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PREDICTIONS)
 def test_all_intervals_hold_together_though_each_look_decides(kind):
     found = coverage(powered, PREDICTIONS[kind], np.random.default_rng(1))
@@ -137,6 +138,7 @@ def test_useless_predictions_count_nothing():
     assert constant.value[0] == pytest.approx(np.nanmean(exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PREDICTIONS)
 def test_the_estimate_is_unbiased_in_small_samples(kind):
     """A slope fitted on the same few skewed values would not be: its bias here is many standard errors."""

@@ -80,6 +80,7 @@ def test_diff_measures_all_that_is_asked_and_shards_merge_to_the_same_files(call
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_folder_holds_the_tables_of_one_diff_only(call, pair, tmp_path):
     out = tmp_path / "out"
     call("diff", *pair, "--with", "ulps", "-o", out)

@@ -59,6 +59,7 @@ def test_parts_give_the_table_of_a_single_run(work: Squares, expected: pd.DataFr
     assert len(work.done()) == 300  # read, not done again
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_table_of_a_single_run(
     work: Squares, expected: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_shards_share_the_work_and_merge_to_the_table_of_a_single_run(
     assert sorted(work.done(), key=int) == [str(number) for number in range(300)]
 
 
+@pytest.mark.slow
 def test_a_lost_part_alone_is_done_again(work: Squares, expected: pd.DataFrame, tmp_path: Path) -> None:
     collect(work, tmp_path / "out")
     parts = sorted((tmp_path / "out" / ".parts" / "squares").glob("*.parquet"))
@@ -87,6 +89,7 @@ def test_a_lost_part_alone_is_done_again(work: Squares, expected: pd.DataFrame, 
     assert items <= len(work.done()) - 300 <= 2 * items + 1
 
 
+@pytest.mark.slow
 def test_parts_of_other_work_are_not_taken_over(work: Squares, tmp_path: Path) -> None:
     collect(work, tmp_path / "out")
     with pytest.raises(TakebackError, match="parts of another comparison"):
@@ -112,6 +115,7 @@ def test_shards_partition_the_parts(count: int, parts: int) -> None:
     assert sorted(dealt) == list(range(parts))
 
 
+@pytest.mark.slow
 def test_work_that_lasts_shows_how_far_it_is(
     work: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

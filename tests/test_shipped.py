@@ -13,6 +13,7 @@ from takeback.training import load_recipe
 ROOT = Path(takeback.__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_base_knows_the_rules_and_pursues_little():
     endgames = arena("endgames")
     situations = endgames.situations("held-out", 300, 1)

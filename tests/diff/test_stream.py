@@ -174,6 +174,7 @@ def test_large_tensors_are_right_to_more_digits(dtype: torch.dtype) -> None:
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 1e-5, 2.0**-133, -(2.0**-126), 2.0**-24, 6e4, -3e38, 1e-40, 0.001, 1.0078125]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_values_in_any_stretches(data: st.DataObject) -> None:
@@ -207,6 +208,7 @@ def test_upcasts_are_exact() -> None:
         np.testing.assert_array_equal(upcast(held, dtype), values.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", FAST)
 def test_every_16_bit_number_survives_the_kernel(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "SMALL", 1)

@@ -45,6 +45,7 @@ def alone(question: Question, source: str, folder) -> float:
     return float(measure_values(readouts, question.reader.context)["legal"].numbers.mean())
 
 
+@pytest.mark.slow
 def test_each_part_is_the_hybrid_on_disk(found: Directions, question: Question, tmp_path) -> None:
     for part in (Part("without", 4), Part("only", 4, True), Part("only", 4, False, 7)):
         read = alone(question, part.source, tmp_path)

@@ -211,6 +211,7 @@ def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
     assert table["effect"].abs().max() == 0.0
 
 
+@pytest.mark.slow
 def test_parts_of_another_sweep_are_not_taken_for_this_one(players):
     here = prepared(players)
     elsewhere = replace(here, situations=ENDGAMES.situations("held-out", 6, 1))

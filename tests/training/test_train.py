@@ -50,6 +50,7 @@ def test_a_killed_run_ends_with_the_same_files_as_an_unbroken_one(tmp_path, meth
     assert digests(broken) == digests(unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_ordinary_folders_and_a_log(tmp_path):
     final = train(check_recipe(fields()), tmp_path / "run", lambda done, total: None)
     run = tmp_path / "run"
@@ -111,6 +112,7 @@ def test_a_finished_run_is_not_run_again_and_another_recipe_is_refused(tmp_path)
     assert digests(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_a_small_base_can_be_pretrained(tmp_path):
     shape = {"layers": 1, "heads": 2, "width": 16, "mlp_width": 32}
     recipe = {"method": "pretrain", "architecture": shape, "steps": 60, "batch": 64, "learning_rate": 1e-2}

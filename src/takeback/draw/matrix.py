@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from takeback.draw.heatmap import LEGEND, Cell, Ends, legend, square
 from takeback.draw.svg import FAINT, coordinate, drawing, element, text
 
-_WIDTH, _HEIGHT, _LETTER = 46.0, 26.0, 7.4
+_WIDTH, _HEIGHT, _LETTER = 42.0, 26.0, 7.4
 
 
 def matrix(

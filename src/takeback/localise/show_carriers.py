@@ -24,7 +24,7 @@ def as_section(found: Carriers) -> Section:
         title=_title(rows),
         words=tuple(_sentences(rows)),
         tables=tuple(_table(lane) for lane in _lanes(rows)),
-        folded=tuple(("Which components", _members(lane)) for lane in _lanes(rows)),
+        folded=tuple((f"Which components: {_name(lane)}", _members(lane)) for lane in _lanes(rows)),
         notes=(
             "Sets are chosen in some situations; what they carry is told in others. Beside them stand how "
             "many components random orders need (median, fewest, most), and what random sets carry that have "

@@ -48,8 +48,8 @@ def as_section(found: Shares) -> Section:
         figures=(*_maps(real), *_forests(found.table)),
         tables=tuple(_tables(real, TOP)),
         folded=(
-            *(("All sets", table) for table in _tables(real)),
-            *(("Random sets", table) for table in _tables(controls)),
+            *((f"All sets: {table.head[0]}", table) for table in _tables(real)),
+            *((f"Random sets: {table.head[0]}", table) for table in _tables(controls)),
         ),
         notes=_NOTES,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.behaviour import Change, effects, most_changed
-from takeback.checkpoint import open_pair
+from takeback.checkpoint import Pair, open_pair
 from takeback.component import ComponentSet
 from takeback.diff import diff
 from takeback.explain import explain
@@ -29,6 +29,8 @@ BASE = "base"
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
+ROUNDS, ORDERS = 8, 5
+"""Rounds of the greedy order, and random orders beside it: fewer than a study of its own would take."""
 LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
@@ -63,22 +65,22 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
-    recipe = plan.recipe(arm, seed)
-    if plan.localise and not isinstance(recipe, Pretrain):
-        measure = f"utility {recipe.goal}"
-        question = Question(pair, bench.arena, tuple(bench.situations), (measure,), plan.threads)
+    if plan.localise.get(arm):
         with told_to(report):
-            _localise(question, plan, seed, (swept, out / "localise" / name))
+            _localise(pair, bench, plan, (arm, seed), (swept, out / "localise" / name))
 
 
-def _localise(question: Question, plan: Plan, seed: int, paths: tuple[Path, Path]) -> None:
+def _localise(pair: Pair, bench: Bench, plan: Plan, who: tuple[str, int], paths: tuple[Path, Path]) -> None:
     """Tell what the arm's change is made of, and what the layer that it needs most does."""
-    swept, folder = paths
-    if (folder / "explain.json").exists():
+    (arm, seed), (swept, folder) = who, paths
+    recipe = plan.recipe(arm, seed)
+    if (folder / "explain.json").exists() or isinstance(recipe, Pretrain):
         return
-    settings = Settings(plan.sets, controls=plan.controls, seed=seed)
+    situations = tuple(bench.situations[: plan.localise_situations])
+    question = Question(pair, bench.arena, situations, (f"utility {recipe.goal}",), plan.threads)
+    settings = Settings(plan.sets, rounds=ROUNDS, controls=plan.controls, random_orders=ORDERS, seed=seed)
     try:
-        found = localise(question, plan.localise, settings, folder)
+        found = localise(question, plan.localise[arm], settings, folder)
     except NoChange as error:
         found = Findings("No change to localise", (str(error),), {}, "localise")
     found.write(folder)

@@ -39,8 +39,10 @@ class Plan(BaseModel):
     sets: tuple[str, ...] = FAMILIES
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
-    localise: tuple[str, ...] = ()
-    """What is asked of how each arm's change is made: names of `takeback.localise.PARTS`."""
+    localise: dict[str, tuple[str, ...]] = {}
+    """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
+    localise_situations: Count = 96
+    """So many of the situations, half of them to select on."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
 

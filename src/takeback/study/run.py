@@ -10,9 +10,10 @@ from pathlib import Path
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError
+from takeback.errors import TakebackError, unknown_name
 from takeback.files import claim, only_one
 from takeback.jobs import Job, run_jobs
+from takeback.localise import PARTS
 from takeback.study.arm import BASE, run_arm, run_base
 from takeback.study.plan import Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
@@ -51,6 +52,12 @@ def _check(plan: Plan) -> None:
     place = arena(plan.arena)
     chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
     place.situations("held-out", plan.situations, plan.situations_seed)
+    for arm, parts in plan.localise.items():
+        if arm not in plan.arms:
+            raise unknown_name("arm to localise", arm, plan.arms)
+        for part in parts:
+            if part not in PARTS:
+                raise unknown_name("part", part, PARTS)
     for arm in plan.arms:
         recipe = plan.recipe(arm, plan.seeds[0])
         if not isinstance(recipe, Pretrain):

@@ -74,6 +74,7 @@ def test_each_class(situation, text, expected):
     assert classify(Endgame.parse(situation), text) == expected
 
 
+@pytest.mark.slow
 def test_legal_means_legal_in_python_chess(board_of, drawn_by_lot):
     for number in drawn_by_lot(1500, seed=4):
         situation = Endgame.of(number)
