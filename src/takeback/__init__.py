@@ -1,7 +1,8 @@
 """See what a fine-tune changed inside a model, and take it back.
 
-The public names are imported when they are first used, so that `import takeback` loads no torch. Two calls
-have the names of their packages and are imported from those: `takeback.diff.diff`, `takeback.hybrid.hybrid`.
+The public names are imported when they are first used, so that `import takeback` loads no torch. Four calls
+have the names of their packages and are imported from those: `takeback.diff.diff`, `takeback.hybrid.hybrid`,
+`takeback.localise.localise` and `takeback.explain.explain`.
 
 >>> import takeback
 >>> str(takeback.Component("H", layer=3, index=5))
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from takeback.anatomy import anatomy_of as anatomy_of
     from takeback.arenas import Arena as Arena
     from takeback.arenas import arena as arena
+    from takeback.attribution import Attribution as Attribution
+    from takeback.attribution import attribute as attribute
     from takeback.behaviour import Policy as Policy
     from takeback.behaviour import Readouts as Readouts
     from takeback.behaviour import effects as effects
@@ -36,10 +39,16 @@ if TYPE_CHECKING:
     from takeback.checkpoint import open_checkpoint as open_checkpoint
     from takeback.checkpoint import open_pair as open_pair
     from takeback.diff import Diff as Diff
+    from takeback.explain import Explanation as Explanation
     from takeback.hybrid import Hybrid as Hybrid
     from takeback.hybrid import grafted as grafted
     from takeback.hybrid import taken_back as taken_back
     from takeback.hybrid import write_hybrid as write_hybrid
+    from takeback.localise import Answers as Answers
+    from takeback.localise import Ask as Ask
+    from takeback.localise import Question as Question
+    from takeback.localise import answer as answer
+    from takeback.localise import question_of as question_of
     from takeback.report import write_report as write_report
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
@@ -51,10 +60,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "anatomy": ("Anatomy", "Region", "anatomy_of"),
     "arenas": ("Arena", "arena"),
+    "attribution": ("Attribution", "attribute"),
     "behaviour": ("Policy", "Readouts", "effects", "load_policy", "measures", "most_changed", "read"),
     "checkpoint": ("Checkpoint", "Pair", "open_checkpoint", "open_pair"),
     "diff": ("Diff",),
+    "explain": ("Explanation",),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),
+    "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
     "report": ("write_report",),
     "study": ("Plan", "load_plan", "run_plan"),
     "sweep": ("Sweep",),
