@@ -13,7 +13,19 @@ from takeback import cli
 from takeback.checkpoint import open_checkpoint
 from takeback.tables import read_table
 
-COMMANDS = ("components", "diff", "hybrid", "train", "behaviour", "sweep", "demo", "report")
+COMMANDS = (
+    "components",
+    "diff",
+    "hybrid",
+    "train",
+    "behaviour",
+    "sweep",
+    "localise",
+    "attribute",
+    "explain",
+    "demo",
+    "report",
+)
 
 
 @pytest.fixture
@@ -175,3 +187,78 @@ def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path
     shown = call("behaviour", players[0], "--situations", 4, "--games", 2).out
     assert "utility win" in shown
     assert "games against the best defender" in shown
+
+
+SMALL = ("--situations", 16, "--measure", "legal")
+
+
+def test_localise_writes_tables_and_a_page_and_prints_them(call, players, tmp_path):
+    sets = ("--with", "shares", "--sets", "heads of each layer", "--controls", 1)
+    found = call("localise", *players, *SMALL, *sets, "-o", tmp_path / "out").out
+    assert "Necessity and sufficiency" in found
+    table = read_table(tmp_path / "out" / "shares.parquet")
+    assert {"take back", "graft"} == set(table["direction"])
+    assert (table["family"].str.startswith("random")).any()
+    page = (tmp_path / "out" / "localise.html").read_text(encoding="utf-8")
+    assert "Necessity and sufficiency" in page
+    assert not (tmp_path / "out" / ".parts").exists()
+
+
+@pytest.mark.slow
+def test_localise_tells_means_over_several_runs(call, players, tmp_path):
+    base, tuned = players
+    shutil.copytree(tuned, tmp_path / "arms" / "rl" / "seed-0" / "final")
+    shutil.copytree(tuned, tmp_path / "arms" / "rl" / "seed-1" / "final")
+    runs = sorted((tmp_path / "arms" / "rl").glob("*/final"))
+    sets = ("--with", "shares", "--sets", "each layer", "--controls", 1)
+    call("localise", base, *runs, *SMALL, *sets, "-o", tmp_path / "out")
+    shares = [read_table(tmp_path / "out" / f"rl-{seed}" / "shares.parquet") for seed in (0, 1)]
+    assert shares[0].equals(shares[1])
+    means = read_table(tmp_path / "out" / "across.parquet")
+    assert (means["low"] == means["mean"]).all()
+    assert set(means["runs"]) == {2}
+
+
+def test_attribute_tells_how_well_estimates_agree_with_exact_effects(call, players):
+    found = json.loads(call("attribute", *players, *SMALL, "--json").out)["attribution"]
+    (agreement,) = found["agreement"]
+    assert agreement["method"] == "near"
+    assert agreement["spearman"] > 0
+    assert {row["component"] for row in found["attribution"]} >= {"EMBED", "L0.H0", "L3.MLP"}
+    plain = json.loads(call("attribute", *players, *SMALL, "--no-exact", "--json").out)
+    assert "agreement" not in plain["attribution"]
+
+
+@pytest.mark.slow
+def test_attribute_measures_to_a_precision(call, players):
+    words = ("--situations", 96, "--measure", "legal", "--precision", 0.9, "--json")
+    rows = json.loads(call("attribute", *players, *words).out)["precise"]["precise"]
+    assert all(row["reached"] and row["high"] - row["low"] <= 1.8 + 1e-9 for row in rows)
+
+
+def test_explain_prints_words_and_boards_and_keeps_every_probability(call, players, tmp_path):
+    words = ("--situations", 12, "--controls", 1, "--boards", 1, "-o", tmp_path / "why")
+    found = call("explain", *players, "--take-back", "L0.*", *words).out
+    assert "Taking back L0.*" in found
+    assert "a b c d e f g h" in found
+    outcomes = read_table(tmp_path / "why" / "outcomes.parquet")
+    for side in ("before", "after"):
+        assert outcomes.groupby("item")[side].sum().tolist() == pytest.approx([1.0] * 12)
+    grafted = call("explain", *players, "--graft", "L0.*", *words[:-2]).out
+    assert "Grafting L0.*" in grafted
+
+
+@pytest.mark.slow
+def test_mistakes_in_what_is_asked_of_hybrids_are_one_line(call, players, tmp_path):
+    assert "unknown part 'sharez'" in told(call("localise", *players, "--with", "sharez", code=2))
+    assert "unknown engine 'dask'" in told(call("localise", *players, "--engine", "dask", code=2))
+    assert "--engine ray" in told(call("diff", *players, "--address", "auto", code=2))
+    assert "say --take-back SET or --graft SET" in told(call("explain", *players, code=2))
+    assert "unknown source 'nose'" in told(
+        call("explain", *players, "--take-back", "L0.H0", "--source", "nose:0", "--situations", 4, code=2)
+    )
+    assert "moves in jumps" in told(call("attribute", *players, "--measure", "legal, greedy", code=2))
+    assert "unknown measure" in told(call("localise", *players, "--measure", "utility wine", code=2))
+    assert "can't be told from 0" in told(
+        call("localise", players[0], players[0], "--measure", "legal", "--situations", 8, code=2)
+    )

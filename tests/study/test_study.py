@@ -25,6 +25,8 @@ FIELDS = {
     "moves": 6,
     "sets": ["each head", "each mlp", "heads of each layer", "each layer", "each kind"],
     "controls": 1,
+    "localise": {"sft-win": ["shares"]},
+    "localise_situations": 8,
 }
 
 
@@ -60,7 +62,14 @@ def test_a_run_leaves_the_whole_record(unbroken):
     final = open_checkpoint(unbroken / "arms" / "rl-win" / "seed-0" / "final")
     assert manifest["checkpoints"]["rl-win/seed-0"] == final.digest
     assert manifest["checkpoints"]["base"] == open_checkpoint("endgame-base").digest
-    assert (unbroken / "report.html").stat().st_size > 50_000
+    report = (unbroken / "report.html").read_text(encoding="utf-8")
+    assert len(report) > 50_000
+    localised = unbroken / "localise" / "sft-win-seed-0"
+    told = json.loads((localised / "explain.json").read_text(encoding="utf-8"))["sections"]
+    assert told[0]["title"] in report
+    outcomes = read_table(localised / "outcomes.parquet")
+    assert outcomes.groupby("item")["after"].sum().tolist() == pytest.approx([1.0] * 8)
+    assert not (unbroken / "localise" / "rl-win-seed-0").exists()
 
 
 @pytest.mark.slow
@@ -78,6 +87,16 @@ def test_a_run_killed_with_its_workers_at_work_ends_with_the_same_tables(unbroke
     assert not (broken / "report.html").exists()
     run_plan(check_plan(FIELDS), broken, workers=1)
     assert tables(broken) == tables(unbroken)
+
+
+@pytest.mark.parametrize(
+    ("localise", "told"),
+    [({"rl-lose": ["shares"]}, "arm to localise"), ({"rl-win": ["shares", "sharez"]}, "part")],
+)
+def test_what_is_localised_is_checked_before_anything_runs(localise, told, tmp_path):
+    with pytest.raises(TakebackError, match=f"unknown {told}"):
+        run_plan(check_plan({**FIELDS, "localise": localise}), tmp_path / "run")
+    assert not (tmp_path / "run" / "arms").exists()
 
 
 @pytest.mark.slow
