@@ -26,6 +26,7 @@ from takeback.files import atomic_file
 from takeback.jobs import Count, Job, Workers, run_jobs
 from takeback.progress import Display, Report
 from takeback.tables import read_table, write_table
+from takeback.threads import cpu_threads
 
 MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
@@ -139,7 +140,8 @@ def collect(
     if out is None:
         if workers != 1:
             raise TakebackError("several workers need a folder that keeps their parts; name one (--out)")
-        return _joined([work.rows(item) for item in _watched(work)])
+        with cpu_threads(threads):
+            return _joined([work.rows(item) for item in _watched(work)])
     return collect_tables(_OnOneTable(work), out, workers, threads)["rows"]
 
 

@@ -19,9 +19,12 @@ def run(carried: dict[str, float], sizes: int) -> dict[str, pd.DataFrame]:
             for family in ("random, same size" if name.startswith("random") else "each head",)
         ]
     )
+    shares["controls_carried"] = 0.2
     carriers = pd.DataFrame(
         {"measure": "m", "direction": "graft", "order": ["greedy"], "n_components": [sizes]}
-    ).assign(parameters=0.5, carried=0.9, also=pd.array([None], "Float64"))
+    ).assign(
+        carried=0.9, also=pd.array([None], "Float64"), needed=9, random_median=20.0, controls_carried=0.5
+    )
     return {"shares": shares, "carriers": carriers}
 
 

@@ -18,6 +18,7 @@ from takeback.behaviour.measures import estimate_row, typed
 from takeback.component import Component, ComponentSet
 from takeback.draw.page import Section
 from takeback.errors import TakebackError, unknown_name
+from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.question import Answers, Question, answer
 from takeback.stats import mean_estimate
@@ -62,7 +63,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(Finding):
     """The estimated effect of taking back each component alone from tuned: hybrid minus tuned.
 
     Attributes:
@@ -142,11 +143,6 @@ class Attribution:
         from takeback.attribution.show import print_attribution
 
         print_attribution(self)
-
-    def _repr_html_(self) -> str:
-        from takeback.draw.page import fragment
-
-        return fragment(self.section())
 
     def _alone(self, component: Component) -> ComponentSet:
         return ComponentSet([component], self.question.anatomy.universe)

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from takeback.anytime import Means, predicted_means, schedule, spent
-from takeback.attribution.attribution import attribute
+from takeback.attribution.attribution import METHODS, attribute
 from takeback.behaviour.measures import typed
 from takeback.component import ComponentSet
-from takeback.draw.page import Section, fragment
-from takeback.errors import TakebackError
+from takeback.draw.page import Section
+from takeback.errors import TakebackError, unknown_name
+from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.question import Floats, Places, Question, answer
 from takeback.parts import collect
@@ -71,12 +72,14 @@ class Aim:
     method: str = "near"
 
     def __post_init__(self) -> None:
+        if self.method not in (*METHODS, MEASURE_ONLY):
+            raise unknown_name("attribution method", self.method, (*METHODS, MEASURE_ONLY))
         if not self.precision > 0:
             raise TakebackError(f"precision {self.precision:g} is not positive; try 0.01")
 
 
 @dataclass(frozen=True, eq=False)
-class Precise:
+class Precise(Finding):
     """Effects of taking sets back, each with an interval; all intervals hold together.
 
     Attributes:
@@ -112,9 +115,6 @@ class Precise:
         from takeback.attribution.show_precise import print_precise
 
         print_precise(self)
-
-    def _repr_html_(self) -> str:
-        return fragment(self.section())
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from takeback.cli.options import (
     chosen_set,
     workers_of,
 )
+from takeback.errors import TakebackError
 
 if TYPE_CHECKING:
     from takeback.findings import Findings
@@ -77,28 +79,31 @@ def localise(
     settings = Settings(tuple(sets or FAMILIES), carried=share, controls=controls, seed=seed)
     workers = workers_of(count, engine, address)
     found: dict[str, Findings] = {}
-    for ref in tuned:
-        name = Label.of(ref).name
-        place = out / name.replace(" ", "-").replace("/", "-") if out and len(tuned) > 1 else out
+    names = [Label.of(ref).name for ref in tuned]
+    for name, ref in zip(names if len(set(names)) == len(tuned) else tuned, tuned, strict=True):
+        if name in found:
+            raise TakebackError(f"{ref} is named twice; name each run once")
+        place = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
         question = _question((base, ref), measures, arena_name, (situations, seed), untie, threads)
+        measures = list(question.measures)
         found[name] = run(question, wanted, settings, place, workers)
-        _show(found[name], place, as_json=as_json and len(tuned) == 1)
+        if place is not None:
+            found[name].write(place)
+        if len(tuned) == 1 or not as_json:
+            _show(found[name], None, as_json)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
-        _show(
-            Findings(
-                title, (), {"across": across({name: one.tables for name, one in found.items()})}, "across"
-            ),
-            out,
-            as_json,
-        )
+        means = across({name: one.tables for name, one in found.items()})
+        _show(Findings(title, (), {"across": means}, "across"), out, as_json)
 
 
 def attribute(
     base: Base,
     tuned: TunedArg,
     measures: Measures = None,
-    method: Annotated[str, typer.Option(help="near, output, path or gradient.")] = "near",
+    method: Annotated[
+        str, typer.Option(help="near, output, path or gradient; with --precision also none.")
+    ] = "near",
     steps: Annotated[int, typer.Option(min=1, help="With path: stretches of the line between models.")] = 4,
     precision: Annotated[
         float | None,
@@ -127,7 +132,9 @@ def attribute(
     question = _question((base, tuned), measures, arena_name, (situations, seed), untie, threads)
     found: dict[str, Finding] = {}
     if precision is not None:
-        found["precise"] = estimate(question, Aim(precision, seed=seed), out=out, workers=workers)
+        found["precise"] = estimate(
+            question, Aim(precision, seed=seed, method=method), out=out, workers=workers
+        )
     else:
         estimated = run(question, method, steps)
         found["attribution"] = estimated.checked(out, workers) if exact else estimated

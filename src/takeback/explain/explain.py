@@ -19,9 +19,10 @@ from takeback.explain import changes
 from takeback.explain.kinds import Facts, facts_of, kinds_of
 from takeback.findings import Finding
 from takeback.localise.question import Question
+from takeback.localise.shares import Controls
 from takeback.sweep.read import BASE
 from takeback.sweep.run import squared_norms
-from takeback.sweep.sets import NamedSet, random_controls
+from takeback.sweep.sets import NamedSet
 
 ASKED, EVERYTHING, RANDOM = "asked", "everything", "random"
 """The part a set plays: the one that is explained, all components beside it, and its controls."""
@@ -33,7 +34,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "after": "the same of the hybrid",
     "change": "after − before; of a distance between the two, the distance",
     "se": "clustered standard error",
-    "low, high": "95% interval over situations; among kinds of situations, for all of a set's rows together",
+    "low, high": "95% interval over situations; of kinds of situations, for all of a measure together",
     "sure": "the interval corrected for the number of a set's rows (Bonferroni) leaves out 0",
     "greedy_before, greedy_after": "greedy decoding gives this action",
     "feature NAME": "the action has the feature; missing for illegal answers",
@@ -45,7 +46,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "members": "situations of the kind",
     "first_half, second_half": "the difference in either half of the situations",
     "second_low, second_high": "95% interval of the difference in the second half",
-    "holds": "the corrected interval leaves out 0, and both halves say so",
+    "holds": "the corrected interval leaves out 0, and the second half's, on the first's side",
     "grew_most_in, grew_by": "the situation in which the class gained most, and how much",
 }
 """What the columns mean."""
@@ -152,7 +153,7 @@ def explain(
     reader, side = question.reader, "base" if graft else "tuned"
     named = NamedSet("by name", str(components) or "nothing", components)
     norms = squared_norms(diff(question.pair))
-    drawn = random_controls(question.anatomy, [named], norms, controls, seed)[:controls]
+    drawn = Controls(norms, controls, seed).beside(question.anatomy, [named])[:controls]
     sets = [named, NamedSet(EVERYTHING, "*", question.anatomy.universe), *drawn]
     read = reader.read(side, [one.components for one in sets], source)
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))

@@ -20,15 +20,17 @@ from takeback.stats import mean_estimate
 from takeback.tables import records
 
 SAID: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "shares": (("measure", "direction", "family", "set"), ("carried",)),
+    "shares": (("measure", "direction", "family", "set"), ("carried", "controls_carried")),
     "areas": (("measure", "direction", "order", "draw", "against"), ("area",)),
-    "carriers": (("measure", "direction", "order"), ("n_components", "parameters", "carried", "also")),
+    "carriers": (
+        ("measure", "direction", "order"),
+        ("n_components", "carried", "also", "needed", "random_median", "controls_carried"),
+    ),
     "groups": (("measure", "direction", "family", "group"), ("joint", "singles", "excess")),
     "shapley": (("measure", "player"), ("value",)),
     "strength": (("measure", "family", "set", "degree"), ("value", "excess")),
     "directions": (("measure", "what", "directions", "k", "scaled", "seed"), ("value",)),
     "sources": (("measure", "family", "set", "source"), ("effect", "beside")),
-    "agreement": (("measure", "method", "steps"), ("spearman", "pearson", "top")),
 }
 """By table, the columns that tell a row from another in every run, and the columns that are compared."""
 
@@ -45,7 +47,7 @@ COLUMNS: Mapping[str, str] = {
 }
 """What each column of the table means."""
 
-SHOWN = ("carriers", "groups", "agreement")
+SHOWN = ("carriers", "groups")
 """Tables whose means are shown on a page; all are in the Parquet table."""
 
 
@@ -91,7 +93,7 @@ class Across(Finding):
 def across(found: Mapping[str, Mapping[str, pd.DataFrame]]) -> Across:
     """Compare the same tables of several runs, by the name of the run and of the table.
 
-    Random sets are left out: their draws are other ones in each run.
+    Random sets are left out as rows; what they carry beside real sets is in columns of theirs.
 
     Raises:
         TakebackError: the runs have no table in common that can be compared.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.curves import Curves, Halves
 from takeback.localise.orders import RANDOM
@@ -34,10 +35,11 @@ COLUMNS: Mapping[str, str] = {
     "carried": "the same in the situations to evaluate on",
     "low": "lower end of its interval",
     "high": "upper end of its interval",
-    "random_median": "how many components random orders need: the median",
+    "needed": "how many components the order needs for as much in the situations to evaluate on",
+    "random_median": "how many random orders need there: the median",
     "random_low": "the fewest that one needs",
     "random_high": "the most that one needs",
-    "p_size": "(1 + random orders that need no more components) / (1 + random orders)",
+    "p_size": "(1 + random orders that need no more than `needed`) / (1 + random orders)",
     "controls": "random sets of the same make-up",
     "controls_carried": "share of the change that these carry, mean",
     "p": "(1 + these that carry at least as much) / (1 + these), missing where there are none",
@@ -49,7 +51,7 @@ FAMILY = "carriers"
 
 
 @dataclass(frozen=True, eq=False)
-class Carriers:
+class Carriers(Finding):
     """Holds the smallest set for each order, measure and direction: a row of `COLUMNS`.
 
     Attributes:
@@ -82,11 +84,6 @@ class Carriers:
 
         print_carriers(self)
 
-    def _repr_html_(self) -> str:
-        from takeback.draw.page import fragment
-
-        return fragment(self.section())
-
 
 def carriers(
     halves: Halves,
@@ -111,7 +108,8 @@ def carriers(
     anatomy = halves.evaluation.anatomy
     sets = {text: NamedSet(FAMILY, text, anatomy.parse(text)) for text in real["components"]}
     checked = shares(halves.evaluation, list(sets.values()), controls, FAMILY, out, workers)
-    rows = [_row(row, chosen, checked.table, len(anatomy.universe)) for row in records(real)]
+    tested = smallest(found.points.assign(selected=found.points["share"]), wanted)
+    rows = [_row(row, tested, checked.table, len(anatomy.universe)) for row in records(real)]
     return Carriers(_typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
 
 
@@ -132,10 +130,11 @@ def smallest(points: pd.DataFrame, wanted: float = 0.9) -> pd.DataFrame:
     )
 
 
-def _row(row: Mapping[str, Any], chosen: pd.DataFrame, checked: pd.DataFrame, of: int) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], tested: pd.DataFrame, checked: pd.DataFrame, of: int) -> dict[str, Any]:
     direction = row["direction"]
-    lane = (chosen["measure"] == row["measure"]) & (chosen["direction"] == direction)
-    random = chosen.loc[lane & (chosen["order"] == RANDOM), "n_components"].tolist()
+    lane = tested[(tested["measure"] == row["measure"]) & (tested["direction"] == direction)]
+    random = lane.loc[lane["order"] == RANDOM, "n_components"].tolist()
+    needed = int(lane.loc[lane["order"] == row["order"], "n_components"].iloc[0])
     same = checked[(checked["set"] == row["components"]) & (checked["measure"] == row["measure"])]
     own, other = (same[(same["direction"] == direction) == here].iloc[0] for here in (True, False))
     ends = [None if pd.isna(own[end]) else carried(own[end], direction) for end in ("low", "high")]
@@ -151,13 +150,14 @@ def _row(row: Mapping[str, Any], chosen: pd.DataFrame, checked: pd.DataFrame, of
             if random
             else {}
         ),
-        "p_size": at_least([-count for count in random], -row["n_components"]),
+        "needed": needed,
+        "p_size": at_least([-count for count in random], -needed),
         "also": other["carried"],
     }
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    integers = ("n_components", "of", "random_low", "random_high", "controls")
+    integers = ("n_components", "of", "needed", "random_low", "random_high", "controls")
     words = ("measure", "direction", "order", "components")
     kinds = {name: "Int64" if name in integers else "Float64" for name in COLUMNS if name not in words}
     return table.reindex(columns=list(COLUMNS)).astype(kinds)

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.component import ComponentSet
+from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.orders import RANDOM, Order
 from takeback.localise.question import Answers, Question, answer
@@ -71,7 +72,7 @@ class Halves:
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
+class Curves(Finding):
     """Holds localisation curves: a row for each set along each, and one for the area under each.
 
     Attributes:
@@ -107,11 +108,6 @@ class Curves:
         from takeback.localise.show_curves import print_curves
 
         print_curves(self)
-
-    def _repr_html_(self) -> str:
-        from takeback.draw.page import fragment
-
-        return fragment(self.section())
 
 
 def curves(

@@ -6,7 +6,7 @@ Where several components stand in for each other, taking back each alone does no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def groups(
         UnknownName: the question has no such measure.
     """
     search = search or Search()
-    question = replace(question, measures=(search.measure or question.measures[0],))
+    question = question.about(search.measure or question.measures[0])
     selecting, testing = (question.some(places) for places in question.halves(search.seed))
     changes = changes_of(testing)
     looking = Looking(selecting, search, out, workers)

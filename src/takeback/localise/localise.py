@@ -11,7 +11,7 @@ from typing import TypeVar
 from takeback.behaviour.slopes import EXACT_ONLY
 from takeback.diff import Diff, diff
 from takeback.diff.circuits import circuits
-from takeback.errors import unknown_name
+from takeback.errors import TakebackError, unknown_name
 from takeback.findings import Finding, Findings
 from takeback.jobs import Workers
 from takeback.localise.carriers import carriers
@@ -39,7 +39,7 @@ from takeback.localise.pairs import pairs
 from takeback.localise.question import Question
 from takeback.localise.search import Search
 from takeback.localise.shapley import Orders, Players, shapley
-from takeback.localise.shares import Controls, changes_of, every_set, shares
+from takeback.localise.shares import Controls, NoChange, changes_of, every_set, shares
 from takeback.localise.strength import strength
 from takeback.sweep.run import squared_norms
 from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets
@@ -73,6 +73,10 @@ class Settings:
     controls: int = 19
     random_orders: int = 9
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.carried <= 1:
+            raise TakebackError(f"the share to carry is between 0 and 1, such as 0.9, not {self.carried:g}")
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ PARTS: Mapping[str, Callable[[Localisation], Finding]] = {
     ),
     "shapley": lambda asked: shapley(
         asked.question,
-        Players.each(asked.question.anatomy.universe),
+        Players.of(asked.question.anatomy.universe),
         Orders(seed=asked.settings.seed),
         asked.out,
         asked.workers,
@@ -200,7 +204,8 @@ def localise(
 
     Raises:
         UnknownName: there is no such part or order.
-        TakebackError: a measure's change can't be told from 0, or several workers have no `out`.
+        NoChange: no part could tell a measure's change from 0; if some could, the others are named in words.
+        TakebackError: several workers have no `out`, or a part fails.
     """
     parts = {name: _named(PARTS, "part", name) for name in what}
     asked = Localisation(question, settings or Settings(), None if out is None else Path(out), workers)
@@ -211,7 +216,14 @@ def localise(
         f"{len(question.situations)} situations. Shares are of the difference between tuned and base: taking "
         "a set back shows whether the change needs it, grafting it onto base whether it is enough.",
     )
-    found = {name: find(asked) for name, find in parts.items()}
+    found: dict[str, Finding] = {}
+    for name, find in parts.items():
+        try:
+            found[name] = find(asked)
+        except NoChange as error:
+            words += (f"Without {name}: {error}",)
+    if not found:
+        raise NoChange("; ".join(words[1:]))
     return Findings(title, words, found, "localise")
 
 

@@ -32,7 +32,7 @@ RANDOM = "random"
 ORDERS: Mapping[str, str] = {
     GREEDY: "each next component is the one that adds most to those already chosen",
     EXACT: "by what each component carries alone, taken back or grafted",
-    ATTRIBUTION: "by what gradients along the path between the models say; for smooth measures",
+    ATTRIBUTION: "by what gradients near tuned say of each alone; for smooth measures",
     NORM: "by the norm of each component's change",
     DENSITY: "by the root mean square change of each component's parameters",
     INVARIANT: "by the change of each component's circuits, whatever their coordinates; norms, embeddings "

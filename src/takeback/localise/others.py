@@ -14,7 +14,7 @@ from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.localise.question import Answers, Ask, Question, answer
-from takeback.localise.shares import Controls
+from takeback.localise.shares import Controls, told_from_zero
 from takeback.sweep.read import BASE
 from takeback.sweep.sets import NamedSet
 
@@ -124,6 +124,4 @@ def other_sources(
 def _gain(answers: Answers, measure: str) -> float | None:
     question = answers.question
     gain = mean(answers, answers.change(question.nothing, measure, question.anatomy.universe))
-    if gain is None or gain.low is None or gain.high is None or gain.low <= 0 <= gain.high:
-        return None
-    return gain.value
+    return gain.value if gain is not None and told_from_zero(gain) else None

@@ -91,7 +91,7 @@ class Pairs(Finding):
     def reproduced(self, measure: str, direction: str) -> float | None:
         """Return the correlation of the interactions between the two halves of the situations.
 
-        Were they sampling noise, it would lie around 0, give or take 1/√(pairs). None where one doesn't vary.
+        Were they sampling noise, it would lie around 0. None where one doesn't vary.
         """
         rows = self.rows(measure, direction)
         halves = rows[["first_half", "second_half"]].dropna().to_numpy(np.float64).T

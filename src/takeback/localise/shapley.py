@@ -26,10 +26,14 @@ from takeback.findings import Finding
 from takeback.jobs import Workers
 from takeback.localise.measured import ends
 from takeback.localise.question import Answers, Floats, Question, answer
+from takeback.localise.shares import NoChange, told_from_zero
 from takeback.sweep.read import SIDES
 
 MOST_EXACT = 12
 """Players whose coalitions are all read at most: 4096 hybrids."""
+
+MOST_PLAYERS = 62
+"""Players at most: a coalition is a bit mask."""
 
 COLUMNS: Mapping[str, str] = {
     "measure": "what was measured",
@@ -79,8 +83,8 @@ class Players:
         twice = next((one for one in members if members.count(one) > 1), None)
         if twice is not None:
             raise TakebackError(f"{twice} is in two players; a partition has it in one")
-        if not 0 < len(self.sets) <= 62 or not all(self.sets.values()):
-            raise TakebackError(f"{len(self.sets)} players: give 1 to 62, none of them empty")
+        if not 0 < len(self.sets) <= MOST_PLAYERS or not all(self.sets.values()):
+            raise TakebackError(f"{len(self.sets)} players: give 1 to {MOST_PLAYERS}, none of them empty")
         if self.background not in SIDES:
             raise TakebackError(f"the background is {' or '.join(SIDES)}, not {self.background!r}")
 
@@ -88,6 +92,11 @@ class Players:
     def each(cls, components: ComponentSet, background: str = "tuned") -> Players:
         """Make every component of a set a player."""
         return cls({str(one): ComponentSet([one], components.universe) for one in components}, background)
+
+    @classmethod
+    def of(cls, universe: ComponentSet) -> Players:
+        """Make every component a player, or parts of layers where there are more than can be."""
+        return cls.each(universe) if len(universe) <= MOST_PLAYERS else cls.parts_of_layers(universe)
 
     @classmethod
     def parts_of_layers(cls, universe: ComponentSet) -> Players:
@@ -281,8 +290,8 @@ def _coalitions(players: Players, orders: Orders | None) -> list[int]:
 def _total(answers: Answers, players: Players, measure: str) -> dict[str, Any]:
     all_back, none_back = players.hybrid(0), players.hybrid(players.everyone)
     total = answers.mean(answers.change(none_back, measure, all_back))
-    if total.value == 0 or (total.low or 0.0) <= 0 <= (total.high or 0.0):
-        raise TakebackError(
+    if not told_from_zero(total):
+        raise NoChange(
             f"all players carry {total} of {measure}, which can't be told from 0, so nothing is a share of it"
         )
     return {"measure": measure, **ends("total", total, "")}

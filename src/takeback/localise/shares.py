@@ -15,6 +15,7 @@ import pandas as pd
 
 from takeback.component import Component, ComponentSet
 from takeback.errors import TakebackError
+from takeback.findings import Finding
 from takeback.localise.question import Answers, Question, answer
 from takeback.stats import Estimate
 from takeback.sweep.run import DIRECTIONS, MATCHES
@@ -90,7 +91,7 @@ class Controls:
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
+class Shares(Finding):
     """Holds what each set carries of the change: a row of `COLUMNS` for each measure, direction and set.
 
     Attributes:
@@ -124,11 +125,6 @@ class Shares:
         from takeback.localise.show_shares import print_shares
 
         print_shares(self)
-
-    def _repr_html_(self) -> str:
-        from takeback.draw.page import fragment
-
-        return fragment(self.section())
 
 
 def every_set(anatomy: Anatomy, requests: Iterable[str] = FAMILIES) -> list[NamedSet]:
@@ -224,6 +220,12 @@ class NoChange(TakebackError):
     """A measure did not change between base and tuned, as far as can be told, so nothing is a share of it."""
 
 
+def told_from_zero(estimate: Estimate) -> bool:
+    """Return whether an interval leaves out 0; of a value whose interval is unknown, whether it is not 0."""
+    low, high = (estimate.value if end is None else end for end in (estimate.low, estimate.high))
+    return not low <= 0 <= high
+
+
 def changes_of(question: Question) -> pd.DataFrame:
     """Measure what shares are of: for each measure its `change`, tuned minus base, with `low` and `high`.
 
@@ -234,8 +236,7 @@ def changes_of(question: Question) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for measure in question.measures:
         whole = ends.mean(ends.change(question.nothing, measure, question.anatomy.universe))
-        low, high = (whole.value if end is None else end for end in (whole.low, whole.high))
-        if low <= 0 <= high:
+        if not told_from_zero(whole):
             raise NoChange(
                 f"{measure} changed by {whole}, which can't be told from 0, so nothing is a share of it; "
                 "leave it out or take more situations"
@@ -283,11 +284,12 @@ def _peers(named: NamedSet, every: Sequence[NamedSet]) -> list[int]:
     if matched or len(named.components) != 1:
         return matched
     kinds = _kinds(named)
-    return [
-        place
+    siblings = {
+        other.components: place
         for place, other in enumerate(every)
-        if other.family == named.family and other.components != named.components and _kinds(other) == kinds
-    ]
+        if other.family not in CONTROLS and other.components != named.components and _kinds(other) == kinds
+    }
+    return list(siblings.values())
 
 
 def _kinds(named: NamedSet) -> list[str]:

@@ -41,7 +41,7 @@ class Plan(BaseModel):
     """Random sets of each make-up."""
     localise: dict[str, tuple[str, ...]] = {}
     """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
-    localise_situations: Count = 96
+    localise_situations: Count = 64
     """So many of the situations, half of them to select on."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
