@@ -46,7 +46,7 @@ def test_means_and_intervals_are_student_s_over_runs():
 
 def test_rows_of_some_runs_say_how_many_and_random_sets_are_left_out():
     table = across(RUNS).table
-    assert table.loc[table["row"].str.endswith("L0.H1"), "runs"].tolist() == [2]
+    assert set(table.loc[table["row"].str.endswith("L0.H1"), "runs"]) == {2}
     assert not table["row"].str.contains("random").any()
     assert "also" not in set(table["column"])
 
