@@ -319,7 +319,7 @@ def test_every_order_has_a_maker_and_no_name_is_silent(moved):
 def test_a_real_change_from_the_question_to_the_page(moved, tmp_path):
     question = question_of(moved[0], arena("endgames"), ["legal"], situations=32)
     chosen = Settings(("each layer",), points=2, rounds=1, controls=1, random_orders=1)
-    found = localise(question, settings=chosen, out=tmp_path)
+    found = localise(question, ("shares", "curves", "carriers"), chosen, tmp_path)
     found.write(tmp_path)
     written = {path.stem for path in tmp_path.glob("*.parquet")}
     assert written == {"shares", "changes", "curves", "areas", "carriers", "carriers_checked"}
