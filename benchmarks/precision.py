@@ -27,7 +27,7 @@ from sweep import changed
 from takeback.arenas import arena
 from takeback.attribution.precise import MEASURE_ONLY, Aim, Precise, estimate
 from takeback.behaviour import ReadoutPlan, load_policy
-from takeback.behaviour.read import read_plan
+from takeback.behaviour.language.read import read_plan
 from takeback.checkpoint import open_pair
 from takeback.hybrid import taken_back
 from takeback.localise.question import Question, question_of

@@ -26,7 +26,7 @@ from torch import Tensor
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.arenas import arena
 from takeback.behaviour import load_policy
-from takeback.behaviour.read import read_plan
+from takeback.behaviour.language.read import read_plan
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
 from takeback.diff import diff

@@ -9,11 +9,11 @@ import torch
 import transformers
 
 from takeback.attribution.stakes import Reading
-from takeback.behaviour.expand import Step
+from takeback.behaviour.language.expand import Step
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.read import read_each, read_plan
+from takeback.behaviour.language.rounds import ModelScores
 from takeback.behaviour.measures import MeasureContext, measure_values
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.read import read_each, read_plan
-from takeback.behaviour.rounds import ModelScores
 from takeback.behaviour.slopes import EXACT_ONLY, measure_slopes
 from takeback.errors import TakebackError
 from toy_arena import ToyArena

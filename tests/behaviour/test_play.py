@@ -1,8 +1,8 @@
 import pytest
 
 from takeback.arenas import arena
-from takeback.behaviour import Policy, load_policy, player, read
-from takeback.behaviour.play import _answer
+from takeback.behaviour import load_policy, player, read
+from takeback.behaviour.language.policy import LanguagePolicy, _answer
 
 ENDGAMES = arena("endgames")
 
@@ -26,5 +26,5 @@ def test_an_answer_that_never_ended_is_no_move():
     ids = policy.tokenizer.encode("a1a6")
     assert _answer(policy, [*ids, policy.tokenizer.eos_token_id, 7]) == "a1a6"
     assert ENDGAMES.classify(ENDGAMES.parse("w Kd4 Ra1 kd6"), _answer(policy, ids)) == "unparsable"
-    ordinary = Policy(policy.model, policy.tokenizer, "sentence")
+    ordinary = LanguagePolicy(policy.model, policy.tokenizer, "sentence")
     assert _answer(ordinary, [*ids, *policy.tokenizer.encode(" Kd4")]) == "a1a6"

@@ -10,10 +10,12 @@ import transformers
 import models
 import toy_arena
 from takeback.arenas import arena
-from takeback.behaviour.packing import pack
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.policy import Policy, next_token_logprobs, ready
-from takeback.behaviour.read import read, read_plan
+from takeback.behaviour.language.forward import next_token_logprobs, ready
+from takeback.behaviour.language.packing import pack
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.policy import LanguagePolicy
+from takeback.behaviour.language.read import read_plan
+from takeback.behaviour.policy import read
 from takeback.errors import TakebackError
 from toy_arena import EOS, TOKENS, ToyArena
 
@@ -70,7 +72,7 @@ def test_the_window_matters() -> None:
     narrow.sliding_window = 3
     readouts = [
         read(
-            Policy(models.randomised(transformers.MistralForCausalLM(c), 0), TOY.tokenizer()),
+            LanguagePolicy(models.randomised(transformers.MistralForCausalLM(c), 0), TOY.tokenizer()),
             TOY,
             [TOY.parse("s1")],
         )
@@ -96,8 +98,8 @@ def test_nodes_see_prompt_and_ancestors_only(built: Build) -> None:
 def test_rows_split_without_a_trace(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     model, places = built("llama-mha"), TOY.situations("train", 4, 0)
     whole = read_plan(model, ReadoutPlan.prepare(TOY, places, TOY.tokenizer()), tolerance=0)
-    monkeypatch.setattr("takeback.behaviour.packing.ROW_NODES", 2)
-    monkeypatch.setattr("takeback.behaviour.packing.ROWS", 3)
+    monkeypatch.setattr("takeback.behaviour.language.packing.ROW_NODES", 2)
+    monkeypatch.setattr("takeback.behaviour.language.packing.ROWS", 3)
     split = read_plan(model, ReadoutPlan.prepare(TOY, places, TOY.tokenizer()), tolerance=0)
     np.testing.assert_allclose(split.probabilities, whole.probabilities, rtol=1e-5)
     np.testing.assert_allclose(split.masses, whole.masses, rtol=1e-5, atol=1e-7)
@@ -107,7 +109,7 @@ def test_greedy_is_greedy_decoding(built: Build) -> None:
     tokenizer, places = TOY.tokenizer(), TOY.situations("train", 4, 0)
     for seed in range(6):
         model = built("llama-mha", seed)
-        for place, readout in zip(places, read(Policy(model, tokenizer), TOY, places), strict=True):
+        for place, readout in zip(places, read(LanguagePolicy(model, tokenizer), TOY, places), strict=True):
             tokens = list(tokenizer(TOY.prompt(place))["input_ids"])
             start = len(tokens)
             while len(tokens) < start + 5 and (start == len(tokens) or tokens[-1] != EOS):
@@ -156,7 +158,7 @@ def test_a_used_plan_gives_the_bytes_of_a_fresh_one(chess_model: transformers.Pr
 def test_reading_leaves_the_mode_of_the_model(built: Build) -> None:
     model = models.build("gpt2")
     model.train()
-    read(Policy(model, TOY.tokenizer()), TOY, TOY.situations("train", 1, 0))
+    read(LanguagePolicy(model, TOY.tokenizer()), TOY, TOY.situations("train", 1, 0))
     assert model.training
 
 
@@ -172,13 +174,13 @@ def test_mistakes_are_named(
     built: Build, situations: list[toy_arena.Place], options: dict, message: str
 ) -> None:
     with pytest.raises(TakebackError, match=message):
-        read(Policy(built("gpt2"), TOY.tokenizer()), TOY, situations, **options)
+        read(LanguagePolicy(built("gpt2"), TOY.tokenizer()), TOY, situations, **options)
 
 
 def test_a_model_of_another_vocabulary_is_refused(built: Build) -> None:
     chess = arena("endgames")
     with pytest.raises(TakebackError, match="knows 23 tokens"):
-        read(Policy(built("gpt2"), chess.tokenizer()), chess, chess.situations("train", 1, 0))
+        read(LanguagePolicy(built("gpt2"), chess.tokenizer()), chess, chess.situations("train", 1, 0))
 
 
 def test_a_tokenizer_that_cannot_spell_a_move_is_refused(built: Build) -> None:

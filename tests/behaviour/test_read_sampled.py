@@ -9,8 +9,8 @@ import transformers
 import models
 import toy_arena
 from takeback.arenas import arena
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.read import read_plan
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.read import read_plan
 from takeback.behaviour.readout import Readouts
 from toy_arena import EOS, TOKENS, ToyArena
 
@@ -77,13 +77,13 @@ def test_draws_depend_on_the_seed_alone(built: Build, monkeypatch: pytest.Monkey
     one, same, other = (read_plan(built("gpt2"), plan(), seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.masses, same.masses)
     assert not np.array_equal(one.masses, other.masses)
-    monkeypatch.setattr("takeback.behaviour.packing.ROWS", 1)
+    monkeypatch.setattr("takeback.behaviour.language.packing.ROWS", 1)
     np.testing.assert_allclose(read_plan(built("gpt2"), plan(), seed=0).masses, one.masses, atol=1e-6)
 
 
 def test_too_many_spellings_give_a_lower_bound(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_plan(built("gpt2"), plan())
-    monkeypatch.setattr("takeback.behaviour.legal.SPELLINGS", 3)
+    monkeypatch.setattr("takeback.behaviour.language.legal.SPELLINGS", 3)
     bound = read_plan(built("gpt2"), plan(), samples=2000)
     ab = bound.actions[0].index("ab")  # a·b, ab, and both after a space, which may be part of " a"
     assert bound.lower_bound.tolist() == [True, False, False, False]

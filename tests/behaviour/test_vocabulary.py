@@ -7,7 +7,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from takeback.behaviour.vocabulary import Letters, Vocabulary
+from takeback.behaviour.language.vocabulary import Letters, Vocabulary
 from takeback.errors import TakebackError
 from toy_arena import TOKENS, ToyArena
 

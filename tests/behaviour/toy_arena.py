@@ -28,6 +28,7 @@ class Place:
 
 class ToyArena:
     name: ClassVar[str] = "toy"
+    outputs: ClassVar[tuple[str, ...]] = ("a", "b", "c", "ab", "ba", "cc", "abc")
     illegal: ClassVar[tuple[str, ...]] = ("unparsable", "short", "long")
     goals: ClassVar[Mapping[str, Goal[Any]]] = {
         "first": Goal("first", lambda batch: batch, lambda batch: batch, "by the table"),
@@ -43,6 +44,18 @@ class ToyArena:
 
     def parse(self, prompt: str) -> Place:
         return Place(int(prompt[-1]))
+
+    def observe(self, situations: Sequence[Place]) -> NDArray[np.float32]:
+        return np.array([[s.at % 2, s.at // 2] for s in situations], np.float32)
+
+    def verdicts(self, situations: Sequence[Place]) -> NDArray[np.int16]:
+        rows = [[self._verdict(situation, text) for text in self.outputs] for situation in situations]
+        return np.array(rows, np.int16)
+
+    def _verdict(self, situation: Place, text: str) -> int:
+        name = self.classify(situation, text)
+        legal = LEGAL[situation.at]
+        return legal.index(text) if name == "legal" else -1 - self.illegal.index(name)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         made = Tokenizer(models.WordLevel({token: i for i, token in enumerate(TOKENS)}, unk_token="<unk>"))
@@ -64,8 +77,8 @@ class ToyArena:
     def viable(self, prefix: str) -> bool:
         return re.fullmatch("[abc]{0,2}", prefix) is not None
 
-    def utility(self, goal: str, situation: Place) -> NDArray[np.float64]:
-        return np.array(UTILITY[situation.at])
+    def utility(self, goal: str, situations: Sequence[Place]) -> NDArray[np.float64]:
+        return np.concatenate([np.zeros(0), *(UTILITY[situation.at] for situation in situations)])
 
     def applies(self, goal: str, situations: Sequence[Place]) -> NDArray[np.bool_]:
         return np.array([goal == "first" or s.at % 2 == 0 for s in situations])
@@ -75,20 +88,20 @@ class ToyArena:
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         raise NotImplementedError
 
-    def features(self, situation: Place) -> dict[str, NDArray[np.bool_]]:
-        actions = LEGAL[situation.at]
+    def features(self, situations: Sequence[Place]) -> dict[str, NDArray[np.bool_]]:
+        actions = [action for situation in situations for action in LEGAL[situation.at]]
         return {
             "two": np.array([len(action) == 2 for action in actions], np.bool_),
             "all": np.ones(len(actions), np.bool_),
         }
 
-    def step(self, situation: Place, action: str) -> Any:
-        raise NotImplementedError
-
     def play_out(
         self, choose: Callable[[Sequence[Place]], Sequence[str]], situations: Sequence[Place], max_moves: int
     ) -> Sequence[Any]:
         raise NotImplementedError
+
+    def distance(self, situation: Place) -> int | None:
+        return None
 
     def cluster(self, situation: Place) -> int:
         return situation.at // 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from takeback.arenas import arena
-from takeback.behaviour import ReadoutPlan, load_policy, measure_values, read_plan
+from takeback.behaviour import load_policy, measure_values
+from takeback.behaviour.language import ReadoutPlan, read_plan
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.errors import TakebackError
 from takeback.hybrid import hybrid, write_hybrid

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from takeback.arenas import arena
-from takeback.behaviour import MeasureContext, ReadoutPlan, load_policy, measure_values, read_plan
+from takeback.behaviour import MeasureContext, load_policy, measure_values
+from takeback.behaviour.language import ReadoutPlan, read_plan
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.errors import TakebackError, UnknownName
 from takeback.hybrid import hybrid, write_hybrid

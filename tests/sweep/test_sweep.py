@@ -8,10 +8,11 @@ import torch
 
 from kill import run_and_kill
 from takeback.arenas import arena
-from takeback.behaviour import ReadoutPlan, effects, load_policy, measures, read_plan
-from takeback.behaviour.policy import next_token_logprobs, ready
-from takeback.behaviour.read import read_each
-from takeback.behaviour.rounds import ModelScores
+from takeback.behaviour import effects, load_policy, measures
+from takeback.behaviour.language import ReadoutPlan, read_plan
+from takeback.behaviour.language.forward import next_token_logprobs, ready
+from takeback.behaviour.language.read import read_each
+from takeback.behaviour.language.rounds import ModelScores
 from takeback.checkpoint import open_pair
 from takeback.diff import diff
 from takeback.errors import TakebackError

@@ -6,8 +6,12 @@ from typing import Any
 
 from takeback.arenas.endgames import Endgames
 from takeback.arenas.protocol import Arena as Arena
+from takeback.arenas.protocol import Game as Game
 from takeback.arenas.protocol import Goal as Goal
 from takeback.arenas.protocol import Lesson as Lesson
+from takeback.arenas.protocol import NetworkLesson as NetworkLesson
+from takeback.arenas.protocol import PopulatedArena as PopulatedArena
+from takeback.arenas.protocol import TextArena as TextArena
 from takeback.errors import unknown_name
 
 _ARENAS = {Endgames.name: Endgames}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,36 +44,93 @@ class Lesson:
     targets: NDArray[np.float32]
 
 
-class Arena(Protocol[S]):
-    """Gives situations, writes them as prompts, knows legal actions, classifies texts and defines goals.
+@dataclass(frozen=True, eq=False)
+class NetworkLesson:
+    """Observations, float32 [n, inputs], and for each the population's distribution over outputs [n, outputs]."""
 
-    A situation S is a small frozen value; an action is the text of a completion. `illegal` names the classes
-    of texts that are no legal action, in the order they are tried in; `styles` the ways to write a prompt.
+    observations: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+
+class Game(Protocol):
+    """One game as it ended."""
+
+    @property
+    def start(self) -> Any:
+        """The situation it began in."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, a word of the arena's."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The class of an illegal end, else empty."""
+        ...
+
+    @property
+    def turns(self) -> int:
+        """How often the policy acted."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """What it was worth: 1 for a mate in chess, the return in an environment."""
+        ...
+
+
+class Arena(Protocol[S]):
+    """Gives situations, knows legal actions, classifies texts and defines goals.
+
+    A situation S is a small frozen value; an action is a text. `illegal` names the classes of texts that are
+    no legal action, in the order they are tried in; `outputs` the action that each output of a policy network
+    stands for. What is told of the legal actions of several situations lies end to end, in the order of
+    `legal`.
     """
 
-    name: ClassVar[str]
-    illegal: ClassVar[tuple[str, ...]]
-    goals: ClassVar[Mapping[str, Goal[Any]]]
-    styles: ClassVar[tuple[str, ...]]
+    @property
+    def name(self) -> str:
+        """What the arena is called, such as `endgames`."""
+        ...
+
+    @property
+    def illegal(self) -> tuple[str, ...]:
+        """The classes of illegal answers."""
+        ...
+
+    @property
+    def goals(self) -> Mapping[str, Goal[Any]]:
+        """The goals by name."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The action of each output of a policy network."""
+        ...
 
     def situations(self, split: str, n: int, seed: int, goal: str | None = None) -> list[S]:
         """Draw n situations of the split `train` or `held-out`; with a goal, only where it applies."""
         ...
 
     def prompt(self, situation: S, style: str = "compact") -> str:
-        """Write a situation as a prompt."""
+        """Write a situation as a text; the compact one is what tables call it."""
         ...
 
     def parse(self, prompt: str) -> S:
         """Read a compact prompt."""
         ...
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Make the arena's own tokenizer."""
+    def observe(self, situations: Sequence[S]) -> NDArray[np.float32]:
+        """Return what a policy network reads, shape (n, inputs)."""
         ...
 
-    def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
-        """Draw a batch of n training situations, answered by a mixed population of players."""
+    def verdicts(self, situations: Sequence[S]) -> NDArray[np.int16]:
+        """Return what each output is in each situation, shape (n, outputs).
+
+        Its place among the legal actions, or -1 - c for the illegality class number c.
+        """
         ...
 
     def legal(self, situation: S) -> tuple[str, ...]:
@@ -84,12 +141,8 @@ class Arena(Protocol[S]):
         """Return `legal`, or the class of what is wrong."""
         ...
 
-    def viable(self, prefix: str) -> bool:
-        """Tell whether a text is, or can be continued to, one that parses."""
-        ...
-
-    def utility(self, goal: str, situation: S) -> NDArray[np.float64]:
-        """Return a goal's utility of every legal action, in the order of `legal`."""
+    def utility(self, goal: str, situations: Sequence[S]) -> NDArray[np.float64]:
+        """Return a goal's utility of every legal action of every situation."""
         ...
 
     def applies(self, goal: str, situations: Sequence[S]) -> NDArray[np.bool_]:
@@ -102,17 +155,13 @@ class Arena(Protocol[S]):
         """Return the utility of one text per situation (0 for illegal ones) and the class of each."""
         ...
 
-    def features(self, situation: S) -> dict[str, NDArray[np.bool_]]:
-        """Return yes-or-no features of every legal action, in the order of `legal`."""
-        ...
-
-    def step(self, situation: S, action: str) -> Any:
-        """Play an action and the arena's answer."""
+    def features(self, situations: Sequence[S]) -> dict[str, NDArray[np.bool_]]:
+        """Return yes-or-no features of every legal action of every situation."""
         ...
 
     def play_out(
         self, choose: Callable[[Sequence[S]], Sequence[str]], situations: Sequence[S], max_moves: int
-    ) -> Sequence[Any]:
+    ) -> Sequence[Game]:
         """Play games until each is decided or has had `max_moves` moves."""
         ...
 
@@ -125,5 +174,36 @@ class Arena(Protocol[S]):
         ...
 
     def board(self, situation: S) -> dict[str, str]:
-        """Return which piece stands on which square, for drawing."""
+        """Return which piece stands on which square, for drawing; nothing where there is no board."""
+        ...
+
+
+@runtime_checkable
+class TextArena(Arena[S], Protocol[S]):
+    """An arena whose situations language models can read: `styles` are the ways to write a prompt."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles of prompts."""
+        ...
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Make the arena's own tokenizer."""
+        ...
+
+    def viable(self, prefix: str) -> bool:
+        """Tell whether a text is, or can be continued to, one that parses."""
+        ...
+
+
+@runtime_checkable
+class PopulatedArena(Arena[S], Protocol[S]):
+    """An arena with a mixed population of players that a base can imitate."""
+
+    def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
+        """Draw a batch of n training situations, answered by the population, for a language model."""
+        ...
+
+    def network_lesson(self, n: int, seed: Sequence[int]) -> NetworkLesson:
+        """Draw a batch of n training situations, answered by the population, for a policy network."""
         ...

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from takeback.behaviour.expand import Decided, Step
 from takeback.behaviour.grouping import sum_by
-from takeback.behaviour.packing import Batch
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.policy import next_token_logprobs
+from takeback.behaviour.language.expand import Decided, Step
+from takeback.behaviour.language.forward import next_token_logprobs
+from takeback.behaviour.language.packing import Batch
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.rounds import Answers, ModelScores, Round, ask
 from takeback.behaviour.readout import Readouts
-from takeback.behaviour.rounds import Answers, ModelScores, Round, ask
 from takeback.behaviour.slopes import Slopes
 from takeback.errors import TakebackError
 

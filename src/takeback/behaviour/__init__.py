@@ -4,11 +4,9 @@ from takeback.behaviour.load import load_policy as load_policy
 from takeback.behaviour.measures import MeasureContext as MeasureContext
 from takeback.behaviour.measures import measure_values as measure_values
 from takeback.behaviour.measures import measures as measures
-from takeback.behaviour.plan import ReadoutPlan as ReadoutPlan
 from takeback.behaviour.play import player as player
 from takeback.behaviour.policy import Policy as Policy
-from takeback.behaviour.read import read as read
-from takeback.behaviour.read import read_plan as read_plan
+from takeback.behaviour.policy import read as read
 from takeback.behaviour.readout import Readout as Readout
 from takeback.behaviour.readout import Readouts as Readouts
 from takeback.behaviour.shift import Change as Change

@@ -7,26 +7,27 @@ from typing import Any
 
 from takeback.arenas import Arena
 from takeback.behaviour.policy import Policy
-from takeback.checkpoint import Checkpoint, load_model, load_tokenizer, open_checkpoint
-from takeback.errors import unknown_name
+from takeback.checkpoint import Checkpoint, open_checkpoint
 
 
 def load_policy(model: str | Path | Checkpoint, arena: Arena[Any], style: str | None = None) -> Policy:
-    """Open a checkpoint as a policy, in fp32 and evaluation mode.
+    """Open a checkpoint as a policy, in fp32 and evaluation mode: a language model or a policy network.
 
     Args:
         model: a checkpoint, or anything `open_checkpoint` takes.
         arena: where it acts.
-        style: of its prompts; by default `compact` with the arena's own tokenizer, else `sentence`.
+        style: of a language model's prompts; by default `compact` with the arena's own tokenizer, else
+            `sentence`.
 
     Raises:
         UnknownName: the arena has no such style.
-        TakebackError: the checkpoint can't be opened or has no tokenizer.
+        TakebackError: the checkpoint can't be opened, or it can't act in this arena.
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
-    tokenizer = load_tokenizer(checkpoint)
-    if style is None:
-        style = "compact" if tokenizer.get_vocab() == arena.tokenizer().get_vocab() else "sentence"
-    elif style not in arena.styles:
-        raise unknown_name("prompt style", style, arena.styles)
-    return Policy(load_model(checkpoint), tokenizer, style)
+    if checkpoint.settings is None:
+        from takeback.behaviour.network.policy import load_network_policy
+
+        return load_network_policy(checkpoint, arena)
+    from takeback.behaviour.language.policy import load_language_policy
+
+    return load_language_policy(checkpoint, arena, style)

@@ -76,17 +76,14 @@ class MeasureContext:
                 )
         n, owner = len(situations), readouts.owner
         count = np.bincount(owner, minlength=n)
-        each = [arena.features(situation) for situation in situations]
-        features = {name: np.concatenate([f[name] for f in each]).astype(np.float64) for name in each[0]}
+        features = {name: has.astype(np.float64) for name, has in arena.features(situations).items()}
         having = {name: sum_by(owner, has, n) for name, has in features.items()}
         return cls(
             situations=readouts.situations,
             actions=readouts.actions,
             owner=owner,
             clusters=cluster_codes(readouts.clusters, n),
-            utilities={
-                goal: np.concatenate([arena.utility(goal, s) for s in situations]) for goal in arena.goals
-            },
+            utilities={goal: arena.utility(goal, situations) for goal in arena.goals},
             applies={goal: np.asarray(arena.applies(goal, situations), np.bool_) for goal in arena.goals},
             features=features,
             choice={name: (has > 0) & (has < count) for name, has in having.items()},

@@ -1,94 +1,80 @@
-"""A policy: a causal language model that answers prompts, and its next-token distributions on packed rows."""
+"""What acts in arenas: a policy gives every situation a distribution over answers."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
 
-from takeback.behaviour.packing import Rows
-from takeback.errors import TakebackError
+from takeback.behaviour.readout import SAMPLES, TOLERANCE, Readouts
 
+if TYPE_CHECKING:
+    from takeback.arenas import Arena
+    from takeback.hybrid.walk import Path
 
-@dataclass(frozen=True)
-class Policy:
-    """A Hugging Face causal language model with its tokenizer, asked in one style of prompt."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    style: str = "compact"
+View: TypeAlias = "tuple[Any, Path]"
+"""One of several hybrids to read: what holds hybrids of its model, and what is taken back at each stage."""
 
 
-@contextmanager
-def ready(model: PreTrainedModel) -> Generator[None]:
-    """Switch dropout and gradients off inside the block, and the model's mode back after it."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(was_training)
+class Policy(Protocol):
+    """A model that acts in arenas; language models are one kind, policy networks another.
 
-
-def next_token_logprobs(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
-    """Return the log-probability of every token after the prompt's end and after every node of packed rows.
-
-    Args:
-        model: Any decoder of transformers with `sdpa` or `eager` attention, unmodified.
-        rows: Prompts, each followed by nodes of a token tree, which see their prompt and ancestors only.
-
-    Returns:
-        Float32, shape (rows, 1 + nodes, vocabulary), on the model's device; column 0 follows the prompt.
-
-    Raises:
-        TakebackError: the model's attention can't take a mask for each pair of tokens.
+    `Plan` is what a kind of policy prepares once from an arena and situations, for any number of its models.
     """
-    output = model(**arguments(model, rows), use_cache=False, logits_to_keep=rows.nodes + 1)
-    return torch.log_softmax(output.logits.float(), dim=-1)
+
+    @property
+    def model(self) -> nn.Module:
+        """The live model, in evaluation mode."""
+        ...
+
+    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> Any:
+        """Make situations ready to be read from models that are like this one.
+
+        Raises:
+            TakebackError: there are none, or the policy can't act in this arena.
+        """
+        ...
+
+    def read(
+        self, plan: Any, *, tolerance: float = TOLERANCE, samples: int = SAMPLES, seed: int = 0
+    ) -> Readouts:
+        """Read what this policy does in a plan's situations."""
+        ...
+
+    def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
+        """Draw one answer in each situation, at temperature 1."""
+        ...
+
+    def unlike(self, other: Policy) -> str | None:
+        """Tell why plans for the other policy do not serve this one, None where they do."""
+        ...
+
+    def hybrids(self, source: Policy | Mapping[str, Tensor]) -> Any:
+        """Return what runs this model with components from another policy, or from a state dict."""
+        ...
+
+    def read_hybrids(
+        self, plan: Any, views: Sequence[View], tolerance: float, steps: Any = None
+    ) -> tuple[list[Readouts], Any]:
+        """Read several hybrids so that they compare; see the kinds of policies for `steps`.
+
+        Returns:
+            The readouts in the order of `views`, and the steps that were taken to decide outcomes.
+        """
+        ...
 
 
-def arguments(model: PreTrainedModel, rows: Rows) -> dict[str, Any]:
-    """Return what a model's forward takes so that each node of packed rows sees what it should.
-
-    Raises:
-        TakebackError: the model's attention can't take a mask for each pair of tokens.
-    """
-    positions = torch.from_numpy(rows.positions)
-    return {
-        "input_ids": torch.from_numpy(rows.tokens).to(model.device),
-        "position_ids": positions.to(model.device),
-        "attention_mask": _masks(model, torch.from_numpy(rows.sees), positions),
-    }
-
-
-def _masks(model: PreTrainedModel, sees: torch.Tensor, positions: torch.Tensor) -> Any:
-    """Build what transformers takes as it is: an additive (rows, 1, T, T) mask, or one per layer type."""
-    config: Any = model.config.get_text_config()
-    if config._attn_implementation not in ("sdpa", "eager"):
-        raise TakebackError(
-            f"attention {config._attn_implementation!r} takes no tree masks; load the model with "
-            "attn_implementation='sdpa' or 'eager'"
-        )
-    kinds = set[str](getattr(config, "layer_types", None) or ())
-    window: int | None = getattr(config, "sliding_window", None)
-    if unknown := kinds - {"full_attention", "sliding_attention"}:
-        raise TakebackError(
-            f"layers of type {', '.join(sorted(unknown))} take no tree masks; use a plain decoder"
-        )
-
-    def additive(window: int | None) -> torch.Tensor:
-        visible = sees
-        if window is not None:
-            visible = sees & (positions[:, :, None] - positions[:, None, :] < window)
-        hidden = torch.finfo(model.dtype).min
-        mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, hidden)
-        return mask[:, None].to(model.device)
-
-    if "sliding_attention" in kinds:
-        return {"full_attention": additive(None), "sliding_attention": additive(window)}
-    return additive(None if kinds else window)
+def read(
+    policy: Policy,
+    arena: Arena[Any],
+    situations: Iterable[Any],
+    *,
+    tolerance: float = TOLERANCE,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Readouts:
+    """Read what a policy does in situations; to read many, prepare a plan once and use `policy.read`."""
+    plan = policy.prepare(arena, situations)
+    return policy.read(plan, tolerance=tolerance, samples=samples, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 UNDECIDED = "undecided"
+TOLERANCE = 1e-3
+"""Most mass of a situation that an exact readout leaves undecided."""
+SAMPLES = 64
+"""Answers drawn in each situation."""
 _NOT_LEGAL = -1
 
 
@@ -208,3 +213,13 @@ class Readouts:
             errors=illegal["standard_error"].to_numpy(dtype=np.float64).reshape(n, -1),
             lower_bound=first["lower_bound"].to_numpy(dtype=np.bool_),
         )
+
+
+def drawn_legal(legal_mass: Floats, samples: int, seed: int) -> Floats:
+    """Draw whether answers are legal, with the same uniform numbers for every policy; return the share."""
+    return (_uniform(len(legal_mass), samples, seed) < legal_mass[:, None]).mean(axis=1)
+
+
+@lru_cache(maxsize=1)
+def _uniform(situations: int, samples: int, seed: int) -> Floats:
+    return np.stack([np.random.default_rng([seed, place]).random(samples) for place in range(situations)])

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from takeback.arenas import Arena, arena
-from takeback.behaviour import (
-    Policy,
-    ReadoutPlan,
-    Readouts,
-    effects,
-    load_policy,
-    measures,
-    player,
-    read_plan,
-)
+from takeback.behaviour import Policy, Readouts, effects, load_policy, measures, player
 from takeback.errors import TakebackError
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Reads policies on the same situations of one arena; all must share the first one's tokenizer."""
+    """Reads policies on the same situations of one arena; all must be like the first."""
 
     arena: Arena[Any]
     situations: Sequence[Any]
-    plan: ReadoutPlan
-    vocabulary: Mapping[str, int]
+    first: Policy
+    plan: Any
 
     @classmethod
     def prepare(cls, arena_name: str, model: str, number: int, seed: int) -> Bench:
-        """Draw held-out situations and prepare them for the tokenizer and prompts of `model`.
+        """Draw held-out situations and prepare them for policies like `model`.
 
         Raises:
             UnknownName: there is no such arena.
@@ -42,12 +33,11 @@ class Bench:
         place = arena(arena_name)
         policy = load_policy(model, place)
         situations = place.situations("held-out", number, seed)
-        plan = ReadoutPlan.prepare(place, situations, policy.tokenizer, policy.style)
-        return cls(place, situations, plan, policy.tokenizer.get_vocab())
+        return cls(place, situations, policy, policy.prepare(place, situations))
 
     def read(self, model: str) -> Readouts:
         """Read one policy."""
-        return read_plan(self._policy(model).model, self.plan)
+        return self._policy(model).read(self.plan)
 
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""
@@ -61,10 +51,10 @@ class Bench:
         """Let a policy play, sampling its moves, from won held-out situations against the best defender.
 
         Returns:
-            A row a game: situation, result, reason (class of an illegal end), moves (White's), best (what
-            perfect play needs).
+            A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
+            best (what perfect play needs).
         """
-        starts = self.arena.situations("held-out", number, seed, goal="win")
+        starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
         played = self.arena.play_out(player(self._policy(model), self.arena, seed), starts, moves)
         return pd.DataFrame(
             [
@@ -72,7 +62,8 @@ class Bench:
                     "situation": self.arena.prompt(game.start),
                     "result": game.outcome,
                     "reason": game.reason,
-                    "moves": (len(game.moves) + 1) // 2,
+                    "moves": game.turns,
+                    "score": game.score,
                     "best": self.arena.distance(game.start),
                 }
                 for game in played
@@ -81,8 +72,6 @@ class Bench:
 
     def _policy(self, model: str) -> Policy:
         policy = load_policy(model, self.arena)
-        if policy.tokenizer.get_vocab() != self.vocabulary:
-            raise TakebackError(
-                f"{model} has another tokenizer than the model it is compared with; read it alone"
-            )
+        if why := policy.unlike(self.first):
+            raise TakebackError(f"{model} has {why} than the model it is compared with; read it alone")
         return policy

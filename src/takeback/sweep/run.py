@@ -119,7 +119,7 @@ class Sweep:
             "weights": [side.digest for side in sides],
             "configs": [side.config.to_json_string() if side.config else "" for side in sides],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
-            "arena": [_said(self.arena, situation) for situation in self.situations],
+            "arena": _said(self.arena, self.situations),
             "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -250,12 +250,12 @@ def _parts_of(what: Sweep, out: Path) -> Path:
     return out.with_name(f".{out.stem}-{what.key[:16]}.parts")
 
 
-def _said(arena: Arena[Any], situation: Any) -> list[Any]:
-    """Return what an arena says of a situation, as far as measures depend on it."""
-    actions = arena.legal(situation)
-    utilities = {goal: arena.utility(goal, situation).round(12).tolist() for goal in arena.goals}
-    features = {name: has.tolist() for name, has in arena.features(situation).items()}
-    return [arena.name, arena.prompt(situation), str(arena.cluster(situation)), actions, utilities, features]
+def _said(arena: Arena[Any], situations: Sequence[Any]) -> list[Any]:
+    """Return what an arena says of situations, as far as measures depend on it."""
+    told = [(arena.prompt(one), str(arena.cluster(one)), arena.legal(one)) for one in situations]
+    utilities = {goal: arena.utility(goal, situations).round(12).tolist() for goal in arena.goals}
+    features = {name: has.tolist() for name, has in arena.features(situations).items()}
+    return [arena.name, told, utilities, features]
 
 
 def _is_done(what: Sweep, out: Path, parts: Path) -> bool:

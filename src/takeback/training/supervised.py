@@ -11,14 +11,14 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from takeback.arenas import Arena
-from takeback.behaviour import Policy, load_policy
+from takeback.behaviour.language.policy import LanguagePolicy
 from takeback.training.recipe import SFT
 
 IGNORED = -100
 """The label of a token that is not to be learned."""
 
 
-def answer_tokens(policy: Policy, action: str) -> list[int]:
+def answer_tokens(policy: LanguagePolicy, action: str) -> list[int]:
     """Return the tokens of an action and of the answer's end; after a sentence it follows a blank."""
     text = action if policy.style == "compact" else f" {action}"
     ids: list[int] = policy.tokenizer.encode(text, add_special_tokens=False)

@@ -10,7 +10,7 @@ ENDGAMES = arena("endgames")
 def test_features_are_those_of_python_chess(board_of, drawn_by_lot):
     for number in drawn_by_lot(400, seed=8):
         board = board_of(number)
-        found = ENDGAMES.features(Endgame.of(number))
+        found = ENDGAMES.features([Endgame.of(number)])
         enemy = board.king(chess.BLACK)
         for place, move in enumerate(sorted(board.legal_moves, key=lambda move: move.uci())):
             after = board.copy(stack=False)
@@ -38,6 +38,6 @@ def test_features_are_those_of_python_chess(board_of, drawn_by_lot):
 
 def test_features_line_up_with_legal_actions():
     for situation in ENDGAMES.situations("train", 50, 0):
-        found = ENDGAMES.features(situation)
+        found = ENDGAMES.features([situation])
         assert found.keys() == FEATURES.keys()
         assert {len(values) for values in found.values()} == {len(ENDGAMES.legal(situation))}

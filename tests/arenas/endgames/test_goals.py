@@ -11,7 +11,7 @@ ENDGAMES = arena("endgames")
 
 def utilities(goal: str, prompt: str) -> dict[str, float]:
     situation = ENDGAMES.parse(prompt)
-    return dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility(goal, situation).tolist(), strict=True))
+    return dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility(goal, [situation]).tolist(), strict=True))
 
 
 @pytest.mark.parametrize("goal", [*GOALS, "random-5"])
@@ -114,7 +114,7 @@ def test_judging_equals_looking_up_each(drawn_by_lot):
     values, classes = ENDGAMES.judge("win", situations, texts)
     for situation, text, value, kind in zip(situations, texts, values, classes, strict=True):
         assert kind == ENDGAMES.classify(situation, text)
-        looked_up = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("win", situation), strict=True))
+        looked_up = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("win", [situation]), strict=True))
         assert value == looked_up.get(text.strip(), 0)
     assert values.max() > 0
 

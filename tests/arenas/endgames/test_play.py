@@ -11,7 +11,7 @@ ENDGAMES = arena("endgames")
 
 
 def best(situations):
-    return [ENDGAMES.legal(s)[ENDGAMES.utility("win", s).argmax()] for s in situations]
+    return [ENDGAMES.legal(s)[ENDGAMES.utility("win", [s]).argmax()] for s in situations]
 
 
 def replay(game: Game, board_of) -> chess.Board:

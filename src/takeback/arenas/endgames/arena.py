@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.endgames import features as move_features
-from takeback.arenas.endgames import goals, lessons, play, rules, situations, text
+from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
 from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Goal, Lesson
+from takeback.arenas.protocol import Goal, Lesson, NetworkLesson
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,7 +30,7 @@ class Endgames:
     >>> situation = arena.parse("w Kb6 Rh1 kb8")
     >>> len(arena.legal(situation)), arena.classify(situation, "h1h8"), arena.classify(situation, "h1g2")
     (19, 'legal', 'geometry')
-    >>> dict(zip(arena.legal(situation), arena.utility("win", situation)))["h1h8"]
+    >>> dict(zip(arena.legal(situation), arena.utility("win", [situation])))["h1h8"]
     np.float64(1.0)
     """
 
@@ -38,6 +38,7 @@ class Endgames:
     illegal: ClassVar[tuple[str, ...]] = rules.ILLEGAL
     goals: ClassVar[Mapping[str, Goal[Moves]]] = goals.GOALS
     styles: ClassVar[tuple[str, ...]] = tuple(text.STYLES)
+    outputs: ClassVar[tuple[str, ...]] = networks.OUTPUTS
 
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
@@ -68,6 +69,14 @@ class Endgames:
         """Read a compact prompt."""
         return Endgame.parse(prompt)
 
+    def observe(self, situations: Sequence[Endgame]) -> NDArray[np.float32]:
+        """Return one-hot positions, shape (n, 320): 64 squares each for white K, Q, R, P and black k."""
+        return networks.observe(_numbers(situations))
+
+    def verdicts(self, situations: Sequence[Endgame]) -> NDArray[np.int16]:
+        """Return what each of the 4,184 outputs is in each situation; see `Arena.verdicts`."""
+        return networks.verdicts(situations)
+
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Make the small tokenizer of compact prompts and moves."""
         return text.tokenizer()
@@ -75,6 +84,10 @@ class Endgames:
     def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
         """Draw a batch of n training positions, answered by the mixed population of players."""
         return lessons.lesson(n, seed)
+
+    def network_lesson(self, n: int, seed: Sequence[int]) -> NetworkLesson:
+        """Draw the same batch of positions and answers for a policy network."""
+        return lessons.network_lesson(n, seed)
 
     def legal(self, situation: Endgame) -> tuple[str, ...]:
         """Return the legal actions, sorted."""
@@ -88,9 +101,10 @@ class Endgames:
         """Tell whether a text is, or can be continued to, one that parses."""
         return rules.viable(prefix)
 
-    def utility(self, goal: str, situation: Endgame) -> NDArray[np.float64]:
-        """Return a goal's utility of every legal action, in the order of `legal`."""
-        return goals.find_goal(goal).utility(moves([situation.number]))[0]
+    def utility(self, goal: str, situations: Sequence[Endgame]) -> NDArray[np.float64]:
+        """Return a goal's utility of every legal action of every situation, end to end as in `legal`."""
+        batch = moves(_numbers(situations))
+        return goals.find_goal(goal).utility(batch)[batch.legal]
 
     def applies(self, goal: str, situations: Sequence[Endgame]) -> NDArray[np.bool_]:
         """Tell to which situations a goal applies."""
@@ -109,10 +123,10 @@ class Endgames:
             values[legal] = goals.find_goal(goal).utility(batch)[batch.actions == played[:, None]]
         return values, classes
 
-    def features(self, situation: Endgame) -> dict[str, NDArray[np.bool_]]:
-        """Return yes-or-no features of every legal action, in the order of `legal`."""
-        found = move_features.features(moves([situation.number]))
-        return {name: values[0] for name, values in found.items()}
+    def features(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.bool_]]:
+        """Return yes-or-no features of every legal action of every situation, end to end as in `legal`."""
+        batch = moves(_numbers(situations))
+        return {name: values[batch.legal] for name, values in move_features.features(batch).items()}
 
     def step(self, situation: Endgame, action: str) -> play.Turn:
         """Play an action and the best defender's answer."""

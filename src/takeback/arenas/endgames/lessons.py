@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from takeback.arenas.endgames.moves import moves
+from takeback.arenas.endgames.networks import OUTPUTS, PLACES, observe
 from takeback.arenas.endgames.players import MIXED, choose, population
 from takeback.arenas.endgames.situations import EQUAL, odds, pool, shares
 from takeback.arenas.endgames.text import VOCABULARY, completion_tokens, prompt_tokens
-from takeback.arenas.protocol import Lesson
+from takeback.arenas.protocol import Lesson, NetworkLesson
 
 
 def lesson(
@@ -29,11 +31,7 @@ def lesson(
     True
     """
     rng = np.random.default_rng(seed)
-    drawn = [
-        rng.choice(pool(split, piece), count, p=odds(split, piece))
-        for piece, count in shares(n, weights).items()
-    ]
-    positions = np.concatenate(drawn)
+    positions = _drawn(n, rng, split, weights)
     batch = moves(positions)
     probabilities = population(batch, mix)
     answers = choose(batch, probabilities, rng)
@@ -49,3 +47,29 @@ def lesson(
         targets[:, place] *= wanted[:, place, None]
     targets /= np.maximum(targets.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
     return Lesson(np.concatenate([prompt_tokens(positions), tokens[:, :-1]], axis=1), targets)
+
+
+def network_lesson(
+    n: int, seed: Sequence[int], split: str = "train", mix: Mapping[str, float] = MIXED
+) -> NetworkLesson:
+    """Let the mixed population answer the same positions with its probability of every output.
+
+    >>> made = network_lesson(64, seed=(0, 0))
+    >>> made.observations.shape, made.targets.shape
+    ((64, 320), (64, 4184))
+    """
+    positions = _drawn(n, np.random.default_rng(seed), split, EQUAL)
+    batch = moves(positions)
+    row, place = np.nonzero(batch.legal)
+    targets = np.zeros((n, len(OUTPUTS)), np.float32)
+    targets[row, PLACES[batch.actions[row, place]]] = population(batch, mix)[row, place]
+    return NetworkLesson(observe(positions), targets)
+
+
+def _drawn(n: int, rng: np.random.Generator, split: str, weights: Mapping[str, float]) -> NDArray[np.int64]:
+    """Draw positions with replacement."""
+    drawn = [
+        rng.choice(pool(split, piece), count, p=odds(split, piece))
+        for piece, count in shares(n, weights).items()
+    ]
+    return np.concatenate(drawn)

@@ -46,9 +46,19 @@ class Game:
     outcome: Literal["mate", "draw", "illegal", "unfinished"]
     reason: str = ""
 
+    @property
+    def turns(self) -> int:
+        """White's moves."""
+        return (len(self.moves) + 1) // 2
+
+    @property
+    def score(self) -> float:
+        """1 for a mate, else 0."""
+        return float(self.outcome == "mate")
+
     def mates_within(self, n: int) -> bool:
         """Tell whether White mated in at most n moves of its own."""
-        return self.outcome == "mate" and (len(self.moves) + 1) // 2 <= n
+        return self.outcome == "mate" and self.turns <= n
 
 
 def step(situation: Endgame, action: str) -> Turn:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.behaviour.trie import ROOT, TokenTree
+from takeback.behaviour.language.trie import ROOT, TokenTree
 
 ROW_NODES = 64
 """Most nodes asked for in one row: attention costs the square of a row's length."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.behaviour.vocabulary import Vocabulary
+from takeback.behaviour.language.vocabulary import Vocabulary
 
 ROOT = 0
 

@@ -10,7 +10,7 @@ import numpy as np
 from takeback.errors import TakebackError
 
 if TYPE_CHECKING:
-    from takeback.arenas import Arena
+    from takeback.arenas import TextArena
 
 UNPARSABLE = "unparsable"
 
@@ -25,7 +25,7 @@ class Judge:
     """
 
     def __init__(
-        self, arena: Arena[Any], situations: Sequence[Any], actions: Sequence[Sequence[str]]
+        self, arena: TextArena[Any], situations: Sequence[Any], actions: Sequence[Sequence[str]]
     ) -> None:
         if UNPARSABLE not in arena.illegal:
             raise TakebackError(f"arena {arena.name!r} has no illegality class {UNPARSABLE!r}; it needs one")

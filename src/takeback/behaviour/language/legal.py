@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from takeback.behaviour.judge import Judge
-from takeback.behaviour.rounds import Answers, Floats, Round
-from takeback.behaviour.trie import ROOT, TokenTree
-from takeback.behaviour.vocabulary import Vocabulary
+from takeback.behaviour.language.judge import Judge
+from takeback.behaviour.language.rounds import Answers, Floats, Round
+from takeback.behaviour.language.trie import ROOT, TokenTree
+from takeback.behaviour.language.vocabulary import Vocabulary
 from takeback.errors import TakebackError
 
 SPELLINGS = 16

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.behaviour.grouping import sum_by
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.rounds import Answers, Round, Scores, ask
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.rounds import Answers, Round, Scores, ask
 
 LEFT = 0.85
 """Share of the tolerance that is left undecided in every round; measured: 0.5 costs a third more nodes."""

@@ -1,48 +1,26 @@
-"""Reading a policy: from a prepared plan and a model to readouts."""
+"""Reading language models: from a prepared plan and a model to readouts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from takeback.behaviour.expand import Decided, Step, expand, follow
 from takeback.behaviour.grouping import sum_by
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.policy import Policy, ready
-from takeback.behaviour.readout import Readouts
-from takeback.behaviour.rounds import Answers, ModelScores, Scores, ask
-from takeback.behaviour.sample import Sampler
+from takeback.behaviour.language.expand import Decided, Step, expand, follow
+from takeback.behaviour.language.forward import ready
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.rounds import Answers, ModelScores, Scores, ask
+from takeback.behaviour.language.sample import Sampler
+from takeback.behaviour.readout import SAMPLES, TOLERANCE, Readouts, drawn_legal
 from takeback.errors import TakebackError
-
-if TYPE_CHECKING:
-    from takeback.arenas import Arena
-
-TOLERANCE = 1e-3
-"""Most mass of a situation that an exact readout leaves undecided."""
-SAMPLES = 64
-"""Answers drawn in each situation."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-def read(
-    policy: Policy,
-    arena: Arena[Any],
-    situations: Iterable[Any],
-    *,
-    tolerance: float = TOLERANCE,
-    samples: int = SAMPLES,
-    seed: int = 0,
-) -> Readouts:
-    """Read what a policy does in situations; to read many models, prepare a plan once and use `read_plan`."""
-    plan = ReadoutPlan.prepare(arena, situations, policy.tokenizer, policy.style)
-    return read_plan(policy.model, plan, tolerance=tolerance, samples=samples, seed=seed)
 
 
 def read_plan(
@@ -136,7 +114,7 @@ def _exact(plan: ReadoutPlan, answers: Answers, decided: Decided, draws: tuple[i
         decided.outcomes,
         undecided=decided.frontier.totals(len(plan.texts)),
         greedy=_greedy(plan, answers),
-        drawn_legal=_drawn(legal_mass, *draws),
+        drawn_legal=drawn_legal(legal_mass, *draws),
         samples=0,
         errors=np.zeros((len(plan.texts), len(plan.arena.illegal))),
     )
@@ -191,16 +169,6 @@ def _greedy(plan: ReadoutPlan, answers: Answers) -> Ints:
     action = legal.end[at]
     good = ended & (action >= 0) & (action < plan.judge.actions)
     return np.where(good, action - plan.judge.offsets[:-1], -1)
-
-
-def _drawn(legal_mass: Floats, samples: int, seed: int) -> Floats:
-    """Draw whether an answer is legal, with the same uniform numbers for every model."""
-    return (_uniform(len(legal_mass), samples, seed) < legal_mass[:, None]).mean(axis=1)
-
-
-@lru_cache(maxsize=1)
-def _uniform(situations: int, samples: int, seed: int) -> Floats:
-    return np.stack([np.random.default_rng([seed, place]).random(samples) for place in range(situations)])
 
 
 def _legal_draws(plan: ReadoutPlan, sampler: Sampler) -> Floats:

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from takeback.behaviour.judge import Judge
-from takeback.behaviour.legal import LegalRound, Speller
-from takeback.behaviour.trie import TokenTree
-from takeback.behaviour.vocabulary import Vocabulary
+from takeback.behaviour.language.judge import Judge
+from takeback.behaviour.language.legal import LegalRound, Speller
+from takeback.behaviour.language.trie import TokenTree
+from takeback.behaviour.language.vocabulary import Vocabulary
 from takeback.errors import TakebackError
 
 if TYPE_CHECKING:
-    from takeback.arenas import Arena
+    from takeback.arenas import TextArena
 
 Ints = NDArray[np.int64]
 
@@ -38,7 +38,7 @@ class ReadoutPlan:
         lower_bound: True for situations of which some legal action has more spellings than are summed.
     """
 
-    arena: Arena[Any]
+    arena: TextArena[Any]
     texts: tuple[str, ...]
     clusters: tuple[str, ...]
     actions: tuple[tuple[str, ...], ...]
@@ -56,7 +56,7 @@ class ReadoutPlan:
     @classmethod
     def prepare(
         cls,
-        arena: Arena[Any],
+        arena: TextArena[Any],
         situations: Iterable[Any],
         tokenizer: PreTrainedTokenizerBase,
         style: str = "compact",
@@ -92,7 +92,7 @@ class ReadoutPlan:
         )
 
 
-def _viable_after_space(arena: Arena[Any], text: str) -> bool:
+def _viable_after_space(arena: TextArena[Any], text: str) -> bool:
     return arena.viable(text.removeprefix(" "))
 
 

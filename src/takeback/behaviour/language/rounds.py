@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from takeback.behaviour.packing import Batch, Rows, pack
-from takeback.behaviour.policy import next_token_logprobs
-from takeback.behaviour.trie import TokenTree
+from takeback.behaviour.language.forward import next_token_logprobs
+from takeback.behaviour.language.packing import Batch, Rows, pack
+from takeback.behaviour.language.trie import TokenTree
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

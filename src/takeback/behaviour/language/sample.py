@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from takeback.behaviour.packing import Batch
-from takeback.behaviour.plan import ReadoutPlan
-from takeback.behaviour.rounds import Round, Scores, ask
-from takeback.behaviour.trie import ROOT
+from takeback.behaviour.language.packing import Batch
+from takeback.behaviour.language.plan import ReadoutPlan
+from takeback.behaviour.language.rounds import Round, Scores, ask
+from takeback.behaviour.language.trie import ROOT
 
 Ints = NDArray[np.int64]
 
