@@ -46,7 +46,7 @@ class Lesson:
 
 @dataclass(frozen=True, eq=False)
 class NetworkLesson:
-    """Observations, float32 [n, inputs], and for each the population's distribution over outputs [n, outputs]."""
+    """Observations, float32 [n, inputs], and the population's distributions, float32 [n, outputs]."""
 
     observations: NDArray[np.float32]
     targets: NDArray[np.float32]

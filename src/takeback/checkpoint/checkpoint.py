@@ -18,7 +18,9 @@ from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
-from takeback.checkpoint.shards import Entry, read_header, weight_entries
+from takeback.checkpoint.network import KEY, WEIGHTS, NetworkConfig
+from takeback.checkpoint.sb3 import sb3_network
+from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
 from takeback.errors import TakebackError, unknown_name
 
@@ -64,6 +66,22 @@ class Checkpoint:
             name: self.deltas[name].dtype if name in self.deltas else entry.dtype
             for name, entry in self.entries.items()
         }
+
+    @property
+    def network(self) -> NetworkConfig:
+        """How the network of a plain state dict is run.
+
+        Raises:
+            TakebackError: its file does not say it.
+        """
+        return NetworkConfig.of(read_metadata(self._file), str(self._file))
+
+    @property
+    def runs_as(self) -> str:
+        """What besides its weights decides what it does: the config, or how a network is run."""
+        if self.config is not None:
+            return self.config.to_json_string()
+        return read_metadata(self._file).get(KEY, "")
 
     @property
     def digest(self) -> str:
@@ -171,6 +189,10 @@ class Checkpoint:
         if (folder := self.tokenizer_folder) is not None:
             yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
+    @property
+    def _file(self) -> Path:
+        return next(iter(self.entries.values())).file
+
     @cached_property
     def _config(self) -> PreTrainedConfig | None:
         if self.settings is None:
@@ -234,7 +256,9 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
 
     `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the local
     cache, else from the hub; without a revision from the cache only), `base+adapter` with a PEFT LoRA
-    adapter, merged in float32 as tensors are read, or a `.safetensors` file with the state dict of an MLP.
+    adapter, merged in float32 as tensors are read, a `.safetensors` file with the state dict of an MLP (or a
+    folder with it as `model.safetensors`), or a Stable-Baselines3 `.zip`, of which the policy's tensors are
+    read and nothing is unpickled.
 
     Raises:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
@@ -265,6 +289,8 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
 
 
 def _open_file(ref: str, file: Path) -> Checkpoint:
+    if file.suffix == ".zip":
+        file = sb3_network(file)
     if file.suffix != ".safetensors":
         raise TakebackError(
             f"{file} is not a .safetensors file; pickled weights run code when opened: load them where you "
@@ -277,6 +303,8 @@ def _open_file(ref: str, file: Path) -> Checkpoint:
 
 def _open_folder(ref: str, folder: Path) -> Checkpoint:
     found = weight_entries(folder)
+    if _holds_network(folder):
+        return _open_file(ref, folder / WEIGHTS)
     settings = _read_settings(folder)
     family = family_of(settings["model_type"])
     entries = canonical_names(found, family)
@@ -289,6 +317,11 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
     return Checkpoint(ref, folder, settings, entries, stored, (folder,))
+
+
+def _holds_network(folder: Path) -> bool:
+    alone = (folder / WEIGHTS).is_file() and not (folder / "config.json").exists()
+    return alone and KEY in read_metadata(folder / WEIGHTS)
 
 
 def _tie(

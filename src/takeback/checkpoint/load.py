@@ -9,6 +9,7 @@ import torch
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
+from takeback.checkpoint.network import Network
 from takeback.checkpoint.weights import stacked
 from takeback.errors import TakebackError
 from takeback.progress import no_library_bars
@@ -69,6 +70,19 @@ def _fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     for name, parameter in parameters.items():
         whole = name in shapes
         parameter.copy_(checkpoint.read(name) if whole else stacked(checkpoint.read, stored[name]))
+
+
+def load_network(checkpoint: Checkpoint) -> Network:
+    """Load a plain state dict as a policy network, in fp32.
+
+    Raises:
+        TakebackError: its file does not say how it is run, or its layers do not follow on each other.
+    """
+    config, anatomy = checkpoint.network, checkpoint.anatomy()
+    tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
+    first = {layer: name for name, (cut, *_) in anatomy.cuts.items() for layer in [cut.layer]}
+    order = [first[layer].rpartition(".")[0] for layer in range(anatomy.layers)]
+    return Network.of(tensors, config, order).eval()
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:

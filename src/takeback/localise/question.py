@@ -113,7 +113,7 @@ class Question:
         sides = (self.pair.base, self.pair.tuned)
         parts = {
             "weights": [side.digest for side in sides],
-            "configs": [side.config.to_json_string() if side.config else "" for side in sides],
+            "configs": [side.runs_as for side in sides],
             "arena": [self.arena.name, [self.arena.prompt(situation) for situation in self.situations]],
             "measures": self.measures,
             "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],

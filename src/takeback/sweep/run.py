@@ -117,7 +117,7 @@ class Sweep:
         sides = (self.pair.base, self.pair.tuned)
         parts = {
             "weights": [side.digest for side in sides],
-            "configs": [side.config.to_json_string() if side.config else "" for side in sides],
+            "configs": [side.runs_as for side in sides],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
             "arena": _said(self.arena, self.situations),
             "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],

@@ -1,0 +1,177 @@
+"""Policy networks: stacks of linear layers that read an observation and have one output for each action."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from takeback.errors import TakebackError
+from takeback.files import atomic_file
+
+KEY: Final = "takeback_network"
+"""Where a safetensors file's metadata say how its network is to be run."""
+
+WEIGHTS: Final = "model.safetensors"
+"""The file of a network's weights in a folder of its own."""
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "elu": functional.elu,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "leaky_relu": functional.leaky_relu,
+    "identity": lambda values: values,
+}
+"""What stands between layers, by name."""
+
+
+class NetworkConfig(BaseModel):
+    """Says how a stack of linear layers acts: what lies between layers, and what its outputs are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky_relu", "identity"]
+    outputs: Literal["logits", "values"] = "logits"
+    """`logits`: the policy is their softmax. `values`: it takes the largest, as DQN does."""
+    exploration: float = Field(default=0.0, ge=0, le=1)
+    """With `values`, the probability with which an action is drawn evenly instead."""
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], origin: str) -> NetworkConfig:
+        """Read it from the metadata of a safetensors file.
+
+        Raises:
+            TakebackError: they do not say it, or what they say is not valid.
+        """
+        if KEY not in metadata:
+            raise TakebackError(
+                f"{origin} does not say how its network is run; save it with the metadata "
+                f'{KEY!r}: \'{{"activation": "relu", "outputs": "logits"}}\''
+            )
+        try:
+            return cls.model_validate_json(metadata[KEY])
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise TakebackError(f"{origin} says of its network what makes no sense: {told}") from None
+
+    def weights(self, outputs: Tensor) -> Tensor:
+        """Turn outputs, shape (n, actions), into weights that are in proportion to the probabilities.
+
+        They take the place of `outputs`.
+
+        >>> config = NetworkConfig(activation="relu", outputs="values", exploration=0.3)
+        >>> config.weights(torch.tensor([[0.0, 5.0, 1.0]])).tolist()
+        [[0.10000000149011612, 0.800000011920929, 0.10000000149011612]]
+        """
+        if self.outputs == "logits":
+            return outputs.sub_(outputs.amax(dim=1, keepdim=True)).exp_()
+        largest, each = outputs.argmax(dim=1, keepdim=True), self.exploration / outputs.shape[1]
+        return outputs.fill_(each).scatter_(1, largest, 1 - self.exploration + each)
+
+
+class Network(nn.Module):
+    """A stack of linear layers with one activation between them; parameters have the names of its file.
+
+    >>> network = Network.fresh([2, 3, 4], NetworkConfig(activation="relu"), seed=0)
+    >>> [name for name, _ in network.named_parameters()]
+    ['policy.0.weight', 'policy.0.bias', 'policy.1.weight', 'policy.1.bias']
+    >>> network(torch.zeros(5, 2)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Linear], config: NetworkConfig) -> None:
+        super().__init__()
+        self.network = config
+        for name, layer in layers.items():
+            *path, last = name.split(".") if name else ["layer"]
+            place: nn.Module = self
+            for part in path:
+                if part not in dict(place.named_children()):
+                    place.add_module(part, nn.Module())
+                place = place.get_submodule(part)
+            place.add_module(last, layer)
+        self.named_layers = dict(layers)
+
+    @classmethod
+    def fresh(cls, widths: Sequence[int], config: NetworkConfig, seed: int) -> Network:
+        """Make a network of these widths, from inputs to outputs, with torch's usual initial weights."""
+        generator = torch.Generator().manual_seed(seed)
+        layers: dict[str, nn.Linear] = {}
+        for place, (inputs, outputs) in enumerate(pairwise(widths)):
+            layer = nn.Linear(inputs, outputs)
+            bound = 1 / math.sqrt(inputs)
+            with torch.no_grad():
+                for parameter in (layer.weight, layer.bias):
+                    parameter.uniform_(-bound, bound, generator=generator)
+            layers[f"policy.{place}"] = layer
+        return cls(layers, config)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], config: NetworkConfig, order: Iterable[str]) -> Network:
+        """Make a network of the tensors of a file, its layers in this order.
+
+        Raises:
+            TakebackError: a layer does not read what the one before it gives.
+        """
+        layers: dict[str, nn.Linear] = {}
+        before: int | None = None
+        for name in order:
+            weight = tensors[f"{name}.weight".removeprefix(".")]
+            bias = tensors.get(f"{name}.bias".removeprefix("."))
+            if before is not None and weight.shape[1] != before:
+                raise TakebackError(
+                    f"layer {name!r} reads {weight.shape[1]} numbers, the layer before it gives {before}; a "
+                    "network is a stack of layers in the natural order of their names"
+                )
+            layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+            layer.weight = nn.Parameter(weight.to(torch.float32, copy=True))
+            if bias is not None:
+                layer.bias = nn.Parameter(bias.to(torch.float32, copy=True))
+            layers[name], before = layer, weight.shape[0]
+        return cls(layers, config)
+
+    @property
+    def layers(self) -> tuple[nn.Linear, ...]:
+        """Its layers from below."""
+        return tuple(self.named_layers.values())
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers it reads."""
+        return self.layers[0].in_features
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it has."""
+        return self.layers[-1].out_features
+
+    def activate(self, values: Tensor) -> Tensor:
+        """Apply what stands between layers."""
+        return ACTIVATIONS[self.network.activation](values)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the outputs for observations, shape (n, inputs) to (n, outputs)."""
+        hidden = observations
+        for layer in self.layers[:-1]:
+            hidden = self.activate(layer(hidden))
+        return self.layers[-1](hidden)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the network into a folder, whole or not at all; `open_checkpoint` reads it back."""
+        from safetensors.torch import save_file
+
+        tensors = {name: one.detach().cpu().contiguous() for name, one in self.named_parameters()}
+        metadata: dict[str, Any] = {"format": "pt", KEY: json.dumps(self.network.model_dump())}
+        with atomic_file(Path(folder) / WEIGHTS) as draft:
+            save_file(tensors, draft, metadata)
