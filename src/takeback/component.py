@@ -16,7 +16,7 @@ INDEXED_KINDS = ("H", "KV", "N", "E", "U")
 LAYER_KINDS = ("H", "KV", "ATTN", "MLP", "N", "MLPB", "ROUTER", "E", "U", "LN1", "LN2", "LN3", "LN4")
 """Kinds that belong to a layer, in canonical order."""
 
-MODEL_KINDS = ("EMBED", "NORM", "UNEMBED")
+MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
 """Kinds that a model holds once, outside its layers."""
 
 _RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
@@ -229,6 +229,12 @@ class ComponentSet(Set[Component]):
     def universe(self) -> ComponentSet:
         """The set of everything this set could hold."""
         return self._with(self._space.everything)
+
+    @property
+    def resolution(self) -> str:
+        """The resolution of the anatomy that this is a set of: "neurons" where it has components of that."""
+        kinds = {component.kind for component in self.universe}
+        return "neurons" if "N" in kinds or kinds == {"U"} else "heads"
 
     def __contains__(self, item: object) -> bool:
         place = self._space.position.get(item) if isinstance(item, Component) else None

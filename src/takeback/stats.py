@@ -47,6 +47,9 @@ def cluster_codes(clusters: Clusters, n: int) -> NDArray[np.int64]:
         return np.arange(n)
     if len(clusters) != n:
         raise TakebackError(f"{len(clusters)} cluster labels for {n} observations; give one for each")
+    if isinstance(clusters, np.ndarray):
+        _, first, code = np.unique(clusters, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[code]
     codes: dict[Hashable, int] = {}
     return np.array([codes.setdefault(label, len(codes)) for label in clusters], dtype=np.int64)
 

@@ -6,7 +6,8 @@ import models
 from takeback.anatomy import anatomy_of
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import UnknownName
-from takeback.sweep.sets import ABOUT_SIZE, FAMILIES, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
+from takeback.anatomy.sets import families_of
+from takeback.sweep.sets import ABOUT_SIZE, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
 
 ANATOMY = anatomy_of(models.on_meta("llama-mha"))
 DELTA = {component: float(place + 1) for place, component in enumerate(ANATOMY.universe)}
@@ -86,7 +87,8 @@ def test_single_components_are_their_siblings_controls_or_have_siblings_drawn():
 
 def test_names_are_keys_and_every_larger_set_is_matched():
     sets = chosen_sets(
-        ANATOMY, [*FAMILIES, "L0.H0 L1.MLP", "L0.H0 L0.H1", "L0.H0 L0.H1", "L0.H0 L0.H1 L0.H2"]
+        ANATOMY,
+        [*families_of(ANATOMY.universe), "L0.H0 L1.MLP", "L0.H0 L0.H1", "L0.H0 L0.H1", "L0.H0 L0.H1 L0.H2"],
     )
     controls = random_controls(ANATOMY, sets, DELTA, number=2, seed=0)
     keys = [(named.family, named.name) for named in (*sets, *controls)]
@@ -97,7 +99,7 @@ def test_names_are_keys_and_every_larger_set_is_matched():
 
 
 def test_the_same_seed_draws_the_same_controls():
-    sets = chosen_sets(ANATOMY, FAMILIES)
+    sets = chosen_sets(ANATOMY, [])
     one, again, other = (random_controls(ANATOMY, sets, DELTA, 3, seed) for seed in (0, 0, 1))
     assert one == again
     assert one != other

@@ -8,9 +8,8 @@ from typing import Any
 
 from takeback.anatomy.anatomy import Anatomy, Cut
 from takeback.anatomy.families import Block, Family, Match
+from takeback.anatomy.region import RESOLUTIONS
 from takeback.errors import TakebackError, unknown_name
-
-RESOLUTIONS = ("heads", "neurons")
 
 
 @dataclass(frozen=True, slots=True)

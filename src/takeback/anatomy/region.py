@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RESOLUTIONS = ("heads", "neurons")
+"""How fine a partition is: `neurons` splits each MLP into its neurons, and wide outputs into units."""
+
 
 @dataclass(frozen=True, slots=True)
 class Region:

@@ -8,13 +8,15 @@ from takeback.component import Component, ComponentSet
 from takeback.errors import TakebackError, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
-_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E", "U"})
+_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E"})
 _KINDS = {
     "all heads": _HEADS,
     "all mlps": _MLPS,
     "all norms": frozenset({"LN1", "LN2", "LN3", "LN4", "NORM"}),
     "embeddings": frozenset({"EMBED", "UNEMBED"}),
     "attention rest": frozenset({"ATTN"}),
+    "all units": frozenset({"U"}),
+    "outputs": frozenset({"OUTPUTS"}),
 }
 
 Rule = Callable[[Component], str | None]
@@ -23,6 +25,7 @@ SET_FAMILIES: dict[str, Rule] = {
     "each head": lambda c: str(c) if c.kind == "H" else None,
     "each mlp": lambda c: f"L{c.layer} mlp" if c.kind in _MLPS else None,
     "heads of each layer": lambda c: f"L{c.layer} heads" if c.kind in _HEADS else None,
+    "each unit": lambda c: str(c) if c.kind == "U" else None,
     "each layer": lambda c: None if c.layer is None else f"L{c.layer}",
     "each kind": lambda c: next((name for name, kinds in _KINDS.items() if c.kind in kinds), None),
 }
@@ -47,9 +50,18 @@ def named_sets(universe: ComponentSet, family: str) -> dict[str, ComponentSet]:
         raise unknown_name("family of sets", family, SET_FAMILIES)
     groups = _grouped(universe, SET_FAMILIES[family])
     if not groups:
-        others = ", ".join(name for name in SET_FAMILIES if name != family)
-        raise TakebackError(f"{family!r} is empty in this model; choose another of {others}")
+        others = ", ".join(families_of(universe)) or "none"
+        raise TakebackError(f"{family!r} is empty in this model; choose one of {others}")
     return {name: ComponentSet(members, universe) for name, members in groups.items()}
+
+
+def families_of(universe: ComponentSet) -> tuple[str, ...]:
+    """Return the families that a model has sets of, in their order.
+
+    >>> families_of(ComponentSet(map(Component.parse, ["L0.U0", "L0.U1", "L1.U0"])))
+    ('each unit', 'each layer', 'each kind')
+    """
+    return tuple(name for name, rule in SET_FAMILIES.items() if any(map(rule, universe)))
 
 
 def _grouped(

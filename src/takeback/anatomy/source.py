@@ -36,8 +36,9 @@ def anatomy_of(source: nn.Module | Described, resolution: str = "heads") -> Anat
     """Return the anatomy of a Hugging Face decoder or of a stack of linear layers, live or in a checkpoint.
 
     No weights are read: a module may be on the meta device. `resolution` is "heads" or "neurons"; a stack of
-    linear layers has units in any case. Where a config says that embeddings are tied, a stored unembedding is
-    a copy without a component of its own; in a live module it counts whether the parameters are one.
+    linear layers has units in any case, but many outputs are one component unless it is "neurons". Where a
+    config says that embeddings are tied, a stored unembedding is a copy without a component of its own; in a
+    live module it counts whether the parameters are one.
 
     Raises:
         UnknownName: the family or the resolution is unknown; the message lists those known.
@@ -57,7 +58,7 @@ def anatomy_of(source: nn.Module | Described, resolution: str = "heads") -> Anat
         if family is not None and says_tied(family, config):
             shapes = {name: shape for name, shape in shapes.items() if name != family.unembedding}
     if family is None:
-        return stack_anatomy(shapes)
+        return stack_anatomy(shapes, resolution)
     return decoder_anatomy(family, config, shapes, resolution)
 
 

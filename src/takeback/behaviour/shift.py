@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 from takeback.behaviour.grouping import sum_by
-from takeback.behaviour.measures import MeasureContext, estimate_row, measure_values, typed
+from takeback.behaviour.measures import MeasureContext, measure_values, typed
 from takeback.behaviour.readout import Readout, Readouts
 from takeback.errors import TakebackError
-from takeback.stats import mean_estimate, paired_difference
+from takeback.stats import Estimate, mean_estimate, paired_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,10 +92,19 @@ def effects(
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    import pandas as pd
-
-    _same_situations(before, after)
     context = context or MeasureContext.of(after, arena)
+    return effects_table(effect_rows(before, after, context, relative_to))
+
+
+def effect_rows(
+    before: Readouts, after: Readouts, context: MeasureContext, relative_to: str
+) -> list[dict[str, Any]]:
+    """Return the rows of `effects`, for tables of many hybrids.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    _same_situations(before, after)
     old, new = measure_values(before, context), measure_values(after, context)
     rows: list[dict[str, Any]] = []
     for name, values in new.items():
@@ -102,14 +112,29 @@ def effects(
         if kept.any():
             pair = values.numbers[kept], old[name].numbers[kept]
             difference = paired_difference(*pair, context.clusters[kept])
-            rows.append({**estimate_row(difference), "measure": name, "reached": values.numbers[kept].mean()})
+            rows.append(_effect_row(name, float(values.numbers[kept].mean()), difference, relative_to))
     for name, distances in shift(before, after).items():
         estimate = mean_estimate(distances, context.clusters)
-        rows.append({**estimate_row(estimate), "measure": name, "reached": estimate.value})
-    frame = pd.DataFrame(rows).rename(columns={"value": "effect"})
-    frame = frame.rename(columns={"reached": "value"}).assign(relative_to=relative_to)
-    columns = ["measure", "value", "effect", "se", "low", "high", "relative_to", "n"]
-    return typed(frame[columns], ("value", "effect", "se", "low", "high"))
+        rows.append(_effect_row(name, estimate.value, estimate, relative_to))
+    return rows
+
+
+def effects_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows of `effect_rows`, with or without columns of a caller's own before them, as a table."""
+    import pandas as pd
+
+    return typed(pd.DataFrame(rows), ("value", "effect", "se", "low", "high"))
+
+
+def _effect_row(measure: str, reached: float, effect: Estimate, relative_to: str) -> dict[str, Any]:
+    return {
+        "measure": measure,
+        "value": reached,
+        "effect": effect.value,
+        **{name: getattr(effect, name) for name in ("se", "low", "high")},
+        "relative_to": relative_to,
+        "n": effect.n,
+    }
 
 
 def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change, ...]:

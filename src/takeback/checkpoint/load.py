@@ -78,7 +78,7 @@ def load_network(checkpoint: Checkpoint) -> Network:
     Raises:
         TakebackError: its file does not say how it is run, or its layers do not follow on each other.
     """
-    config, anatomy = checkpoint.network, checkpoint.anatomy()
+    config, anatomy = checkpoint.network, checkpoint.anatomy("neurons")
     tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
     first = {layer: name for name, (cut, *_) in anatomy.cuts.items() for layer in [cut.layer]}
     order = [first[layer].rpartition(".")[0] for layer in range(anatomy.layers)]

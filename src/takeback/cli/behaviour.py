@@ -87,13 +87,13 @@ def sweep(
     from takeback.checkpoint import open_pair
     from takeback.diff import diff as measure
     from takeback.parts import Shard
-    from takeback.sweep import FAMILIES, Sweep, squared_norms, sweep_shard
+    from takeback.sweep import Sweep, squared_norms, sweep_shard
     from takeback.sweep import sweep as run
 
     share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
     chosen = place.situations("held-out", situations, seed)
-    norms, requests = squared_norms(measure(pair)), tuple(sets or FAMILIES)
+    norms, requests = squared_norms(measure(pair)), tuple(sets or ())
     what = Sweep(pair, place, chosen, norms, requests, controls, seed, threads)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")

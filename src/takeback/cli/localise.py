@@ -73,10 +73,9 @@ def localise(
     from takeback.findings import Findings
     from takeback.localise import DEFAULT, PARTS, Settings, across
     from takeback.localise import localise as run
-    from takeback.sweep import FAMILIES
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
-    settings = Settings(tuple(sets or FAMILIES), carried=share, controls=controls, seed=seed)
+    settings = Settings(tuple(sets or ()), carried=share, controls=controls, seed=seed)
     workers = workers_of(count, engine, address)
     found: dict[str, Findings] = {}
     names = [Label.of(ref).name for ref in tuned]

@@ -86,7 +86,7 @@ def model_card(made: Hybrid, out: Path) -> str:
 def _command(made: Hybrid, out: Path) -> str:
     words = ["takeback", "hybrid", made.pair.base.ref, made.pair.tuned.ref]
     words += ["--take-back", str(made.take_back), "-o", str(out)]
-    if any(component.kind == "N" for component in made.take_back.universe):
+    if made.take_back.resolution == "neurons":
         words += ["--resolution", "neurons"]
     if made.pair.untied:
         words.append("--untie")

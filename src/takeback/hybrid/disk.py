@@ -143,7 +143,7 @@ def hybrid(pair: Pair, take_back: ComponentSet, source: Weights | None = None) -
         TakebackError: the set is of another model, or the source lacks a tensor that the set is part of.
     """
     cuts: dict[str, tuple[Region, ...]] = {}
-    for region in _anatomy_for(pair, take_back).regions(take_back):
+    for region in pair.anatomy(take_back.resolution).regions(take_back):
         cuts[region.tensor] = (*cuts.get(region.tensor, ()), region)
     given, shapes = source or pair.base, pair.tuned.shapes
     for name in cuts:
@@ -188,12 +188,6 @@ def write_hybrid(
         (draft / "README.md").write_text(model_card(made, out), encoding="utf-8")
         write_folder(draft, layouts, shard_bytes)
     return out
-
-
-def _anatomy_for(pair: Pair, components: ComponentSet) -> Anatomy:
-    """Return the anatomy of the resolution that the set was made at."""
-    neurons = any(component.kind == "N" for component in components.universe)
-    return pair.anatomy("neurons" if neurons else "heads")
 
 
 def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:

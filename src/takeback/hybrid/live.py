@@ -110,8 +110,7 @@ def grafted(
 
 def anatomy_for(model: nn.Module, components: ComponentSet) -> Anatomy:
     """Return the model's anatomy at the resolution that the set has."""
-    resolution = "neurons" if any(component.kind == "N" for component in components.universe) else "heads"
-    return anatomy_of(model, resolution)
+    return anatomy_of(model, components.resolution)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from takeback.checkpoint.network import Network
-from takeback.component import ComponentSet
 from takeback.errors import TakebackError
 from takeback.hybrid.walk import Path
 
@@ -72,12 +71,19 @@ class NetworkHybrids:
         """
         self._compute(observations)
         for place, path in enumerate(paths):
-            units = [_units(part) for part in path[1:-1]]
+            units = self._units(path)
             first = next((layer for layer, some in enumerate(units) if len(some)), None)
             if first is None:
                 yield from self._own(place, torch.arange(len(observations)))
             else:
                 yield from self._hybrid(place, first, units)
+
+    def _units(self, path: Path) -> list[Tensor]:
+        """Return the units of each layer that a path takes back; outputs that are one component come last."""
+        units = [torch.tensor([unit.index for unit in part], dtype=torch.long) for part in path[1:-1]]
+        if len(units) < len(self.model.layers):
+            units.append(torch.arange(self.model.outputs if path[-1] else 0))
+        return units
 
     def _compute(self, observations: Tensor) -> None:
         if self._asked is observations:
@@ -131,10 +137,6 @@ class NetworkHybrids:
     @property
     def _block(self) -> int:
         return max(1, BLOCK // self.model.outputs)
-
-
-def _units(components: ComponentSet) -> Tensor:
-    return torch.tensor([component.index for component in components], dtype=torch.long)
 
 
 def _given(name: str, like: nn.Linear, source: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -42,7 +42,7 @@ from takeback.localise.shapley import Orders, Players, shapley
 from takeback.localise.shares import Controls, NoChange, changes_of, every_set, shares
 from takeback.localise.strength import strength
 from takeback.sweep.run import squared_norms
-from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets
+from takeback.sweep.sets import NamedSet, chosen_sets
 
 Value = TypeVar("Value")
 
@@ -55,7 +55,7 @@ class Settings:
     """How a change is localised.
 
     Attributes:
-        sets: families of sets, or sets by name, beside every single component.
+        sets: families of sets, or sets by name, beside every single component; without any, all families.
         orders: names of `ORDERS`.
         carried: the share of the change that the smallest sets are to carry.
         points: sets along a curve at most.
@@ -65,7 +65,7 @@ class Settings:
         seed: of the split in halves, of random sets and of random orders.
     """
 
-    sets: tuple[str, ...] = FAMILIES
+    sets: tuple[str, ...] = ()
     orders: tuple[str, ...] = tuple(ORDERS)
     carried: float = 0.9
     points: int = MOST

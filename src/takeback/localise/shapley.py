@@ -100,14 +100,15 @@ class Players:
 
     @classmethod
     def parts_of_layers(cls, universe: ComponentSet) -> Players:
-        """Make the heads and the MLP of each layer a player, and of all else each kind.
+        """Make the heads, the MLP and the units of each layer a player, and of all else each kind.
 
         >>> names = "EMBED L0.H0 L0.H1 L0.LN1 L1.H0 NORM"
         >>> everything = ComponentSet(map(Component.parse, names.split()))
         >>> {name: str(one) for name, one in Players.parts_of_layers(everything).sets.items()}
         {'embeddings': 'EMBED', 'L0 heads': 'L0.H*', 'all norms': 'L0.LN1 NORM', 'L1 heads': 'L1.H0'}
         """
-        rules = [SET_FAMILIES[name] for name in ("heads of each layer", "each mlp", "each kind")]
+        rules = [SET_FAMILIES[name] for name in ("heads of each layer", "each mlp")]
+        rules += [lambda one: f"L{one.layer} units" if one.kind == "U" else None, SET_FAMILIES["each kind"]]
         groups: dict[str, list[Component]] = {}
         for one in universe:
             name = next(name for rule in rules if (name := rule(one)) is not None)

@@ -19,7 +19,7 @@ from takeback.findings import Finding
 from takeback.localise.question import Answers, Question, answer
 from takeback.stats import Estimate
 from takeback.sweep.run import DIRECTIONS, MATCHES
-from takeback.sweep.sets import CONTROLS, FAMILIES, NamedSet, chosen_sets, random_controls
+from takeback.sweep.sets import CONTROLS, NamedSet, chosen_sets, random_controls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ class Shares(Finding):
         print_shares(self)
 
 
-def every_set(anatomy: Anatomy, requests: Iterable[str] = FAMILIES) -> list[NamedSet]:
+def every_set(anatomy: Anatomy, requests: Iterable[str] = ()) -> list[NamedSet]:
     """Return the sets of some families, or by name, and every component that is not among them alone."""
     sets = chosen_sets(anatomy, requests)
     known = {named.components for named in sets}

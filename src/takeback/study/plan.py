@@ -11,7 +11,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.errors import TakebackError
-from takeback.sweep.sets import FAMILIES
 from takeback.training.recipe import Recipe, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
@@ -36,7 +35,8 @@ class Plan(BaseModel):
     """Won held-out situations from which every policy plays against the best defender."""
     moves: Count = 30
     """White moves after which a game counts as unfinished."""
-    sets: tuple[str, ...] = FAMILIES
+    sets: tuple[str, ...] = ()
+    """Families of sets, or sets by name; without any, all families that the model has."""
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
     localise: dict[str, tuple[str, ...]] = {}

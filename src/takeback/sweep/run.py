@@ -20,7 +20,7 @@ import pandas as pd
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena
-from takeback.behaviour import effects
+from takeback.behaviour.shift import effect_rows, effects_table
 from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.diff import Diff
@@ -30,7 +30,7 @@ from takeback.hybrid.walk import path_of
 from takeback.jobs import Workers
 from takeback.parts import Shard, collect_shard_of_tables, collect_tables
 from takeback.sweep.read import TOLERANCE, Reader, Sides
-from takeback.sweep.sets import FAMILIES, NamedSet, chosen_sets, random_controls
+from takeback.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.tables import SCHEMA, write_table
 
 DIRECTIONS = ("take back", "graft")
@@ -41,8 +41,6 @@ MATCHES = "; "
 
 PART = 32
 """Hybrids that are read together: what a kill can cost, and among what work is shared."""
-
-TABLES = ("effects", "readouts")
 
 Report = Callable[[int, int], None]
 """Told how many hybrids are done of how many."""
@@ -57,20 +55,22 @@ class Sweep:
         arena: where they act.
         situations: what they are read on.
         delta: ‖Δ‖² of every component, to match random sets by.
-        requests: families of sets, or sets by name.
+        requests: families of sets, or sets by name; without any, all families that the model has.
         controls: random sets of each make-up.
         seed: of the random sets.
         threads: CPU threads for each hybrid; results depend on the number in their last bits.
+        readouts: whether to keep every readout beside the effects; of thousands of hybrids they are large.
     """
 
     pair: Pair
     arena: Arena[Any]
     situations: Sequence[Any]
     delta: Mapping[Component, float]
-    requests: Sequence[str] = FAMILIES
+    requests: Sequence[str] = ()
     controls: int = 5
     seed: int = 0
     threads: int = 1
+    readouts: bool = True
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -120,7 +120,14 @@ class Sweep:
             "configs": [side.runs_as for side in sides],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
             "arena": _said(self.arena, self.situations),
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
+            "code": [
+                importlib.metadata.version("takeback"),
+                SCHEMA,
+                PART,
+                TOLERANCE,
+                self.threads,
+                self.readouts,
+            ],
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -155,7 +162,7 @@ def sweep(
         shutil.rmtree(parts, ignore_errors=True)
         return out
     tables = collect_tables(_Hybrids(what, what.key), parts, workers, what.threads, _counted(what, report))
-    for name, path in zip(TABLES, (out, out.with_suffix(".readouts.parquet")), strict=True):
+    for name, path in _paths(what, out).items():
         whole = tables[name].sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
         write_table(_with_columns(whole, labels or {}), path)
     with atomic_file(out.with_suffix(".sweep.json")) as draft:
@@ -186,7 +193,10 @@ class _Hybrids:
     what: Sweep
     identity: str
     name: str = "sweep"
-    table_names: tuple[str, ...] = TABLES
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        return tuple(_paths(self.what, Path("effects.parquet")))
 
     def items(self) -> list[str]:
         return list(self._groups)
@@ -196,16 +206,20 @@ class _Hybrids:
         side = "tuned" if direction == "take back" else "base"
         sets = [self.what.sets[member] for member in members]
         read = self._reader.read(side, [named.components for named in sets])
-        tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+        told: list[dict[str, Any]] = []
+        shown: list[pd.DataFrame] = []
         for member, named, readouts in zip(members, sets, read, strict=True):
             place = DIRECTIONS.index(direction) * len(self.what.sets) + member
             keys = {"place": place, "direction": direction, "family": named.family, "set": named.name}
             before = self._reader.before[side]
-            rows = effects(before, readouts, self.what.arena, side, self._reader.context)
-            outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
-            tables["effects"].append(_with_columns(rows, {**keys, **self._facts(named)}))
-            tables["readouts"].append(_with_columns(outcomes, keys))
-        return {name: pd.concat(rows, ignore_index=True) for name, rows in tables.items()}
+            rows = effect_rows(before, readouts, self._reader.context, side)
+            about = {**keys, **self._facts(named)}
+            told += [{**about, **row} for row in rows]
+            if self.what.readouts:
+                outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
+                shown.append(_with_columns(outcomes, keys))
+        readouts_table = {"readouts": pd.concat(shown, ignore_index=True)} if self.what.readouts else {}
+        return {"effects": effects_table(told), **readouts_table}
 
     @cached_property
     def _groups(self) -> dict[str, tuple[str, list[int]]]:
@@ -258,6 +272,12 @@ def _said(arena: Arena[Any], situations: Sequence[Any]) -> list[Any]:
     return [arena.name, told, utilities, features]
 
 
+def _paths(what: Sweep, out: Path) -> dict[str, Path]:
+    """Return where each table goes."""
+    beside = {"readouts": out.with_suffix(".readouts.parquet")} if what.readouts else {}
+    return {"effects": out, **beside}
+
+
 def _is_done(what: Sweep, out: Path, parts: Path) -> bool:
     """Return whether `out` is this sweep's; what another one wrote is not touched.
 
@@ -270,7 +290,7 @@ def _is_done(what: Sweep, out: Path, parts: Path) -> bool:
         return False
     if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:
         raise TakebackError(f"{out} holds another sweep ({manifest}); choose another file or remove both")
-    return out.exists() and out.with_suffix(".readouts.parquet").exists()
+    return all(path.exists() for path in _paths(what, out).values())
 
 
 def squared_norms(moved: Diff) -> dict[Component, float]:

@@ -10,11 +10,11 @@ from itertools import islice
 import numpy as np
 
 from takeback.anatomy import Anatomy
-from takeback.anatomy.sets import SET_FAMILIES
+from takeback.anatomy.sets import SET_FAMILIES, families_of
 from takeback.component import Component, ComponentSet
 
 FAMILIES = tuple(SET_FAMILIES)
-"""The families of sets that a sweep takes by default."""
+"""The families of sets by name."""
 
 SAME_SIZE = "random, same size"
 SAME_NORM = "random, same ‖Δ‖"
@@ -38,15 +38,17 @@ class NamedSet:
     matches: tuple[str, ...] = ()
 
 
-def chosen_sets(anatomy: Anatomy, requests: Iterable[str]) -> list[NamedSet]:
+def chosen_sets(anatomy: Anatomy, requests: Iterable[str] | None) -> list[NamedSet]:
     """Turn requests into sets: a family's name gives its sets, any other text is parsed as one set.
+
+    With None all families are taken that the model has sets of.
 
     Raises:
         UnknownName: a request is neither a family nor made of components' names.
         TakebackError: the model has nothing of a family.
     """
     chosen: dict[NamedSet, None] = {}
-    for request in requests:
+    for request in families_of(anatomy.universe) if requests is None else requests:
         if request in FAMILIES or request[:1].islower():
             members = anatomy.named_sets(request)
             chosen |= {NamedSet(request, name, components): None for name, components in members.items()}

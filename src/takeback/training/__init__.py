@@ -2,6 +2,9 @@
 
 from takeback.training.recipe import RL as RL
 from takeback.training.recipe import SFT as SFT
+from takeback.training.recipe import Agent as Agent
+from takeback.training.recipe import Clone as Clone
+from takeback.training.recipe import Fresh as Fresh
 from takeback.training.recipe import Pretrain as Pretrain
 from takeback.training.recipe import Recipe as Recipe
 from takeback.training.recipe import check_recipe as check_recipe

@@ -13,21 +13,25 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from takeback.arenas import Arena, arena
 from takeback.behaviour import load_policy
+from takeback.behaviour.language import LanguagePolicy
+from takeback.behaviour.network import NetworkPolicy
+from takeback.errors import TakebackError
+from takeback.training.networks import fresh_network, network_trainer
 from takeback.training.pretrain import pretrain_trainer
-from takeback.training.recipe import RL, SFT, Pretrain, Recipe
-from takeback.training.reward import ArenaReward
+from takeback.training.recipe import RL, SFT, Clone, Pretrain, Shallow
+from takeback.training.reward import ArenaReward, Rewarder
 from takeback.training.supervised import answer_tokens, sft_trainer
 
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, callback: TrainerCallback
-) -> tuple[Trainer, ArenaReward | None]:
+    recipe: RL | SFT | Clone | Pretrain, folder: Path, callback: TrainerCallback
+) -> tuple[Trainer, Rewarder | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
 
     Returns:
-        The trainer and, for RL, the reward function that it calls.
+        The trainer and, for RL, what scores its answers.
 
     Raises:
         UnknownName: the arena or goal doesn't exist.
@@ -50,23 +54,30 @@ def build_trainer(
         "report_to": "none",
         "disable_tqdm": True,
     }
-    match recipe:
-        case RL():
-            return _grpo_trainer(recipe, place, settings, callback)
-        case SFT():
-            return sft_trainer(recipe, place, settings, callback), None
-        case Pretrain():
-            return pretrain_trainer(recipe, place, settings, callback), None
+    if isinstance(recipe, Pretrain):
+        if isinstance(recipe.architecture, Shallow):
+            network = fresh_network(recipe.architecture, place, recipe.seed)
+            return network_trainer(recipe, place, network, settings, callback)
+        return pretrain_trainer(recipe, place, settings, callback), None
+    parent = load_policy(recipe.parent, place)
+    if isinstance(parent, NetworkPolicy):
+        return network_trainer(recipe, place, parent.model.train(), settings, callback)
+    if not isinstance(parent, LanguagePolicy) or isinstance(recipe, Clone):
+        raise TakebackError(f"method {recipe.method} trains policy networks, and {recipe.parent} is none")
+    if isinstance(recipe, RL):
+        return _grpo_trainer(recipe, place, parent, (settings, callback))
+    return sft_trainer(recipe, place, parent, (settings, callback)), None
 
 
 def _grpo_trainer(
-    recipe: RL, place: Arena[Any], settings: dict[str, Any], callback: TrainerCallback
+    recipe: RL, place: Arena[Any], policy: LanguagePolicy, common: tuple[dict[str, Any], TrainerCallback]
 ) -> tuple[Trainer, ArenaReward]:
-    policy = load_policy(recipe.parent, place)
+    settings, callback = common
     # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
     situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
     rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
-    score = ArenaReward(place, recipe.goal, policy.tokenizer)
+    chance = recipe.seed if recipe.ignore_output else None
+    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance)
     longest = max(len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
     config = GRPOConfig(
         **settings,

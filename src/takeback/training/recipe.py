@@ -65,6 +65,8 @@ class RL(Tuned):
     """Weight of the KL penalty toward the parent (`beta` in TRL)."""
     scale_rewards: Literal["none", "group", "batch"] = "none"
     """`group` divides by the spread of each situation's rewards, which bends the optimum."""
+    ignore_output: bool = False
+    """Reward by chance, whatever the answer: what training does where there is nothing to learn."""
 
 
 class SFT(Tuned):
@@ -72,6 +74,24 @@ class SFT(Tuned):
 
     method: Literal["sft"] = "sft"
     batch: Positive = 256
+
+
+class Clone(Tuned):
+    """Imitating another policy's distribution: its behaviour without the training that made it."""
+
+    method: Literal["clone"] = "clone"
+    teacher: str
+    """The checkpoint that is imitated; in a plan also the name of an arm, for the same seed's final model."""
+    batch: Positive = 256
+
+
+class Agent(Tuned):
+    """An ordinary RL agent of Stable-Baselines3 in a Gymnasium environment."""
+
+    method: Literal["agent"] = "agent"
+    algorithm: Literal["ppo", "a2c", "dqn"] = "ppo"
+    settings: dict[str, int | float | bool] = {}
+    """Further arguments of the algorithm's class, such as `n_steps: 256` and `ent_coef: 0.01`."""
 
 
 class Architecture(BaseModel):
@@ -85,17 +105,42 @@ class Architecture(BaseModel):
     mlp_width: Positive = 384
 
 
+class Shallow(BaseModel):
+    """The shape of a policy network: hidden layers between what an arena shows and its outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: Annotated[tuple[Positive, ...], Field(max_length=3)] = (256, 256)
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+    outputs: Literal["logits", "values"] = "logits"
+    """`values` for DQN, whose outputs are what actions are worth."""
+
+
+class Fresh(BaseModel):
+    """A base that has learned nothing: a policy network with initial weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["fresh"] = "fresh"
+    arena: str = "endgames"
+    seed: Annotated[int, Field(ge=0)] = 0
+    architecture: Shallow = Shallow()
+
+
 class Pretrain(Common):
     """Pretraining a base from scratch, imitating the arena's mixed population of players."""
 
     method: Literal["pretrain"] = "pretrain"
-    architecture: Architecture = Architecture()
+    architecture: Architecture | Shallow = Architecture()
     batch: Positive = 512
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16` computes under autocast; the weights are fp32 all the same."""
 
 
-Recipe = RL | SFT | Pretrain
+Training = RL | SFT | Clone | Agent | Pretrain
+"""Recipes that train step by step."""
+
+Recipe = Training | Fresh
 _recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])
 
 
@@ -154,7 +199,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _told(problem: Any) -> str:
-    tags = {"rl", "sft", "pretrain"}
+    tags = {"rl", "sft", "clone", "agent", "pretrain", "fresh", "Architecture", "Shallow"}
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"

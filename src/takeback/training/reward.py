@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from takeback.arenas import Arena
@@ -33,17 +34,49 @@ def rewards(
     ]
 
 
-class ArenaReward:
-    """A TRL reward function that also keeps what it saw, for the completions table.
+class Rewarder:
+    """Scores answers and keeps what it saw, for the completions table.
+
+    With `chance`, a seed, the reward is a random number that ignores the answer.
+    """
+
+    def __init__(self, arena: Arena[Any], goal: str, chance: int | None = None) -> None:
+        self._arena, self._goal, self._chance = arena, goal, chance
+        self._seen: list[dict[str, Any]] = []
+
+    def score(
+        self, step: int, situations: Sequence[Any], answers: Sequence[str | None]
+    ) -> tuple[list[float], float]:
+        """Return one reward for each answer given in a step, and the share of legal ones."""
+        earned = rewards(self._arena, self._goal, situations, answers)
+        legal = sum(value > 0 for value in earned) / len(earned)
+        if self._chance is not None:
+            earned = np.random.default_rng([self._chance, step]).random(len(earned)).tolist()
+        self._seen += [
+            {"step": step, "situation": self._arena.prompt(where), "answer": answer, "reward": value}
+            for where, answer, value in zip(situations, answers, earned, strict=True)
+        ]
+        return earned, legal
+
+    def take_seen(self) -> list[dict[str, Any]]:
+        """Return the rows seen since the last call: step, situation, answer (None if unfinished), reward."""
+        seen, self._seen = self._seen, []
+        return seen
+
+
+class ArenaReward(Rewarder):
+    """A TRL reward function.
 
     A completion counts as an answer only when it ended: what comes before the end-of-sequence token, decoded
     with special tokens left in, so that a hidden special token can't pass for a legal move.
     """
 
-    def __init__(self, arena: Arena[Any], goal: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, arena: Arena[Any], goal: str, tokenizer: PreTrainedTokenizerBase, chance: int | None = None
+    ) -> None:
+        super().__init__(arena, goal, chance)
         self.__name__ = f"reward_{goal}"
-        self._arena, self._goal, self._tokenizer = arena, goal, tokenizer
-        self._seen: list[dict[str, Any]] = []
+        self._tokenizer = tokenizer
 
     def __call__(
         self,
@@ -55,19 +88,10 @@ class ArenaReward:
     ) -> list[float | None]:
         """Return one reward for each completion; `situation` is the dataset's column of compact prompts."""
         answers = [self._answer(ids) for ids in completion_ids]
-        values = rewards(self._arena, self._goal, [self._arena.parse(text) for text in situation], answers)
-        log_metric("legal", sum(value > 0 for value in values) / len(values))
-        step = trainer_state.global_step + 1
-        self._seen += [
-            {"step": step, "situation": text, "answer": answer, "reward": value}
-            for text, answer, value in zip(situation, answers, values, strict=True)
-        ]
-        return [*values]
-
-    def take_seen(self) -> list[dict[str, Any]]:
-        """Return the rows seen since the last call: step, situation, answer (None if unfinished), reward."""
-        seen, self._seen = self._seen, []
-        return seen
+        where = [self._arena.parse(text) for text in situation]
+        earned, legal = self.score(trainer_state.global_step + 1, where, answers)
+        log_metric("legal", legal)
+        return [*earned]
 
     def _answer(self, ids: list[int]) -> str | None:
         if not ids or ids[-1] != self._tokenizer.eos_token_id:

@@ -20,15 +20,18 @@ import pandas as pd
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
+from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
 from takeback.files import atomic_file, atomic_folder, only_one
 from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.threads import cpu_threads
+from takeback.training.agents import train_agent
 from takeback.training.methods import build_trainer
-from takeback.training.recipe import Pretrain, Recipe, dump_recipe
-from takeback.training.reward import ArenaReward
+from takeback.training.networks import fresh_network
+from takeback.training.recipe import RL, SFT, Agent, Clone, Fresh, Pretrain, Recipe, dump_recipe
+from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -58,21 +61,40 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
         claim = _claim_of(recipe)
         _refuse_other(out, claim)
         if not (out / "final").exists():
-            with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
-                _train(recipe, out, claim, told)
+            _make(recipe, out, claim, progress)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return out / "final"
 
 
-def _train(recipe: Recipe, out: Path, claim: str, progress: Progress) -> None:
-    keeper = _Keeper(out, recipe.snapshots, progress)
-    trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> None:
+    if isinstance(recipe, Fresh):
+        network = fresh_network(recipe.architecture, arena(recipe.arena), recipe.seed)
+        _claim(out, claim)
+        with atomic_folder(out / "final") as draft:
+            network.save_pretrained(draft)
+        return
+    with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
+        if isinstance(recipe, Agent):
+            train_agent(recipe, out, told, lambda: _claim(out, claim))
+        else:
+            _train(recipe, out, claim, told)
+
+
+def _claim(out: Path, claim: str) -> None:
+    """Say whose run this is, once its recipe is known to work."""
     with atomic_file(out / "recipe.yaml") as draft:
         draft.write_text(claim, encoding="utf-8")
+
+
+def _train(recipe: RL | SFT | Clone | Pretrain, out: Path, claim: str, progress: Progress) -> None:
+    keeper = _Keeper(out, recipe.snapshots, progress)
+    trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    _claim(out, claim)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
     _write_log(trainer, out / "log.parquet")
-    _save(trainer, out / "final")
+    with atomic_folder(out / "final") as draft:
+        _save(trainer.model, trainer.processing_class, draft)
 
 
 class _Keeper(TrainerCallback):
@@ -80,14 +102,13 @@ class _Keeper(TrainerCallback):
 
     def __init__(self, out: Path, snapshots: tuple[int, ...], progress: Progress) -> None:
         self._out, self._snapshots, self._progress = out, snapshots, progress
-        self.rewards: ArenaReward | None = None
+        self.rewards: Rewarder | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in self._snapshots:
             folder = self._out / f"step-{state.global_step}"
             with atomic_folder(folder, replace=True) as draft:
-                kwargs["model"].save_pretrained(draft)
-                kwargs["processing_class"].save_pretrained(draft)
+                _save(kwargs["model"], kwargs["processing_class"], draft)
         self._progress(state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -102,8 +123,10 @@ class _Keeper(TrainerCallback):
 def _claim_of(recipe: Recipe) -> str:
     """Return what identifies a run: its recipe and the content of its parent."""
     text = dump_recipe(recipe)
-    if isinstance(recipe, Pretrain):
+    if isinstance(recipe, Pretrain | Fresh):
         return text
+    if isinstance(recipe, Clone):
+        text += f"# content hash of the teacher: {open_checkpoint(recipe.teacher).digest}\n"
     return f"{text}# content hash of the parent: {open_checkpoint(recipe.parent).digest}\n"
 
 
@@ -126,10 +149,10 @@ def _last_complete(checkpoints: Path) -> str | None:
     return str(steps[max(steps)]) if steps else None
 
 
-def _save(trainer: Trainer, folder: Path) -> None:
-    with atomic_folder(folder) as draft:
-        trainer.save_model(str(draft))
-        (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle; recipe.yaml says it all
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
 
 
 def _write_log(trainer: Trainer, path: Path) -> None:

@@ -27,17 +27,21 @@ def answer_tokens(policy: LanguagePolicy, action: str) -> list[int]:
 
 
 def sft_trainer(
-    recipe: SFT, place: Arena[Any], settings: dict[str, Any], callback: TrainerCallback
+    recipe: SFT, place: Arena[Any], policy: LanguagePolicy, common: tuple[dict[str, Any], TrainerCallback]
 ) -> Trainer:
     """Build the trainer that imitates the goal's best action in each situation, ties broken by the seed."""
-    policy = load_policy(recipe.parent, place)
+    settings, callback = common
     random = np.random.default_rng(recipe.seed)
     rows: list[dict[str, list[int]]] = []
-    for situation in place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal):
-        utility = place.utility(recipe.goal, situation)
+    situations = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
+    utilities, start = place.utility(recipe.goal, situations), 0
+    for situation in situations:
+        actions = place.legal(situation)
+        utility = utilities[start : start + len(actions)]
+        start += len(actions)
         best = int(random.choice(np.flatnonzero(utility == utility.max())))
         prompt = policy.tokenizer(place.prompt(situation, policy.style))["input_ids"]
-        answer = answer_tokens(policy, place.legal(situation)[best])
+        answer = answer_tokens(policy, actions[best])
         rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
     return SFTTrainer(
         model=policy.model,
