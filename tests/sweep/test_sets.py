@@ -99,7 +99,7 @@ def test_names_are_keys_and_every_larger_set_is_matched():
 
 
 def test_the_same_seed_draws_the_same_controls():
-    sets = chosen_sets(ANATOMY, [])
+    sets = chosen_sets(ANATOMY, None)
     one, again, other = (random_controls(ANATOMY, sets, DELTA, 3, seed) for seed in (0, 0, 1))
     assert one == again
     assert one != other

@@ -93,7 +93,7 @@ def sweep(
     share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
     chosen = place.situations("held-out", situations, seed)
-    norms, requests = squared_norms(measure(pair)), tuple(sets or ())
+    norms, requests = squared_norms(measure(pair)), tuple(sets) if sets else None
     what = Sweep(pair, place, chosen, norms, requests, controls, seed, threads)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")

@@ -75,7 +75,7 @@ def localise(
     from takeback.localise import localise as run
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
-    settings = Settings(tuple(sets or ()), carried=share, controls=controls, seed=seed)
+    settings = Settings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
     workers = workers_of(count, engine, address)
     found: dict[str, Findings] = {}
     names = [Label.of(ref).name for ref in tuned]

@@ -55,7 +55,7 @@ class Settings:
     """How a change is localised.
 
     Attributes:
-        sets: families of sets, or sets by name, beside every single component; without any, all families.
+        sets: families of sets, or sets by name, beside every single component; None for all families.
         orders: names of `ORDERS`.
         carried: the share of the change that the smallest sets are to carry.
         points: sets along a curve at most.
@@ -65,7 +65,7 @@ class Settings:
         seed: of the split in halves, of random sets and of random orders.
     """
 
-    sets: tuple[str, ...] = ()
+    sets: tuple[str, ...] | None = None
     orders: tuple[str, ...] = tuple(ORDERS)
     carried: float = 0.9
     points: int = MOST

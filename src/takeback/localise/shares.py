@@ -127,7 +127,7 @@ class Shares(Finding):
         print_shares(self)
 
 
-def every_set(anatomy: Anatomy, requests: Iterable[str] = ()) -> list[NamedSet]:
+def every_set(anatomy: Anatomy, requests: Iterable[str] | None = None) -> list[NamedSet]:
     """Return the sets of some families, or by name, and every component that is not among them alone."""
     sets = chosen_sets(anatomy, requests)
     known = {named.components for named in sets}

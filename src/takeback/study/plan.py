@@ -35,8 +35,8 @@ class Plan(BaseModel):
     """Won held-out situations from which every policy plays against the best defender."""
     moves: Count = 30
     """White moves after which a game counts as unfinished."""
-    sets: tuple[str, ...] = ()
-    """Families of sets, or sets by name; without any, all families that the model has."""
+    sets: tuple[str, ...] | None = None
+    """Families of sets, or sets by name; without them, all families that the model has."""
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
     localise: dict[str, tuple[str, ...]] = {}

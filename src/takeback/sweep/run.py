@@ -55,7 +55,7 @@ class Sweep:
         arena: where they act.
         situations: what they are read on.
         delta: ‖Δ‖² of every component, to match random sets by.
-        requests: families of sets, or sets by name; without any, all families that the model has.
+        requests: families of sets, or sets by name; None for all families that the model has.
         controls: random sets of each make-up.
         seed: of the random sets.
         threads: CPU threads for each hybrid; results depend on the number in their last bits.
@@ -66,7 +66,7 @@ class Sweep:
     arena: Arena[Any]
     situations: Sequence[Any]
     delta: Mapping[Component, float]
-    requests: Sequence[str] = ()
+    requests: Sequence[str] | None = None
     controls: int = 5
     seed: int = 0
     threads: int = 1
@@ -105,7 +105,7 @@ class Sweep:
             "tuned": {"ref": self.pair.tuned.ref, "digest": self.pair.tuned.digest},
             "arena": self.arena.name,
             "situations": len(self.situations),
-            "requests": list(self.requests),
+            "requests": None if self.requests is None else list(self.requests),
             "controls": self.controls,
             "seed": self.seed,
             "threads": self.threads,
@@ -120,14 +120,8 @@ class Sweep:
             "configs": [side.runs_as for side in sides],
             "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
             "arena": _said(self.arena, self.situations),
-            "code": [
-                importlib.metadata.version("takeback"),
-                SCHEMA,
-                PART,
-                TOLERANCE,
-                self.threads,
-                self.readouts,
-            ],
+            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
+            "readouts": self.readouts,
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
