@@ -207,3 +207,12 @@ class PopulatedArena(Arena[S], Protocol[S]):
     def network_lesson(self, n: int, seed: Sequence[int]) -> NetworkLesson:
         """Draw a batch of n training situations, answered by the population, for a policy network."""
         ...
+
+
+@runtime_checkable
+class TrainableArena(Arena[S], Protocol[S]):
+    """An arena with an environment of Gymnasium in which agents can be trained."""
+
+    def env(self, goal: str, seed: int) -> Any:
+        """Return an environment with a goal's reward; it shows what `observe` does of training situations."""
+        ...

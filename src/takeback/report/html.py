@@ -59,6 +59,7 @@ def _localised(record: Record) -> Iterator[tuple[Arm, int, tuple[Section, ...]]]
 def commands(record: Record) -> str:
     """Return the commands that make this run, and its parts, again."""
     base, arm = record.plan.get("base", "BASE"), record.arms[0]
+    base = base if isinstance(base, str) else "base/final"
     tuned = f"arms/{arm.name}/seed-{arm.seeds[0]}/final"
     name = record.plan.get("name")
     again = "takeback demo" if name == "demo" else "takeback demo --plan plan.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,12 @@ from takeback.localise import NoChange, Question, Settings, localise
 from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
 from takeback.study.bench import Bench
-from takeback.study.plan import Plan
+from takeback.study.plan import BASE, Plan
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
 from takeback.tables import read_table, records, write_table
-from takeback.training import Pretrain, train
+from takeback.training import train
 
-BASE = "base"
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
@@ -51,18 +51,29 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     """Train one arm from one seed and measure it: weights, learning curve, shift from base, games, sweep."""
     name = f"{arm}-seed-{seed}"
     run = out / "arms" / arm / f"seed-{seed}"
-    final = train(plan.recipe(arm, seed), run, lambda done, total: report("training", done, total))
+    recipe = plan.recipe(arm, seed, out)
+    final = train(recipe, run, lambda done, total: report("training", done, total))
     report("comparing weights", 0, 1)
-    pair = open_pair(plan.base, str(final))
+    pair = open_pair(recipe.parent, str(final))
     moved = diff(pair)
     if not (out / "diff" / name).exists():
         moved.write(out / "diff" / name)
     bench, folder = _bench(plan), out / "behaviour" / name
     _curve(bench, plan, (arm, seed), run, folder, report)
-    _shift(bench, plan, (arm, seed), str(final), folder, report)
+    _shift(bench, (recipe.parent, str(final)), {"arm": arm, "seed": seed}, plan.parent(arm), (folder, report))
     _play(bench, plan, (arm, seed), str(final), folder, report)
     norms = squared_norms(moved)
-    whole = Sweep(pair, bench.arena, bench.situations, norms, plan.sets, plan.controls, seed, plan.threads)
+    whole = Sweep(
+        pair,
+        bench.arena,
+        bench.situations,
+        norms,
+        plan.sets,
+        plan.controls,
+        seed,
+        plan.threads,
+        plan.readouts,
+    )
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
@@ -75,8 +86,6 @@ def _localise(pair: Pair, bench: Bench, plan: Plan, who: tuple[str, int], paths:
     """Tell what the arm's change is made of, and what the layer that it needs most does."""
     (arm, seed), (swept, folder) = who, paths
     recipe = plan.recipe(arm, seed)
-    if isinstance(recipe, Pretrain):
-        return
     situations = tuple(bench.situations[: plan.localise_situations])
     question = Question(pair, bench.arena, situations, (f"utility {recipe.goal}",), plan.threads)
     settings = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
@@ -127,15 +136,22 @@ def _curve(bench: Bench, plan: Plan, who: tuple[str, int], run: Path, folder: Pa
     write_table(pd.concat(tables, ignore_index=True), path)
 
 
-def _shift(bench: Bench, plan: Plan, who: tuple[str, int], final: str, folder: Path, report: Report) -> None:
-    """Measure what changed from base, and keep the situations that changed most."""
+def _shift(
+    bench: Bench,
+    pair: tuple[str, str],
+    labels: Mapping[str, Any],
+    parent: str,
+    where: tuple[Path, Report],
+) -> None:
+    """Measure what changed from what the arm started from, and keep the situations that changed most."""
+    folder, report = where
     path, examples = folder / "shifts.parquet", folder / "examples.json"
     if path.exists() and examples.exists():
         return
-    report("comparing with base", 0, 1)
-    before, after = bench.read(plan.base), bench.read(final)
-    table = effects(before, after, bench.arena, relative_to=BASE)
-    write_table(table.assign(arm=who[0], seed=who[1]), path)
+    report("comparing with its parent", 0, 1)
+    before, after = (bench.read(side) for side in pair)
+    table = effects(before, after, bench.arena, relative_to=parent)
+    write_table(table.assign(**labels), path)
     found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(examples) as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -155,7 +171,7 @@ def _example(bench: Bench, change: Change) -> dict[str, Any]:
 
 def _play(bench: Bench, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
     path = folder / "games.parquet"
-    if not path.exists():
+    if plan.games and not path.exists():
         report("playing games", 0, 1)
         games = bench.games(model, plan.games, plan.moves)
         write_table(games.assign(arm=who[0], seed=who[1]), path)

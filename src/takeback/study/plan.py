@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from takeback.errors import TakebackError
-from takeback.training.recipe import Recipe, check_recipe, read_yaml
+from takeback.errors import TakebackError, unknown_name
+from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -23,22 +23,29 @@ class Plan(BaseModel):
 
     name: str
     title: str = ""
-    base: str
+    base: str | dict[str, Any]
+    """A checkpoint; or the recipe that makes it, without the arena: it is trained first, into `base/`."""
     arena: str = "endgames"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    """A recipe for each arm, without what the plan says for all: parent, arena and seed."""
+    """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.
+
+    `parent` and `teacher` may be other arms: the arm then starts from, or imitates, the final model of the
+    same seed. It is measured against what it starts from.
+    """
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
     situations_seed: int = 0
-    games: Count = 100
-    """Won held-out situations from which every policy plays against the best defender."""
+    games: Annotated[int, Field(ge=0)] = 100
+    """Held-out situations from which every policy plays games; in chess, won ones."""
     moves: Count = 30
-    """White moves after which a game counts as unfinished."""
+    """The policy's moves after which a game counts as unfinished."""
     sets: tuple[str, ...] | None = None
     """Families of sets, or sets by name; without them, all families that the model has."""
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
+    readouts: bool = True
+    """Keep every hybrid's readout beside the effects; of thousands of units they are large."""
     localise: dict[str, tuple[str, ...]] = {}
     """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
     localise_situations: Count = 64
@@ -46,18 +53,75 @@ class Plan(BaseModel):
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
 
-    def recipe(self, arm: str, seed: int) -> Recipe:
-        """Return the complete recipe of one arm and seed.
+    def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuning:
+        """Return the complete recipe of one arm and seed of a run in the folder `out`.
 
         Raises:
+            UnknownName: its parent is no arm.
             TakebackError: the arm's fields are not those of a recipe.
         """
-        if not re.fullmatch(r"\w[\w.-]*", arm) or arm == "base":
+        if not re.fullmatch(r"\w[\w.-]*", arm) or arm == BASE:
             raise TakebackError(f"arm {arm!r}: name it with letters, digits, - and _, and not base")
-        whole = {"arena": self.arena, "parent": self.base, "seed": seed, "threads": self.threads}
-        if again := whole.keys() & self.arms[arm].keys():
+        own = dict(self.arms[arm])
+        whole = {"arena": self.arena, "seed": seed, "threads": self.threads}
+        if again := whole.keys() & own.keys():
             raise TakebackError(f"arm {arm}: {', '.join(sorted(again))} is the plan's to say, for all arms")
-        return check_recipe({**whole, **self.arms[arm]}, f"arm {arm}")
+        if own.get("parent", BASE) not in (BASE, *self.arms):
+            raise unknown_name(f"parent of arm {arm}", own["parent"], (BASE, *self.arms))
+        for role in ROLES:
+            if own.get(role) in self.arms:
+                own[role] = str(final_of(out, own[role], seed))
+        if own.get("parent", BASE) == BASE:
+            own["parent"] = self.base if isinstance(self.base, str) else str(base_of(out))
+        recipe = check_recipe({**whole, **own}, f"arm {arm}")
+        if isinstance(recipe, Pretrain | Fresh):
+            raise TakebackError(f"arm {arm}: method {recipe.method} makes a base; arms start from one")
+        return recipe
+
+    def base_recipe(self) -> Recipe | None:
+        """Return the recipe of the base, None where it is a checkpoint that there is."""
+        if isinstance(self.base, str):
+            return None
+        return check_recipe({"arena": self.arena, **self.base}, BASE)
+
+    def parent(self, arm: str) -> str:
+        """Return what an arm starts from: `base`, or the name of another arm."""
+        return str(self.arms[arm].get("parent", BASE))
+
+    def waves(self) -> list[list[str]]:
+        """Return the arms in groups that can be trained at once; each group needs those before it only.
+
+        Raises:
+            TakebackError: arms wait for each other.
+        """
+        waves: list[list[str]] = []
+        waiting = {
+            arm: {own[role] for role in ROLES if own.get(role) in self.arms} for arm, own in self.arms.items()
+        }
+        while waiting:
+            free = [arm for arm, needs in waiting.items() if not needs & waiting.keys()]
+            if not free:
+                raise TakebackError(
+                    f"arms wait for each other: {', '.join(waiting)}; one must start from base"
+                )
+            waves.append(free)
+            waiting = {arm: needs for arm, needs in waiting.items() if arm not in free}
+        return waves
+
+
+BASE = "base"
+ROLES = ("parent", "teacher")
+"""The fields of an arm that may name another arm."""
+
+
+def base_of(out: Path) -> Path:
+    """Return where a run keeps the base that it trains itself."""
+    return out / BASE / "final"
+
+
+def final_of(out: Path, arm: str, seed: int) -> Path:
+    """Return where a run keeps the final model of an arm and seed."""
+    return out / "arms" / arm / f"seed-{seed}" / "final"
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -85,8 +149,10 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
         raise TakebackError(f"{origin}: {told}") from None
     if len(set(plan.seeds)) < len(plan.seeds):
         raise TakebackError(f"{origin}: seeds {list(plan.seeds)} has one twice")
+    plan.base_recipe()
     for arm in plan.arms:
         plan.recipe(arm, plan.seeds[0])
+    plan.waves()
     return plan
 
 

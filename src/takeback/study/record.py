@@ -25,7 +25,8 @@ def merge_behaviour(out: Path) -> None:
     folder = out / "behaviour"
     for name in ("policies", "shifts", "games"):
         tables = [read_table(path) for path in sorted(folder.glob(f"*/{name}.parquet"))]
-        write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
+        if tables:
+            write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
     examples = {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*/examples.json"))

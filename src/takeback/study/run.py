@@ -14,11 +14,11 @@ from takeback.errors import TakebackError, unknown_name
 from takeback.files import claim, only_one
 from takeback.jobs import Job, run_jobs
 from takeback.localise import PARTS
-from takeback.study.arm import BASE, run_arm, run_base
-from takeback.study.plan import Plan, dump_plan
+from takeback.study.arm import run_arm, run_base
+from takeback.study.plan import BASE, Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.sweep.sets import chosen_sets
-from takeback.training import Pretrain
+from takeback.training import train
 
 
 def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
@@ -38,19 +38,34 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
     _check(plan)
     _claim(plan, out)
     started = time.time()
-    pairs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
+    plan = _with_base(plan, out)
+    chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
     jobs = [Job(BASE, run_base, (plan, out), plan.threads)]
-    jobs += [Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out), plan.threads) for arm, seed in pairs]
-    run_jobs(jobs, workers)
+    for arms in plan.waves():
+        pairs = [(arm, seed) for seed in plan.seeds for arm in arms]
+        jobs += [
+            Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out), plan.threads) for arm, seed in pairs
+        ]
+        run_jobs(jobs, workers)
+        jobs = []
     merge_behaviour(out)
     write_manifest(plan, out, started, time.time() - started)
     return write_report(out)
 
 
+def _with_base(plan: Plan, out: Path) -> Plan:
+    """Train the base where the plan has a recipe for it; return the plan with the checkpoint's path."""
+    recipe = plan.base_recipe()
+    if recipe is None:
+        return plan
+    return plan.model_copy(update={"base": str(train(recipe, out / BASE))})
+
+
 def _check(plan: Plan) -> None:
     """Raise for what would otherwise come to light after hours of training."""
     place = arena(plan.arena)
-    chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
+    if isinstance(plan.base, str):
+        chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
     place.situations("held-out", plan.situations, plan.situations_seed)
     for arm, parts in plan.localise.items():
         if arm not in plan.arms:
@@ -59,13 +74,13 @@ def _check(plan: Plan) -> None:
             if part not in PARTS:
                 raise unknown_name("part", part, PARTS)
     for arm in plan.arms:
-        recipe = plan.recipe(arm, plan.seeds[0])
-        if not isinstance(recipe, Pretrain):
-            place.applies(recipe.goal, [])
+        place.applies(plan.recipe(arm, plan.seeds[0]).goal, [])
 
 
 def _claim(plan: Plan, out: Path) -> None:
-    text = f"{dump_plan(plan)}# content hash of the base: {open_checkpoint(plan.base).digest}\n"
+    text = dump_plan(plan)
+    if isinstance(plan.base, str):
+        text += f"# content hash of the base: {open_checkpoint(plan.base).digest}\n"
     path = out / "plan.yaml"
     if not claim(path, text):
         raise TakebackError(

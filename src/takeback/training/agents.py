@@ -1,8 +1,159 @@
-"""Ordinary RL agents, by Stable-Baselines3."""
+"""Ordinary RL agents: Stable-Baselines3 trains a policy network in an environment."""
 
-from typing import Any
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+from torch import nn
+
+from takeback.arenas import TrainableArena, arena
+from takeback.behaviour import load_policy
+from takeback.behaviour.network import NetworkPolicy
+from takeback.checkpoint import Network
+from takeback.errors import TakebackError
+from takeback.files import atomic_folder
+from takeback.tables import write_table
+from takeback.training.recipe import Agent
+
+_ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+_LOGGED: Final = {"rollout/ep_rew_mean": "reward", "rollout/ep_len_mean": "length", "train/loss": "loss"}
+"""What of the library's log is kept, and what it is called."""
 
 
-def train_agent(*a: Any) -> None:
-    """X"""
-    raise NotImplementedError
+def train_agent(
+    recipe: Agent, out: Path, progress: Callable[[int, int], None], claim: Callable[[], None]
+) -> None:
+    """Train an agent from its parent's weights and write `final/`, `step-N/` and the log into `out`.
+
+    Steps are actions in the environment. Beside each network lies `agent.zip`, as Stable-Baselines3 saves it.
+    The library can't go on in the middle of an episode: a run that was killed starts again and, with the
+    same seed and threads, ends the same.
+
+    Args:
+        recipe: what to train.
+        out: the run folder.
+        progress: told the steps done and those in all.
+        claim: called once the recipe is known to work.
+
+    Raises:
+        TakebackError: Stable-Baselines3 is missing, the arena has no environment, the parent does not fit
+            the algorithm, or the algorithm has no such setting.
+    """
+    place = arena(recipe.arena)
+    if not isinstance(place, TrainableArena):
+        raise TakebackError(f"arena {recipe.arena} has no environment; name one like gym:CartPole-v1")
+    place.applies(recipe.goal, [])
+    parent = load_policy(recipe.parent, place)
+    if not isinstance(parent, NetworkPolicy):
+        raise TakebackError(f"an agent starts from a policy network, and {recipe.parent} is none")
+    wanted = "values" if recipe.algorithm == "dqn" else "logits"
+    if parent.model.network.outputs != wanted:
+        raise TakebackError(
+            f"{recipe.algorithm} trains networks whose outputs are {wanted}; those of {recipe.parent} are "
+            f"{parent.model.network.outputs}"
+        )
+    model = _model(recipe, place, parent.model)
+    claim()
+    keeper = _keeper(recipe, out, parent.model, progress)
+    model.learn(total_timesteps=recipe.steps, callback=keeper)
+    log = pd.DataFrame(keeper.rows, columns=["step", *_LOGGED.values()])
+    write_table(log.astype(dict.fromkeys(_LOGGED.values(), "Float64")), out / "log.parquet")
+    _save(model, parent.model, out / "final")
+
+
+def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
+    """Make the algorithm with its policy at the parent's weights."""
+    sb3 = _library()
+    hidden = [layer.out_features for layer in parent.layers[:-1]]
+    if parent.network.activation not in _ACTIVATIONS:
+        raise TakebackError(
+            f"agents have the activations {', '.join(_ACTIVATIONS)}, not {parent.network.activation}"
+        )
+    shape = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[parent.network.activation]}
+    seeds = [recipe.seed * recipe.environments + number for number in range(recipe.environments)]
+    makers = [lambda seed=seed: sb3.common.monitor.Monitor(place.env(recipe.goal, seed)) for seed in seeds]
+    try:
+        model = getattr(sb3, recipe.algorithm.upper())(
+            "MlpPolicy",
+            sb3.common.vec_env.DummyVecEnv(makers),
+            learning_rate=recipe.learning_rate,
+            policy_kwargs=shape,
+            seed=recipe.seed,
+            device="cpu",
+            **recipe.settings,
+        )
+    except TypeError as error:
+        raise TakebackError(f"settings of {recipe.algorithm}: {error}") from error
+    with torch.no_grad():
+        for stack in _stacks(model):
+            for mine, theirs in zip(stack, parent.layers, strict=True):
+                mine.weight.copy_(theirs.weight)
+                mine.bias.copy_(theirs.bias)
+    return model
+
+
+def _library() -> Any:
+    try:
+        import stable_baselines3
+        import stable_baselines3.common.monitor
+        import stable_baselines3.common.vec_env
+    except ImportError:
+        raise TakebackError("Stable-Baselines3 is not installed: pip install 'takeback[sb3]'") from None
+    return stable_baselines3
+
+
+def _stacks(model: Any) -> list[list[nn.Linear]]:
+    """Return the linear layers of the policy from below, and for DQN those of the target network."""
+    policy = model.policy
+    if hasattr(policy, "q_net"):
+        parts = [[policy.q_net.q_net], [policy.q_net_target.q_net]]
+    else:
+        parts = [[policy.mlp_extractor.policy_net, policy.action_net]]
+    return [
+        [layer for part in some for layer in part.modules() if isinstance(layer, nn.Linear)] for some in parts
+    ]
+
+
+def _save(model: Any, like: Network, folder: Path) -> None:
+    network = copy.deepcopy(like)
+    rate: float | None = getattr(model, "exploration_rate", None)
+    if rate is not None:
+        network.network = network.network.model_copy(update={"exploration": float(rate)})
+    with torch.no_grad():
+        for mine, theirs in zip(network.layers, _stacks(model)[0], strict=True):
+            mine.weight.copy_(theirs.weight)
+            mine.bias.copy_(theirs.bias)
+    with atomic_folder(folder, replace=True) as draft:
+        network.save_pretrained(draft)
+        model.save(draft / "agent.zip")
+
+
+def _keeper(recipe: Agent, out: Path, like: Network, progress: Callable[[int, int], None]) -> Any:
+    """Make the callback that keeps snapshots, reads the log and passes the progress on."""
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Keeper(BaseCallback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows: list[dict[str, Any]] = []
+            self._left: Sequence[int] = sorted(recipe.snapshots)
+
+        def _on_step(self) -> bool:
+            if self._left and self.num_timesteps >= self._left[0]:
+                _save(self.model, like, out / f"step-{self._left[0]}")
+                self._left = self._left[1:]
+            progress(min(self.num_timesteps, recipe.steps), recipe.steps)
+            return True
+
+        def _on_rollout_end(self) -> None:
+            found = self.logger.name_to_value
+            self.rows.append(
+                {"step": self.num_timesteps, **{name: found.get(key) for key, name in _LOGGED.items()}}
+            )
+
+    return Keeper()

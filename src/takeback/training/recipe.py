@@ -90,6 +90,8 @@ class Agent(Tuned):
 
     method: Literal["agent"] = "agent"
     algorithm: Literal["ppo", "a2c", "dqn"] = "ppo"
+    environments: Positive = 8
+    """Copies of the environment that are acted in side by side."""
     settings: dict[str, int | float | bool] = {}
     """Further arguments of the algorithm's class, such as `n_steps: 256` and `ent_coef: 0.01`."""
 
@@ -137,10 +139,10 @@ class Pretrain(Common):
     """`bf16` computes under autocast; the weights are fp32 all the same."""
 
 
-Training = RL | SFT | Clone | Agent | Pretrain
-"""Recipes that train step by step."""
+Tuning = RL | SFT | Clone | Agent
+"""Recipes that start from a parent and aim at a goal: those of arms."""
 
-Recipe = Training | Fresh
+Recipe = Tuning | Pretrain | Fresh
 _recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])
 
 
