@@ -1,5 +1,0 @@
-from pathlib import Path
-
-
-def sb3_network(file: Path) -> Path:
-    raise NotImplementedError
