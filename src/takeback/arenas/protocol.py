@@ -44,6 +44,21 @@ class Lesson:
     targets: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Game:
+    """One game as it ended.
+
+    `start` is its situation, `reason` the class of an illegal end (else empty), `turns` the policy's actions,
+    `score` what it was worth: 1 for a mate in chess, the return in a Gymnasium environment.
+    """
+
+    start: Any
+    outcome: str
+    reason: str
+    turns: int
+    score: float
+
+
 class Arena(Protocol[S]):
     """Gives situations, writes them as prompts, knows legal actions, classifies texts and defines goals.
 
