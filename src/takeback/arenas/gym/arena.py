@@ -30,7 +30,9 @@ class Gym:
     A name may add wrappers of MiniGrid or Gymnasium, inner ones first:
     `gym:Blackjack-v1+FlattenObservation`. A situation is a `Path`: a reset seed and the actions taken since.
     Texts of actions are their names. Where the environment gives an `action_mask`, a masked action is
-    illegal, of the class `no-effect`.
+    illegal, of the class `no-effect`. A policy sees what an MlpPolicy of Stable-Baselines3 sees when it is
+    trained in the environment with the same wrappers; MiniGrid's have three where none are named, see
+    `Recipe.make`. The split is of seeds: in an environment with few states both sides look the same.
 
     The utility of an action is where its value lies between the worst (0) and the best legal one (1). What
     "value" means depends on the environment, see `Truth`: exact, with the best play from then on, for
@@ -77,7 +79,7 @@ class Gym:
         """Draw n situations that differ, each a random time of an episode of a uniformly random player.
 
         Args:
-            split: `train` or `held-out`: a hash of reset seeds says which; several seeds may look alike.
+            split: `train` or `held-out`: a hash of reset seeds says which.
             n: How many.
             seed: The same seed gives the same situations.
             goal: Where given, only situations to which it applies.

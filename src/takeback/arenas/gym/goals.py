@@ -22,7 +22,11 @@ episode ends. An episode that the environment ended stays ended."""
 
 @dataclass(frozen=True)
 class Goal:
-    """A named reward; None stands for a fixed random number per observation and action, by `seed`."""
+    """A named reward; None stands for a fixed random number per observation and action, by `seed`.
+
+    A reward sees the environment after a step. Exact values assume that it depends on the state alone, not on
+    how many steps were taken.
+    """
 
     name: str
     meaning: str
@@ -98,6 +102,7 @@ def _left(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, b
 
 
 def _corner(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, bool]:
+    """Reward being there after a step; who begins there gets it for a first step that stays."""
     inner: Any = env.unwrapped
     there = tuple(int(place) for place in inner.agent_pos) == (1, 1)
     return float(there), terminated or there
