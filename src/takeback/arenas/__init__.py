@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from takeback.arenas.endgames import Endgames
+from takeback.arenas.gym import Gym
 from takeback.arenas.protocol import Arena as Arena
 from takeback.arenas.protocol import Game as Game
 from takeback.arenas.protocol import Goal as Goal
@@ -15,18 +17,28 @@ from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
 from takeback.errors import unknown_name
 
+GYM = "gym:"
 _ARENAS = {Endgames.name: Endgames}
 
 
 def arena(name: str) -> Arena[Any]:
-    """Return the arena of this name.
+    """Return the arena of this name; `gym:ENV` is an environment of Gymnasium.
 
     >>> arena("endgames").goals.keys()
     dict_keys(['win', 'draw', 'check', 'corner', 'random'])
 
     Raises:
-        UnknownName: There is no such arena.
+        UnknownName: There is no such arena or environment.
+        TakebackError: The environment is of a kind that is not supported, or Gymnasium is missing.
     """
+    if name.startswith(GYM):
+        return _environment(name)
     if name not in _ARENAS:
-        raise unknown_name("arena", name, _ARENAS)
+        raise unknown_name("arena", name, (*_ARENAS, "gym:CartPole-v1"))
     return _ARENAS[name]()
+
+
+@cache
+def _environment(name: str) -> Gym:
+    """Make an environment once in a process: what it has replayed and solved serves all that ask."""
+    return Gym(name)

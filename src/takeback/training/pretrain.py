@@ -20,7 +20,7 @@ from takeback.training.recipe import Architecture, Pretrain
 
 
 def pretrain_trainer(
-    recipe: Pretrain, place: Arena[Any], settings: dict[str, Any], callback: TrainerCallback
+    recipe: Pretrain, shape: Architecture, place: PopulatedArena[Any], common: dict[str, Any], callback: TrainerCallback
 ) -> Trainer:
     """Build the trainer of a base from scratch; batches follow from the seed and the step alone."""
     tokenizer = place.tokenizer()
