@@ -16,6 +16,20 @@ Batch = TypeVar("Batch")
 S = TypeVar("S")
 
 
+class NamedGoal(Protocol):
+    """What every goal has: a name, and words that say what it is."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def meaning(self) -> str:
+        """What it is, in words."""
+        ...
+
+
 @dataclass(frozen=True)
 class Goal(Generic[Batch]):
     """A named utility in [0, 1].
@@ -101,7 +115,7 @@ class Arena(Protocol[S]):
         ...
 
     @property
-    def goals(self) -> Mapping[str, Goal[Any]]:
+    def goals(self) -> Mapping[str, NamedGoal]:
         """The goals by name."""
         ...
 
@@ -197,8 +211,8 @@ class TextArena(Arena[S], Protocol[S]):
 
 
 @runtime_checkable
-class PopulatedArena(Arena[S], Protocol[S]):
-    """An arena with a mixed population of players that a base can imitate."""
+class PopulatedArena(TextArena[S], Protocol[S]):
+    """A text arena with a mixed population of players that a base can imitate."""
 
     def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
         """Draw a batch of n training situations, answered by the population, for a language model."""

@@ -18,6 +18,7 @@ from takeback.attribution.owners import Call, owners, recorded
 from takeback.attribution.stakes import Reading, Stakes
 from takeback.behaviour.slopes import measure_slopes
 from takeback.component import Component, ComponentSet
+from takeback.errors import TakebackError
 from takeback.hybrid.live import exchanged, slices
 from takeback.localise.question import Question
 
@@ -52,7 +53,7 @@ def weight_effects(question: Question) -> Floats:
     Raises:
         TakebackError: a measure has no slopes.
     """
-    model, base = question.reader.model("tuned"), parameters_of(question.reader.model("base"))
+    model, base = _models(question)
     anatomy, own = anatomy_of(model), parameters_of(model)
     totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in question.measures]
     with _evaluated(model, gradients=True):
@@ -97,6 +98,21 @@ def output_effects(question: Question, line: Sequence[Stretch]) -> Floats:
     return effects
 
 
+def _models(question: Question) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
+    """Return the model of tuned and the parameters of base.
+
+    Raises:
+        TakebackError: they are no language models.
+    """
+    tuned, base = (question.reader.model(side) for side in ("tuned", "base"))
+    if not isinstance(tuned, PreTrainedModel):
+        raise TakebackError(
+            "attribution by gradients is for language models; all exact effects of a network take seconds: "
+            "takeback sweep, takeback localise"
+        )
+    return tuned, parameters_of(base)
+
+
 @dataclass(frozen=True, eq=False)
 class _Line:
     """The models between tuned and base, made of tuned in place: its entries by component, and base's."""
@@ -106,7 +122,7 @@ class _Line:
 
     @classmethod
     def of(cls, question: Question) -> _Line:
-        model, base = question.reader.model("tuned"), parameters_of(question.reader.model("base"))
+        model, base = _models(question)
         anatomy = anatomy_of(model)
         entries = {
             component: [

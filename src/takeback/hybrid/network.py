@@ -142,7 +142,8 @@ class NetworkHybrids:
 def _given(name: str, like: nn.Linear, source: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
     """Return a layer's tensors in a source."""
     found: list[Tensor | None] = []
-    for own, key in ((like.weight, f"{name}.weight"), (like.bias, f"{name}.bias")):
+    mine: list[Tensor | None] = [like.weight, like.bias]
+    for own, key in zip(mine, (f"{name}.weight", f"{name}.bias"), strict=True):
         given = source.get(key)
         if (None if given is None else given.shape) != (None if own is None else own.shape):
             there = "nothing" if given is None else f"shape {list(given.shape)}"

@@ -127,6 +127,8 @@ class Localisation:
 
 
 def _by_weights(asked: Localisation, name: str) -> list[Order]:
+    if name == INVARIANT and asked.question.of_networks:
+        return []
     moved = circuits(asked.question.pair) if name == INVARIANT else None
     return [order for order in by_weights(asked.question, asked.moved, moved) if order.name == name]
 
@@ -134,6 +136,8 @@ def _by_weights(asked: Localisation, name: str) -> list[Order]:
 def _by_attribution(asked: Localisation, _: str) -> list[Order]:
     from takeback.attribution.attribution import attribute
 
+    if asked.question.of_networks:
+        return []
     measures = [name for name in asked.question.measures if name not in EXACT_ONLY]
     selection = asked.halves.selection.about(*measures)
     return by_attribution(selection, attribute(selection).of) if measures else []

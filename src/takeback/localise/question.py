@@ -82,6 +82,11 @@ class Question:
         return self.pair.anatomy()
 
     @property
+    def of_networks(self) -> bool:
+        """Whether the pair are policy networks, which have no circuits and need no attribution."""
+        return self.pair.tuned.settings is None
+
+    @property
     def nothing(self) -> ComponentSet:
         """The empty set."""
         return self.anatomy.universe - self.anatomy.universe

@@ -38,13 +38,13 @@ LAYERS = "each layer"
 
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
-    bench = _bench(plan)
-    folder = out / "behaviour" / BASE
+    base = plan.base_in(out)
+    bench, folder = _bench(plan, base), out / "behaviour" / BASE
     if not (folder / "policies.parquet").exists():
         report("reading", 0, 1)
-        table = bench.measure(plan.base).assign(arm=BASE, seed=0, step=0, last=True)
+        table = bench.measure(base).assign(arm=BASE, seed=0, step=0, last=True)
         write_table(table, folder / "policies.parquet")
-    _play(bench, plan, (BASE, 0), plan.base, folder, report)
+    _play(bench, plan, (BASE, 0), base, folder, report)
 
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
@@ -58,7 +58,7 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     moved = diff(pair)
     if not (out / "diff" / name).exists():
         moved.write(out / "diff" / name)
-    bench, folder = _bench(plan), out / "behaviour" / name
+    bench, folder = _bench(plan, plan.base_in(out)), out / "behaviour" / name
     _curve(bench, plan, (arm, seed), run, folder, report)
     _shift(bench, (recipe.parent, str(final)), {"arm": arm, "seed": seed}, plan.parent(arm), (folder, report))
     _play(bench, plan, (arm, seed), str(final), folder, report)
@@ -70,9 +70,9 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         norms,
         plan.sets,
         plan.controls,
-        seed,
-        plan.threads,
-        plan.readouts,
+        seed=seed,
+        threads=plan.threads,
+        readouts=plan.readouts,
     )
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
@@ -114,8 +114,8 @@ def _most_needed(question: Question, swept: Path) -> ComponentSet:
     return question.anatomy.parse(most["components"])
 
 
-def _bench(plan: Plan) -> Bench:
-    return Bench.prepare(plan.arena, plan.base, plan.situations, plan.situations_seed)
+def _bench(plan: Plan, base: str) -> Bench:
+    return Bench.prepare(plan.arena, base, plan.situations, plan.situations_seed)
 
 
 def _curve(bench: Bench, plan: Plan, who: tuple[str, int], run: Path, folder: Path, report: Report) -> None:

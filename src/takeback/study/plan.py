@@ -72,11 +72,15 @@ class Plan(BaseModel):
             if own.get(role) in self.arms:
                 own[role] = str(final_of(out, own[role], seed))
         if own.get("parent", BASE) == BASE:
-            own["parent"] = self.base if isinstance(self.base, str) else str(base_of(out))
+            own["parent"] = self.base_in(out)
         recipe = check_recipe({**whole, **own}, f"arm {arm}")
         if isinstance(recipe, Pretrain | Fresh):
             raise TakebackError(f"arm {arm}: method {recipe.method} makes a base; arms start from one")
         return recipe
+
+    def base_in(self, out: Path) -> str:
+        """Return the checkpoint of the base of a run in the folder `out`."""
+        return self.base if isinstance(self.base, str) else str(out / BASE / "final")
 
     def base_recipe(self) -> Recipe | None:
         """Return the recipe of the base, None where it is a checkpoint that there is."""
@@ -101,9 +105,8 @@ class Plan(BaseModel):
         while waiting:
             free = [arm for arm, needs in waiting.items() if not needs & waiting.keys()]
             if not free:
-                raise TakebackError(
-                    f"arms wait for each other: {', '.join(waiting)}; one must start from base"
-                )
+                told = ", ".join(waiting)
+                raise TakebackError(f"arms wait for each other: {told}; one must start from base")
             waves.append(free)
             waiting = {arm: needs for arm, needs in waiting.items() if arm not in free}
         return waves
@@ -112,11 +115,6 @@ class Plan(BaseModel):
 BASE = "base"
 ROLES = ("parent", "teacher")
 """The fields of an arm that may name another arm."""
-
-
-def base_of(out: Path) -> Path:
-    """Return where a run keeps the base that it trains itself."""
-    return out / BASE / "final"
 
 
 def final_of(out: Path, arm: str, seed: int) -> Path:

@@ -54,7 +54,7 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         "threads": plan.threads,
         "seeds": list(plan.seeds),
         "dtype": "float32",
-        "checkpoints": {"base": open_checkpoint(plan.base).digest, **final},
+        "checkpoints": {"base": open_checkpoint(plan.base_in(out)).digest, **final},
     }
     with atomic_file(out / "manifest.json") as draft:
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")

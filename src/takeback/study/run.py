@@ -38,27 +38,18 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
     _check(plan)
     _claim(plan, out)
     started = time.time()
-    plan = _with_base(plan, out)
-    chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
+    if (recipe := plan.base_recipe()) is not None:
+        train(recipe, out / BASE)
+    chosen_sets(open_checkpoint(plan.base_in(out)).anatomy(), plan.sets)
     jobs = [Job(BASE, run_base, (plan, out), plan.threads)]
     for arms in plan.waves():
         pairs = [(arm, seed) for seed in plan.seeds for arm in arms]
-        jobs += [
-            Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out), plan.threads) for arm, seed in pairs
-        ]
+        jobs += [Job(f"{a} seed {seed}", run_arm, (plan, a, seed, out), plan.threads) for a, seed in pairs]
         run_jobs(jobs, workers)
         jobs = []
     merge_behaviour(out)
     write_manifest(plan, out, started, time.time() - started)
     return write_report(out)
-
-
-def _with_base(plan: Plan, out: Path) -> Plan:
-    """Train the base where the plan has a recipe for it; return the plan with the checkpoint's path."""
-    recipe = plan.base_recipe()
-    if recipe is None:
-        return plan
-    return plan.model_copy(update={"base": str(train(recipe, out / BASE))})
 
 
 def _check(plan: Plan) -> None:

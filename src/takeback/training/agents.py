@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,8 @@ def train_agent(
 def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
     """Make the algorithm with its policy at the parent's weights."""
     sb3 = _library()
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
     hidden = [layer.out_features for layer in parent.layers[:-1]]
     if parent.network.activation not in _ACTIVATIONS:
         raise TakebackError(
@@ -76,11 +79,11 @@ def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
         )
     shape = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[parent.network.activation]}
     seeds = [recipe.seed * recipe.environments + number for number in range(recipe.environments)]
-    makers = [lambda seed=seed: sb3.common.monitor.Monitor(place.env(recipe.goal, seed)) for seed in seeds]
+    makers = [partial(_watched, place, recipe.goal, seed) for seed in seeds]
     try:
         model = getattr(sb3, recipe.algorithm.upper())(
             "MlpPolicy",
-            sb3.common.vec_env.DummyVecEnv(makers),
+            DummyVecEnv(makers),
             learning_rate=recipe.learning_rate,
             policy_kwargs=shape,
             seed=recipe.seed,
@@ -97,11 +100,16 @@ def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
     return model
 
 
+def _watched(place: TrainableArena[Any], goal: str, seed: int) -> Any:
+    """Make an environment whose returns the library logs."""
+    from stable_baselines3.common.monitor import Monitor
+
+    return Monitor(place.env(goal, seed))
+
+
 def _library() -> Any:
     try:
         import stable_baselines3
-        import stable_baselines3.common.monitor
-        import stable_baselines3.common.vec_env
     except ImportError:
         raise TakebackError("Stable-Baselines3 is not installed: pip install 'takeback[sb3]'") from None
     return stable_baselines3

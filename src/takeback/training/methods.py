@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from takeback.arenas import Arena, arena
+from takeback.arenas import Arena, PopulatedArena, arena
 from takeback.behaviour import load_policy
 from takeback.behaviour.language import LanguagePolicy
 from takeback.behaviour.network import NetworkPolicy
@@ -55,10 +55,11 @@ def build_trainer(
         "disable_tqdm": True,
     }
     if isinstance(recipe, Pretrain):
+        populated = _populated(place)
         if isinstance(recipe.architecture, Shallow):
             network = fresh_network(recipe.architecture, place, recipe.seed)
             return network_trainer(recipe, place, network, settings, callback)
-        return pretrain_trainer(recipe, place, settings, callback), None
+        return pretrain_trainer(recipe, recipe.architecture, populated, (settings, callback)), None
     parent = load_policy(recipe.parent, place)
     if isinstance(parent, NetworkPolicy):
         return network_trainer(recipe, place, parent.model.train(), settings, callback)
@@ -67,6 +68,14 @@ def build_trainer(
     if isinstance(recipe, RL):
         return _grpo_trainer(recipe, place, parent, (settings, callback))
     return sft_trainer(recipe, place, parent, (settings, callback)), None
+
+
+def _populated(place: Arena[Any]) -> PopulatedArena[Any]:
+    if not isinstance(place, PopulatedArena):
+        raise TakebackError(
+            f"arena {place.name} has no players to imitate; its base is made by method fresh or an agent"
+        )
+    return place
 
 
 def _grpo_trainer(

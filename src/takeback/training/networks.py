@@ -66,10 +66,7 @@ def network_trainer(
             drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
             batches, loss = _Taught(place, drawn, recipe.batch, _teacher(recipe, place)), _imitation
         case Pretrain():
-            if not isinstance(place, PopulatedArena):
-                raise TakebackError(
-                    f"arena {place.name} has no players to imitate; use method fresh for its base"
-                )
+            assert isinstance(place, PopulatedArena)
             batches, loss = _Lessons(recipe, place), _imitation
     trainer = _NetworkTrainer(
         loss,

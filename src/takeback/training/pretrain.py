@@ -15,17 +15,20 @@ from torch.utils.data import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 from transformers import TrainingArguments as Arguments
 
-from takeback.arenas import Arena, Lesson
+from takeback.arenas import Lesson, PopulatedArena
 from takeback.training.recipe import Architecture, Pretrain
 
 
 def pretrain_trainer(
-    recipe: Pretrain, shape: Architecture, place: PopulatedArena[Any], common: dict[str, Any], callback: TrainerCallback
+    recipe: Pretrain,
+    shape: Architecture,
+    place: PopulatedArena[Any],
+    common: tuple[dict[str, Any], TrainerCallback],
 ) -> Trainer:
     """Build the trainer of a base from scratch; batches follow from the seed and the step alone."""
-    tokenizer = place.tokenizer()
+    tokenizer, (settings, callback) = place.tokenizer(), common
     return Trainer(
-        model=_fresh_model(recipe.architecture, tokenizer, recipe.seed),
+        model=_fresh_model(shape, tokenizer, recipe.seed),
         args=Arguments(**settings, per_device_train_batch_size=1, remove_unused_columns=False),
         train_dataset=_Lessons(recipe, place),
         data_collator=_only,
@@ -38,7 +41,7 @@ def pretrain_trainer(
 class _Lessons(Dataset[Lesson]):
     """One whole batch for each step, made when it is asked for: the seed of batch i is (recipe's seed, i)."""
 
-    def __init__(self, recipe: Pretrain, place: Arena[Any]) -> None:
+    def __init__(self, recipe: Pretrain, place: PopulatedArena[Any]) -> None:
         self._recipe, self._place = recipe, place
 
     def __len__(self) -> int:

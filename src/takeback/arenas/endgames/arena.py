@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
-from takeback.arenas.endgames.moves import Moves, moves
+from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Goal, Lesson, NetworkLesson
+from takeback.arenas.protocol import Lesson, NetworkLesson
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -34,11 +34,11 @@ class Endgames:
     np.float64(1.0)
     """
 
-    name: ClassVar[str] = "endgames"
-    illegal: ClassVar[tuple[str, ...]] = rules.ILLEGAL
-    goals: ClassVar[Mapping[str, Goal[Moves]]] = goals.GOALS
-    styles: ClassVar[tuple[str, ...]] = tuple(text.STYLES)
-    outputs: ClassVar[tuple[str, ...]] = networks.OUTPUTS
+    name = "endgames"
+    illegal = rules.ILLEGAL
+    goals = goals.GOALS
+    styles = tuple(text.STYLES)
+    outputs = networks.OUTPUTS
 
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL

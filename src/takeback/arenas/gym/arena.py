@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,7 @@ class Gym:
     (('left', 'right'), array([0., 1.]), 'unparsable')
     """
 
-    illegal: ClassVar[tuple[str, ...]] = ("unparsable", "no-effect")
-    styles: ClassVar[tuple[str, ...]] = ("compact",)
+    illegal = ("unparsable", "no-effect")
 
     def __init__(self, name: str) -> None:
         """Make the environment and try it out.
@@ -115,8 +114,8 @@ class Gym:
         Raises:
             UnknownName: There is no such style.
         """
-        if style not in self.styles:
-            raise unknown_name("prompt style", style, self.styles)
+        if style != "compact":
+            raise unknown_name("prompt style", style, ["compact"])
         return str(situation)
 
     def parse(self, prompt: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,10 +23,10 @@ LONGEST: Final = 200
 
 @dataclass(frozen=True)
 class Episode:
-    """An episode played on from a situation: how it ended, after how many actions, with what return."""
+    """An episode played on from a situation; `outcome` is one of those of `play_out`."""
 
     start: Path
-    outcome: Literal["ended", "truncated", "illegal", "unfinished"]
+    outcome: str
     reason: str
     turns: int
     score: float

@@ -65,7 +65,11 @@ class LanguagePolicy:
 
     def hybrids(self, source: Policy | Mapping[str, Tensor]) -> Hybrids:
         """Return what runs this model with components from another language model, or from a state dict."""
-        return Hybrids(self.model, source.model if isinstance(source, LanguagePolicy) else source)
+        if isinstance(source, Mapping):
+            return Hybrids(self.model, source)
+        if isinstance(source, LanguagePolicy):
+            return Hybrids(self.model, source.model)
+        raise TakebackError("a language model's components come from another language model")
 
     def read_hybrids(
         self, plan: ReadoutPlan, views: Sequence[View], tolerance: float, steps: Sequence[Step] | None = None

@@ -59,7 +59,11 @@ class NetworkPolicy:
 
     def hybrids(self, source: Policy | Mapping[str, Tensor]) -> NetworkHybrids:
         """Return what runs this network with units from another, or from a state dict."""
-        return NetworkHybrids(self.model, source.model if isinstance(source, NetworkPolicy) else source)
+        if isinstance(source, Mapping):
+            return NetworkHybrids(self.model, source)
+        if isinstance(source, NetworkPolicy):
+            return NetworkHybrids(self.model, source.model)
+        raise TakebackError("a network's units come from another network")
 
     @torch.inference_mode()
     def read_hybrids(
