@@ -55,7 +55,8 @@ def cluster_codes(clusters: Clusters, n: int) -> NDArray[np.int64]:
     if len(clusters) != n:
         raise TakebackError(f"{len(clusters)} cluster labels for {n} observations; give one for each")
     codes: dict[Hashable, int] = {}
-    return np.array([codes.setdefault(label, len(codes)) for label in clusters], dtype=np.int64)
+    labels = clusters.tolist() if isinstance(clusters, np.ndarray) else clusters
+    return np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
 
 
 def clustered_se(values: ArrayLike, clusters: Clusters = None) -> float:
