@@ -182,6 +182,14 @@ def test_an_infinite_beta_that_does_not_hold_elsewhere_is_told() -> None:
     assert found.inside_share is not None
 
 
+def test_a_goal_that_tells_no_outcomes_apart_has_a_share_of_nothing() -> None:
+    start = outcomes(MADE, noisy(MADE), if_legal=True)
+    found = pursuit(replace(start, utilities=np.where(start.legal, 0.5, 0.0)[None]))
+    assert found.share is not None
+    assert (found.beta, found.share.value, found.share.se) == (0, 0, 0)
+    assert "β = 0" in found.note
+
+
 def test_halves_are_whole_clusters_of_like_size() -> None:
     halves = outcomes(world(61), world(61).base).halves(5)
     assert set(halves[::2][:-1] - halves[1::2]) == {0}

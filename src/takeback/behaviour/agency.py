@@ -290,6 +290,8 @@ def _no_share(change: Estimate) -> str:
 
 
 def _doubt(value: Estimate, halves: Floats) -> str:
+    if not halves.any():
+        return "the goal's expected utility is base's: β = 0"
     if halves[0] * halves[1] < 0:
         return f"the halves' β have different signs: {halves[0]:.3g}, {halves[1]:.3g}"
     return "held out, β foretells less than base does" if value.value < 0 else ""

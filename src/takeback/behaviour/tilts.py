@@ -60,7 +60,7 @@ def gains(base: Floats, tuned: Floats, utility: Floats, beta: Floats) -> Floats:
     """
     regret = _regret(base, utility, np.sign(beta))
     scaled = np.multiply(np.abs(beta)[:, None], regret, where=regret > 0, out=np.zeros_like(regret))
-    return _gains(base, tuned, scaled)
+    return np.where(beta == 0, 0.0, _gains(base, tuned, scaled))
 
 
 def fit_jointly(base: Floats, tuned: Floats, utilities: Floats) -> Floats:
@@ -107,11 +107,11 @@ def influence_of_fit(base: Floats, tuned: Floats, utilities: Floats, half: Place
     `betas` is [2, goals], the β that gain most in half 0 and in half 1. To first order a situation adds
     curvature⁻¹ × its slope to its half's β (the infinitesimal jackknife, Jaeckel 1972, Bell Laboratories
     memorandum 72-1215-11), and the other half's gain follows its own slope there. The influences add up to 0
-    in each half; with an infinite β they are 0.
+    in each half; where a β is infinite or all are 0 they are 0.
     """
     moved = np.zeros(len(base))
     for side in (0, 1):
-        if not np.isfinite(betas[side]).all():
+        if not np.isfinite(betas[side]).all() or not betas[side].any():
             continue
         fitted = half == side
         policy = base * np.exp(-_joint_regret(base, utilities, betas[side]))
