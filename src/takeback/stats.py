@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,12 @@ from takeback.errors import TakebackError
 
 Clusters = Sequence[Hashable] | NDArray[np.int64] | None
 """Which observations belong together: one label each; None when every one stands alone."""
+
+EVERY = 20_000
+"""Most ways to share out the runs of two arms that a permutation test lists; beyond it they are drawn."""
+
+_TIE = 1e-9
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ def cluster_codes(clusters: Clusters, n: int) -> NDArray[np.int64]:
         _, first, code = np.unique(clusters, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[code]
     codes: dict[Hashable, int] = {}
-    return np.array([codes.setdefault(label, len(codes)) for label in clusters], dtype=np.int64)
+    labels = clusters.tolist() if isinstance(clusters, np.ndarray) else clusters
+    return np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64)
 
 
 def clustered_se(values: ArrayLike, clusters: Clusters = None) -> float:
@@ -143,6 +151,92 @@ def ratio_estimate(
     return Estimate(ratio, spread.se, low, high, spread.n, spread.clusters)
 
 
+def seeds_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Estimate what a recipe gives on average over training runs, from one number for each run.
+
+    The run is the unit: Student's interval with (runs − 1) degrees of freedom (Student 1908, Biometrika 6).
+    An interval over the situations of one run says nothing of the next one. One run has no interval.
+
+    >>> print(seeds_estimate([0.2, 0.3, 0.4]))
+    0.3 [0.05159, 0.5484] (n=3)
+
+    Raises:
+        TakebackError: no values, a value that is not finite, or a confidence outside (0, 1).
+    """
+    return mean_estimate(values, None, confidence)
+
+
+def smallest_p(one: int, other: int) -> float:
+    """Return the smallest p-value that a permutation test of so many runs of two arms can reach.
+
+    It is 1 / C(runs, one), and twice that for arms of one size, where swapping the arms changes no distance.
+
+    >>> round(smallest_p(5, 5), 4), smallest_p(3, 3), smallest_p(1, 3)
+    (0.0079, 0.1, 0.25)
+
+    Raises:
+        TakebackError: an arm without runs.
+    """
+    if min(one, other) < 1:
+        raise TakebackError(f"arms of {one} and {other} runs: a permutation test needs a run in each")
+    return (2 if one == other else 1) / math.comb(one + other, one)
+
+
+def permutation_test(one: ArrayLike, other: ArrayLike, seed: int = 0) -> float:
+    """Return the two-sided p-value of a difference of means between the runs of two arms.
+
+    It is the share of all ways to deal the runs out to the arms in which the means lie at least as far apart
+    (Fisher 1935, "The Design of Experiments"; `scipy.stats.permutation_test` with the distance as
+    statistic), exact and never below `smallest_p`. Beyond 20,000 ways that many are drawn with the seed.
+
+    >>> permutation_test([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    0.1
+
+    Raises:
+        TakebackError: an arm without runs, or a value that is not finite.
+    """
+    return float(max_permutation(_observations(one)[:, None], _observations(other)[:, None], seed)[0])
+
+
+def max_permutation(one: ArrayLike, other: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """Return two-sided p-values of many components, each right for the whole family; shape (components,).
+
+    `one` and `other` are [runs, components]. A component's p-value is the share of all ways to deal the runs
+    out to the arms in which any component's distance is at least as large as its own (single-step maxT,
+    Westfall and Young 1993, "Resampling-Based Multiple Testing"). Distances are differences of
+    means over the component's standard deviation in all runs together: they order dealings and components as
+    Student's |t| with pooled variance does, and stay finite. A component that never varies has p = 1. With at
+    most 20,000 ways all are listed, else that many are drawn, and the observed one counts too (Phipson and
+    Smyth 2010, "Permutation P-values should never be zero", arXiv 1603.05766).
+
+    >>> p = max_permutation([[1.0, 0.0], [2.0, 1.0], [3.0, 0.0]], [[4.0, 0.0], [5.0, 1.0], [6.0, 1.0]])
+    >>> p.round(2)
+    array([0.2, 1. ])
+
+    Raises:
+        TakebackError: an arm without runs, arms of other components, or a value that is not finite.
+    """
+    left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1:] != right.shape[1:] or not left.shape[1]:
+        raise TakebackError(f"arms of shapes {left.shape} and {right.shape}; both need [runs, components]")
+    least = smallest_p(len(left), len(right))
+    runs = np.concatenate([left, right])
+    if not np.isfinite(runs).all():
+        raise TakebackError(f"{int((~np.isfinite(runs)).sum())} of {runs.size} numbers are not finite")
+    centred = runs - runs.mean(axis=0)
+    spread = np.sqrt((centred**2).mean(axis=0))
+    varies = spread > _TIE * np.abs(runs).max(axis=0)
+    scaled = np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)
+    observed = np.abs(scaled[: len(left)].sum(axis=0))
+    ways, listed = _dealings(len(left), len(right), seed)
+    beaten = np.zeros(len(observed))
+    for start in range(0, len(ways), _ROWS):
+        largest = np.sort(np.abs(ways[start : start + _ROWS] @ scaled).max(axis=1))
+        beaten += len(largest) - np.searchsorted(largest, observed - _TIE)
+    p = beaten / len(ways) if listed else (beaten + 1) / (len(ways) + 1)
+    return np.where(varies, np.clip(p, least, 1.0), 1.0)
+
+
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (Wilson 1927, JASA 22; `scipy.stats.binomtest`).
 
@@ -160,6 +254,18 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tup
     _check_confidence(confidence)
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def _dealings(one: int, other: int, seed: int) -> tuple[NDArray[np.float64], bool]:
+    """Return which runs the first arm gets, 1 or 0, shape (ways, runs), and whether those are all ways."""
+    runs = one + other
+    if math.comb(runs, one) > EVERY:
+        order = np.random.default_rng(seed).random((EVERY, runs)).argsort(axis=1)
+        return (order < one).astype(np.float64), False
+    chosen = np.array(list(combinations(range(runs), one)))
+    ways = np.zeros((len(chosen), runs))
+    np.put_along_axis(ways, chosen, 1.0, axis=1)
+    return ways, True
 
 
 def _observations(values: ArrayLike) -> NDArray[np.float64]:

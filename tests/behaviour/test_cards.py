@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from takeback.behaviour.agency import pursuit
+from takeback.behaviour.cards import CARDS, Card, card_text, numbers, reading
+from takeback.behaviour.outcomes import Outcomes
+from takeback.behaviour.planted import POLICIES, planted, pursuer, world
+from takeback.errors import UnknownName
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def table(request: pytest.FixtureRequest) -> pd.DataFrame:
+    return numbers(seed=request.param)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.measure)
+def test_a_measure_is_what_its_card_says_and_fails_where_it_says(card: Card, table: pd.DataFrame) -> None:
+    for claim in card.claims:
+        assert claim.holds(reading(table, card.measure, claim.policy, claim.goal)), claim
+    for claim in card.fails:
+        assert not claim.holds(reading(table, card.measure, claim.policy, claim.goal)), claim
+
+
+@pytest.mark.parametrize("beta", [-8.0, -0.1, 0.5, 3.0, 40.0])
+@pytest.mark.parametrize("if_legal", [False, True])
+def test_the_dial_is_read_off(beta: float, if_legal: bool) -> None:
+    made = world(40)
+    outcomes = Outcomes.of(made.base, pursuer(made, beta=beta), made.context, ["wanted"], if_legal)
+    found = pursuit(outcomes)
+    assert found.beta == pytest.approx(beta)
+    assert found.halves == pytest.approx((beta, beta))
+    assert found.share is not None
+    assert found.signed is not None
+    assert found.share.value == pytest.approx(1)
+    assert found.signed.value == pytest.approx(np.sign(beta))
+
+
+def test_planted_policies_are_readouts_of_their_world() -> None:
+    made = world(12, seed=3)
+    for name in POLICIES:
+        readouts = planted(name, made, seed=1)
+        whole = readouts.legal_mass + readouts.masses.sum(axis=1)
+        np.testing.assert_allclose(whole, 1)
+        np.testing.assert_array_equal(planted(name, made, seed=1).probabilities, readouts.probabilities)
+    with pytest.raises(UnknownName, match="did you mean 'pursuer'"):
+        planted("persuer", made)
+
+
+def test_the_page_has_the_cards_as_the_command_prints_them() -> None:
+    page = Path(__file__).parents[2] / "docs" / "agency.md"
+    assert card_text(numbers()) in page.read_text(encoding="utf-8")
