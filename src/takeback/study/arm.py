@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.behaviour import Change, effects, most_changed
+from takeback.behaviour import Change, MeasureContext, agency, effects, most_changed
 from takeback.checkpoint import Pair, open_pair
 from takeback.component import ComponentSet
 from takeback.diff import diff
@@ -145,13 +145,19 @@ def _shift(
 ) -> None:
     """Measure what changed from what the arm started from, and keep the situations that changed most."""
     folder, report = where
-    path, examples = folder / "shifts.parquet", folder / "examples.json"
-    if path.exists() and examples.exists():
+    paths = {name: folder / f"{name}.parquet" for name in ("shifts", "agency")}
+    examples = folder / "examples.json"
+    if examples.exists():
         return
     report("comparing with its parent", 0, 1)
     before, after = (bench.read(side) for side in pair)
-    table = effects(before, after, bench.arena, relative_to=parent)
-    write_table(table.assign(**labels), path)
+    context = MeasureContext.of(after, bench.arena)
+    tables = {
+        "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
+        "agency": agency(before, after, context).assign(relative_to=parent),
+    }
+    for name, table in tables.items():
+        write_table(table.assign(**labels), paths[name])
     found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(examples) as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
