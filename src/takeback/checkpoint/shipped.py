@@ -13,9 +13,11 @@ def shipped_names() -> tuple[str, ...]:
     """Return the names of the checkpoints that come with the package.
 
     >>> shipped_names()
-    ('endgame-base',)
+    ('endgame-base', 'endgame-mlp')
     """
-    return tuple(sorted(folder.name for folder in _MODELS.iterdir() if (folder / "config.json").exists()))
+    return tuple(
+        sorted(folder.name for folder in _MODELS.iterdir() if (folder / "model.safetensors").exists())
+    )
 
 
 def shipped(name: str) -> Path:
