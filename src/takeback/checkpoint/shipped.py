@@ -15,9 +15,8 @@ def shipped_names() -> tuple[str, ...]:
     >>> shipped_names()
     ('endgame-base', 'endgame-mlp')
     """
-    return tuple(
-        sorted(folder.name for folder in _MODELS.iterdir() if (folder / "model.safetensors").exists())
-    )
+    folders = (folder for folder in _MODELS.iterdir() if (folder / "model.safetensors").exists())
+    return tuple(sorted(folder.name for folder in folders))
 
 
 def shipped(name: str) -> Path:

@@ -141,11 +141,10 @@ def _mean(numbers: Sequence[float]) -> Estimate:
 
 def _contrasted(one: Runs, other: Runs) -> bool:
     """Tell whether two arms differ in whether they are reinforced, and in nothing else that matters."""
-    alike = (
-        one.run == other.run and one.goal == other.goal and not one.plan.arms[one.arm].get("ignore_output")
-    )
-    same_start = one.plan.parent(one.arm) == other.plan.parent(other.arm)
-    return alike and same_start and one.method in REINFORCED and other.method not in REINFORCED
+    same = one.run == other.run and one.goal == other.goal
+    same = same and one.plan.parent(one.arm) == other.plan.parent(other.arm)
+    rewarded = one.method in REINFORCED and not one.plan.arms[one.arm].get("ignore_output")
+    return same and rewarded and other.method not in REINFORCED
 
 
 def _contrasts(
