@@ -18,6 +18,7 @@ from takeback.explain import explain
 from takeback.files import atomic_file
 from takeback.findings import Findings
 from takeback.localise import NoChange, Question, Settings, localise
+from takeback.localise.orders import GREEDY
 from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
 from takeback.study.bench import Bench
@@ -32,6 +33,8 @@ EXAMPLES = 10
 MOVES_SHOWN = 5
 SHORT = Settings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
+MANY = 100
+"""Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
 LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
@@ -89,6 +92,8 @@ def _localise(pair: Pair, bench: Bench, plan: Plan, who: tuple[str, int], paths:
     situations = tuple(bench.situations[: plan.localise_situations])
     question = Question(pair, bench.arena, situations, (f"utility {recipe.goal}",), plan.threads)
     settings = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
+    if len(question.anatomy.universe) > MANY:
+        settings = replace(settings, orders=tuple(name for name in settings.orders if name != GREEDY))
     if not (folder / "localise.json").exists():
         try:
             found = localise(question, plan.localise[arm], settings, folder)

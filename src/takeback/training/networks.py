@@ -128,8 +128,11 @@ class _PolicyGradient:
             before = log_softmax(self.parent(batch["observations"]) / recipe.temperature, dim=1)
         divergence = (logs.exp() * (logs - before)).sum(dim=1).mean()
         entropy = -(logs.exp() * logs).sum(dim=1).mean()
-        told = {"reward": rewards.mean(), "legal": legal, "kl": divergence, "entropy": entropy}
-        return gain + recipe.kl * divergence, {name: float(value) for name, value in told.items()}
+        told = {"reward": rewards.mean(), "kl": divergence.detach(), "entropy": entropy.detach()}
+        return gain + recipe.kl * divergence, {
+            "legal": legal,
+            **{name: float(value) for name, value in told.items()},
+        }
 
     def _advantages(self, rewards: Tensor) -> Tensor:
         centred = rewards - rewards.mean(dim=1, keepdim=True)
