@@ -27,6 +27,9 @@ MOST = 60
 TOP = 12
 """Sets in the short table."""
 
+FINE = 0.02
+"""A scale that ends before this has four decimals."""
+
 NOTHING = 1e-9
 """What is smaller is shown as 0: base against itself, but for rounding."""
 
@@ -208,18 +211,19 @@ def _map(found: Course) -> Figure:
     groups: dict[str, list[str]] = {}
     layered = any(row["family"] == "each unit" for row in chosen)
     headings = {id(row): _heading(row, layered) for row in chosen}
-    for heading in sorted(set(headings.values())):
+    for heading in sorted(set(headings.values()), key=lambda name: (len(name), name)):
         groups[heading] = [row["set"] for row in chosen if headings[id(row)] == heading]
     names = {row["set"] for row in chosen}
-    told = _of(found.components, kind)
-    cells = {(row["set"], str(row["step"])): _cell(row) for row in records(told[told["set"].isin(names)])}
-    limit = _limit([cell.value for cell in cells.values()])
+    told = [row for row in records(_of(found.components, kind)) if row["set"] in names]
+    limit = _limit([row["effect"] for row in told])
+    digits = 4 if limit < FINE else 3
+    cells = {(row["set"], str(row["step"])): _cell(row, digits) for row in told}
     ends = Ends(limit, signed(limit, 4), signed(-limit, 4))
     outlined = {(row["set"], str(row["onset"])) for row in chosen if row["onset"] is not None}
-    title = f"What taking back does to the utility of {found.goal}, {kind}"
+    title = f"What taking back does to the utility of {found.goal}{OUTCOMES[kind]}"
     note = (
         f"{len(chosen)} of {count(len(sets), 'set')}: those with an onset (framed), then those of the "
-        "largest effects. Orange lowers it, blue raises it; 5% of cells lie beyond the ends of the scale. "
+        "largest effects. Orange lowers it, blue raises it; at most 5% of cells lie beyond the scale. "
         "Numbers stand where an effect is told from 0, all sets of a snapshot together."
     )
     return Figure.of(title, grid(groups, columns, cells, ends, outlined, title), note)
@@ -244,12 +248,15 @@ def _heading(row: dict[str, Any], layered: bool) -> str:
     return "outside layers" if row["layer"] is None else f"layer {row['layer']}"
 
 
-def _cell(row: dict[str, Any]) -> Cell:
+def _cell(row: dict[str, Any], digits: int) -> Cell:
     title = (
         f"{row['set']} at step {row['step']}: {signed(row['effect'], 4)} "
         f"{interval(row['effect_low'], row['effect_high'], 4)}"
     )
-    label = short(row["effect"], 3, sign=True) if row["told"] else ""
+    label = ""
+    if row["told"]:
+        label = short(row["effect"], digits, sign=True)
+        label = f"{'+' if row['effect'] > 0 else '−'}0" if label == "0" else label
     return Cell(row["effect"], title, label)
 
 
