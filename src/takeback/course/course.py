@@ -176,32 +176,14 @@ def course(
     relative = dict(zip(whole["step"].tolist(), whole["relative"].tolist(), strict=True))
     table = policies_table(rows, {0: 0.0, **relative})
     kinds = tuple(table["outcomes"].unique())
-    found: list[pd.DataFrame] = []
-    numbers: dict[str, list[Any]] = {kind: [] for kind in kinds}
-    for step in asked.steps:
-        answers = _answered(asked, step, kinds, out, workers)
-        moved = _moved(walked, step)
-        for kind in kinds:
-            measure = asked.measure(kind)
-            done = components.effects(answers, asked.sets, measure)
-            own = components.component_rows(answers, asked.sets, done, measure, moved)
-            found.append(own.assign(step=step, outcomes=kind))
-            numbers[kind].append(done)
-    effects = typed(pd.concat(found), components.COLUMNS, components.WORDS, components.INTEGERS)
-    clusters = questions[0].clusters
-    chance = [
-        by_chance(Effects(asked.steps, np.stack(numbers[kind]), clusters), asked.settings.seed).assign(
-            outcomes=kind
-        )
-        for kind in kinds
-    ]
+    effects, chance = _taken_back(asked, kinds, walked, out, workers)
     return Course(
         f"{asked.run.label.name} from {asked.pairs[0].base.ref}",
         asked.goal,
         table,
         effects,
         onsets_of(table, effects),
-        pd.concat(chance, ignore_index=True)[list(onsets.CHANCE_COLUMNS)],
+        chance,
     )
 
 
@@ -242,6 +224,32 @@ def _arena(run: Run, given: Arena[Any] | None) -> Arena[Any]:
             f"{run.folder} was trained in arena {run.arena}, not in {given.name}; its goal is of that arena"
         )
     return given
+
+
+def _taken_back(
+    asked: _Asked, kinds: Sequence[str], walked: pd.DataFrame, out: str | Path | None, workers: Workers
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take every set back from every snapshot: the table of effects, and what chance would tell."""
+    tables: list[pd.DataFrame] = []
+    numbers: dict[str, list[components.Floats]] = {kind: [] for kind in kinds}
+    for step in asked.steps:
+        answers = _answered(asked, step, kinds, out, workers)
+        moved = _moved(walked, step)
+        for kind in kinds:
+            measure = asked.measure(kind)
+            done = components.effects(answers, asked.sets, measure)
+            rows = components.component_rows(answers, asked.sets, done, measure, moved)
+            tables.append(rows.assign(step=step, outcomes=kind))
+            numbers[kind].append(done)
+    clusters, seed = asked.question(0).clusters, asked.settings.seed
+    chance = [
+        by_chance(Effects(asked.steps, np.stack(numbers[kind]), clusters), seed).assign(outcomes=kind)
+        for kind in kinds
+    ]
+    return (
+        typed(pd.concat(tables), components.COLUMNS, components.WORDS, components.INTEGERS),
+        pd.concat(chance, ignore_index=True)[list(onsets.CHANCE_COLUMNS)],
+    )
 
 
 def _answered(

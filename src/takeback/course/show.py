@@ -46,7 +46,7 @@ _NOTES = (
 
 def as_section(found: Course) -> Section:
     """Show on a page how policy and sets develop."""
-    folded = [(f"The sets in which it begins, {kind}", _begun(found, kind, None)) for kind in _kinds(found)]
+    folded = [(f"Every set with an onset, {kind}", _begun(found, kind, None)) for kind in _kinds(found)]
     folded += [(f"Every snapshot, {kind}", _in_full(found, kind)) for kind in _kinds(found)]
     return Section(
         _title(found),
