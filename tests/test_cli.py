@@ -23,6 +23,7 @@ COMMANDS = (
     "localise",
     "attribute",
     "explain",
+    "course",
     "demo",
     "report",
 )
@@ -246,6 +247,24 @@ def test_explain_prints_words_and_boards_and_keeps_every_probability(call, playe
         assert outcomes.groupby("item")[side].sum().tolist() == pytest.approx([1.0] * 12)
     grafted = call("explain", *players, "--graft", "L0.*", *words[:-2]).out
     assert "Grafting L0.*" in grafted
+
+
+def test_course_follows_a_run_of_a_language_model(call, players, tmp_path):
+    base, tuned = players
+    run = tmp_path / "arms" / "rl" / "seed-0"
+    for name in ("step-10", "final"):
+        shutil.copytree(tuned, run / name)
+    (run / "recipe.yaml").write_text(f"parent: {base}\narena: endgames\ngoal: win\nsteps: 20\n")
+    words = ("--situations", 8, "--sets", "heads of each layer", "-o", tmp_path / "out")
+    assert "The course of rl 0" in call("course", base, run, *words).out
+    components = read_table(tmp_path / "out" / "components.parquet")
+    assert components.groupby(["step", "outcomes"])["set"].count().tolist() == [4] * 4
+    assert components.loc[components["step"] == 10, "effect"].abs().max() > 0
+    found = json.loads((tmp_path / "out" / "course.json").read_text(encoding="utf-8"))
+    assert "course.html" in found["files"]
+    assert "unknown goal 'wim'" in told(call("course", base, run, "--goal", "wim", code=2))
+    shutil.rmtree(run / "step-10")
+    assert "snapshots: [10, 20, 40]" in told(call("course", base, run, code=2))
 
 
 @pytest.mark.slow

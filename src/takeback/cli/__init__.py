@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, localise, runs, weights
+from takeback.cli import behaviour, compare, course, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     localise.localise,
     localise.attribute,
     localise.explain,
+    course.course,
     runs.demo,
     runs.report,
     compare.compare,

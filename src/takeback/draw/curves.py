@@ -56,13 +56,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Axes:
-    """The name of the horizontal axis, values that both axes must hold, and how ticks are written."""
+    """The name of the horizontal axis, values that both axes must hold, and how ticks are written.
+
+    `x_ticks` are where the horizontal axis has ticks; round values if there are none.
+    """
 
     x_name: str
     y_include: tuple[float, ...] = ()
     x_include: tuple[float, ...] = ()
     write_y: Callable[[float], str] = tick_text
     write_x: Callable[[float], str] = tick_text
+    x_ticks: tuple[float, ...] = ()
 
 
 def line_plot(series: Sequence[Series], axes: Axes, label: str) -> str:
@@ -78,7 +82,7 @@ def line_plot(series: Sequence[Series], axes: Axes, label: str) -> str:
     left, right = spread([point.x for point in points], axes.x_include)
     y_scale = Scale(low, high, _HEIGHT - 42, 8)
     x_scale = Scale(left, right, 48, _WIDTH - 8)
-    parts = bottom_axis(x_scale, _HEIGHT - 42, 8, axes.x_name, axes.write_x)
+    parts = bottom_axis(x_scale, _HEIGHT - 42, 8, axes.x_name, axes.write_x, axes.x_ticks)
     parts += left_axis(y_scale, 48, _WIDTH - 8, axes.write_y)
     quiet_first = sorted(series, key=lambda one: not one.quiet)
     parts += [_band(one, x_scale, y_scale) for one in quiet_first if one.band]

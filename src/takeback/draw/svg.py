@@ -125,11 +125,16 @@ def tick_text(value: float) -> str:
 
 
 def bottom_axis(
-    scale: Scale, y: float, top: float, name: str, write: Callable[[float], str] = tick_text
+    scale: Scale,
+    y: float,
+    top: float,
+    name: str,
+    write: Callable[[float], str] = tick_text,
+    ticks: Sequence[float] = (),
 ) -> list[str]:
-    """Draw ticks and grid lines up to `top`, and the axis' name below."""
+    """Draw ticks (round values if none are given) and grid lines up to `top`, and the axis' name below."""
     parts = [element("line", x1=scale.start, x2=scale.end, y1=y, y2=y, stroke=FAINT)]
-    for value in scale.ticks():
+    for value in ticks or scale.ticks():
         x = scale(value)
         stroke = SOFT if value == 0 else FAINT
         parts.append(element("line", x1=x, x2=x, y1=top, y2=y + 4, stroke=stroke))

@@ -22,7 +22,8 @@ _STEP = re.compile(r"step-([0-9]+)")
 class Run:
     """Holds what one run left: who it is, its parent, and its snapshots as (step, folder), the last its end.
 
-    `parent` is what the recipe calls it, `digest` the content hash that it had.
+    `parent` is what the recipe calls it, `digest` the content hash that it had; `arena` and `goal` are None
+    where the recipe names none.
     """
 
     label: Label
@@ -30,6 +31,8 @@ class Run:
     parent: str | None
     digest: str | None
     snapshots: tuple[tuple[int, Path], ...]
+    arena: str | None = None
+    goal: str | None = None
 
 
 def find_runs(folder: str | Path) -> tuple[Run, ...]:
@@ -92,14 +95,25 @@ def _read_run(folder: Path) -> Run:
     label = Label.of(folder.absolute().as_posix())
     if label.arm is None:
         label = Label(folder.name)
-    return Run(label, folder, recipe.get("parent"), claim and claim[1], _snapshots(folder, recipe["steps"]))
+    return Run(
+        label,
+        folder,
+        recipe.get("parent"),
+        claim and claim[1],
+        _snapshots(folder, recipe["steps"]),
+        recipe.get("arena"),
+        recipe.get("goal"),
+    )
 
 
 def _snapshots(folder: Path, last: int) -> tuple[tuple[int, Path], ...]:
     """Return the snapshots in the order of their steps; without a `final` the run is not over yet."""
     found = [(_step_of(place, last), place) for place in folder.glob("step-*")]
     if not found:
-        raise TakebackError(f"{folder} has no step-* folders; train it with snapshots in its recipe")
+        raise TakebackError(
+            f"{folder} has no step-* folders; train it with snapshots in its recipe, such as "
+            "snapshots: [10, 20, 40]"
+        )
     if (folder / "final").exists():
         found.append((last, folder / "final"))
     found.sort(key=lambda snapshot: snapshot[0])
