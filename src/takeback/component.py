@@ -106,6 +106,7 @@ class _Space:
         self.position = {component: place for place, component in enumerate(self.components)}
         self.absent = dict(absent)
         self.everything = (1 << len(self.components)) - 1
+        self.texts: dict[int, str] = {}
 
     def __reduce__(self) -> tuple[type[_Space], tuple[tuple[Component, ...], dict[str, str]]]:
         """Pickle without what is cached: hashes of text differ from process to process."""
@@ -291,6 +292,11 @@ class ComponentSet(Set[Component]):
         return not self._mask & self._mask_of(other)
 
     def __str__(self) -> str:
+        if self._mask not in self._space.texts:
+            self._space.texts[self._mask] = self._text()
+        return self._space.texts[self._mask]
+
+    def _text(self) -> str:
         if self._mask == self._space.everything:
             return "*" if self._mask else ""
         direct = _shortened(self._space, self._mask)
