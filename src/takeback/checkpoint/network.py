@@ -94,14 +94,21 @@ class Network(nn.Module):
         super().__init__()
         self.network = config
         for name, layer in layers.items():
-            *path, last = name.split(".") if name else ["layer"]
-            place: nn.Module = self
-            for part in path:
-                if part not in dict(place.named_children()):
-                    place.add_module(part, nn.Module())
-                place = place.get_submodule(part)
-            place.add_module(last, layer)
+            self._put(name, layer)
         self.named_layers = dict(layers)
+
+    def _put(self, name: str, layer: nn.Linear) -> None:
+        """Give a layer its name, also one that `add_module` refuses, such as `layers`."""
+        if not name:
+            for part, parameter in layer.named_parameters():
+                self.register_parameter(part, parameter)
+            return
+        *path, last = name.split(".")
+        place: nn.Module = self
+        for part in path:
+            inner = place._modules.get(part)
+            place._modules[part] = place = nn.Module() if inner is None else inner
+        place._modules[last] = layer
 
     @classmethod
     def fresh(cls, widths: Sequence[int], config: NetworkConfig, seed: int) -> Network:

@@ -13,9 +13,9 @@ def shipped_names() -> tuple[str, ...]:
     """Return the names of the checkpoints that come with the package.
 
     >>> shipped_names()
-    ('endgame-base',)
+    ('endgame-base', 'endgame-mlp')
     """
-    return tuple(sorted(folder.name for folder in _MODELS.iterdir() if (folder / "config.json").exists()))
+    return tuple(sorted(file.parent.name for file in _MODELS.glob("*/model.safetensors")))
 
 
 def shipped(name: str) -> Path:
