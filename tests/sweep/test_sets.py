@@ -4,9 +4,9 @@ import pytest
 
 import models
 from takeback.anatomy import anatomy_of
+from takeback.anatomy.sets import families_of
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import UnknownName
-from takeback.anatomy.sets import families_of
 from takeback.sweep.sets import ABOUT_SIZE, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
 
 ANATOMY = anatomy_of(models.on_meta("llama-mha"))
