@@ -48,6 +48,13 @@ def test_what_is_saved_comes_back(how: str, biases: bool, tmp_path: Path) -> Non
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"model.safetensors"}
 
 
+def test_what_is_saved_twice_has_the_same_bytes(tmp_path: Path) -> None:
+    network = networks.build(WIDTHS, 0)
+    for turn in range(8):
+        network.save_pretrained(tmp_path / str(turn))
+    assert len({(tmp_path / str(turn) / "model.safetensors").read_bytes() for turn in range(8)}) == 1
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -175,10 +175,12 @@ class Network(nn.Module):
         return self.layers[-1](hidden)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the network into a folder, whole or not at all; `open_checkpoint` reads it back."""
+        """Write the network into a folder, whole or not at all; `open_checkpoint` reads it back.
+
+        The metadata are one entry: safetensors writes several in an order that changes from call to call.
+        """
         from safetensors.torch import save_file
 
         tensors = {name: one.detach().cpu().contiguous() for name, one in self.named_parameters()}
-        metadata: dict[str, Any] = {"format": "pt", KEY: json.dumps(self.network.model_dump())}
         with atomic_file(Path(folder) / WEIGHTS) as draft:
-            save_file(tensors, draft, metadata)
+            save_file(tensors, draft, {KEY: json.dumps(self.network.model_dump())})
