@@ -174,7 +174,7 @@ def test_what_sft_imitates_are_best_actions_with_ties_drawn_by_the_seed() -> Non
     ]
     assert drawn[0] == drawn[1] != drawn[2]
     for targets in drawn:
-        for situation, output in zip(situations, sum(targets, []), strict=True):
+        for situation, output in zip(situations, [*targets[0], *targets[1]], strict=True):
             worth = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("corner", [situation]), strict=True))
             assert worth[ENDGAMES.outputs[output]] == max(worth.values())
 
