@@ -246,7 +246,7 @@ def test_readouts_equal_a_dense_softmax(outputs: str, shipped: NetworkPolicy) ->
     if outputs == "values":
         model = networks.build((320, 5, 4184), 0, "tanh", outputs="values", exploration=0.1)
         policy = NetworkPolicy(model)
-    situations = ENDGAMES.situations("held-out", 5, 0)
+    situations = ENDGAMES.situations("held-out", 3, 0)
     readouts = read(policy, ENDGAMES, situations)
     for found, expected in zip(readouts, slowly(policy, situations), strict=True):
         assert found.greedy == expected.pop("greedy")

@@ -30,7 +30,7 @@ REQUESTS = ("each unit", "each layer", "L0.U1 L1.U0 L2.U3", "*", "")
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return open_pair(*networks.save_pair(tmp_path_factory.mktemp("pair"), (2, 4, 3, 7)))
+    return open_pair(*networks.save_pair(tmp_path_factory.mktemp("pair"), (2, 3, 2, 7)))
 
 
 def prepared(pair: Pair, requests: Sequence[str] = REQUESTS, **more: Any) -> Sweep:
@@ -63,7 +63,7 @@ def test_every_set_equals_its_hybrid_read_alone(swept: Path, pair: Pair, tmp_pat
     table, what = read_table(swept), prepared(pair)
     everything = pair.anatomy().universe
     assert {len(named.components) for named in what.sets if named.family == "each unit"} == {1}
-    assert sum(named.family == "each unit" for named in what.sets) == len(everything) == 14
+    assert sum(named.family == "each unit" for named in what.sets) == len(everything) == 12
     before = {
         side: alone(pair, taken, tmp_path)
         for side, taken in (("tuned", everything ^ everything), ("base", everything))
@@ -156,14 +156,14 @@ def test_a_killed_sweep_goes_on_with_or_without_readouts(
 
 
 def test_another_way_to_run_the_same_weights_is_another_sweep(pair: Pair, tmp_path: Path) -> None:
-    networks.build((2, 4, 3, 7), 1, "tanh").save_pretrained(tmp_path / "tanh")
+    networks.build((2, 3, 2, 7), 1, "tanh").save_pretrained(tmp_path / "tanh")
     other = open_pair(pair.base, str(tmp_path / "tanh"))
     assert other.tuned.digest == pair.tuned.digest
     assert prepared(other).key != prepared(pair).key
 
 
 def test_networks_that_give_something_else_are_no_pair_to_sweep(pair: Pair, tmp_path: Path) -> None:
-    networks.build((2, 4, 3, 7), 1, outputs="values").save_pretrained(tmp_path / "values")
+    networks.build((2, 3, 2, 7), 1, outputs="values").save_pretrained(tmp_path / "values")
     other = open_pair(pair.base, str(tmp_path / "values"))
     with pytest.raises(TakebackError, match="has other inputs or outputs than"):
         sweep(prepared(other), tmp_path / "effects.parquet")

@@ -182,6 +182,14 @@ def test_what_sft_imitates_are_best_actions_with_ties_drawn_by_the_seed() -> Non
 # Whole runs
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network of eight hidden units with random weights, which trains and is saved in no time."""
+    folder = tmp_path_factory.mktemp("small")
+    networks.build((320, 8, 4184), 0).save_pretrained(folder)
+    return str(folder)
+
+
 def test_a_run_leaves_a_network_its_snapshots_and_a_log_that_fits_its_completions(tmp_path: Path) -> None:
     final = run(tmp_path, "rl", snapshots=(2,), save_every=2, kl=0.1)
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -211,6 +219,7 @@ def test_a_run_leaves_a_network_its_snapshots_and_a_log_that_fits_its_completion
         assert row.reward == pytest.approx(0.2 + 0.8 * worth[0] if kinds[0] == "legal" else 0.0)
 
 
+@pytest.mark.slow
 def test_sft_raises_its_goal_s_utility(tmp_path: Path) -> None:
     final = run(tmp_path, "sft", steps=20, batch=128, learning_rate=5e-4)
     assert utility(final) > utility("endgame-mlp") + 0.03
@@ -223,9 +232,8 @@ def test_rl_raises_its_goal_s_utility(goal: str, tmp_path: Path) -> None:
     assert utility(final, goal) > utility("endgame-mlp", goal) + 0.02
 
 
-def test_a_clone_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
-    teacher = run(tmp_path / "teacher", "sft", steps=10, learning_rate=3e-3)
-    clone = run(tmp_path / "clone", "clone", teacher=str(teacher), steps=15, learning_rate=3e-3)
+def test_a_clone_comes_nearer_to_its_teacher(small: str, tmp_path: Path) -> None:
+    clone = run(tmp_path, "clone", parent=small, steps=30, learning_rate=3e-2)
     rows = torch.from_numpy(ENDGAMES.observe(ENDGAMES.situations("held-out", 100, 0)))
 
     def logs(model: str | Path) -> torch.Tensor:
@@ -235,13 +243,13 @@ def test_a_clone_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
     def divergence(one: torch.Tensor, other: torch.Tensor) -> float:
         return float((one.exp() * (one - other)).sum(1).mean())
 
-    wanted = logs(teacher)
-    assert divergence(wanted, logs(clone)) < 0.7 * divergence(wanted, logs("endgame-mlp"))
+    teacher = logs("endgame-mlp")
+    assert divergence(teacher, logs(clone)) < 0.9 * divergence(teacher, logs(small))
 
 
 def test_a_base_can_be_pretrained_and_made_fresh(tmp_path: Path) -> None:
     shape = {"hidden": [16], "activation": "gelu"}
-    recipe = {"method": "pretrain", "architecture": shape, "steps": 60, "batch": 64, "learning_rate": 1e-2}
+    recipe = {"method": "pretrain", "architecture": shape, "steps": 50, "batch": 32, "learning_rate": 2e-2}
     final = train(check_recipe({**recipe, "threads": 1}), tmp_path / "pretrain", silent)
     network = load_network(open_checkpoint(final))
     assert [layer.out_features for layer in network.layers] == [16, 4184]
@@ -263,11 +271,12 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.mark.parametrize(
-    "method", ["clone", *(pytest.param(m, marks=pytest.mark.slow) for m in ("rl", "sft"))]
+    "method",
+    ["rl", pytest.param("sft", marks=pytest.mark.slow), pytest.param("clone", marks=pytest.mark.slow)],
 )
-def test_the_same_seed_gives_the_same_bytes(method: str, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(method: str, small: str, tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        run(tmp_path / name, method, seed=seed, steps=2)
+        run(tmp_path / name, method, seed=seed, steps=2, parent=small)
     one, again, other = (digests(tmp_path / name) for name in ("one", "again", "other"))
     assert one == again
     assert one[f"final/{WEIGHTS}"] != other[f"final/{WEIGHTS}"]
@@ -291,14 +300,14 @@ def test_a_killed_run_ends_with_the_same_files_as_an_unbroken_one(tmp_path: Path
     assert digests(broken) == digests(unbroken)
 
 
-def test_a_finished_run_is_not_run_again_and_another_teacher_is_refused(tmp_path: Path) -> None:
+def test_a_finished_run_is_not_run_again_and_another_teacher_is_refused(small: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    final = run(out, "clone", steps=2)
+    final = run(out, "clone", steps=2, parent=small)
     before = digests(out)
-    again = check_recipe(fields("clone", steps=2))
+    again = check_recipe(fields("clone", steps=2, parent=small))
     assert train(again, out, lambda done, total: pytest.fail("it ran again")) == final
     with pytest.raises(TakebackError, match="holds a run of another recipe or parent"):
-        run(out, "clone", steps=2, teacher=str(final))
+        run(out, "clone", steps=2, parent=small, teacher=str(final))
     assert digests(out) == before
 
 
