@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help setup demo test check format hooks base clean
+.PHONY: help setup demo small-worlds findings test check format hooks base clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY)  ## create .venv with everything the project needs
 
@@ -21,6 +21,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## train three arms, diff them, take them back and write runs/demo/report.html
 	$(BIN)/takeback demo
+
+small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (about eight minutes)
+	$(BIN)/python examples/small-worlds/run.py --seeds 2
+
+findings: $(READY)  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
+	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 
 test: $(READY)  ## run every test, doctest, the README and the examples
 	$(BIN)/python -m pytest -q $(TESTS)

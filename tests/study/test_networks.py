@@ -38,6 +38,7 @@ CARTPOLE: dict[str, Any] = {
             "steps": 12,
             "learning_rate": 3e-2,
             "batch": 8,
+            "situations": 48,
         },
         "ppo": {
             "method": "agent",

@@ -1,9 +1,12 @@
 """What policies do: readouts, measures on them, and what changed between two."""
 
+from takeback.behaviour.agency import agency as agency
+from takeback.behaviour.agency import pursuit as pursuit
 from takeback.behaviour.load import load_policy as load_policy
 from takeback.behaviour.measures import MeasureContext as MeasureContext
 from takeback.behaviour.measures import measure_values as measure_values
 from takeback.behaviour.measures import measures as measures
+from takeback.behaviour.outcomes import Outcomes as Outcomes
 from takeback.behaviour.play import player as player
 from takeback.behaviour.policy import Policy as Policy
 from takeback.behaviour.policy import read as read

@@ -15,8 +15,8 @@ from takeback.behaviour.measures import MeasureContext
 from takeback.behaviour.readout import Readouts
 from takeback.behaviour.shift import (
     FLOOR,
-    _partition,  # pyright: ignore[reportPrivateUsage] the one partition of outcomes
-    _same_situations,  # pyright: ignore[reportPrivateUsage]
+    check_same_situations,
+    partition,
 )
 from takeback.errors import TakebackError, unknown_name
 
@@ -71,7 +71,7 @@ class Outcomes:
             TakebackError: the readouts or the context are of different situations, or no goal is given.
         """
         context.fits(before)
-        _same_situations(before, after)
+        check_same_situations(before, after)
         if not goals:
             raise TakebackError("no goal to ask about; name at least one")
         for goal in goals:
@@ -99,7 +99,7 @@ class Outcomes:
 
         legal = laid(np.ones(len(owner))) > 0
         exists = legal | (np.arange(shape[1]) >= width)
-        base, tuned = (laid(side) for side in _partition(before, after))
+        base, tuned = (laid(side) for side in partition(before, after))
         return cls(
             goals=tuple(goals),
             base=_rows(np.where(exists, np.maximum(_rows(base), FLOOR), 0.0)),

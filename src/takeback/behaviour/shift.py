@@ -56,10 +56,10 @@ def shift(before: Readouts, after: Readouts) -> dict[str, Floats]:
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    _same_situations(before, after)
+    check_same_situations(before, after)
     n, classes = before.masses.shape
     owner = np.concatenate([before.owner, np.repeat(np.arange(n), classes)])
-    p, q = _partition(before, after)
+    p, q = partition(before, after)
     middle = (p + q) / 2
 
     def divergence(left: Floats, right: Floats) -> Floats:
@@ -104,7 +104,7 @@ def effect_rows(
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    _same_situations(before, after)
+    check_same_situations(before, after)
     old, new = measure_values(before, context), measure_values(after, context)
     rows: list[dict[str, Any]] = []
     for name, values in new.items():
@@ -146,7 +146,12 @@ def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change
     )
 
 
-def _same_situations(before: Readouts, after: Readouts) -> None:
+def check_same_situations(before: Readouts, after: Readouts) -> None:
+    """Raise unless two policies were read in the same situations.
+
+    Raises:
+        TakebackError: they were not.
+    """
     same = before.situations == after.situations and before.actions == after.actions
     if not same or before.illegal != after.illegal or before.arena != after.arena:
         raise TakebackError(
@@ -154,8 +159,8 @@ def _same_situations(before: Readouts, after: Readouts) -> None:
         )
 
 
-def _partition(before: Readouts, after: Readouts) -> tuple[Floats, Floats]:
-    """Return each side's probabilities: legal actions, then classes with the undecided divided."""
+def partition(before: Readouts, after: Readouts) -> tuple[Floats, Floats]:
+    """Return each side's probabilities: legal actions end to end, then n × classes with all mass divided."""
     both = before.masses + after.masses
     total = both.sum(axis=1, keepdims=True)
     shares = np.where(total > 0, both / np.where(total > 0, total, 1), 1 / both.shape[1])

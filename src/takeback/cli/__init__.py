@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, localise, runs, weights
+from takeback.cli import behaviour, compare, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     localise.explain,
     runs.demo,
     runs.report,
+    compare.compare,
 ):
     app.command()(command)
 

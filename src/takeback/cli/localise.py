@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +27,7 @@ from takeback.cli.options import (
     TunedArg,
     Untie,
     chosen_set,
+    show,
     workers_of,
 )
 from takeback.errors import TakebackError
@@ -89,11 +89,11 @@ def localise(
         if place is not None:
             found[name].write(place)
         if len(tuned) == 1 or not as_json:
-            _show(found[name], None, as_json)
+            show(found[name], None, as_json)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
-        _show(Findings(title, (), {"across": means}, "across"), out, as_json)
+        show(Findings(title, (), {"across": means}, "across"), out, as_json)
 
 
 def attribute(
@@ -137,7 +137,7 @@ def attribute(
     else:
         estimated = run(question, method, steps)
         found["attribution"] = estimated.checked(out, workers) if exact else estimated
-    _show(Findings(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
+    show(Findings(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
 
 
 def explain(
@@ -165,7 +165,7 @@ def explain(
     chosen_set(question.anatomy, take_back, graft)
     told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
     told = replace(told, boards=boards)
-    _show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)
+    show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)
 
 
 def _question(
@@ -182,12 +182,3 @@ def _question(
 
     place = arena(arena_name)
     return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)
-
-
-def _show(found: Findings, out: Path | None, as_json: bool) -> None:
-    if out is not None:
-        found.write(out)
-    if as_json:
-        typer.echo(found.to_json())
-    else:
-        found.print()

@@ -13,6 +13,7 @@ from takeback.errors import TakebackError, unknown_name
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.component import ComponentSet
+    from takeback.findings import Findings
     from takeback.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -121,3 +122,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return "–" if value is None else str(value)
+
+
+def show(found: Findings, out: Path | None, as_json: bool) -> None:
+    """Write findings where a folder is named, and print them as tables or JSON."""
+    if out is not None:
+        found.write(out)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        found.print()

@@ -10,46 +10,38 @@ import typer
 
 from takeback.errors import TakebackError
 
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a field: --set seed=1 (repeatable).")
+]
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/rl-win.yaml.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/ and the recipe's name.")
     ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a field: --set seed=1 (repeatable).")
-    ] = None,
+    change: Change = None,
 ) -> None:
     """Train one arm, or pretrain a base, as a recipe says; a killed run goes on where it stopped."""
-    import yaml
-
     from takeback.training import load_recipe
     from takeback.training import train as run
 
-    changes: dict[str, Any] = {}
-    for text in change or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise TakebackError(f"--set takes field=value, not {text!r}")
-        try:
-            changes[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise TakebackError(f"--set {name}: {value!r} is no YAML value") from None
-    final = run(load_recipe(recipe, **changes), out or Path("runs") / recipe.stem)
+    final = run(load_recipe(recipe, **_changes(change)), out or Path("runs") / recipe.stem)
     typer.echo(f"{final}: the final model")
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("runs/demo"),
     plan: Annotated[str, typer.Option(help="A plan: the name of one that ships, or a YAML file.")] = "demo",
+    change: Change = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; by default one a core, four at most.")
     ] = None,
 ) -> None:
-    """Train three arms of a small chess model, take each apart and draw the report; resumes after a kill."""
+    """Run a plan: train its arms, take each apart and draw the report; resumes after a kill."""
     from takeback.study import load_plan, run_plan
 
-    report = run_plan(load_plan(plan), out, workers or min(4, os.cpu_count() or 1))
+    report = run_plan(load_plan(plan, **_changes(change)), out, workers or min(4, os.cpu_count() or 1))
     typer.echo(f"report: {report}")
 
 
@@ -58,3 +50,19 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/
     from takeback.report import write_report
 
     typer.echo(f"report: {write_report(run)}")
+
+
+def _changes(texts: list[str] | None) -> dict[str, Any]:
+    """Read what --set asks for."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise TakebackError(f"--set takes field=value, not {text!r}")
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise TakebackError(f"--set {name}: {value!r} is no YAML value") from None
+    return changes

@@ -16,6 +16,7 @@ from takeback.draw.page import Section
 from takeback.errors import TakebackError, unknown_name
 from takeback.report.rows import (
     DIRECTIONS,
+    Agency,
     Effect,
     Example,
     Game,
@@ -71,6 +72,7 @@ class Record:
     arms: tuple[Arm, ...]
     readings: tuple[Reading, ...]
     shifts: tuple[Shift, ...]
+    agency: tuple[Agency, ...]
     games: tuple[Game, ...] | None
     examples: Mapping[tuple[str, int], tuple[Example, ...]] | None
     logs: Mapping[tuple[str, int], tuple[Mapping[str, Any], ...]]
@@ -123,7 +125,8 @@ def read_record(run: Path) -> Record:
     )
     each = [(arm.name, seed) for arm in arms for seed in arm.seeds]
     _all_there(run, each)
-    games, logs = run / "behaviour" / "games.parquet", {}
+    games, agency = (run / "behaviour" / f"{name}.parquet" for name in ("games", "agency"))
+    logs: dict[tuple[str, int], tuple[Mapping[str, Any], ...]] = {}
     for arm, seed in each:
         path = run / "arms" / arm / f"seed-{seed}" / "log.parquet"
         logs[arm, seed] = tuple(_table(path)) if path.exists() else ()
@@ -134,6 +137,7 @@ def read_record(run: Path) -> Record:
         arms=arms,
         readings=_rows(run / "behaviour" / "policies.parquet", Reading),
         shifts=_rows(run / "behaviour" / "shifts.parquet", Shift),
+        agency=_rows(agency, Agency) if agency.exists() else (),
         games=_rows(games, Game) if games.exists() else None,
         examples=_examples(run / "behaviour" / "examples.json", each),
         logs=logs,

@@ -67,6 +67,22 @@ class Shift(Row):
 
 
 @dataclass(frozen=True)
+class Agency(Row):
+    """A measure of agency of a trained policy, toward a goal; see `takeback.behaviour.agency`."""
+
+    arm: str
+    seed: int
+    measure: str
+    goal: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    beta: float | None
+    note: str
+
+
+@dataclass(frozen=True)
 class Effect(Row):
     """What taking a set back (or grafting it) does to a measure, and to which side it is relative."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.behaviour import Change, effects, most_changed
+from takeback.behaviour import Change, MeasureContext, agency, effects, most_changed
 from takeback.checkpoint import Pair, open_pair
 from takeback.component import ComponentSet
 from takeback.diff import diff
@@ -18,6 +18,7 @@ from takeback.explain import explain
 from takeback.files import atomic_file
 from takeback.findings import Findings
 from takeback.localise import NoChange, Question, Settings, localise
+from takeback.localise.orders import GREEDY
 from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
 from takeback.study.bench import Bench
@@ -32,6 +33,8 @@ EXAMPLES = 10
 MOVES_SHOWN = 5
 SHORT = Settings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
+MANY = 100
+"""Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
 LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
@@ -89,6 +92,8 @@ def _localise(pair: Pair, bench: Bench, plan: Plan, who: tuple[str, int], paths:
     situations = tuple(bench.situations[: plan.localise_situations])
     question = Question(pair, bench.arena, situations, (f"utility {recipe.goal}",), plan.threads)
     settings = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
+    if len(question.anatomy.universe) > MANY:
+        settings = replace(settings, orders=tuple(name for name in settings.orders if name != GREEDY))
     if not (folder / "localise.json").exists():
         try:
             found = localise(question, plan.localise[arm], settings, folder)
@@ -145,13 +150,19 @@ def _shift(
 ) -> None:
     """Measure what changed from what the arm started from, and keep the situations that changed most."""
     folder, report = where
-    path, examples = folder / "shifts.parquet", folder / "examples.json"
-    if path.exists() and examples.exists():
+    paths = {name: folder / f"{name}.parquet" for name in ("shifts", "agency")}
+    examples = folder / "examples.json"
+    if examples.exists():
         return
     report("comparing with its parent", 0, 1)
     before, after = (bench.read(side) for side in pair)
-    table = effects(before, after, bench.arena, relative_to=parent)
-    write_table(table.assign(**labels), path)
+    context = MeasureContext.of(after, bench.arena)
+    tables = {
+        "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
+        "agency": agency(before, after, context).assign(relative_to=parent),
+    }
+    for name, table in tables.items():
+        write_table(table.assign(**labels), paths[name])
     found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(examples) as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")

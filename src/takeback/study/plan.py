@@ -123,8 +123,10 @@ def final_of(out: Path, arm: str, seed: int) -> Path:
     return out / "arms" / arm / f"seed-{seed}" / "final"
 
 
-def load_plan(path: str | Path) -> Plan:
+def load_plan(path: str | Path, **changes: Any) -> Plan:
     """Read a plan from a YAML file; the name of one that ships, such as `demo`, works too.
+
+    Keyword arguments replace its fields.
 
     Raises:
         TakebackError: the file is missing or can't be read, or a field is unknown, missing or out of range.
@@ -132,7 +134,8 @@ def load_plan(path: str | Path) -> Plan:
     plans = {Path(plan.name).stem: plan for plan in (files("takeback.study") / "plans").iterdir()}
     shipped = ", ".join(sorted(plans))
     missing = f"no plan at {path}; give a YAML file, or the name of one that ships: {shipped}"
-    return check_plan(read_yaml(plans.get(str(path), Path(path)), missing), str(path))
+    fields = read_yaml(plans.get(str(path), Path(path)), missing)
+    return check_plan({**fields, **changes} if isinstance(fields, dict) else fields, str(path))
 
 
 def check_plan(fields: Any, origin: str = "plan") -> Plan:

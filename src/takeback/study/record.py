@@ -21,9 +21,9 @@ _PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy",
 
 
 def merge_behaviour(out: Path) -> None:
-    """Join what every policy was measured at: policies, shifts, games, and the example situations."""
+    """Join what every policy was measured at: policies, shifts, agency, games, and the example situations."""
     folder = out / "behaviour"
-    for name in ("policies", "shifts", "games"):
+    for name in ("policies", "shifts", "agency", "games"):
         tables = [read_table(path) for path in sorted(folder.glob(f"*/{name}.parquet"))]
         if tables:
             write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")

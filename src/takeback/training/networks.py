@@ -63,7 +63,9 @@ def network_trainer(
             drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
             batches, loss = _Best(place, drawn, recipe.batch, recipe.goal, recipe.seed), _imitation
         case Clone():
-            drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
+            pool = place.situations("train", recipe.situations, recipe.seed, goal=recipe.goal)
+            chosen = np.random.default_rng(recipe.seed).integers(len(pool), size=recipe.steps * recipe.batch)
+            drawn = [pool[number] for number in chosen]
             batches, loss = _Taught(place, drawn, recipe.batch, _teacher(recipe, place)), _imitation
         case Pretrain():
             assert isinstance(place, PopulatedArena)

@@ -82,6 +82,8 @@ class Clone(Tuned):
     method: Literal["clone"] = "clone"
     teacher: str
     """The checkpoint that is imitated; in a plan also the name of an arm, for the same seed's final model."""
+    situations: Positive = 2048
+    """Training situations that batches are drawn from."""
     batch: Positive = 256
 
 
