@@ -14,6 +14,7 @@ from torch import Tensor
 
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.checkpoint.network import KEY
+from takeback.threads import cpu_threads
 
 RELU: dict[str, Any] = {"activation": "relu", "outputs": "logits"}
 
@@ -77,7 +78,8 @@ def save_agents(folder: Path) -> dict[str, tuple[str, str]]:
         )
         sides = folder / f"{name}-base.zip", folder / f"{name}-tuned.zip"
         made.save(sides[0])
-        made.learn(96)
+        with cpu_threads(1):
+            made.learn(96)
         made.save(sides[1])
         found[name] = str(sides[0]), str(sides[1])
     return found
