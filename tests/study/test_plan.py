@@ -51,3 +51,102 @@ def test_a_missing_plan_names_the_shipped_one(tmp_path):
     (tmp_path / "list.yaml").write_text(yaml.safe_dump([1]))
     with pytest.raises(TakebackError, match="plan"):
         load_plan(tmp_path / "list.yaml")
+
+
+NETWORKS = {
+    "name": "networks",
+    "arena": "gym:CartPole-v1",
+    "base": {"method": "fresh", "architecture": {"hidden": [4], "outputs": "logits"}, "seed": 7},
+    "seeds": [0, 1],
+    "arms": {
+        "clone": {"method": "clone", "goal": "reward", "teacher": "ppo", "steps": 2, "learning_rate": 1e-3},
+        "ppo": {"method": "agent", "goal": "reward", "steps": 64, "learning_rate": 1e-3},
+        "on": {"method": "agent", "goal": "left", "steps": 64, "learning_rate": 1e-3, "parent": "ppo"},
+        "both": {
+            "method": "clone",
+            "goal": "reward",
+            "parent": "on",
+            "teacher": "clone",
+            "steps": 2,
+            "learning_rate": 1e-3,
+        },
+        "other": {
+            "method": "clone",
+            "goal": "reward",
+            "teacher": "elsewhere.zip",
+            "steps": 2,
+            "learning_rate": 1e-3,
+        },
+    },
+}
+
+
+def test_a_base_may_be_a_recipe(tmp_path):
+    plan = check_plan(NETWORKS)
+    recipe = plan.base_recipe()
+    assert (recipe.method, recipe.arena, recipe.seed) == ("fresh", "gym:CartPole-v1", 7)
+    assert plan.base_in(tmp_path) == str(tmp_path / "base" / "final")
+    assert plan.recipe("ppo", 1, tmp_path).parent == str(tmp_path / "base" / "final")
+    (tmp_path / "plan.yaml").write_text(dump_plan(plan))
+    assert load_plan(tmp_path / "plan.yaml") == plan
+    assert check_plan(FIELDS).base_recipe() is None
+
+
+def test_arms_start_from_and_imitate_the_same_seed_of_other_arms(tmp_path):
+    plan = check_plan(NETWORKS)
+
+    def final(arm, seed):
+        return str(tmp_path / "arms" / arm / f"seed-{seed}" / "final")
+
+    for seed in (0, 1):
+        made = {arm: plan.recipe(arm, seed, tmp_path) for arm in plan.arms}
+        assert made["clone"].teacher == final("ppo", seed)
+        assert made["on"].parent == final("ppo", seed)
+        assert (made["both"].parent, made["both"].teacher) == (final("on", seed), final("clone", seed))
+        assert made["other"].teacher == "elsewhere.zip"
+        assert {recipe.seed for recipe in made.values()} == {seed}
+        assert {recipe.arena for recipe in made.values()} == {"gym:CartPole-v1"}
+    assert [plan.parent(arm) for arm in plan.arms] == ["base", "base", "ppo", "on", "base"]
+    assert plan.waves() == [["ppo", "other"], ["clone", "on"], ["both"]]
+
+
+def with_arm(**change):
+    return {**NETWORKS, "arms": {**NETWORKS["arms"], "ppo": {**NETWORKS["arms"]["ppo"], **change}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (with_arm(parent="on"), "arms wait for each other: clone, ppo, on, both; one must start from base"),
+        (with_arm(parent="ppo"), "arms wait for each other"),
+        (with_arm(parent="elsewhere.zip"), "unknown parent of arm ppo 'elsewhere.zip'"),
+        (with_arm(method="forge"), "arm ppo: "),
+        (with_arm(threads=2), "threads is the plan's to say"),
+        (with_arm(arena="endgames"), "arena is the plan's to say"),
+        ({**NETWORKS, "base": {"method": "fresh", "steps": 3}}, "base: steps: Extra inputs"),
+        (
+            {**NETWORKS, "base": {"method": "fresh", "architecture": {"hidden": [0]}}},
+            "base: architecture.hid",
+        ),
+        ({**NETWORKS, "base": {"method": "forge"}}, "base: "),
+        ({**NETWORKS, "games": -1}, "games"),
+    ],
+)
+def test_a_bad_plan_of_networks_is_told_in_one_line(fields, told):
+    with pytest.raises(TakebackError) as caught:
+        check_plan(fields)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["pretrain", "fresh"])
+def test_an_arm_does_not_make_a_base(method):
+    own = {"method": method, **({"steps": 2, "learning_rate": 1e-3} if method == "pretrain" else {})}
+    with pytest.raises(TakebackError, match=f"method {method} makes a base; arms start from one"):
+        check_plan({**NETWORKS, "arms": {"new": own}})
+
+
+def test_a_plan_may_play_no_games_and_keep_no_readouts():
+    plan = check_plan({**NETWORKS, "games": 0, "readouts": False})
+    assert (plan.games, plan.readouts) == (0, False)
+    assert check_plan(NETWORKS).readouts

@@ -76,10 +76,16 @@ def load_network(checkpoint: Checkpoint) -> Network:
     """Load a plain state dict as a policy network, in fp32.
 
     Raises:
-        TakebackError: its file does not say how it is run, or its layers do not follow on each other.
+        TakebackError: its file does not say how it is run, its layers do not follow on each other, or its
+            weights are not all finite.
     """
     config, anatomy = checkpoint.network, checkpoint.anatomy("neurons")
-    tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
+    tensors = {name: checkpoint.read(name).to(torch.float32) for name in checkpoint.shapes}
+    if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise TakebackError(
+            f"{checkpoint.ref} holds numbers that are not finite, in {', '.join(broken[:3])}; its training "
+            "went wrong: take an earlier checkpoint"
+        )
     first = {layer: name for name, (cut, *_) in anatomy.cuts.items() for layer in [cut.layer]}
     order = [first[layer].rpartition(".")[0] for layer in range(anatomy.layers)]
     return Network.of(tensors, config, order).eval()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -94,14 +94,21 @@ class Network(nn.Module):
         super().__init__()
         self.network = config
         for name, layer in layers.items():
-            *path, last = name.split(".") if name else ["layer"]
-            place: nn.Module = self
-            for part in path:
-                if part not in dict(place.named_children()):
-                    place.add_module(part, nn.Module())
-                place = place.get_submodule(part)
-            place.add_module(last, layer)
+            self._put(name, layer)
         self.named_layers = dict(layers)
+
+    def _put(self, name: str, layer: nn.Linear) -> None:
+        """Give a layer its name, also one that `add_module` refuses, such as `layers`."""
+        if not name:
+            for part, parameter in layer.named_parameters():
+                self.register_parameter(part, parameter)
+            return
+        *path, last = name.split(".")
+        place: nn.Module = self
+        for part in path:
+            inner = place._modules.get(part)
+            place._modules[part] = place = nn.Module() if inner is None else inner
+        place._modules[last] = layer
 
     @classmethod
     def fresh(cls, widths: Sequence[int], config: NetworkConfig, seed: int) -> Network:
@@ -168,10 +175,12 @@ class Network(nn.Module):
         return self.layers[-1](hidden)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the network into a folder, whole or not at all; `open_checkpoint` reads it back."""
+        """Write the network into a folder, whole or not at all; `open_checkpoint` reads it back.
+
+        The metadata are one entry: safetensors writes several in an order that changes from call to call.
+        """
         from safetensors.torch import save_file
 
         tensors = {name: one.detach().cpu().contiguous() for name, one in self.named_parameters()}
-        metadata: dict[str, Any] = {"format": "pt", KEY: json.dumps(self.network.model_dump())}
         with atomic_file(Path(folder) / WEIGHTS) as draft:
-            save_file(tensors, draft, metadata)
+            save_file(tensors, draft, {KEY: json.dumps(self.network.model_dump())})

@@ -199,7 +199,10 @@ def _tying(side: Checkpoint) -> str:
 
 
 def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
-    if base.settings is None or tuned.settings is None or _effective(base) == _effective(tuned):
+    if base.settings is None or tuned.settings is None:
+        yield from _of_networks(base, tuned)
+        return
+    if _effective(base) == _effective(tuned):
         return
     settings = [
         json.loads(json.dumps(side.config.to_dict(), default=str)) for side in (base, tuned) if side.config
@@ -212,6 +215,16 @@ def _of_configs(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
         values = [side.get(name) for side in settings]
         if name not in _WITHOUT_EFFECT and values[0] != values[1]:
             yield Difference("config", name, *(json.dumps(value) for value in values))
+
+
+def _of_networks(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
+    """Tell in what two plain state dicts are run differently, if both files say how."""
+    if not (base.runs_as and tuned.runs_as) or base.runs_as == tuned.runs_as:
+        return
+    before, after = (side.network.model_dump() for side in (base, tuned))
+    for name, value in before.items():
+        if value != after[name]:
+            yield Difference("config", name, json.dumps(value), json.dumps(after[name]))
 
 
 def _effective(side: Checkpoint) -> dict[str, Any]:

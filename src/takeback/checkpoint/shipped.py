@@ -15,8 +15,7 @@ def shipped_names() -> tuple[str, ...]:
     >>> shipped_names()
     ('endgame-base', 'endgame-mlp')
     """
-    folders = (folder for folder in _MODELS.iterdir() if (folder / "model.safetensors").exists())
-    return tuple(sorted(folder.name for folder in folders))
+    return tuple(sorted(file.parent.name for file in _MODELS.glob("*/model.safetensors")))
 
 
 def shipped(name: str) -> Path:

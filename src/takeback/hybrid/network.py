@@ -106,8 +106,11 @@ class NetworkHybrids:
                 yield Outputs(place, rows, self._sums[last][rows].index_copy(1, units[last], taken[rows]))
             return
         values = self.model.activate(taken)
-        changed = (values != self._inputs[first + 1][:, units[first]]).any(dim=1)
-        for rows in torch.nonzero(changed).flatten().split(self._block):
+        rows_changed = torch.arange(len(values))
+        if not any(len(some) for some in units[first + 1 :]):
+            changed = (values != self._inputs[first + 1][:, units[first]]).any(dim=1)
+            rows_changed = rows_changed[changed]
+        for rows in rows_changed.split(self._block):
             read = _Input(rows, units[first], values[rows])
             for layer in range(first + 1, last):
                 sums = self._layer(layer, read, units[layer])

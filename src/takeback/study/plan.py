@@ -73,9 +73,10 @@ class Plan(BaseModel):
                 own[role] = str(final_of(out, own[role], seed))
         if own.get("parent", BASE) == BASE:
             own["parent"] = self.base_in(out)
+        if own.get("method") in ("pretrain", "fresh"):
+            raise TakebackError(f"arm {arm}: method {own['method']} makes a base; arms start from one")
         recipe = check_recipe({**whole, **own}, f"arm {arm}")
-        if isinstance(recipe, Pretrain | Fresh):
-            raise TakebackError(f"arm {arm}: method {recipe.method} makes a base; arms start from one")
+        assert not isinstance(recipe, Pretrain | Fresh)
         return recipe
 
     def base_in(self, out: Path) -> str:

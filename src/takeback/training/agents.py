@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import pandas as pd
@@ -22,8 +23,8 @@ from takeback.tables import write_table
 from takeback.training.recipe import Agent
 
 _ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
-_LOGGED: Final = {"rollout/ep_rew_mean": "reward", "rollout/ep_len_mean": "length", "train/loss": "loss"}
-"""What of the library's log is kept, and what it is called."""
+_LOGGED: Final = ("reward", "length", "loss")
+"""What is logged: means over the last episodes that ended, and the last update's loss where there is one."""
 
 
 def train_agent(
@@ -62,8 +63,8 @@ def train_agent(
     claim()
     keeper = _keeper(recipe, out, parent.model, progress)
     model.learn(total_timesteps=recipe.steps, callback=keeper)
-    log = pd.DataFrame(keeper.rows, columns=["step", *_LOGGED.values()])
-    write_table(log.astype(dict.fromkeys(_LOGGED.values(), "Float64")), out / "log.parquet")
+    log = pd.DataFrame(keeper.rows, columns=["step", *_LOGGED])
+    write_table(log.astype(dict.fromkeys(_LOGGED, "Float64")), out / "log.parquet")
     _save(model, parent.model, out / "final")
 
 
@@ -77,6 +78,8 @@ def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
         raise TakebackError(
             f"agents have the activations {', '.join(_ACTIVATIONS)}, not {parent.network.activation}"
         )
+    if any(layer.bias is None for layer in parent.layers):  # pyright: ignore[reportUnnecessaryComparison]
+        raise TakebackError(f"agents have a bias in every layer, and {recipe.parent} has layers without")
     shape = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[parent.network.activation]}
     seeds = [recipe.seed * recipe.environments + number for number in range(recipe.environments)]
     makers = [partial(_watched, place, recipe.goal, seed) for seed in seeds]
@@ -90,7 +93,7 @@ def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
             device="cpu",
             **recipe.settings,
         )
-    except TypeError as error:
+    except (TypeError, ValueError, AssertionError) as error:
         raise TakebackError(f"settings of {recipe.algorithm}: {error}") from error
     with torch.no_grad():
         for stack in _stacks(model):
@@ -152,16 +155,16 @@ def _keeper(recipe: Agent, out: Path, like: Network, progress: Callable[[int, in
             self._left: Sequence[int] = sorted(recipe.snapshots)
 
         def _on_step(self) -> bool:
-            if self._left and self.num_timesteps >= self._left[0]:
+            while self._left and self.num_timesteps >= self._left[0]:
                 _save(self.model, like, out / f"step-{self._left[0]}")
                 self._left = self._left[1:]
             progress(min(self.num_timesteps, recipe.steps), recipe.steps)
             return True
 
         def _on_rollout_end(self) -> None:
-            found = self.logger.name_to_value
-            self.rows.append(
-                {"step": self.num_timesteps, **{name: found.get(key) for key, name in _LOGGED.items()}}
-            )
+            ended = self.model.ep_info_buffer or ()  # the library's own log is empty where a rollout ends
+            reward, length = (fmean(one[key] for one in ended) if ended else None for key in ("r", "l"))
+            row = {"step": self.num_timesteps, "reward": reward, "length": length}
+            self.rows.append({**row, "loss": self.logger.name_to_value.get("train/loss")})
 
     return Keeper()

@@ -92,7 +92,7 @@ class _NetworkTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the loss of a batch."""
-        loss, self._told = self._loss(model, inputs)
+        loss, self._told = self._loss(model, {**inputs, "step": self.state.global_step + 1})
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -121,18 +121,16 @@ class _PolicyGradient:
         drawn = torch.multinomial(logs.detach().exp(), recipe.completions, True, generator=chance)
         answers = [self.place.outputs[output] for output in drawn.flatten().tolist()]
         situations = [one for one in batch["situations"] for _ in range(recipe.completions)]
-        earned, legal = self.rewarder.score(batch["number"] + 1, situations, answers)
+        earned, legal = self.rewarder.score(batch["step"], situations, answers)
         rewards = torch.tensor(earned).reshape(drawn.shape)
         gain = -(self._advantages(rewards) * logs.gather(1, drawn)).mean()
         with torch.no_grad():
             before = log_softmax(self.parent(batch["observations"]) / recipe.temperature, dim=1)
         divergence = (logs.exp() * (logs - before)).sum(dim=1).mean()
         entropy = -(logs.exp() * logs).sum(dim=1).mean()
-        told = {"reward": rewards.mean(), "kl": divergence.detach(), "entropy": entropy.detach()}
-        return gain + recipe.kl * divergence, {
-            "legal": legal,
-            **{name: float(value) for name, value in told.items()},
-        }
+        told = {"reward": rewards.mean(), "kl": divergence, "entropy": entropy}
+        logged = {name: float(value.detach()) for name, value in told.items()}
+        return gain + recipe.kl * divergence, {**logged, "legal": legal}
 
     def _advantages(self, rewards: Tensor) -> Tensor:
         centred = rewards - rewards.mean(dim=1, keepdim=True)
