@@ -132,10 +132,15 @@ def _claim_of(recipe: Recipe) -> str:
 
 def _refuse_other(out: Path, claim: str) -> None:
     path = out / "recipe.yaml"
-    if path.exists() and path.read_text(encoding="utf-8") != claim:
+    if path.exists() and _anywhere(path.read_text(encoding="utf-8")) != _anywhere(claim):
         raise TakebackError(
             f"{out} holds a run of another recipe or parent ({path}); choose another folder or remove it"
         )
+
+
+def _anywhere(claim: str) -> list[str]:
+    """Return a claim without the places of other checkpoints: their content says which they are."""
+    return [line for line in claim.splitlines() if not line.startswith(("parent:", "teacher:"))]
 
 
 def _last_complete(checkpoints: Path) -> str | None:
