@@ -87,7 +87,9 @@ class Plan(BaseModel):
         """Return the recipe of the base, None where it is a checkpoint that there is."""
         if isinstance(self.base, str):
             return None
-        return check_recipe({"arena": self.arena, **self.base}, BASE)
+        trained = self.base.get("method") == "pretrain"
+        whole = {"arena": self.arena, **({"threads": self.threads} if trained else {})}
+        return check_recipe({**whole, **self.base}, BASE)
 
     def parent(self, arm: str) -> str:
         """Return what an arm starts from: `base`, or the name of another arm."""

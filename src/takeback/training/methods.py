@@ -62,6 +62,11 @@ def build_trainer(
         return pretrain_trainer(recipe, recipe.architecture, populated, (settings, callback)), None
     parent = load_policy(recipe.parent, place)
     if isinstance(parent, NetworkPolicy):
+        if parent.model.network.outputs != "logits":
+            raise TakebackError(
+                f"method {recipe.method} trains networks whose outputs are logits; those of {recipe.parent} are "
+                "values, which method agent trains by dqn"
+            )
         return network_trainer(recipe, place, parent.model.train(), settings, callback)
     if not isinstance(parent, LanguagePolicy) or isinstance(recipe, Clone):
         raise TakebackError(f"method {recipe.method} trains policy networks, and {recipe.parent} is none")
