@@ -1,8 +1,8 @@
 """See what a fine-tune changed inside a model, and take it back.
 
-The public names are imported when they are first used, so that `import takeback` loads no torch. Four calls
+The public names are imported when they are first used, so that `import takeback` loads no torch. Six calls
 have the names of their packages and are imported from those: `takeback.diff.diff`, `takeback.hybrid.hybrid`,
-`takeback.localise.localise` and `takeback.explain.explain`.
+`takeback.localise.localise`, `takeback.explain.explain`, `takeback.course.course` and `takeback.compare.compare`.
 
 >>> import takeback
 >>> str(takeback.Component("H", layer=3, index=5))
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from takeback.attribution import attribute as attribute
     from takeback.behaviour import Policy as Policy
     from takeback.behaviour import Readouts as Readouts
+    from takeback.behaviour import agency as agency
     from takeback.behaviour import effects as effects
     from takeback.behaviour import load_policy as load_policy
     from takeback.behaviour import measures as measures
     from takeback.behaviour import most_changed as most_changed
     from takeback.behaviour import read as read
+    from takeback.behaviour.language import LanguagePolicy as LanguagePolicy
+    from takeback.behaviour.network import NetworkPolicy as NetworkPolicy
     from takeback.checkpoint import Checkpoint as Checkpoint
+    from takeback.checkpoint import Network as Network
+    from takeback.checkpoint import NetworkConfig as NetworkConfig
     from takeback.checkpoint import Pair as Pair
     from takeback.checkpoint import open_checkpoint as open_checkpoint
     from takeback.checkpoint import open_pair as open_pair
@@ -61,8 +66,19 @@ _HOMES = {
     "anatomy": ("Anatomy", "Region", "anatomy_of"),
     "arenas": ("Arena", "arena"),
     "attribution": ("Attribution", "attribute"),
-    "behaviour": ("Policy", "Readouts", "effects", "load_policy", "measures", "most_changed", "read"),
-    "checkpoint": ("Checkpoint", "Pair", "open_checkpoint", "open_pair"),
+    "behaviour": (
+        "Policy",
+        "Readouts",
+        "agency",
+        "effects",
+        "load_policy",
+        "measures",
+        "most_changed",
+        "read",
+    ),
+    "behaviour.language": ("LanguagePolicy",),
+    "behaviour.network": ("NetworkPolicy",),
+    "checkpoint": ("Checkpoint", "Network", "NetworkConfig", "Pair", "open_checkpoint", "open_pair"),
     "diff": ("Diff",),
     "explain": ("Explanation",),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),

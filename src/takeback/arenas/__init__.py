@@ -34,7 +34,7 @@ def arena(name: str) -> Arena[Any]:
     if name.startswith(GYM):
         return _environment(name)
     if name not in _ARENAS:
-        raise unknown_name("arena", name, (*_ARENAS, "gym:CartPole-v1"))
+        raise unknown_name("arena", name, (*_ARENAS, "gym:ENV"))
     return _ARENAS[name]()
 
 
