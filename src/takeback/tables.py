@@ -87,4 +87,5 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     [{'a': 1, 'b': 0.5}, {'a': 2, 'b': None}]
     """
     plain = frame.astype(object).where(frame.notna(), None)
-    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    columns = [plain[name].tolist() for name in plain.columns]
+    return [dict(zip(plain.columns, row, strict=True)) for row in zip(*columns, strict=True)]
