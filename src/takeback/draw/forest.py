@@ -91,7 +91,7 @@ def forest(
     for row, height in zip(rows, heights, strict=True):
         parts += _row(row, scale, y, height, place)
         y += height
-    return drawing(460, bottom + 40, parts, label)
+    return drawing(468, bottom + 40, parts, label)
 
 
 def scatter(spots: Sequence[Spot], place: int, names: tuple[str, str], label: str) -> str:

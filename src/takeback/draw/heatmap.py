@@ -106,6 +106,7 @@ def _blocks(
 ) -> tuple[list[str], float, float]:
     """Draw layers of units as blocks of short rows; return also where they end, below and on the right."""
     parts: list[str] = []
+    filled: dict[str, list[str]] = {}
     y = 4.0
     for layer, units in reversed([(layer, list(units)) for layer, units in groupby(inside, key=_layer)]):
         height = _UNIT if (units[-1].index or 0) >= ACROSS else _ALONE
@@ -114,9 +115,15 @@ def _blocks(
             parts.append(text(_BESIDE - 4, y + height / 2 + 3, f"{name}{first}", "end", size=9))
             for unit in row:
                 x = _BESIDE + _UNIT * ((unit.index or 0) - first)
-                parts.append(_unit(cells[unit], (x, y, _UNIT - 1, height - 1), limit, scale))
+                cell, box = cells[unit], (x, y, _UNIT - 1, height - 1)
+                if cell.value is None:
+                    parts.append(square(cell, box, limit, scale))
+                else:
+                    fill, _ = paint(scale, step_of(cell.value, limit))
+                    filled.setdefault(fill, []).append(_path(box, cell.title))
             name, y = "U", y + height
         y += _GAP + 2
+    parts += [element("g", *paths, fill=fill) for fill, paths in filled.items()]
     return parts, y, _BESIDE + _UNIT * ACROSS
 
 
@@ -124,13 +131,10 @@ def _layer(component: Component) -> int | None:
     return component.layer
 
 
-def _unit(cell: Cell, box: tuple[float, float, float, float], limit: float, scale: str) -> str:
-    """Draw a small cell as a path, which is a third shorter than a rectangle: there are thousands."""
-    if cell.value is None:
-        return square(cell, box, limit, scale)
+def _path(box: tuple[float, float, float, float], title: str) -> str:
+    """Draw a small square in the colour of its group: there are thousands, and this is half as long."""
     x, y, width, height = map(coordinate, box)
-    fill, _ = paint(scale, step_of(cell.value, limit))
-    return element("path", d=f"M{x} {y}h{width}v{height}h-{width}z", fill=fill, title=cell.title)
+    return element("path", d=f"M{x} {y}h{width}v{height}h-{width}z", title=title)
 
 
 def _columns(components: list[Component]) -> _Columns:
