@@ -12,6 +12,7 @@ from markupsafe import Markup
 from takeback.draw.colour import arm_colour
 from takeback.draw.page import Section, colours, environment, finished
 from takeback.draw.svg import drawing, mark
+from takeback.report.agency import agency
 from takeback.report.examples import examples
 from takeback.report.games import games
 from takeback.report.moved import MOST, moved
@@ -40,6 +41,7 @@ def render(record: Record) -> str:
             starts=[arm for arm in record.arms if arm.start != BASE],
             trained=trained(record),
             games=games(record),
+            agency=agency(record),
             smooth=SMOOTH,
             moved=moved(record),
             takebacks=takebacks(record),
