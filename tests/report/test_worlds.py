@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from record import Size, read_rows, write_record, write_rows
+from record import Size, read_rows, write_record, write_rows, write_text
 from takeback.draw.heatmap import ACROSS
+from takeback.draw.page import Figure, Section
 from takeback.report import write_report
 from takeback.report.forests import LARGEST, MANY
 from worlds import ARMS, write_agency, write_agents
@@ -25,17 +27,6 @@ def words(page: Path) -> str:
 def pictures(page: Path, label: str) -> list[str]:
     text = page.read_text(encoding="utf-8")
     return re.findall(rf'<svg[^>]*aria-label="{label}[^"]*".*?</svg>', text, re.DOTALL)
-
-
-@pytest.fixture(scope="session")
-def agents(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of agents; nobody changes it."""
-    return write_agents(tmp_path_factory.mktemp("agents") / "run")
-
-
-@pytest.fixture(scope="session")
-def agents_page(agents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(agents, tmp_path_factory.mktemp("agents") / "report.html")
 
 
 def test_an_environment_has_no_words_of_chess_and_none_of_legality(agents_page: Path) -> None:
@@ -149,3 +140,17 @@ def test_a_large_run_makes_a_small_page(tmp_path: Path) -> None:
     run = write_agents(tmp_path / "run", seeds=range(8), units=(256, 256, 0), arms=arms, legal=0.98)
     write_agency(run, {(arm, "reward", seed): 0.4 for arm in arms for seed in range(8)})
     assert write_report(run).stat().st_size < 6_000_000
+
+
+def test_of_what_a_change_is_made_of_the_first_seed_is_drawn_and_the_others_told(tmp_path: Path) -> None:
+    run = write_agents(tmp_path / "run", seeds=(0, 1), arms={"agent": ARMS["agent"]})
+    for seed in (0, 1):
+        figure = Figure.of("Curve", f'<svg class="curve-{seed}"></svg>')
+        section = Section("Smallest sets", (f"Seed {seed} needs few units.",), (figure,))
+        manifest = json.dumps({"sections": [section.plain()]})
+        write_text(run / "localise" / f"agent-seed-{seed}" / "localise.json", manifest)
+    page = write_report(run)
+    assert re.findall(r"curve-\d", page.read_text(encoding="utf-8")) == ["curve-0"]
+    said = words(page)
+    assert "Seed 1 needs few units." in said
+    assert "Figures and tables of this seed are in localise/agent-seed-1/ ." in said

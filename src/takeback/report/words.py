@@ -70,9 +70,9 @@ def _learned(record: Record, arm: Arm) -> str:
     shifts = record.shifts_of(arm, arm.measure)
     if not shifts:
         return "has no measured gain on its own goal"
-    verb = "raised" if mean(row.effect for row in shifts) > 0 else "lowered"
     if not gain_of(record, arm).told:
-        verb = "did not measurably change"
+        return f"did not measurably change the utility of {arm.goal}, which went {change(shifts)}"
+    verb = "raised" if mean(row.effect for row in shifts) > 0 else "lowered"
     return f"{verb} the utility of {arm.goal} {change(shifts)}"
 
 
