@@ -56,6 +56,30 @@ def test_a_diverging_scale_is_symmetric(value: float, limit: float) -> None:
     assert abs(step_of(value, limit)) <= STEPS
 
 
+def test_layers_of_units_are_blocks_of_short_rows() -> None:
+    names = [*(f"L0.U{index}" for index in range(70)), *(f"L1.U{index}" for index in range(7)), "OUTPUTS"]
+    cells = {Component.parse(name): Cell(place / 100, name) for place, name in enumerate(names)}
+    picture = ElementTree.fromstring(heat_map(cells, Ends(1.0, "1")))
+    assert float(picture.get("width", "0")) < 400
+    assert {one.text for one in picture.iter(f"{SVG}title")} == set(names)
+    told = [one.text for one in picture.iter(f"{SVG}text")]
+    assert told[:4] == ["L1.U0", "L0.U0", "U32", "U64"]
+    assert "OUTPUTS" in told
+
+
+def test_a_unit_that_is_not_there_leaves_its_place_empty() -> None:
+    picture = heat_map({Component.parse(f"L0.U{index}"): Cell(1.0, "") for index in (1, 40)}, Ends(1.0, "1"))
+    assert re.findall(r'd="M([\d.]+) ([\d.]+)h', picture) == [("50", "4"), ("120", "14")]
+
+
+def test_rows_of_several_arms_have_their_own_colours_and_an_axis_may_be_cut() -> None:
+    rows = [Row("one", (Dot(0.5, -9.0, 9.0, "one"),), place=1), Row("other", (Dot(0.1, 0, 0.2, "other"),))]
+    picture = forest(rows, 0, "share", None, "shares", ends=(-1.0, 1.0))
+    assert "var(--arm1" in picture
+    assert "var(--arm0" in picture
+    assert 'd="M116 22.5H452"' in picture
+
+
 def test_a_heat_map_has_a_coloured_square_for_each_component() -> None:
     cells = {
         Component.parse("L0.H0"): Cell(1.0, "most"),

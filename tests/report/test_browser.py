@@ -30,8 +30,12 @@ FRAME = """<!doctype html><title>none</title>
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 @pytest.mark.parametrize("width", [420, 1400])
-def test_nothing_overflows_sideways_and_tables_sort(page: Path, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("which", ["page", "agents_page"])
+def test_nothing_overflows_sideways_and_tables_sort(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path, width: int
+) -> None:
     """The page stands in a frame, since a browser's window has a least width of its own."""
+    page: Path = request.getfixturevalue(which)
     probed = page.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>")
     (tmp_path / "probe.html").write_text(probed, encoding="utf-8")
     frame = tmp_path / "frame.html"

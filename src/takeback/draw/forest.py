@@ -40,7 +40,7 @@ class Dot:
 class Row:
     """A set: a dot for each seed, and the values of the controls that match it. Without dots, a heading.
 
-    The dots of a `control` are grey rings.
+    The dots of a `control` are grey rings. `place` is the arm's, where rows are of several arms.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Row:
     controls: tuple[float, ...] = ()
     control_title: str = ""
     control: bool = False
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ class Spot:
     family: int | None
 
 
-def forest(rows: Sequence[Row], place: int, axis: str, gain: float | None, label: str) -> str:
+def forest(
+    rows: Sequence[Row],
+    place: int,
+    axis: str,
+    gain: float | None,
+    label: str,
+    ends: tuple[float, float] | None = None,
+) -> str:
     """Draw sets below each other in the colour of the arm at `place`, their controls in grey.
 
     Args:
@@ -69,10 +77,9 @@ def forest(rows: Sequence[Row], place: int, axis: str, gain: float | None, label
         axis: The name of the horizontal axis.
         gain: What a share of 100% is on the upper axis, signed; None draws no upper axis.
         label: What the picture shows, for a reader who can't see it.
+        ends: Where the axis begins and ends; what lies outside is drawn at the edge. None holds all values.
     """
-    values = [value for row in rows for value in (*(dot.value for dot in row.dots), *row.controls)]
-    ends = [end for row in rows for dot in row.dots for end in (dot.low, dot.high) if end is not None]
-    low, high = spread([*values, *ends], (0.0,))
+    low, high = ends or _range(rows)
     scale = Scale(low, high, 116, 452)
     top = 38.0 if gain else 12.0
     heights = [_height(row) for row in rows]
@@ -84,7 +91,7 @@ def forest(rows: Sequence[Row], place: int, axis: str, gain: float | None, label
     for row, height in zip(rows, heights, strict=True):
         parts += _row(row, scale, y, height, place)
         y += height
-    return drawing(460, bottom + 40, parts, label)
+    return drawing(468, bottom + 40, parts, label)
 
 
 def scatter(spots: Sequence[Spot], place: int, names: tuple[str, str], label: str) -> str:
@@ -113,6 +120,12 @@ def _spot(spot: Spot, x: Scale, y: Scale) -> str:
     return shape(x(spot.x), y(spot.y), spot.family or 0, spot.title, size)
 
 
+def _range(rows: Sequence[Row]) -> tuple[float, float]:
+    values = [value for row in rows for value in (*(dot.value for dot in row.dots), *row.controls)]
+    known = [end for row in rows for dot in row.dots for end in (dot.low, dot.high) if end is not None]
+    return spread([*values, *known], (0.0,))
+
+
 def _height(row: Row) -> float:
     return 24.0 if not row.dots else 14.0 + 7.0 * len(row.dots)
 
@@ -132,6 +145,7 @@ def _share_axis(scale: Scale, top: float, gain: float) -> list[str]:
 
 
 def _row(row: Row, scale: Scale, y: float, height: float, place: int) -> list[str]:
+    place = place if row.place is None else row.place
     if not row.dots:
         return [element("g", text(4, y + 17, row.name, colour=INK), font_weight="600")]
     middle = y + height / 2

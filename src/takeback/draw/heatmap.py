@@ -8,10 +8,14 @@ from itertools import groupby
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, Component
 from takeback.draw.colour import STEPS, paint, step_of
-from takeback.draw.svg import FAINT, drawing, element, text
+from takeback.draw.svg import FAINT, coordinate, drawing, element, text
 
 _LEFT, _TOP, _GAP = 30.0, 20.0, 5.0
 LEGEND = 150.0
+
+ACROSS = 32
+"""Units in a row; a layer of more goes on in the next."""
+_UNIT, _ALONE, _BESIDE = 10.0, 16.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ def heat_map(
 ) -> str:
     """Draw one square per component; those outside the layers stand in a row below.
 
+    A layer of units is a block of rows of `ACROSS` units each.
+
     Args:
         cells: What to draw.
         ends: The value at which the scale is full, and the words at its ends.
@@ -62,6 +68,27 @@ def heat_map(
     """
     inside = sorted(component for component in cells if component.layer is not None)
     outside = sorted(component for component in cells if component.layer is None)
+    units = bool(inside) and all(component.kind == "U" for component in inside)
+    parts, y, end = (_blocks if units else _rows)(cells, inside, ends.limit, scale)
+    y += 8 if outside and inside else 0
+    for place, component in enumerate(outside):
+        x = _LEFT + place * 66
+        parts.append(square(cells[component], (x, y, 60, 22), ends.limit, scale))
+        parts.append(text(x + 30, y + 35, component.kind, "middle", size=10))
+    y += 52 if outside else 10
+    width = max(end, _LEFT + 66 * len(outside), _LEFT + 190)
+    return drawing(width, y + 26, [*parts, *legend((_LEFT, y), ends, scale)], label)
+
+
+def limit_of(values: Iterable[float | None]) -> float:
+    """Return the largest magnitude among the values that are there, or 0."""
+    return max((abs(value) for value in values if value is not None), default=0.0)
+
+
+def _rows(
+    cells: Mapping[Component, Cell], inside: list[Component], limit: float, scale: str
+) -> tuple[list[str], float, float]:
+    """Draw layers as rows of the same columns; return also where they end, below and on the right."""
     layers = sorted({component.layer for component in inside if component.layer is not None}, reverse=True)
     columns = _columns(inside)
     parts = [_heading(key, columns) for key in columns.left]
@@ -70,20 +97,44 @@ def heat_map(
         parts.append(text(_LEFT - 6, y + columns.height / 2 + 4, f"L{layer}", "end"))
         for key, x in columns.left.items():
             cell = cells.get(Component(key[0], layer, key[1]))
-            parts.append(square(cell, (x, y, columns.width[key], columns.height), ends.limit, scale))
-    y = _TOP + len(layers) * (columns.height + 1) + (8 if outside and layers else 0)
-    for place, component in enumerate(outside):
-        x = _LEFT + place * 66
-        parts.append(square(cells[component], (x, y, 60, 22), ends.limit, scale))
-        parts.append(text(x + 30, y + 35, component.kind, "middle", size=10))
-    y += 52 if outside else 10
-    width = max(columns.end, _LEFT + 66 * len(outside), _LEFT + 190)
-    return drawing(width, y + 26, [*parts, *legend((_LEFT, y), ends, scale)], label)
+            parts.append(square(cell, (x, y, columns.width[key], columns.height), limit, scale))
+    return parts, _TOP + len(layers) * (columns.height + 1), columns.end
 
 
-def limit_of(values: Iterable[float | None]) -> float:
-    """Return the largest magnitude among the values that are there, or 0."""
-    return max((abs(value) for value in values if value is not None), default=0.0)
+def _blocks(
+    cells: Mapping[Component, Cell], inside: list[Component], limit: float, scale: str
+) -> tuple[list[str], float, float]:
+    """Draw layers of units as blocks of short rows; return also where they end, below and on the right."""
+    parts: list[str] = []
+    filled: dict[str, list[str]] = {}
+    y = 4.0
+    for layer, units in reversed([(layer, list(units)) for layer, units in groupby(inside, key=_layer)]):
+        height = _UNIT if (units[-1].index or 0) >= ACROSS else _ALONE
+        name = f"L{layer}.U"
+        for first, row in groupby(units, key=lambda unit: (unit.index or 0) // ACROSS * ACROSS):
+            parts.append(text(_BESIDE - 4, y + height / 2 + 3, f"{name}{first}", "end", size=9))
+            for unit in row:
+                x = _BESIDE + _UNIT * ((unit.index or 0) - first)
+                cell, box = cells[unit], (x, y, _UNIT - 1, height - 1)
+                if cell.value is None:
+                    parts.append(square(cell, box, limit, scale))
+                else:
+                    fill, _ = paint(scale, step_of(cell.value, limit))
+                    filled.setdefault(fill, []).append(_path(box, cell.title))
+            name, y = "U", y + height
+        y += _GAP + 2
+    parts += [element("g", *paths, fill=fill) for fill, paths in filled.items()]
+    return parts, y, _BESIDE + _UNIT * ACROSS
+
+
+def _layer(component: Component) -> int | None:
+    return component.layer
+
+
+def _path(box: tuple[float, float, float, float], title: str) -> str:
+    """Draw a small square in the colour of its group: there are thousands, and this is half as long."""
+    x, y, width, height = map(coordinate, box)
+    return element("path", d=f"M{x} {y}h{width}v{height}h-{width}z", title=title)
 
 
 def _columns(components: list[Component]) -> _Columns:

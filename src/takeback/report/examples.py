@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
-from takeback.draw.numbers import number, percent
+from takeback.draw.numbers import count, number, percent
 from takeback.draw.page import Figure, Table
 from takeback.draw.svg import drawing, element
 from takeback.report.record import Arm, Record
 from takeback.report.rows import Example
+from takeback.report.terms import Terms
 
 FIRST = 4
 """Positions that are shown at once; the others unfold."""
@@ -24,10 +25,11 @@ MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Card:
-    """A position with its table of likeliest moves."""
+    """A situation with its table of likeliest actions; `whole` is its text where the title shortens it."""
 
     figure: Figure
     moves: Table
+    whole: str
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,20 @@ def examples(record: Record) -> tuple[ArmExamples, ...]:
         return ()
     shown: list[ArmExamples] = []
     for arm in record.arms:
-        cards = tuple(_card(arm, example) for example in record.examples[arm.name, arm.seeds[0]])
+        cards = tuple(
+            _card(record.terms, arm, example) for example in record.examples[arm.name, arm.seeds[0]]
+        )
         swatches = (_swatch(BEFORE), _swatch(_colour(arm)))
         if cards:
             shown.append(ArmExamples(arm, arm.seeds[0], swatches, cards[:FIRST], cards[FIRST:]))
     return tuple(shown)
 
 
-def _card(arm: Arm, example: Example) -> Card:
-    arrows = [Arrows(example.before, BEFORE, "base", -1), Arrows(example.after, _colour(arm), arm.name, 1)]
+def _card(terms: Terms, arm: Arm, example: Example) -> Card:
+    arrows = [Arrows(example.before, BEFORE, arm.start, -1), Arrows(example.after, _colour(arm), arm.name, 1)]
     picture = board(example.board, arrows, f"position {example.situation}") if example.board else ""
     note = f"total variation {number(example.distance, 2)}"
-    if example.illegal_after > MOSTLY:
+    if terms.legality and example.illegal_after > MOSTLY:
         note += f"; after training, {percent(example.illegal_after)} of the answers here are illegal"
     before, after = dict(example.before), dict(example.after)
     actions = sorted(
@@ -72,10 +76,26 @@ def _card(arm: Arm, example: Example) -> Card:
         )
         for action in actions
     ]
-    rows.append(("illegal", percent(example.illegal_before), percent(example.illegal_after)))
+    if terms.legality:
+        rows.append(("illegal", percent(example.illegal_before), percent(example.illegal_after)))
+    title = _path(example.situation) if terms.environment else example.situation
+    head = (terms.action, arm.start, arm.name)
     return Card(
-        Figure.of(example.situation, picture, note), Table(("move", "base", arm.name), tuple(rows), ("move",))
+        Figure.of(title, picture, note),
+        Table(head, tuple(rows), (terms.action,)),
+        "" if title == example.situation else example.situation,
     )
+
+
+def _path(situation: str) -> str:
+    """Shorten a situation of an environment, a reset seed and the actions since.
+
+    >>> _path("17: 0 0 1"), _path("17:")
+    ('seed 17, 3 actions in', 'seed 17, at its start')
+    """
+    seed, _, actions = situation.partition(":")
+    taken = len(actions.split())
+    return f"seed {seed}, {count(taken, 'action')} in" if taken else f"seed {seed}, at its start"
 
 
 def _colour(arm: Arm) -> str:

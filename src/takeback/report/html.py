@@ -12,11 +12,14 @@ from markupsafe import Markup
 from takeback.draw.colour import arm_colour
 from takeback.draw.page import Section, colours, environment, finished
 from takeback.draw.svg import drawing, mark
+from takeback.report.agency import agency
 from takeback.report.examples import examples
+from takeback.report.games import games
 from takeback.report.moved import MOST, moved
 from takeback.report.record import Arm, Record
+from takeback.report.rows import BASE
 from takeback.report.takebacks import MOST_SETS, takebacks
-from takeback.report.trained import SMOOTH, goals_of, trained
+from takeback.report.trained import SMOOTH, trained
 from takeback.report.words import lead, learned_words, moved_words, takeback_words
 
 
@@ -34,12 +37,16 @@ def render(record: Record) -> str:
             learned=learned_words(record),
             whereabouts=moved_words(record),
             findings=[takeback_words(record, arm) for arm in record.arms],
+            terms=record.terms,
+            starts=[arm for arm in record.arms if arm.start != BASE],
             trained=trained(record),
+            games=games(record),
+            agency=agency(record),
             smooth=SMOOTH,
-            goals=goals_of(record),
             moved=moved(record),
             takebacks=takebacks(record),
-            examples=examples(record),
+            examples=(shown := examples(record)),
+            boards=any(card.figure.picture for one in shown for card in one.first),
             localised=[(arm, seed, found) for arm, seed, found in _localised(record) if found],
             facts=facts(record.manifest),
             plan=record.plan,
@@ -53,13 +60,20 @@ def render(record: Record) -> str:
 
 
 def _localised(record: Record) -> Iterator[tuple[Arm, int, tuple[Section, ...]]]:
-    return ((arm, seed, record.localised[arm.name, seed]) for arm in record.arms for seed in arm.seeds)
+    """Give what changes are made of: of each arm's first seed all, of the others the words."""
+    for arm in record.arms:
+        for seed in arm.seeds:
+            found = record.localised[arm.name, seed]
+            whole = seed == arm.seeds[0]
+            yield arm, seed, found if whole else tuple(Section(one.title, one.words) for one in found)
 
 
 def commands(record: Record) -> str:
     """Return the commands that make this run, and its parts, again."""
-    base, arm = record.plan.get("base", "BASE"), record.arms[0]
+    base, arm = record.base, record.arms[0]
     base = base if isinstance(base, str) else "base/final"
+    if arm.start != BASE:
+        base = f"arms/{arm.start}/seed-{arm.seeds[0]}/final"
     tuned = f"arms/{arm.name}/seed-{arm.seeds[0]}/final"
     name = record.plan.get("name")
     again = "takeback demo" if name == "demo" else "takeback demo --plan plan.yaml"

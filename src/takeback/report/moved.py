@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from takeback.component import Component
@@ -20,11 +20,12 @@ KINDS = {
     "ATTN": "attention rest",
     "EMBED": "embeddings",
     "UNEMBED": "embeddings",
+    "OUTPUTS": "outputs",
 }
 MOST = 80
 """Components that the table lists: those with the largest share in some arm."""
 
-_MLPS = ("MLP", "N", "MLPB", "ROUTER", "E", "U")
+_MLPS = ("MLP", "N", "MLPB", "ROUTER", "E")
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ def moved(record: Record) -> MovedSection:
     """Tell where the weights moved."""
     shares = {arm.name: shares_of(record, arm) for arm in record.arms}
     ratios = {arm.name: _means(record, arm, "relative") for arm in record.arms}
-    most = limit_of(value for values in ratios.values() for value in values.values())
+    ends = _ends(ratios.values())
     return MovedSection(
         arms=tuple(
-            ArmMoved(arm, _share_map(arm, shares[arm.name]), _ratio_map(arm, ratios[arm.name], most))
+            ArmMoved(arm, _share_map(arm, shares[arm.name]), _ratio_map(arm, ratios[arm.name], ends))
             for arm in record.arms
         ),
         kinds=_kinds(record, shares),
@@ -68,11 +69,15 @@ def shares_of(record: Record, arm: Arm) -> dict[Component, float | None]:
 
 
 def kind_of(component: Component) -> str:
-    """Return the kind in the words of a table.
+    """Return the kind in the words of a table; units are told apart by layer.
 
     >>> kind_of(Component.parse("L0.LN1")), kind_of(Component.parse("L0.H1"))
     ('norms', 'heads')
+    >>> kind_of(Component.parse("L1.U7")), kind_of(Component.parse("OUTPUTS"))
+    ('units of L1', 'outputs')
     """
+    if component.kind == "U":
+        return f"units of L{component.layer}"
     return "MLPs" if component.kind in _MLPS else KINDS.get(component.kind, "norms")
 
 
@@ -88,22 +93,29 @@ def _means(record: Record, arm: Arm, column: str) -> dict[Component, float | Non
 
 
 def _share_map(arm: Arm, shares: Mapping[Component, float | None]) -> Figure:
-    most = limit_of(shares.values())
     cells = {
         place: Cell(share, f"{place}: {percent(share)} of ‖Δ‖²", percent(share))
         for place, share in shares.items()
     }
-    picture = heat_map(cells, Ends(most, percent(most)), label=f"share of the squared change, {arm.name}")
-    return Figure.of(f"{arm.name}: share of ‖Δ‖²", picture)
+    label = f"share of the squared change, {arm.name}"
+    return Figure.of(f"{arm.name}: share of ‖Δ‖²", heat_map(cells, _ends([shares]), label=label))
 
 
-def _ratio_map(arm: Arm, ratios: Mapping[Component, float | None], most: float) -> Figure:
+def _ratio_map(arm: Arm, ratios: Mapping[Component, float | None], ends: Ends) -> Figure:
     cells = {
         place: Cell(ratio, f"{place}: ‖Δ‖/‖W‖ = {number(ratio, 4)}", percent(ratio))
         for place, ratio in ratios.items()
     }
-    picture = heat_map(cells, Ends(most, percent(most)), label=f"relative change, {arm.name}")
+    picture = heat_map(cells, ends, label=f"relative change, {arm.name}")
     return Figure.of(f"{arm.name}: relative change ‖Δ‖/‖W‖", picture)
+
+
+def _ends(maps: Iterable[Mapping[Component, float | None]]) -> Ends:
+    """Return a scale for all components; beside units the outputs, much larger, do not stretch it."""
+    values = [(place.kind == "OUTPUTS", value) for each in maps for place, value in each.items()]
+    most = limit_of(value for outputs, value in values if not outputs)
+    beyond = most < limit_of(value for _, value in values)
+    return Ends(most, f"{percent(most)} or more" if beyond else percent(most))
 
 
 def _kinds(record: Record, shares: Mapping[str, Mapping[Component, float | None]]) -> Table:

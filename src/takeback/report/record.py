@@ -15,7 +15,12 @@ import yaml
 from takeback.draw.page import Section
 from takeback.errors import TakebackError, unknown_name
 from takeback.report.rows import (
+    BASE,
     DIRECTIONS,
+    ILLEGAL,
+    KL,
+    LEGAL,
+    TAKE_BACK,
     Agency,
     Effect,
     Example,
@@ -26,9 +31,19 @@ from takeback.report.rows import (
     Row,
     Shift,
 )
+from takeback.report.terms import Terms
 from takeback.tables import read_table, records
 
 R = TypeVar("R", bound=Row)
+
+ENVIRONMENT = "gym:"
+"""What the names of arenas begin with that are environments."""
+
+REINFORCED = ("rl", "agent")
+"""Methods that are reinforcement learning."""
+
+_ALWAYS = 1e-6
+"""Illegal mass that is rounding."""
 
 LOCALISED = ("localise", "explain")
 """The manifests in a run's `localise` folders, in the order they are shown."""
@@ -36,7 +51,10 @@ LOCALISED = ("localise", "explain")
 
 @dataclass(frozen=True)
 class Arm:
-    """A way of training: its place gives it a colour and a mark in every figure."""
+    """A way of training: its place gives it a colour and a mark in every figure.
+
+    `start` is what it starts from and is compared with: `base`, or another arm.
+    """
 
     name: str
     place: int
@@ -44,6 +62,22 @@ class Arm:
     goal: str
     recipe: Mapping[str, Any]
     seeds: tuple[int, ...]
+    start: str
+
+    @property
+    def ignores_output(self) -> bool:
+        """Whether its reward is chance."""
+        return bool(self.recipe.get("ignore_output"))
+
+    @property
+    def reinforced(self) -> bool:
+        """Whether a reward for its goal trained it."""
+        return self.method in REINFORCED and not self.ignores_output
+
+    @property
+    def aims(self) -> bool:
+        """Whether its goal had a part in training; otherwise it is only what the arm is read on."""
+        return self.reinforced or self.method == "sft"
 
     @property
     def measure(self) -> str:
@@ -68,6 +102,7 @@ class Record:
 
     folder: Path
     plan: Mapping[str, Any]
+    base: str | Mapping[str, Any]
     manifest: Mapping[str, Any]
     arms: tuple[Arm, ...]
     readings: tuple[Reading, ...]
@@ -84,6 +119,18 @@ class Record:
     def title(self) -> str:
         """What the run calls itself."""
         return str(self.plan.get("title") or self.plan.get("name") or self.folder.name)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What its things are called."""
+        kinds = {row.place.kind for row in next(iter(self.changes.values())).components}
+        legal = [row.value for rows in (self.readings, self.shifts) for row in rows if row.measure == LEGAL]
+        legal += [row.value for row in self.effects if row.measure == LEGAL]
+        return Terms(
+            environment=str(self.plan.get("arena", "")).startswith(ENVIRONMENT),
+            network=bool(kinds & {"U", "OUTPUTS"}),
+            legality=not legal or any(value < 1 - _ALWAYS for value in legal),
+        )
 
     @cached_property
     def _effects(self) -> Mapping[tuple[str, str, str], tuple[Effect, ...]]:
@@ -133,6 +180,7 @@ def read_record(run: Path) -> Record:
     record = Record(
         folder=run,
         plan=plan,
+        base=_base(run, plan.get("base", "the base")),
         manifest=_json(run / "manifest.json"),
         arms=arms,
         readings=_rows(run / "behaviour" / "policies.parquet", Reading),
@@ -142,9 +190,7 @@ def read_record(run: Path) -> Record:
         examples=_examples(run / "behaviour" / "examples.json", each),
         logs=logs,
         changes={key: _change(run / "diff" / f"{key[0]}-seed-{key[1]}") for key in each},
-        effects=tuple(
-            e for key in each for e in _rows(run / "effects" / f"{key[0]}-seed-{key[1]}.parquet", Effect)
-        ),
+        effects=tuple(row for arm in arms for seed in arm.seeds for row in _effects_of(run, arm, seed)),
         localised={key: _sections(run / "localise" / f"{key[0]}-seed-{key[1]}") for key in each},
     )
     check_controls(record)
@@ -212,7 +258,23 @@ def _arm(run: Path, name: str, place: int, fields: Mapping[str, Any], seeds: tup
         raise TakebackError(
             f"arm {name!r} of {run / 'plan.yaml'} has no goal, so its effects can't be ordered"
         )
-    return Arm(name, place, str(recipe.get("method", "?")), str(recipe["goal"]), recipe, seeds)
+    return Arm(
+        name,
+        place,
+        str(recipe.get("method", "?")),
+        str(recipe["goal"]),
+        recipe,
+        seeds,
+        str(fields.get("parent", BASE)),
+    )
+
+
+def _base(run: Path, base: Any) -> str | Mapping[str, Any]:
+    """Return the name of the base, or the recipe that made it with every field filled in."""
+    if not isinstance(base, dict):
+        return str(base)
+    path = run / BASE / "recipe.yaml"
+    return {**base, **(yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {})}
 
 
 def _all_there(run: Path, each: Iterable[tuple[str, int]]) -> None:
@@ -263,7 +325,17 @@ def _sections(folder: Path) -> tuple[Section, ...]:
 
 
 def _rows(path: Path, kind: type[R]) -> tuple[R, ...]:
-    return tuple(kind.of(row, path) for row in _table(path))
+    return kind.read(_table(path), path)
+
+
+def _effects_of(run: Path, arm: Arm, seed: int) -> tuple[Effect, ...]:
+    """Read the effects that are drawn, a small part of a table that may have millions."""
+    path = run / "effects" / f"{arm.name}-seed-{seed}.parquet"
+    table = read_table(path)
+    if {"measure", "direction"} <= set(table.columns):
+        classes = table["measure"].str.startswith(ILLEGAL) & (table["direction"] == TAKE_BACK)
+        table = table[table["measure"].isin([arm.measure, LEGAL, KL]) | classes]
+    return Effect.read(records(table), path)
 
 
 def _table(path: Path) -> list[dict[str, Any]]:

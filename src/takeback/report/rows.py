@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,24 +17,34 @@ BASE = "base"
 
 SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
 ABOUT_SIZE = "random, about its size"
+LEGAL, KL = "legal", "KL(after || before)"
+ILLEGAL = "illegal, "
+"""Names of measures, as `takeback.behaviour` gives them; those of classes begin with `ILLEGAL`."""
+
 CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: made from the columns that have its fields' names."""
+    """A row of a table: made from the columns that have its fields' names.
+
+    A column whose field has a default may be absent: tables of older runs lack it.
+    """
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], origin: Path) -> Self:
-        """Make a row from a table's columns.
+    def read(cls, rows: Sequence[Mapping[str, Any]], origin: Path) -> tuple[Self, ...]:
+        """Make rows from a table's columns.
 
         Raises:
             TakebackError: a column is missing.
         """
-        missing = [field.name for field in fields(cls) if field.name not in row]
+        if not rows:
+            return ()
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in rows[0]]
         if missing:
-            raise TakebackError(f"{origin} has no column {', '.join(missing)}; it holds {', '.join(row)}")
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+            raise TakebackError(f"{origin} has no column {', '.join(missing)}; it holds {', '.join(rows[0])}")
+        names = [field.name for field in fields(cls) if field.name in rows[0]]
+        return tuple(cls(**{name: row[name] for name in names}) for row in rows)
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,10 @@ class Effect(Row):
 
 @dataclass(frozen=True)
 class Game(Row):
-    """A game against the best defender: `moves` are White's own, `best` is the start's distance to mate."""
+    """A game or episode: `moves` are the policy's own, `best` is the fewest that the start needs.
+
+    `score` is the return in an environment, 1 for a mate in chess.
+    """
 
     arm: str
     seed: int
@@ -125,6 +138,7 @@ class Game(Row):
     result: str
     moves: int
     best: int | None
+    score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What each takeback does: heat maps of single components, sets beside their controls, illegal answers."""
+"""What each takeback does: heat maps of single components, the extremes, illegal answers, tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from takeback.component import Component
-from takeback.draw.forest import Dot, Row, Spot, forest, scatter
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import ABSENT, count, interval, number, percent, short, signed
+from takeback.draw.numbers import ABSENT, count, interval, number, percent, short
 from takeback.draw.page import Figure, Table
+from takeback.report.forests import effect_scatter, set_forest, verb
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, DIRECTIONS, GRAFT, TAKE_BACK, Effect
+from takeback.report.rows import DIRECTIONS, ILLEGAL, KL, TAKE_BACK, Effect
 from takeback.report.trained import base_reading, last_readings
 from takeback.report.view import (
-    KL,
+    MANY,
     SINGLES,
     Gain,
-    Measure,
     by_set,
-    controls_of,
     gain_of,
     main_measures,
     mean,
@@ -33,11 +31,6 @@ MOST = 5
 MOST_SETS = 160
 """Sets that the table lists: those with the largest effect."""
 
-MOST_TOLD = 8
-"""Random sets that a tooltip lists one by one; of more it gives the range."""
-
-_VERB = {TAKE_BACK: "taken back", GRAFT: "grafted onto base"}
-_ILLEGAL = "illegal, "
 _LEAST_RISE = 0.00005
 """What is written as at least 0.01 points."""
 
@@ -56,7 +49,7 @@ class ArmTakebacks:
     harmful: Table | None
     freeing: Table | None
     chance: str
-    illegal: Table
+    illegal: Table | None
     sets: Table
 
 
@@ -66,14 +59,14 @@ def takebacks(record: Record) -> tuple[ArmTakebacks, ...]:
 
 
 def singles_of(record: Record, arm: Arm, direction: str, measure: str) -> Sets:
-    """Return the effects of single heads and MLPs."""
+    """Return the effects of single heads, MLPs or units."""
     rows = by_set(record.effects_of(arm, direction, measure))
     return {key: effects for key, effects in rows.items() if key[0] in SINGLES}
 
 
 def _arm(record: Record, arm: Arm) -> ArmTakebacks:
     gain = gain_of(record, arm)
-    own, *others = main_measures(arm)
+    own, *others = main_measures(record, arm)
     singles = singles_of(record, arm, TAKE_BACK, arm.measure)
     ranked = sorted(singles.values(), key=lambda rows: mean(row.effect for row in rows))
     down = [rows for rows in ranked if mean(row.effect for row in rows) < 0][:MOST]
@@ -81,29 +74,31 @@ def _arm(record: Record, arm: Arm) -> ArmTakebacks:
     return ArmTakebacks(
         arm=arm,
         maps=tuple(_maps(record, arm, direction, gain) for direction in DIRECTIONS) if singles else (),
-        forests=tuple(_forest(record, arm, direction, own, gain) for direction in DIRECTIONS),
+        forests=tuple(set_forest(record, arm, direction, own, gain) for direction in DIRECTIONS),
         more_forests=tuple(
-            _forest(record, arm, direction, measure, None) for measure in others for direction in DIRECTIONS
+            set_forest(record, arm, direction, measure, None)
+            for measure in others
+            for direction in DIRECTIONS
         ),
-        scatters=tuple(_scatter(record, arm, direction) for direction in DIRECTIONS),
+        scatters=tuple(effect_scatter(record, arm, direction) for direction in DIRECTIONS),
         harmful=_extremes(down, gain) if down else None,
         freeing=_extremes(up, gain) if up else None,
-        chance=_chance(list(singles.values())),
-        illegal=_illegal(record, arm),
+        chance=_chance(record, list(singles.values())),
+        illegal=_illegal(record, arm) if record.terms.legality else None,
         sets=_sets(record, arm, gain),
     )
 
 
 def _maps(record: Record, arm: Arm, direction: str, gain: Gain) -> tuple[Figure, ...]:
     figures: list[Figure] = []
-    for measure in main_measures(arm):
+    for measure in main_measures(record, arm):
         both = [singles_of(record, arm, each, measure.name) for each in DIRECTIONS]
         limit = limit_of(mean(row.effect for row in rows) for sets in both for rows in sets.values())
         shown_gain = gain if measure.name == arm.measure else None
         cells = {
             _place(rows[0]): Cell(
                 value := mean(row.effect for row in rows),
-                tooltip(rows, shown_gain),
+                tooltip(rows, shown_gain, brief=len(both[0]) > MANY),
                 short(measure.factor * value, measure.digits, sign=measure.diverging),
             )
             for rows in both[DIRECTIONS.index(direction)].values()
@@ -112,7 +107,7 @@ def _maps(record: Record, arm: Arm, direction: str, gain: Gain) -> tuple[Figure,
         ends = Ends(limit, most, f"−{most[1:]}" if measure.diverging and limit else "0")
         scale = "diverging" if measure.diverging else "sequential"
         picture = heat_map(
-            cells, ends, scale, f"{arm.name}, {measure.title}, single components {_VERB[direction]}"
+            cells, ends, scale, f"{arm.name}, {measure.title}, single components {verb(arm, direction)}"
         )
         figures.append(Figure.of(f"{measure.title[0].upper()}{measure.title[1:]}", picture))
     return tuple(figures)
@@ -122,76 +117,6 @@ def _place(row: Effect) -> Component:
     """Return the square of a single component; an MLP of several components (experts) has the MLP's."""
     first = Component.parse(row.components.split()[0].replace("*", "0"))
     return first if row.n_components == 1 else Component("MLP", first.layer)
-
-
-def _forest(record: Record, arm: Arm, direction: str, measure: Measure, gain: Gain | None) -> Figure:
-    every = record.effects_of(arm, direction, measure.name)
-    rows: list[Row] = []
-    family = ""
-    for key, effects in by_set(every).items():
-        if key[0] in SINGLES or effects[0].is_control:
-            continue
-        if key[0] != family:
-            family = key[0]
-            rows.append(Row(family))
-        controls = controls_of(effects, every)
-        rows.append(
-            Row(
-                _short(key[1]),
-                _dots(effects, gain),
-                tuple(row.effect for row in controls),
-                _told_controls(controls, gain),
-            )
-        )
-    relative = "tuned" if direction == TAKE_BACK else BASE
-    sign = -1 if direction == TAKE_BACK else 1
-    whole = sign * gain.mean if gain and gain.told else None
-    label = f"{arm.name}, {measure.title}, sets {_VERB[direction]}, with random sets in grey"
-    picture = forest(rows, arm.place, f"{measure.axis}, relative to {relative}", whole, label)
-    return Figure.of(f"Sets {_VERB[direction]}: {measure.title}", picture)
-
-
-def _dots(rows: Sequence[Effect], gain: Gain | None) -> tuple[Dot, ...]:
-    return tuple(Dot(row.effect, row.low, row.high, tooltip([row], gain)) for row in rows)
-
-
-def _told_controls(controls: Sequence[Effect], gain: Gain | None) -> str:
-    if not controls:
-        return ""
-    values = [row.effect for row in controls]
-    lines = [f"{count(len(values), 'random set')}, from {signed(min(values))} to {signed(max(values))}"]
-    if gain and len(controls) <= MOST_TOLD:
-        lines += [tooltip([row]) for row in controls]
-    return "\n".join(lines)
-
-
-def _short(name: str, most: int = 17) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _scatter(record: Record, arm: Arm, direction: str) -> Figure:
-    spots: list[Spot] = []
-    for row in record.effects_of(arm, direction, arm.measure):
-        if row.delta_share is None:
-            continue
-        family = (
-            None
-            if row.is_control
-            else 0
-            if row.family == "each head"
-            else 1
-            if row.family == "each mlp"
-            else 3
-        )
-        spots.append(
-            Spot(row.delta_share, row.effect, f"{tooltip([row])}\n{percent(row.delta_share)} of ‖Δ‖²", family)
-        )
-    relative = "tuned" if direction == TAKE_BACK else BASE
-    names = ("share of ‖Δ‖²", f"change in the utility of {arm.goal}, relative to {relative}")
-    label = f"{arm.name}: effect against share of the squared change, sets {_VERB[direction]}"
-    return Figure.of(
-        f"Effect against share of the change, {_VERB[direction]}", scatter(spots, arm.place, names, label)
-    )
 
 
 def _extremes(ranked: Sequence[Sequence[Effect]], gain: Gain) -> Table:
@@ -211,11 +136,11 @@ def _extremes(ranked: Sequence[Sequence[Effect]], gain: Gain) -> Table:
     return Table(head, tuple(rows), words=("component", "excludes 0"))
 
 
-def _chance(singles: Sequence[Sequence[Effect]]) -> str:
+def _chance(record: Record, singles: Sequence[Sequence[Effect]]) -> str:
     """Say how many intervals exclude 0, and how many would if nothing did anything."""
     flat = [row for rows in singles for row in rows]
     if not flat:
-        return "No single heads or MLPs were taken back in this run."
+        return f"No single {record.terms.parts} were taken back in this run."
     clear = sum(row.excludes_zero for row in flat)
     by_chance = number(0.05 * len(flat), 0 if len(flat) >= 10 else 1)
     return (
@@ -227,7 +152,7 @@ def _chance(singles: Sequence[Sequence[Effect]]) -> str:
 
 def _illegal(record: Record, arm: Arm) -> Table:
     """Tell for every class of illegal answers where takebacks raise its mass most."""
-    classes = dict.fromkeys(row.measure for row in record.effects if row.measure.startswith(_ILLEGAL))
+    classes = dict.fromkeys(row.measure for row in record.effects if row.measure.startswith(ILLEGAL))
     rows: list[tuple[str, ...]] = []
     for measure in classes:
         every = record.effects_of(arm, TAKE_BACK, measure)
@@ -239,7 +164,7 @@ def _illegal(record: Record, arm: Arm) -> Table:
         rises = mean(row.effect for row in top) >= _LEAST_RISE
         rows.append(
             (
-                measure.removeprefix(_ILLEGAL),
+                measure.removeprefix(ILLEGAL),
                 percent(base.value, 2) if base else ABSENT,
                 percent(mean(row.value for row in last), 2) if last else ABSENT,
                 top[0].set if rises else "none raises it",

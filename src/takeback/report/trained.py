@@ -1,4 +1,4 @@
-"""What was trained and how well it learned: arms, learning curves, rewards, games."""
+"""What was trained and how well it learned: arms, learning curves, rewards."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from takeback.draw.curves import Axes, Point, Series, line_plot, moving_average
-from takeback.draw.numbers import ABSENT, count, interval, number, percent
+from takeback.draw.numbers import ABSENT, interval, number
 from takeback.draw.page import Figure, Table
-from takeback.draw.svg import tick_text
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, Game, Reading
-from takeback.report.view import KL, LEGAL, told
-from takeback.stats import proportion_interval
+from takeback.report.rows import BASE, KL, LEGAL, Reading
+from takeback.report.terms import trained_by
+from takeback.report.view import told
 
 SMOOTH = 10
 """Steps over which rewards are averaged."""
 
-METHODS = {"rl": "RL (GRPO)", "sft": "SFT on best actions"}
+APART = 4
+"""Arms whose numbers of steps differ by more than this factor are drawn over their share of training."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Trained:
     arms: Table
     curves: tuple[Figure, ...]
     rewards: tuple[Figure, ...]
-    games: Table | None
-    mates: Figure | None
+    notes: tuple[str, ...]
+    logged: str
     absent: tuple[str, ...]
 
 
@@ -46,8 +46,8 @@ def trained(record: Record) -> Trained:
         arms=_arms(record),
         curves=_curves(record),
         rewards=tuple(figure for arm in record.arms for figure in _rewards(record, arm)),
-        games=_games(record, record.games) if record.games else None,
-        mates=_mates(record, record.games) if record.games else None,
+        notes=_notes(record),
+        logged=" ".join(_logged(record)),
         absent=tuple(absent),
     )
 
@@ -69,18 +69,23 @@ def last_readings(record: Record, arm: Arm, measure: str) -> list[Reading]:
     return sorted(rows, key=lambda row: row.seed)
 
 
+def _measures(record: Record) -> dict[str, str]:
+    """Return the measures of policies that are told, and how they are called."""
+    told = {f"utility {goal}": f"utility {goal}" for goal in goals_of(record)}
+    return {**told, LEGAL: "legal mass"} if record.terms.legality else told
+
+
 def _arms(record: Record) -> Table:
-    goals = goals_of(record)
+    measures = _measures(record)
     rows: list[tuple[str, ...]] = [
-        ("base", "where all arms start", ABSENT, ABSENT, *_base_cells(record, goals))
+        ("base", "where all arms start", ABSENT, ABSENT, *_base_cells(record, list(measures)))
     ]
     for arm in record.arms:
         for seed in arm.seeds:
             name = arm.name if len(arm.seeds) == 1 else f"{arm.name}, seed {seed}"
-            how = f"{METHODS.get(arm.method, arm.method)}, goal: {arm.goal}"
             shifts = [
                 told([row for row in record.shifts_of(arm, measure) if row.seed == seed])
-                for measure in (*(f"utility {goal}" for goal in goals), LEGAL)
+                for measure in measures
             ]
             distance = [row for row in record.shifts_of(arm, KL) if row.seed == seed]
             moved = (
@@ -90,44 +95,61 @@ def _arms(record: Record) -> Table:
             )
             steps, rate = arm.recipe.get("steps"), arm.recipe.get("learning_rate")
             settings = (str(steps) if steps else ABSENT, f"{rate:g}" if rate else ABSENT)
-            rows.append((name, how, *settings, *shifts, moved))
+            rows.append((name, trained_by(arm), *settings, *shifts, moved))
     head = (
         "arm",
         "trained by",
         "steps",
         "learning rate",
-        *(f"utility {goal}" for goal in goals),
-        "legal mass",
-        "KL from base",
+        *measures.values(),
+        "KL from base" if all(arm.start == BASE for arm in record.arms) else "KL from its start",
     )
     return Table(head, tuple(rows), words=("arm", "trained by"))
 
 
-def _base_cells(record: Record, goals: Sequence[str]) -> tuple[str, ...]:
+def _base_cells(record: Record, measures: Sequence[str]) -> tuple[str, ...]:
     cells: list[str] = []
-    for measure in (*(f"utility {goal}" for goal in goals), LEGAL):
+    for measure in measures:
         row = base_reading(record, measure)
         cells.append(f"{number(row.value)} {interval(row.low, row.high)}" if row else ABSENT)
     return (*cells, ABSENT)
 
 
 def _curves(record: Record) -> tuple[Figure, ...]:
-    measures = [(f"utility {goal}", f"Utility of {goal}") for goal in goals_of(record)]
+    axis = "share of the arm's training" if _apart(record) else "training step"
     figures: list[Figure] = []
-    for measure, title in (*measures, (LEGAL, "Mass on legal moves")):
-        start = base_reading(record, measure)
-        first = [_reading_point(start, "base")] if start else []
+    for measure in _measures(record):
+        title = f"U{measure[1:]}" if measure != LEGAL else f"Mass on legal {record.terms.action}s"
+        title = title.replace("Utility ", "Utility of ")
         series = [
-            Series(arm.place, (*first, *points))
+            Series(arm.place, (*_start(record, arm, seed, measure), *points))
             for arm in record.arms
             for seed in arm.seeds
             if (points := _learned(record, arm, seed, measure))
         ]
         if series:
-            figures.append(
-                Figure.of(title, line_plot(series, Axes("training step"), f"{title} over training"))
-            )
+            figures.append(Figure.of(title, line_plot(series, Axes(axis), f"{title} over training")))
     return tuple(figures)
+
+
+def _apart(record: Record) -> bool:
+    """Tell whether arms count so different steps, as actions and batches, that one axis can't hold them."""
+    steps = [_steps(record, arm) for arm in record.arms]
+    return max(steps) > APART * min(steps)
+
+
+def _steps(record: Record, arm: Arm) -> int:
+    return max((row.step for row in record.readings if row.arm == arm.name), default=0) or 1
+
+
+def _start(record: Record, arm: Arm, seed: int, measure: str) -> list[Point]:
+    """Return where a curve begins: at base, or at the end of the arm that it starts from."""
+    if arm.start == BASE:
+        row = base_reading(record, measure)
+    else:
+        parent = next(other for other in record.arms if other.name == arm.start)
+        row = next((row for row in last_readings(record, parent, measure) if row.seed == seed), None)
+    return [_point(row, 0, arm.start)] if row else []
 
 
 def _learned(record: Record, arm: Arm, seed: int, measure: str) -> list[Point]:
@@ -136,12 +158,53 @@ def _learned(record: Record, arm: Arm, seed: int, measure: str) -> list[Point]:
         for row in record.readings
         if row.arm == arm.name and row.seed == seed and row.measure == measure and row.step > 0
     ]
-    return [_reading_point(row, f"{arm.name}, seed {seed}") for row in sorted(rows, key=lambda row: row.step)]
+    whole = _steps(record, arm) if _apart(record) else 1
+    return [
+        _point(row, row.step / whole, f"{arm.name}, seed {seed}")
+        for row in sorted(rows, key=lambda row: row.step)
+    ]
 
 
-def _reading_point(row: Reading, name: str) -> Point:
+def _point(row: Reading, at: float, name: str) -> Point:
     title = f"{name}, step {row.step}: {number(row.value)} {interval(row.low, row.high)}"
-    return Point(row.step, row.value, row.low, row.high, title)
+    return Point(at, row.value, row.low, row.high, title)
+
+
+def _notes(record: Record) -> tuple[str, ...]:
+    """Say what a reader of the curves has to know."""
+    notes: list[str] = []
+    if _apart(record):
+        told = ", ".join(f"{arm.name} {_steps(record, arm):,}" for arm in record.arms)
+        agents = " An agent’s steps are actions in the environment, others’ are batches."
+        mixed = len({arm.method == "agent" for arm in record.arms}) > 1
+        notes.append(f"Arms have very different numbers of steps: {told}.{agents if mixed else ''}")
+    if late := [arm for arm in record.arms if arm.start != BASE]:
+        told = ", ".join(f"{arm.name} at the end of {arm.start}" for arm in late)
+        notes.append(f"Curves begin at base, but for {told}.")
+    return tuple(notes)
+
+
+def _logged(record: Record) -> list[str]:
+    """Say what trainers log, for the methods of this record."""
+    methods = {arm.method for arm in record.arms}
+    said: list[str] = []
+    if "rl" in methods:
+        rule = (
+            "0 for an illegal answer, 0.2 + 0.8 · utility for a legal one"
+            if record.terms.legality
+            else "0.2 + 0.8 · utility"
+        )
+        by_chance = [arm.name for arm in record.arms if arm.method == "rl" and arm.ignores_output]
+        chance = f"; for {', '.join(by_chance)} a random number" if by_chance else ""
+        said.append(f"RL: the reward ({rule}{chance}).")
+    if "agent" in methods:
+        said.append(
+            "Agents: the mean return of recent episodes, where the trainer logged it; otherwise the "
+            "algorithm’s loss, which need not fall as the agent learns."
+        )
+    if methods - {"rl", "agent"}:
+        said.append("Other arms: the loss.")
+    return said
 
 
 def _rewards(record: Record, arm: Arm) -> list[Figure]:
@@ -163,69 +226,3 @@ def _rewards(record: Record, arm: Arm) -> list[Figure]:
 
 def _all_logs(record: Record, arm: Arm) -> list[dict[str, object]]:
     return [dict(row) for seed in arm.seeds for row in record.logs[arm.name, seed]]
-
-
-def _policies(record: Record, games: Sequence[Game]) -> list[tuple[str, int, list[Game]]]:
-    """Return name, place (−1: base) and games of every policy, base first."""
-    found = [("base", -1, [game for game in games if game.arm == BASE])]
-    for arm in record.arms:
-        for seed in arm.seeds:
-            name = arm.name if len(arm.seeds) == 1 else f"{arm.name}, seed {seed}"
-            found.append((name, arm.place, [g for g in games if g.arm == arm.name and g.seed == seed]))
-    return [policy for policy in found if policy[2]]
-
-
-def _games(record: Record, games: Sequence[Game]) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for name, _, played in _policies(record, games):
-        results = [
-            sum(game.result == result for game in played)
-            for result in ("mate", "draw", "illegal", "unfinished")
-        ]
-        low, high = proportion_interval(results[0], len(played))
-        late = [g.moves - g.best for g in played if g.result == "mate" and g.best is not None]
-        rows.append(
-            (
-                name,
-                str(len(played)),
-                f"{percent(results[0] / len(played))} [{percent(low)}, {percent(high)}]",
-                percent(sum(extra <= 0 for extra in late) / len(played))
-                if late or not results[0]
-                else ABSENT,
-                number(sum(late) / len(late), 1) if late else ABSENT,
-                *(percent(result / len(played)) for result in results[1:]),
-            )
-        )
-    head = (
-        "policy",
-        "games",
-        "mates",
-        "in the fewest moves",
-        "moves lost per mate",
-        "draws",
-        "illegal",
-        "unfinished",
-    )
-    return Table(head, tuple(rows), words=("policy",))
-
-
-def _mates(record: Record, games: Sequence[Game]) -> Figure | None:
-    if not any(game.result == "mate" for game in games):
-        return None
-    most = int(record.plan.get("moves") or max(game.moves for game in games))
-    series: list[Series] = []
-    for name, place, played in _policies(record, games):
-        points: list[Point] = []
-        for n in range(most + 1):
-            mated = sum(game.result == "mate" and game.moves <= n for game in played)
-            low, high = proportion_interval(mated, len(played))
-            share = f"{percent(mated / len(played))} [{percent(low)}, {percent(high)}]"
-            title = f"{name}: {share} of {count(len(played), 'game')} mated within {count(n, 'move')}"
-            points.append(Point(n, mated / len(played), title=title))
-        series.append(Series(place, tuple(points), mark_every=5))
-    axes = Axes(
-        "White's moves", (0.0,), write_y=lambda value: percent(value, 0) if value <= 1 else tick_text(value)
-    )
-    return Figure.of(
-        "Games mated within N moves", line_plot(series, axes, "Share of games mated within N moves")
-    )

@@ -7,13 +7,25 @@ from dataclasses import dataclass
 
 from takeback.draw.numbers import ABSENT, interval, percent, signed
 from takeback.report.record import Arm, Record, matched
-from takeback.report.rows import TAKE_BACK, Effect, Shift, excludes_zero
+from takeback.report.rows import KL, LEGAL, TAKE_BACK, Effect, Shift, excludes_zero
 
-LEGAL, KL = "legal", "KL(after || before)"
-"""Names of measures, as `takeback.behaviour` gives them."""
-
-SINGLES = ("each head", "each mlp")
+SINGLES = ("each head", "each mlp", "each unit")
 """Families of sets of one component, drawn as heat maps."""
+
+
+EACH_SEED = 3
+"""Seeds that a tooltip tells one by one; of more it gives their mean and range."""
+
+MANY = 100
+"""Squares of a map of which each tells no seed by itself, so that the page stays small."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words about an arm, or about all where the name is empty."""
+
+    name: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -48,15 +60,18 @@ class Gain:
         return mean(sign * row.effect / self.by_seed[row.seed] for row in effects)
 
 
-def main_measures(arm: Arm) -> tuple[Measure, ...]:
-    """Return the measures that figures show: the arm's own goal, legality, and how far behaviour moved."""
-    return (
+def main_measures(record: Record, arm: Arm) -> tuple[Measure, ...]:
+    """Return the measures that figures show: the arm's own goal, how far behaviour moved, and legality.
+
+    Legality is left out where every answer is legal.
+    """
+    legal = f"mass on legal {record.terms.action}s"
+    measures = (
         Measure(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}"),
-        Measure(
-            LEGAL, "mass on legal moves, in points", "change in the mass on legal moves", factor=100, digits=2
-        ),
+        Measure(LEGAL, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
         Measure(KL, "KL divergence", "KL divergence in nats", diverging=False),
     )
+    return tuple(each for each in measures if each.name != LEGAL or record.terms.legality)
 
 
 def gain_of(record: Record, arm: Arm) -> Gain:
@@ -99,15 +114,21 @@ def told(rows: Sequence[Effect | Shift]) -> str:
     return f"{signed(mean(values))} (seeds {span}, {clear} of {len(rows)} intervals exclude 0)"
 
 
-def tooltip(rows: Sequence[Effect], gain: Gain | None = None) -> str:
-    """Write a set's effect with its interval by seed; with a gain also its share of that and of ‖Δ‖²."""
+def tooltip(rows: Sequence[Effect], gain: Gain | None = None, brief: bool = False) -> str:
+    """Write a set's effect by seed, or its mean and range; with a gain its share of that and of ‖Δ‖²."""
     first = rows[0]
-    seeds = [f"seed {row.seed} " if len(rows) > 1 else "" for row in rows]
-    each = [
-        f"{seed}{signed(row.effect)} {interval(row.low, row.high)}"
-        for seed, row in zip(seeds, rows, strict=True)
-    ]
-    lines = [f"{first.set}: {'; '.join(each)}"]
+    if len(rows) > 1 and (brief or len(rows) > EACH_SEED):
+        values = [row.effect for row in rows]
+        clear = sum(row.excludes_zero for row in rows)
+        span = f"{signed(min(values))} to {signed(max(values))}, {clear} of {len(rows)} exclude 0"
+        lines = [f"{first.set}: {signed(mean(values))} ({span})"]
+    else:
+        seeds = [f"seed {row.seed} " if len(rows) > 1 else "" for row in rows]
+        each = [
+            f"{seed}{signed(row.effect)} {interval(row.low, row.high)}"
+            for seed, row in zip(seeds, rows, strict=True)
+        ]
+        lines = [f"{first.set}: {'; '.join(each)}"]
     share = gain.share(rows) if gain else None
     if share is not None:
         lines.append(

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from takeback.draw.numbers import count, interval, listing, number, percent, signed
+from takeback.report.games import games_words
 from takeback.report.moved import kind_of, shares_of
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, DIRECTIONS, GRAFT, TAKE_BACK, Effect, Game, Shift, excludes_zero
+from takeback.report.rows import DIRECTIONS, GRAFT, LEGAL, TAKE_BACK, Effect, Shift, excludes_zero
 from takeback.report.takebacks import singles_of
-from takeback.report.view import LEGAL, Gain, by_set, controls_of, gain_of, mean, told
+from takeback.report.terms import base_name, described
+from takeback.report.view import Gain, Said, by_set, controls_of, gain_of, mean, told
 
 _TELLING = ("heads of each layer", "each layer", "by name")
-_METHODS = {"rl": "reinforcement learning", "sft": "supervised fine-tuning"}
-
-
-@dataclass(frozen=True)
-class Said:
-    """Words about an arm, or about all where the name is empty."""
-
-    name: str
-    words: str
 
 
 def lead(record: Record) -> list[Said]:
     """Say in one paragraph what was done and what came out."""
-    arms = [f"{arm.name} ({_METHODS.get(arm.method, arm.method)} toward “{arm.goal}”)" for arm in record.arms]
+    arms = [f"{arm.name} ({described(arm)})" for arm in record.arms]
     seeds = len(record.arms[0].seeds)
     n = max((row.n for row in record.shifts), default=0)
     opening = (
-        f"From one base, {record.plan.get('base', 'the base')}, {count(len(arms), 'arm')} "
+        f"From one base, {base_name(record.base)}, {count(len(arms), 'arm')} "
         f"{'was' if len(arms) == 1 else 'were'} trained with {count(seeds, 'seed')} each: {listing(arms)}. "
         f"Every policy and every takeback was read on the same {count(n, 'held-out situation')}; brackets "
         "are 95% intervals over situations, not over training runs."
@@ -42,8 +34,8 @@ def lead(record: Record) -> list[Said]:
 
 
 def learned_words(record: Record) -> list[Said]:
-    """Say for each arm what became of legality and of its games."""
-    said = [(arm.name, _legality(record, arm), _mated(record, arm)) for arm in record.arms]
+    """Say for each arm what became of legality, where that can vary, and of its games."""
+    said = [(arm.name, _legality(record, arm), games_words(record, arm)) for arm in record.arms]
     return [Said(name, " ".join(filter(None, words))) for name, *words in said if any(words)]
 
 
@@ -78,9 +70,9 @@ def _learned(record: Record, arm: Arm) -> str:
     shifts = record.shifts_of(arm, arm.measure)
     if not shifts:
         return "has no measured gain on its own goal"
-    verb = "raised" if mean(row.effect for row in shifts) > 0 else "lowered"
     if not gain_of(record, arm).told:
-        verb = "did not measurably change"
+        return f"did not measurably change the utility of {arm.goal}, which went {change(shifts)}"
+    verb = "raised" if mean(row.effect for row in shifts) > 0 else "lowered"
     return f"{verb} the utility of {arm.goal} {change(shifts)}"
 
 
@@ -95,33 +87,16 @@ def _undone(record: Record, arm: Arm) -> str:
     words = f"; taking back {_quoted(best[0].set)} undoes {percent(share)} of that, {beside}"
     single = gain.share(_most_telling_single(record, arm))
     if single is not None:
-        words += f", while no single head or MLP undoes more than {percent(max(single, 0.0))}"
+        words += f", while no single {record.terms.part} undoes more than {percent(max(single, 0.0))}"
     if brought:
         part = percent(gain.share(brought))
-        words += f", and {_quoted(brought[0].set)} grafted alone onto base brings {part}"
+        words += f", and {_quoted(brought[0].set)} grafted alone onto {arm.start} brings {part}"
     return f"{words}."
 
 
 def _legality(record: Record, arm: Arm) -> str:
-    shifts = record.shifts_of(arm, LEGAL)
-    return f"the mass on legal moves went {change(shifts)}." if shifts else ""
-
-
-def _mated(record: Record, arm: Arm) -> str:
-    if not record.games:
-        return ""
-
-    def share(games: Sequence[Game]) -> float:
-        return sum(game.result == "mate" for game in games) / len(games)
-
-    base = [game for game in record.games if game.arm == BASE]
-    ours = [game for game in record.games if game.arm == arm.name]
-    if not base or not ours:
-        return ""
-    return (
-        f"Against the best defender it mates in {percent(share(ours))} of {count(len(ours), 'game')}; "
-        f"base in {percent(share(base))} of {count(len(base), 'game')}."
-    )
+    shifts = record.shifts_of(arm, LEGAL) if record.terms.legality else ()
+    return f"the mass on legal {record.terms.action}s went {change(shifts)}." if shifts else ""
 
 
 def _where(record: Record, arm: Arm) -> str:
@@ -157,7 +132,7 @@ def _single(record: Record, arm: Arm) -> str:
         parts.append(f"helps most for {highest[0].set}: {_judged(highest)}")
     extremes = "; it ".join(parts) or "changes nothing"
     return (
-        f"Taking back one head or MLP {extremes}. "
+        f"Taking back one {record.terms.part} {extremes}. "
         f"{unclear} of {count(total, 'single takeback')} {'has' if unclear == 1 else 'have'} an interval "
         "that includes 0."
     )
@@ -171,7 +146,7 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
     verb = "Taking back" if direction == TAKE_BACK else "Grafting"
     share = gain.share(best)
     worth = "" if share is None else f", {percent(share)} of the gain"
-    onto = " onto base" if direction == GRAFT else ""
+    onto = f" onto {arm.start}" if direction == GRAFT else ""
     return (
         f"{verb} {_quoted(best[0].set)}{onto} changes the utility of {arm.goal} by {_judged(best)}{worth}: "
         f"{_beside(record, arm, best, gain)}."

@@ -1,0 +1,218 @@
+"""How much of each arm's change in behaviour is pursuit of a goal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent
+from takeback.draw.page import Figure, Table
+from takeback.report.forests import shortened
+from takeback.report.record import Arm, Record
+from takeback.report.rows import Agency
+from takeback.report.trained import goals_of
+from takeback.report.view import EACH_SEED, Said
+from takeback.stats import Estimate, seeds_estimate
+
+IF_LEGAL = ", if legal"
+CHANGE = f"KL(after || before){IF_LEGAL}"
+SHARE = f"signed pursuit share{IF_LEGAL}"
+POWER = f"optimisation power over base beyond chance{IF_LEGAL}"
+MEG = f"MEG{IF_LEGAL}"
+
+_UNAPPLIED = f"pursuit share{IF_LEGAL}"
+"""What stands in the table, with its reason, where a goal applies to no situation."""
+
+_HEAD = (
+    "goal", "KL from its start, nats", "signed pursuit share", "β", "power over its start, bits", "MEG, nats",
+    "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AgencySection:
+    """What is told of agency; `by_seed` is there where the table has means over seeds."""
+
+    words: tuple[Said, ...]
+    figure: Figure
+    table: Table
+    by_seed: Table | None
+
+
+def agency(record: Record) -> AgencySection | None:
+    """Tell how much of each arm's change is pursuit of its goal and of others; None if not measured."""
+    if not any(row.measure == SHARE for row in record.agency):
+        return None
+    found = _Found({(row.arm, row.seed, row.goal, row.measure): row for row in record.agency})
+    pairs = [(arm, goal) for arm in record.arms for goal in _goals(record, arm)]
+    several = any(len(arm.seeds) > 1 for arm in record.arms)
+    means = tuple((arm.name, *_cells(found, arm, goal, arm.seeds)) for arm, goal in pairs)
+    each = tuple(
+        (arm.name, str(seed), *_cells(found, arm, goal, (seed,))) for arm, goal in pairs for seed in arm.seeds
+    )
+    return AgencySection(
+        words=tuple(Said(arm.name, _sentence(record, found, arm)) for arm in record.arms),
+        figure=_figure(record, found),
+        table=Table(("arm", *_HEAD), means, ("arm", "goal", "note")),
+        by_seed=Table(("arm", "seed", *_HEAD), each, ("arm", "goal", "note")) if several else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The rows of the record by arm, seed, goal and measure."""
+
+    rows: Mapping[tuple[str, int, str, str], Agency]
+
+    def of(self, arm: Arm, goal: str, measure: str, seeds: Iterable[int]) -> list[Agency]:
+        """Return what is defined of a measure, by seed."""
+        rows = (self.rows.get((arm.name, seed, goal, measure)) for seed in seeds)
+        return [row for row in rows if row is not None and row.value is not None]
+
+    def note(self, arm: Arm, goal: str, seed: int) -> str:
+        """Return why a share is undefined, or what to know about it."""
+        rows = (self.rows.get((arm.name, seed, goal, measure)) for measure in (SHARE, _UNAPPLIED))
+        return next((row.note for row in rows if row is not None), "not measured")
+
+
+def _goals(record: Record, arm: Arm) -> list[str]:
+    """Return an arm's own goal, then the others that some arm is trained for."""
+    return [arm.goal, *(goal for goal in goals_of(record) if goal != arm.goal)]
+
+
+def _estimate(rows: Sequence[Agency]) -> Estimate | None:
+    """Return the one number, or the mean of several seeds; None where nothing is defined."""
+    values = [row.value for row in rows if row.value is not None]
+    if not values:
+        return None
+    if len(values) == 1:
+        return Estimate(values[0], None, rows[0].low, rows[0].high, rows[0].n, 1)
+    return seeds_estimate(values)
+
+
+def _cells(found: _Found, arm: Arm, goal: str, seeds: Sequence[int]) -> tuple[str, ...]:
+    read = partial(found.of, arm, goal, seeds=seeds)
+    shares = read(SHARE)
+    return (
+        f"{goal} *" if goal == arm.goal else goal,
+        _number(_estimate(read(CHANGE)), 3),
+        _percent(_estimate(shares)),
+        _betas(shares),
+        _number(_estimate(read(POWER)), 2),
+        _number(_estimate(read(MEG)), 3),
+        _note(found, arm, goal, seeds),
+    )
+
+
+def _note(found: _Found, arm: Arm, goal: str, seeds: Sequence[int]) -> str:
+    """Write what stands beside numbers; of several seeds each reason once, with how many seeds have it."""
+    notes = [found.note(arm, goal, seed) for seed in seeds]
+    if len(seeds) == 1:
+        return notes[0]
+    undefined = [not found.of(arm, goal, SHARE, (seed,)) for seed in seeds]
+    told = Counter(
+        f"{'undefined, ' if missing else ''}{note.partition(':')[0]}"
+        for note, missing in zip(notes, undefined, strict=True)
+        if note
+    )
+    return "; ".join(f"{reason} ({number} of {count(len(seeds), 'seed')})" for reason, number in told.items())
+
+
+def _number(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
+        return ABSENT
+    return f"{number(estimate.value, digits)} {interval(estimate.low, estimate.high, digits)}"
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "undefined"
+    if estimate.low is None or estimate.high is None:
+        return f"{percent(estimate.value)} {interval(None, None)}"
+    return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
+
+
+def _betas(rows: Sequence[Agency]) -> str:
+    betas = sorted(row.beta for row in rows if row.beta is not None)
+    if not betas:
+        return ABSENT
+    return _beta(betas[0]) if len(betas) == 1 else f"{_beta(betas[0])} to {_beta(betas[-1])}"
+
+
+def _beta(beta: float) -> str:
+    return number(beta, 2) if math.isfinite(beta) else "∞" if beta > 0 else "−∞"
+
+
+def _sentence(record: Record, found: _Found, arm: Arm) -> str:
+    """Say what share of an arm's change is pursuit of its goal, and beside RL what it is without."""
+    rows = found.of(arm, arm.goal, SHARE, arm.seeds)
+    share = _estimate(rows)
+    if share is None:
+        why = listing(list(dict.fromkeys(found.note(arm, arm.goal, seed) for seed in arm.seeds)))
+        return f"what share of its change is pursuit of “{arm.goal}” is undefined: {why}."
+    told = _percent(share)
+    if share.low is not None and share.high is not None and share.low <= 0 <= share.high:
+        told += ", an interval that includes 0,"
+    change = _estimate(found.of(arm, arm.goal, CHANGE, arm.seeds))
+    size = f" (KL {number(change.value)} nats)" if change else ""
+    what = f"of its change from {arm.start}{size}"
+    beta = f"β = {_betas(rows)}"
+    kind = "" if arm.reinforced else "; no reward for it trained this arm"
+    if share.value < 0:
+        said = (
+            f"pursuit of “{arm.goal}” explains none of its change: the signed share is {told} {what}, {beta}"
+        )
+    else:
+        said = f"{told} {what} is pursuit of “{arm.goal}”, with {beta}"
+    return f"{said}{_beside(record, found, arm) or kind}."
+
+
+def _beside(record: Record, found: _Found, arm: Arm) -> str:
+    """Say, of an arm of RL, what the share is of arms with its goal and start that are made without."""
+    if not arm.reinforced:
+        return ""
+    others = [
+        f"{other.name} {_percent(_estimate(found.of(other, other.goal, SHARE, other.seeds)))}"
+        for other in record.arms
+        if not other.reinforced and other.goal == arm.goal and other.start == arm.start
+    ]
+    return f"; without a reward for it: {listing(others)}" if others else ""
+
+
+def _figure(record: Record, found: _Found) -> Figure:
+    rows: list[Row] = []
+    for goal in goals_of(record):
+        rows.append(Row(f"toward {goal}"))
+        for arm in record.arms:
+            dots = _dots(found, arm, goal)
+            name = f"{shortened(arm.name, 14)} *" if goal == arm.goal else shortened(arm.name)
+            if dots:
+                rows.append(Row(name, dots, place=arm.place))
+    title = "Signed pursuit share by goal and arm"
+    means = "" if _each_seed(record.arms) else "Means over seeds with Student’s interval. "
+    note = (
+        f"{means}*: its own goal. 1: all of the change is pursuit. Below 0: away from the goal. The "
+        "axis is cut at ±1. What is undefined is not drawn; the table says why."
+    )
+    return Figure.of(title, forest(rows, 0, "signed pursuit share", None, title, ends=(-1.04, 1.04)), note)
+
+
+def _each_seed(arms: Sequence[Arm]) -> bool:
+    return max(len(arm.seeds) for arm in arms) <= EACH_SEED
+
+
+def _dots(found: _Found, arm: Arm, goal: str) -> tuple[Dot, ...]:
+    rows = found.of(arm, goal, SHARE, arm.seeds)
+    each = [[row] for row in rows] if len(arm.seeds) <= EACH_SEED else [rows] if rows else []
+    dots: list[Dot] = []
+    for group in each:
+        share = _estimate(group)
+        if share is not None:
+            seeds = f"seed {group[0].seed}" if len(group) == 1 else f"mean of {count(len(group), 'seed')}"
+            title = f"{arm.name}, {seeds}: {_percent(share)} toward {goal}, β = {_betas(group)}"
+            dots.append(Dot(share.value, share.low, share.high, title))
+    return tuple(dots)
