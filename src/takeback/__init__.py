@@ -1,8 +1,8 @@
 """See what a fine-tune changed inside a model, and take it back.
 
 The public names are imported when they are first used, so that `import takeback` loads no torch. Six calls
-have the names of their packages and are imported from those: `takeback.diff.diff`, `takeback.hybrid.hybrid`,
-`takeback.localise.localise`, `takeback.explain.explain`, `takeback.course.course` and `takeback.compare.compare`.
+have the names of their packages and are imported from those, as `takeback.diff.diff` is: `diff`, `hybrid`,
+`localise`, `explain`, `course` and `compare`.
 
 >>> import takeback
 >>> str(takeback.Component("H", layer=3, index=5))

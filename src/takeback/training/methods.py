@@ -64,7 +64,7 @@ def build_trainer(
     if isinstance(parent, NetworkPolicy):
         if parent.model.network.outputs != "logits":
             raise TakebackError(
-                f"method {recipe.method} trains networks whose outputs are logits; those of {recipe.parent} are "
+                f"method {recipe.method} trains networks whose outputs are logits; {recipe.parent} gives "
                 "values, which method agent trains by dqn"
             )
         return network_trainer(recipe, place, parent.model.train(), settings, callback)
