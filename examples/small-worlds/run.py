@@ -23,14 +23,15 @@ def main() -> None:
     """Run plans of this folder with so many seeds each, and compare them."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--plans", nargs="+", default=["mlp", "agent"], help="which plans of this folder")
-    options.add_argument("--seeds", type=int, default=2, help="training runs of each arm")
+    options.add_argument("--seeds", type=int, default=2, help="the first so many of each plan")
     options.add_argument("--out", type=Path, default=Path("runs/small-worlds"))
     options.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1))
     options.add_argument("--tiny", action="store_true", help="almost no training: does it work?")
     asked = options.parse_args()
     runs: list[Path] = []
     for name in asked.plans:
-        changes: dict[str, Any] = {"seeds": list(range(asked.seeds))}
+        plan = load_plan(HERE / f"{name}.yaml")
+        changes: dict[str, Any] = {"seeds": plan.seeds[: asked.seeds]}
         plan = load_plan(HERE / f"{name}.yaml", **changes)
         if asked.tiny:
             plan = load_plan(HERE / f"{name}.yaml", **changes, **tiny(plan))

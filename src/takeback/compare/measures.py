@@ -108,21 +108,24 @@ def _agency(measure: str) -> Callable[[Runs], PER_SEED]:
 
 
 def _concentration(table: pd.DataFrame) -> float | None:
-    shares = np.sort(table["share"].to_numpy(np.float64))[::-1]
-    if not np.isfinite(shares).all():
+    shares = table["share"].to_numpy(np.float64)[~_outputs(table)]
+    whole = shares.sum()
+    if not np.isfinite(whole) or whole == 0:
         return None
-    return float(1 + np.searchsorted(np.cumsum(shares), WHOLE)) / len(shares)
+    running = np.cumsum(np.sort(shares)[::-1]) / whole
+    return float(1 + np.searchsorted(running, WHOLE)) / len(shares)
 
 
 def _at_outputs(table: pd.DataFrame) -> float | None:
+    return _number([float(table["share"].to_numpy(np.float64)[_outputs(table)].sum())])
+
+
+def _outputs(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which components give the outputs: those named so, else the units of the last layer."""
     components = [Component.parse(name) for name in table["component"]]
+    named = [one.kind in ("OUTPUTS", "UNEMBED") for one in components]
     last = max((one.layer for one in components if one.layer is not None), default=0)
-    named = any(one.kind in ("OUTPUTS", "UNEMBED") for one in components)
-    mine = [
-        one.kind in ("OUTPUTS", "UNEMBED") if named else one.kind == "U" and one.layer == last
-        for one in components
-    ]
-    return _number([float(table["share"].to_numpy(np.float64)[mine].sum())])
+    return np.array(named if any(named) else [one.kind == "U" and one.layer == last for one in components])
 
 
 def _carriers(direction: str, column: str) -> Callable[[Runs], PER_SEED]:
@@ -167,7 +170,7 @@ MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
     "legal mass gained": ("mass of legal answers, tuned − parent", _shift("legal")),
     "KL": ("KL(tuned || parent), nats", _shift("KL(after || before)")),
     "half of ‖Δ‖²": (
-        "the fewest components that hold half of the squared change, as a share of all",
+        "share of the components below the outputs, the fewest that hold half of the squared change there",
         lambda runs: _each(runs, "diff", "components", _concentration),
     ),
     "‖Δ‖² at the outputs": (
