@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from takeback.draw.curves import Axes, Point, Series, line_plot, moving_average
-from takeback.draw.numbers import ABSENT, interval, number
+from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Table
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, KL, LEGAL, Reading
+from takeback.report.rows import BASE, KL, LEGAL, Reading, Shift
 from takeback.report.terms import trained_by
-from takeback.report.view import told
+from takeback.report.view import EACH_SEED
+from takeback.stats import seeds_estimate
 
 SMOOTH = 10
 """Steps over which rewards are averaged."""
@@ -81,20 +82,14 @@ def _arms(record: Record) -> Table:
         ("base", "where all arms start", ABSENT, ABSENT, *_base_cells(record, list(measures)))
     ]
     for arm in record.arms:
-        for seed in arm.seeds:
-            name = arm.name if len(arm.seeds) == 1 else f"{arm.name}, seed {seed}"
-            shifts = [
-                told([row for row in record.shifts_of(arm, measure) if row.seed == seed])
+        steps, rate = arm.recipe.get("steps"), arm.recipe.get("learning_rate")
+        settings = (str(steps) if steps else ABSENT, f"{rate:g}" if rate else ABSENT)
+        for name, seeds in _named_seeds(arm):
+            shifts = (
+                _shifted([row for row in record.shifts_of(arm, measure) if row.seed in seeds], signed)
                 for measure in measures
-            ]
-            distance = [row for row in record.shifts_of(arm, KL) if row.seed == seed]
-            moved = (
-                f"{number(distance[0].effect)} {interval(distance[0].low, distance[0].high)}"
-                if distance
-                else ABSENT
             )
-            steps, rate = arm.recipe.get("steps"), arm.recipe.get("learning_rate")
-            settings = (str(steps) if steps else ABSENT, f"{rate:g}" if rate else ABSENT)
+            moved = _shifted([row for row in record.shifts_of(arm, KL) if row.seed in seeds], number)
             rows.append((name, trained_by(arm), *settings, *shifts, moved))
     head = (
         "arm",
@@ -105,6 +100,25 @@ def _arms(record: Record) -> Table:
         "KL from base" if all(arm.start == BASE for arm in record.arms) else "KL from its start",
     )
     return Table(head, tuple(rows), words=("arm", "trained by"))
+
+
+def _named_seeds(arm: Arm) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the rows that an arm has: one for each of a few seeds, one for all of many."""
+    if len(arm.seeds) > EACH_SEED:
+        return [(f"{arm.name}, mean of {len(arm.seeds)} seeds", arm.seeds)]
+    if len(arm.seeds) == 1:
+        return [(arm.name, arm.seeds)]
+    return [(f"{arm.name}, seed {seed}", (seed,)) for seed in arm.seeds]
+
+
+def _shifted(rows: Sequence[Shift], write: Callable[[float], str]) -> str:
+    """Write a change with its interval: over situations of one run, over training runs of several."""
+    if not rows:
+        return ABSENT
+    if len(rows) == 1:
+        return f"{write(rows[0].effect)} {interval(rows[0].low, rows[0].high)}"
+    mean = seeds_estimate([row.effect for row in rows])
+    return f"{write(mean.value)} {interval(mean.low, mean.high)}"
 
 
 def _base_cells(record: Record, measures: Sequence[str]) -> tuple[str, ...]:
