@@ -214,7 +214,7 @@ def pseudo_values(vectors: Mapping[int, Floats]) -> PER_SEED:
     1969, "Jackknifing U-statistics", doi:10.1214/aoms/1177697287). With two seeds both have the one cosine.
 
     >>> pseudo_values({0: np.array([1.0, 0.0]), 1: np.array([1.0, 0.0]), 2: np.array([0.0, 1.0])})
-    {0: 0.6666666666666667, 1: 0.6666666666666667, 2: -0.3333333333333333}
+    {0: 1.0, 1: 1.0, 2: -1.0}
     """
     seeds = list(vectors)
     cosines = {pair: _cosine(vectors[pair[0]], vectors[pair[1]]) for pair in combinations(seeds, 2)}
