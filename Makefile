@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train three arms, diff them, take them back and write runs/demo/report.html
 	$(BIN)/takeback demo
 
-small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (about eight minutes)
+small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2
 
 findings: $(READY)  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
