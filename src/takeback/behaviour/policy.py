@@ -66,6 +66,14 @@ class Policy(Protocol):
         ...
 
 
+def by_model(views: Sequence[View]) -> list[list[int]]:
+    """Return the places of the views of each model: its hybrids are read together."""
+    places: dict[int, list[int]] = {}
+    for place, (hybrids, _) in enumerate(views):
+        places.setdefault(id(hybrids), []).append(place)
+    return list(places.values())
+
+
 def read(
     policy: Policy,
     arena: Arena[Any],

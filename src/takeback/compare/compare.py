@@ -86,10 +86,11 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
         TakebackError: there are none, one is no finished run, or two have one name.
     """
     folders = [Path(run) for run in runs]
-    arms = [arm for folder in folders for arm in arms_of(folder)]
+    each = [arms_of(folder) for folder in folders]
+    arms = [arm for some in each for arm in some]
     if not arms:
         raise TakebackError("nothing to compare; name run folders, such as runs/demo")
-    names = [arms_of(folder)[0].run for folder in folders]
+    names = [some[0].run for some in each]
     if len(set(names)) < len(names):
         raise TakebackError(f"runs have the same name ({', '.join(names)}); rename one in its plan.yaml")
     found = {(arm.run, arm.arm): {name: read(arm) for name, (_, read) in MEASURES.items()} for arm in arms}

@@ -9,7 +9,7 @@ import torch
 
 from takeback.behaviour.language.forward import arguments
 from takeback.behaviour.language.packing import Rows
-from takeback.behaviour.policy import View
+from takeback.behaviour.policy import View, by_model
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import Hybrids, Path
 
@@ -49,13 +49,10 @@ class Apart:
     @classmethod
     def of(cls, views: Sequence[View]) -> Apart:
         """Group views by the model whose hybrids they are."""
-        places: dict[int, list[int]] = {}
-        for place, (hybrids, _) in enumerate(views):
-            places.setdefault(id(hybrids), []).append(place)
         return cls(
             tuple(
                 (HybridScores(views[members[0]][0], [views[place][1] for place in members]), tuple(members))
-                for members in places.values()
+                for members in by_model(views)
             )
         )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from takeback.behaviour.network.plan import NetworkPlan, Tally
-from takeback.behaviour.policy import Policy, View
+from takeback.behaviour.policy import Policy, View, by_model
 from takeback.behaviour.readout import SAMPLES, TOLERANCE, Readouts
 from takeback.checkpoint import Checkpoint, Network, load_network
 from takeback.errors import TakebackError
@@ -70,11 +70,8 @@ class NetworkPolicy:
         self, plan: NetworkPlan, views: Sequence[View], tolerance: float = TOLERANCE, steps: None = None
     ) -> tuple[list[Readouts], None]:
         """Read several hybrids; nothing is left undecided, so there are no steps to share."""
-        groups: dict[int, list[int]] = {}
-        for place, (hybrids, _) in enumerate(views):
-            groups.setdefault(id(hybrids), []).append(place)
         found: dict[int, Readouts] = {}
-        for members in groups.values():
+        for members in by_model(views):
             hybrids: NetworkHybrids = views[members[0]][0]
             own = NetworkPolicy(hybrids.model)._tally(plan)
             tallies = [own.copy() for _ in members]
