@@ -110,6 +110,27 @@ def only_one(folder: str | Path) -> Generator[None]:
         lock.release()
 
 
+@contextmanager
+def in_turn(path: str | Path) -> Generator[None]:
+    """Let one process at a time make what a path is to hold; others wait, and then find it there.
+
+    Raises:
+        TakebackError: the disk refuses the lock.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
     import platformdirs

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ KINDS = ("narrow", "wide", "PPO", "A2C", "DQN")
 
 
 @pytest.fixture(scope="session")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Pair]]:
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Pair]:
     """Pairs of every kind: MLPs with few and many outputs, agents before and after some training."""
-    folder, before = tmp_path_factory.mktemp("pairs"), os.environ.get("TAKEBACK_CACHE")
+    folder = tmp_path_factory.mktemp("pairs")
     sides = {
         "narrow": networks.save_pair(folder / "narrow", NARROW, "tanh"),
         "wide": networks.save_pair(folder / "wide", WIDE),
@@ -39,8 +38,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Pai
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAKEBACK_CACHE", str(folder / "cache"))
-        yield {name: open_pair(*both) for name, both in sides.items()}
-    assert os.environ.get("TAKEBACK_CACHE") == before
+        return {name: open_pair(*both) for name, both in sides.items()}
 
 
 def tensors(network: Network) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from takeback.errors import TakebackError, unknown_name
-from takeback.files import atomic_file, cache_folder, file_digest
+from takeback.files import atomic_file, cache_folder, file_digest, in_turn
 
 ACTIVATIONS: Mapping[str, str] = {
     "ReLU": "relu",
@@ -88,8 +88,10 @@ def sb3_network(zip_path: str | Path) -> Path:
         network["exploration"] = _exploration(saved)
     source = {"algorithm": algorithm, "version": saved.version, "tensors": originals}
     metadata = {"takeback_network": json.dumps(network), "takeback_sb3": json.dumps(source)}
-    with atomic_file(target) as draft:
-        save_file(layers, draft, metadata)
+    with in_turn(target):
+        if not target.is_file():
+            with atomic_file(target) as draft:
+                save_file(layers, draft, metadata)
     return target
 
 

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import chess
@@ -132,7 +134,7 @@ def test_a_damaged_cache_is_computed_again(tmp_path, monkeypatch):
     monkeypatch.setattr(solver, "solve", lambda: solved)
     read_anew = tables.__wrapped__
     read_anew()
-    (stored,) = (tmp_path / "endgames").iterdir()
+    (stored,) = (tmp_path / "endgames").glob("tables-*.npz")
     whole = stored.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", whole[:5000] + b"\xff" * 100 + whole[5100:]):
         stored.write_bytes(damaged)
@@ -151,6 +153,22 @@ def test_a_cache_is_used_when_whole(tmp_path, monkeypatch):
     assert all(
         (getattr(again, name) == getattr(solved, name)).all() for name in ("white", "black", "row", "actions")
     )
+
+
+def test_processes_that_need_the_tables_at_once_solve_them_once(tmp_path):
+    """Both find the cache empty; without taking turns the second's rename would find the draft gone."""
+    environment = {**os.environ, "TAKEBACK_CACHE": str(tmp_path)}
+    code = (
+        "import takeback.arenas.endgames.solver as solver; solve = solver.solve;"
+        "solver.solve = lambda: print('solved') or solve(); solver.tables()"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sorted(told) == ["", "solved\n"]
 
 
 def test_tables_cannot_be_written_to():

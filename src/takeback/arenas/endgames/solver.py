@@ -33,7 +33,7 @@ from takeback.arenas.endgames.geometry import (
     action_number,
     attacked,
 )
-from takeback.files import atomic_file, cache_folder, file_digest
+from takeback.files import atomic_file, cache_folder, file_digest, in_turn
 
 POSITIONS: Final = 3 * 64**3
 DRAW: Final = -1
@@ -96,11 +96,17 @@ def tables() -> Tables:
     path = cache_folder("endgames") / f"tables-{code}.npz"
     solved = _load(path)
     if solved is None:
-        solved = solve()
-        with atomic_file(path) as draft, draft.open("wb") as file:
-            np.savez(file, **{field.name: getattr(solved, field.name) for field in fields(Tables)})
+        with in_turn(path):
+            solved = _load(path) or _solve_into(path)
     for field in fields(Tables):
         getattr(solved, field.name).flags.writeable = False
+    return solved
+
+
+def _solve_into(path: Path) -> Tables:
+    solved = solve()
+    with atomic_file(path) as draft, draft.open("wb") as file:
+        np.savez(file, **{field.name: getattr(solved, field.name) for field in fields(Tables)})
     return solved
 
 
