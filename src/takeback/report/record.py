@@ -77,7 +77,8 @@ class Arm:
     @property
     def aims(self) -> bool:
         """Whether its goal had a part in training; otherwise it is only what the arm is read on."""
-        return self.reinforced or self.method == "sft"
+        imitated = self.method in ("sft", "rft") and not self.recipe.get("shuffled")
+        return self.reinforced or imitated
 
     @property
     def measure(self) -> str:
