@@ -74,7 +74,9 @@ def check_conjectures(fields: Any, origin: str = "conjectures") -> tuple[Conject
         TakebackError: it is no list, a field is wrong, or two have one name.
     """
     if not isinstance(fields, list):
-        raise TakebackError(f"{origin}: conjectures are a list, each with sentence, rule, probability, author")
+        raise TakebackError(
+            f"{origin}: conjectures are a list, each with sentence, rule, probability, author"
+        )
     found: list[Conjecture] = []
     for place, one in enumerate(fields):
         try:

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from takeback.errors import TakebackError, unknown_name
 
@@ -40,7 +40,7 @@ UNMIXED: Final = {
     "effects": (("measure",), ("direction",)),
     "contrasts": (("measure",),),
 }
-"""For means of values: in each group one filter must be given, since a mean over all of them is of nothing."""
+"""For means of values: one filter of each group must be given, since a mean over all means nothing."""
 
 VALUES: Final = ("value", "effect", "estimate", "se", "low", "high")
 """The columns whose numbers are in the units of the row's measure."""
@@ -81,7 +81,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number read from the rows of a table that pass all filters: each is a column and its allowed values."""
+    """A number read from the rows that pass all filters: each is a column and its allowed values."""
 
     function: str
     table: str
@@ -196,7 +196,7 @@ def _statement(node: ast.expr, depth: int) -> Statement:
 def _quantity(node: ast.expr, depth: int) -> Quantity:
     _check_depth(depth)
     match node:
-        case ast.Constant(value) if isinstance(value, int | float) and not isinstance(value, bool):
+        case ast.Constant(value) if _is_number(value):
             return _number(node, value)
         case ast.UnaryOp(ast.USub(), operand):
             return Signed("-", _quantity(operand, depth - 1))
@@ -308,10 +308,14 @@ def _value(node: ast.expr) -> Value:
             return value
         case ast.Constant(value) if isinstance(value, int | float):
             return _number(node, value)
-        case ast.UnaryOp(ast.USub(), ast.Constant(value)) if type(value) in (int, float):
+        case ast.UnaryOp(ast.USub(), ast.Constant(value)) if _is_number(value):
             return -_number(node, value)
         case _:
             raise TakebackError(f"{_short(node)} is no value; give a number, True, False or text in quotes")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(node: ast.expr, value: float) -> float:
