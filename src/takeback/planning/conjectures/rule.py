@@ -34,7 +34,7 @@ TABLES: Final = (
 """The tables that a rule may read; those of the weights may be written `diff.components` and so on."""
 
 UNMIXED: Final = {
-    "policies": (("measure",), ("last", "step")),
+    "policies": (("measure",), ("last", "step", "measured")),
     "shifts": (("measure",),),
     "agency": (("measure",),),
     "effects": (("measure",), ("direction",)),

@@ -23,8 +23,8 @@ TITLE: Final = "Conjectures written before the run"
 NOTES: Final = (
     "Brier score: squared distance of the probability from what came out; always saying 50% scores 0.25. "
     "Log score in bits: always saying 50% scores 1. Lower is better in both. What is unresolved, or was "
-    "added or locked after the run began, is in no score; what was changed or removed later is scored as it was "
-    "locked.",
+    "added or locked after the run began, is in no score; what was changed or removed later is scored as it "
+    "was locked.",
     "Conjectures on one run share its data and stand or fall together more than chance would have it: the "
     "band, which takes them as independent, is too narrow for them.",
 )
