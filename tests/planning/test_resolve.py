@@ -10,6 +10,7 @@ from takeback import cli
 from takeback.errors import TakebackError
 from takeback.planning.conjectures import lock, resolve, resolve_at_end
 from takeback.planning.conjectures.show import figures
+from takeback.report import write_report
 from takeback.study import load_plan
 from takeback.study.plan import check_plan, dump_plan
 from takeback.tables import read_table
@@ -102,6 +103,14 @@ def test_what_is_written_reads_back_and_repeats_bit_for_bit(run):
     page = (run / "conjectures.html").read_text()
     assert "0.27 &gt; 0.31 is false" in page
     assert page.count("<svg") == 2
+
+
+def test_the_report_tells_them_where_there_are_any(run, tmp_path):
+    assert 'id="conjectures"' not in write_report(run, tmp_path / "without.html").read_text()
+    resolve_at_end(run)
+    page = write_report(run, tmp_path / "with.html").read_text()
+    assert page.count('href="#conjectures"') == page.count('id="conjectures"') == 1
+    assert "0.27 &gt; 0.31 is false" in page
 
 
 def test_edits_after_the_lock_show_and_the_locked_text_is_scored(run):

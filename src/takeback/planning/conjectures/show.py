@@ -74,7 +74,8 @@ def figures(predictions: pd.DataFrame) -> Iterator[Figure]:
             Series(-1, band, mark_every=0, band=True, dashed=True, name="sum of the probabilities"),
             Series(0, came, name="came true"),
         )
-        axes = Axes("conjectures, the least probable first", (0.0,), (0.0,))
+        ticks = tuple(map(float, range(0, len(p) + 1, -(-len(p) // 6))))
+        axes = Axes("conjectures, the least probable first", (0.0,), (0.0,), x_ticks=ticks)
         label = f"how many conjectures of {author} came true, beside the sum of their probabilities"
         note = (
             f"Of {count(len(p), 'conjecture')}, {sum(o)} came true; the probabilities add up to "
