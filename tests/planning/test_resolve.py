@@ -129,6 +129,14 @@ def test_edits_after_the_lock_show_and_the_locked_text_is_scored(run):
     assert ("probability", "0.9", "0.999") in folded["learns: the text locked, and now"].rows
 
 
+def test_without_a_lock_or_a_folder_nothing_is_decided(run, tmp_path, call):
+    (run / "conjectures.lock.json").unlink()
+    assert "has no conjectures.lock.json" in call("conjecture", "resolve", run, code=2).err
+    assert not (run / "conjectures.parquet").exists()
+    for command in ("resolve", "list"):
+        assert "no run folder at" in call("conjecture", command, tmp_path / "none", code=2).err
+
+
 def test_a_run_that_is_not_finished_decides_nothing(run):
     (run / "manifest.json").unlink()
     with pytest.raises(TakebackError, match="is not finished"):
@@ -267,6 +275,7 @@ def test_adding_to_a_run_works_until_it_is_locked(tmp_path, call):
     out = tmp_path / "run"
     call("conjecture", "add", out, *ADD)
     call("conjecture", "add", out, *ADD, "--name", "again")
+    assert json.loads(call("conjecture", "list", out, "--json").out)["conjectures"][0]["edit"] == "not locked"
     lock([], out)
     listed = json.loads(call("conjecture", "list", out, "--json").out)
     assert [one["name"] for one in listed["conjectures"]] == ["many-games", "again"]

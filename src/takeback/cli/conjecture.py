@@ -40,17 +40,22 @@ def add(
 
 @app.command("list")
 def list_conjectures(run: Run, as_json: Json = False) -> None:
-    """List a run's conjectures as they were locked, and what became of each since."""
-    from takeback.planning.conjectures.lock import read_lock, standings
+    """List a run's conjectures as they were locked, and what became of each since; before it, as they are."""
+    from takeback.planning.conjectures.lock import is_locked, read_lock, standings
 
-    lock, rows = read_lock(run), [_told(one) for one in standings(run)]
+    lock = read_lock(run) if is_locked(run) else None
+    rows = [_told(one) for one in standings(run)]
+    time, sha256 = (None, None) if lock is None else (lock.time, lock.sha256)
     if as_json:
-        print_json({"time": lock.time, "sha256": lock.sha256, "conjectures": rows})
-    elif not rows:
-        typer.echo(f"{run}: no conjectures, locked at {lock.time}")
-    else:
-        shown = [{k: row[k] for k in ("name", "probability", "author", "edit", "sentence")} for row in rows]
-        print_table(shown, f"{run}: locked at {lock.time}, SHA-256 {lock.sha256}")
+        print_json({"time": time, "sha256": sha256, "conjectures": rows})
+        return
+    title = f"{run}: not locked" if lock is None else f"{run}: locked at {time}, SHA-256 {sha256}"
+    if not rows:
+        typer.echo(f"{title}; no conjectures")
+        return
+    print_table(
+        [{k: row[k] for k in ("name", "probability", "author", "edit", "sentence")} for row in rows], title
+    )
 
 
 @app.command()

@@ -29,6 +29,7 @@ _STARTED: Final = ("base", "arms", "behaviour", "diff", "effects")
 """What a run folder has once something ran in it."""
 
 AS_LOCKED, CHANGED, REMOVED, NEW, LATE = "as locked", "changed", "removed", "added after", "locked late"
+OPEN: Final = "not locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Standing:
     @property
     def counts(self) -> bool:
         """Whether it is scored: it was locked before the run began."""
-        return self.edit not in (NEW, LATE)
+        return self.edit not in (NEW, LATE, OPEN)
 
 
 def lock(conjectures: Iterable[Conjecture], out: str | Path) -> Path:
@@ -89,6 +90,11 @@ def lock(conjectures: Iterable[Conjecture], out: str | Path) -> Path:
     return path
 
 
+def is_locked(run: str | Path) -> bool:
+    """Return whether a run has locked its conjectures."""
+    return (Path(run) / LOCK).exists()
+
+
 def read_lock(run: str | Path) -> Lock:
     """Read the lock of a run.
 
@@ -96,7 +102,7 @@ def read_lock(run: str | Path) -> Lock:
         TakebackError: there is none, or it is not what the run wrote: its hash does not fit.
     """
     path = Path(run) / LOCK
-    if not path.exists():
+    if not is_locked(run):
         raise TakebackError(f"{run} has no {LOCK}; conjectures are locked when a run starts")
     try:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -127,9 +133,15 @@ def present(run: str | Path) -> tuple[Conjecture, ...]:
 def standings(run: str | Path) -> list[Standing]:
     """Return every conjecture of a run as it was locked, then those that were added after.
 
+    Before the lock they are told as they are.
+
     Raises:
-        TakebackError: there is no lock, or a file can't be read.
+        TakebackError: there is no such folder, the lock was edited, or a file can't be read.
     """
+    if not Path(run).is_dir():
+        raise TakebackError(f"no run folder at {run}; a run or `takeback conjecture add` makes one")
+    if not is_locked(run):
+        return [Standing(one, OPEN) for one in present(run)]
     locked = read_lock(run)
     now = {one.name: one for one in present(run)}
     found: list[Standing] = []

@@ -13,7 +13,7 @@ from takeback.draw.page import Section
 from takeback.errors import TakebackError
 from takeback.findings import Finding, Findings
 from takeback.planning.conjectures.judge import Verdict, judge
-from takeback.planning.conjectures.lock import LOCK, Standing, read_lock, standings
+from takeback.planning.conjectures.lock import Standing, read_lock, standings
 from takeback.planning.conjectures.record import RunTables
 from takeback.planning.conjectures.scores import COLUMNS as OF_SCORES
 from takeback.planning.conjectures.scores import brier, log_score, scores
@@ -96,10 +96,10 @@ def resolve(run: str | Path) -> Resolution:
         TakebackError: the run is not finished, its conjectures were not locked, or a table is damaged.
     """
     run = Path(run)
-    stands = standings(run)
+    stands, locked = standings(run), read_lock(run).sha256
     if not (run / "manifest.json").exists():
         raise TakebackError(f"{run} is not finished; its conjectures are resolved at its end, so run it on")
-    tables, locked = RunTables.of(run), read_lock(run).sha256
+    tables = RunTables.of(run)
     table = pd.DataFrame([_row(one, tables, locked) for one in stands], columns=list(COLUMNS))
     floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
     table = table.astype({**dict.fromkeys(COLUMNS, "object"), **floats, "outcome": "boolean"})
@@ -116,7 +116,7 @@ def resolve_at_end(run: str | Path) -> Resolution | None:
         TakebackError: as `resolve`, or the disk refuses.
     """
     run = Path(run)
-    if not (run / LOCK).exists() or not standings(run):
+    if not standings(run):
         return None
     found = resolve(run)
     found.findings().write(run)
