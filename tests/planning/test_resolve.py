@@ -9,6 +9,7 @@ from record import GAINS, write_record, write_rows
 from takeback import cli
 from takeback.errors import TakebackError
 from takeback.planning.conjectures import lock, resolve, resolve_at_end
+from takeback.planning.conjectures.record import RunTables
 from takeback.planning.conjectures.show import figures
 from takeback.report import write_report
 from takeback.study import load_plan
@@ -138,8 +139,13 @@ def test_without_a_lock_or_a_folder_nothing_is_decided(run, tmp_path, call):
 
 
 def test_a_run_that_is_not_finished_decides_nothing(run):
+    plan = (run / "plan.yaml").read_text()
+    (run / "plan.yaml").write_text(plan.replace("seeds:\n- 0", "seeds:\n- 0\n- 1"))
+    with pytest.raises(TakebackError, match="lacks rl-corner/seed-1"):
+        resolve(run)
+    (run / "plan.yaml").write_text(plan)
     (run / "manifest.json").unlink()
-    with pytest.raises(TakebackError, match="is not finished"):
+    with pytest.raises(TakebackError, match=r"lacks manifest\.json"):
         resolve(run)
 
 
@@ -161,6 +167,17 @@ def test_rows_of_arms_that_are_still_to_come_leave_a_rule_undecided(run):
     write_rows(path, table[table["arm"] != "sft-win"].to_dict("records"))
     row = resolve(run).conjectures.set_index("name").loc["more-than-sft"]
     assert (row["state"], row["why"]) == ("unresolved", "shifts has no rows of arm sft-win")
+
+
+def test_arms_that_the_plan_no_longer_has_are_not_read(run):
+    before = RunTables.of(run)
+    for name in ("effects", "components"):
+        assert set(before.get(name)["arm"]) == {"rl-win", "sft-win", "rl-corner"}
+    plan = yaml.safe_load((run / "plan.yaml").read_text())
+    del plan["arms"]["rl-corner"]
+    (run / "plan.yaml").write_text(yaml.safe_dump(plan))
+    for name in ("effects", "components"):
+        assert set(RunTables.of(run).get(name)["arm"]) == {"rl-win", "sft-win"}
 
 
 def test_an_author_without_a_score_has_no_picture():

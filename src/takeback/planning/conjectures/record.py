@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class RunTables:
         """Return the tables of a run folder, with the arms and seeds of its plan."""
         plan = read_plan(run)
         planned = {"arm": tuple(plan.get("arms") or ()), "seed": tuple(plan.get("seeds") or ())}
-        return cls(Path(run), planned)
+        return cls(Path(run), planned if plan else {})
 
     def get(self, name: str) -> pd.DataFrame | None:
         """Return a table, None where the run has none of this name.
@@ -53,13 +54,20 @@ class RunTables:
             return _one(self.run / _FILES[name])
         if name == "effects":
             paths = sorted((self.run / "effects").glob("[!.]*.parquet"))
-            return _joined([read_table(p) for p in paths if not p.name.endswith(".readouts.parquet")])
+            paths = [path for path in paths if not path.name.endswith(".readouts.parquet")]
+            return _joined([read_table(path) for path in paths if self._is_planned(path.stem)])
         assert name in _DIFF
         tables: list[pd.DataFrame] = []
         for path in sorted((self.run / "diff").glob(f"[!.]*-seed-*/{name}.parquet")):
             arm, _, seed = path.parent.name.rpartition("-seed-")
-            tables.append(read_table(path).assign(arm=arm, seed=int(seed)))
+            if self._is_planned(path.parent.name):
+                tables.append(read_table(path).assign(arm=arm, seed=int(seed)))
         return _joined(tables)
+
+    def _is_planned(self, name: str) -> bool:
+        """Return whether `ARM-seed-N` is of the plan, and not left from one that had more arms."""
+        arm, _, seed = name.rpartition("-seed-")
+        return not self.planned or (arm in self.planned["arm"] and seed in map(str, self.planned["seed"]))
 
 
 def read_plan(run: str | Path) -> dict[str, Any]:
@@ -76,6 +84,24 @@ def read_plan(run: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
     return plan if isinstance(plan, dict) else {}
+
+
+def unfinished(run: str | Path) -> str:
+    """Return what the manifest of a run lacks of its plan, such as `rl-win/seed-3`; empty where nothing.
+
+    Raises:
+        TakebackError: the plan or the manifest can't be read.
+    """
+    path = Path(run) / "manifest.json"
+    if not path.exists():
+        return path.name
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))["checkpoints"]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError) as error:
+        raise TakebackError(f"{path} can't be read as a manifest: {error}; run the plan again") from None
+    plan = read_plan(run)
+    each = [f"{arm}/seed-{seed}" for arm in plan.get("arms") or () for seed in plan.get("seeds") or ()]
+    return next((name for name in each if name not in made), "")
 
 
 def _one(path: Path) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from takeback.errors import TakebackError
 from takeback.findings import Finding, Findings
 from takeback.planning.conjectures.judge import Verdict, judge
 from takeback.planning.conjectures.lock import Standing, read_lock, standings
-from takeback.planning.conjectures.record import RunTables
+from takeback.planning.conjectures.record import RunTables, unfinished
 from takeback.planning.conjectures.scores import COLUMNS as OF_SCORES
 from takeback.planning.conjectures.scores import brier, log_score, scores
 
@@ -97,8 +97,10 @@ def resolve(run: str | Path) -> Resolution:
     """
     run = Path(run)
     stands, locked = standings(run), read_lock(run).sha256
-    if not (run / "manifest.json").exists():
-        raise TakebackError(f"{run} is not finished; its conjectures are resolved at its end, so run it on")
+    if lacking := unfinished(run):
+        raise TakebackError(
+            f"{run} is not finished: it lacks {lacking}; conjectures are resolved at its end, so run it on"
+        )
     tables = RunTables.of(run)
     table = pd.DataFrame([_row(one, tables, locked) for one in stands], columns=list(COLUMNS))
     floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
