@@ -14,6 +14,7 @@ from takeback.errors import TakebackError, unknown_name
 from takeback.files import claim, only_one
 from takeback.jobs import Job, run_jobs
 from takeback.localise import PARTS
+from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import run_arm, run_base
 from takeback.study.plan import BASE, Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
@@ -37,6 +38,7 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
 
     _check(plan)
     _claim(plan, out)
+    lock(plan.conjectures, out)
     started = time.time()
     if (recipe := plan.base_recipe()) is not None:
         train(recipe, out / BASE)
@@ -49,6 +51,7 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
         jobs = []
     merge_behaviour(out)
     write_manifest(plan, out, started, time.time() - started)
+    resolve_at_end(out)
     return write_report(out)
 
 
