@@ -21,7 +21,8 @@ from takeback.localise import NoChange, Question, Settings, localise
 from takeback.localise.orders import GREEDY
 from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
-from takeback.study.bench import Bench
+from takeback.study.bench import KL, Bench
+from takeback.study.measured import choose, measured_model
 from takeback.study.plan import BASE, Plan
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
@@ -51,20 +52,24 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
 
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
-    """Train one arm from one seed and measure it: weights, learning curve, shift from base, games, sweep."""
+    """Train one arm from one seed and measure it: learning curve, weights, shift from base, games, sweep."""
     name = f"{arm}-seed-{seed}"
-    run = out / "arms" / arm / f"seed-{seed}"
     recipe = plan.recipe(arm, seed, out)
-    final = train(recipe, run, lambda done, total: report("training", done, total))
+    final = train(recipe, out / "arms" / arm / f"seed-{seed}", lambda *done: report("training", *done))
+    bench, folder = _bench(plan, plan.base_in(out)), out / "behaviour" / name
+    places = {int(step.name.removeprefix("step-")): step for step in final.parent.glob("step-*")}
+    kl = _curve(bench, (arm, seed), recipe.parent, {**places, recipe.steps: final}, (folder, report))
+    chosen = choose(plan, arm, seed, out, kl)
+    model = measured_model(plan, arm, seed, out)
     report("comparing weights", 0, 1)
-    pair = open_pair(recipe.parent, str(final))
+    pair = open_pair(recipe.parent, str(model))
     moved = diff(pair)
     if not (out / "diff" / name).exists():
         moved.write(out / "diff" / name)
-    bench, folder = _bench(plan, plan.base_in(out)), out / "behaviour" / name
-    _curve(bench, plan, (arm, seed), run, folder, report)
-    _shift(bench, (recipe.parent, str(final)), {"arm": arm, "seed": seed}, plan.parent(arm), (folder, report))
-    _play(bench, plan, (arm, seed), str(final), folder, report)
+    labels = {"arm": arm, "seed": seed}
+    at = {"step": chosen.step, "kl": chosen.kl, "matched": chosen.matched}
+    _shift(bench, (recipe.parent, str(model)), {**labels, **at}, plan.parent(arm), (folder, report))
+    _play(bench, plan, (arm, seed), str(model), folder, report)
     norms = squared_norms(moved)
     whole = Sweep(
         pair,
@@ -77,7 +82,6 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         threads=plan.threads,
         readouts=plan.readouts,
     )
-    labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
     if plan.localise.get(arm):
@@ -123,22 +127,26 @@ def _bench(plan: Plan, base: str) -> Bench:
     return Bench.prepare(plan.arena, base, plan.situations, plan.situations_seed)
 
 
-def _curve(bench: Bench, plan: Plan, who: tuple[str, int], run: Path, folder: Path, report: Report) -> None:
-    """Measure every snapshot and the final model."""
+def _curve(
+    bench: Bench,
+    who: tuple[str, int],
+    parent: str,
+    places: Mapping[int, Path],
+    where: tuple[Path, Report],
+) -> dict[int, float]:
+    """Measure every snapshot and the final model; return the KL of each from the parent, by step."""
+    folder, report = where
     path = folder / "policies.parquet"
-    if path.exists():
-        return
-    arm, seed = who
-    steps = plan.recipe(arm, seed).steps
-    places = {int(step.name.removeprefix("step-")): step for step in run.glob("step-*")} | {
-        steps: run / "final"
-    }
-    tables: list[pd.DataFrame] = []
-    for done, step in enumerate(sorted(places)):
-        report("reading snapshots", done, len(places))
-        table = bench.measure(str(places[step]))
-        tables.append(table.assign(arm=arm, seed=seed, step=step, last=step == steps))
-    write_table(pd.concat(tables, ignore_index=True), path)
+    if not path.exists():
+        before = bench.read(parent)
+        tables: list[pd.DataFrame] = []
+        for done, step in enumerate(sorted(places)):
+            report("reading snapshots", done, len(places))
+            table = bench.follow(before, str(places[step]))
+            tables.append(table.assign(arm=who[0], seed=who[1], step=step, last=step == max(places)))
+        write_table(pd.concat(tables, ignore_index=True), path)
+    rows = records(read_table(path))
+    return {row["step"]: row["value"] for row in rows if row["measure"] == KL}
 
 
 def _shift(
@@ -162,7 +170,7 @@ def _shift(
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
-        write_table(table.assign(**labels), paths[name])
+        write_table(table.assign(**labels).astype({"matched": "boolean"}), paths[name])
     found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(examples) as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +14,15 @@ from takeback.errors import TakebackError, unknown_name
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
+
+
+class MatchedKL(BaseModel):
+    """The distance from what an arm started from at which it is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kl: Annotated[float, Field(gt=0)]
+    """KL(model || parent) in nats, the mean over the plan's situations."""
 
 
 class Plan(BaseModel):
@@ -36,6 +45,9 @@ class Plan(BaseModel):
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
     situations_seed: int = 0
+    measure_at: Literal["last"] | MatchedKL = "last"
+    """Which model of each arm and seed is diffed, read, played with and swept: the last, or, with `kl`, the
+    snapshot (or last model) whose KL from what it started from is nearest in its logarithm."""
     games: Annotated[int, Field(ge=0)] = 100
     """Held-out situations from which every policy plays games; in chess, won ones."""
     moves: Count = 30
