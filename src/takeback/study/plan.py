@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.errors import TakebackError, unknown_name
+from takeback.study.axes import spread
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
@@ -40,7 +41,8 @@ class Plan(BaseModel):
     """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.
 
     `parent` and `teacher` may be other arms: the arm then starts from, or imitates, the final model of the
-    same seed. It is measured against what it starts from.
+    same seed. It is measured against what it starts from. In a plan's file an arm may have `axes`, fields
+    with several values each: it stands for an arm of every combination.
     """
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
@@ -107,6 +109,11 @@ class Plan(BaseModel):
         """Return what an arm starts from: `base`, or the name of another arm."""
         return str(self.arms[arm].get("parent", BASE))
 
+    def needs(self, arm: str) -> list[str]:
+        """Return the arms whose models of the same seed an arm starts from or imitates."""
+        own = self.arms[arm]
+        return [own[role] for role in ROLES if own.get(role) in self.arms]
+
     def waves(self) -> list[list[str]]:
         """Return the arms in groups that can be trained at once; each group needs those before it only.
 
@@ -114,9 +121,7 @@ class Plan(BaseModel):
             TakebackError: arms wait for each other.
         """
         waves: list[list[str]] = []
-        waiting = {
-            arm: {own[role] for role in ROLES if own.get(role) in self.arms} for arm, own in self.arms.items()
-        }
+        waiting = {arm: set(self.needs(arm)) for arm in self.arms}
         while waiting:
             free = [arm for arm, needs in waiting.items() if not needs & waiting.keys()]
             if not free:
@@ -158,6 +163,8 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     Raises:
         TakebackError: a field is unknown, missing or out of range.
     """
+    if isinstance(fields, dict) and isinstance(fields.get("arms"), dict):
+        fields = {**fields, "arms": spread(fields["arms"], origin)}
     try:
         plan = Plan.model_validate(fields)
     except ValidationError as error:
