@@ -127,7 +127,7 @@ def test_what_is_localised_is_checked_before_anything_runs(localise, told, tmp_p
 @pytest.mark.slow
 def test_a_run_of_another_plan_is_refused(unbroken):
     before = tables(unbroken)
-    with pytest.raises(TakebackError, match="holds a run of another plan or base"):
+    with pytest.raises(TakebackError, match="holds a run of another plan: games was 4 and is 5"):
         run_plan(check_plan({**FIELDS, "games": 5}), unbroken)
     assert tables(unbroken) == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,9 +18,19 @@ from takeback.planning.conjectures.conjecture import (
     check_names,
     read_list,
 )
+from takeback.study.axes import spread
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
+
+
+class MatchedKL(BaseModel):
+    """The distance from what an arm started from at which it is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kl: Annotated[float, Field(gt=0)]
+    """KL(model || parent) in nats, the mean over the plan's situations."""
 
 
 class Plan(BaseModel):
@@ -38,11 +48,15 @@ class Plan(BaseModel):
     """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.
 
     `parent` and `teacher` may be other arms: the arm then starts from, or imitates, the final model of the
-    same seed. It is measured against what it starts from.
+    same seed. It is measured against what it starts from. In a plan's file an arm may have `axes`, fields
+    with several values each: it stands for an arm of every combination.
     """
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
     situations_seed: int = 0
+    measure_at: Literal["last"] | MatchedKL = "last"
+    """Which model of each arm and seed is diffed, read, played with and swept: the last, or, with `kl`, the
+    snapshot (or last model) whose KL from what it started from is nearest in its logarithm."""
     games: Annotated[int, Field(ge=0)] = 100
     """Held-out situations from which every policy plays games; in chess, won ones."""
     moves: Count = 30
@@ -105,6 +119,11 @@ class Plan(BaseModel):
         """Return what an arm starts from: `base`, or the name of another arm."""
         return str(self.arms[arm].get("parent", BASE))
 
+    def needs(self, arm: str) -> list[str]:
+        """Return the arms whose models of the same seed an arm starts from or imitates."""
+        own = self.arms[arm]
+        return [own[role] for role in ROLES if own.get(role) in self.arms]
+
     def waves(self) -> list[list[str]]:
         """Return the arms in groups that can be trained at once; each group needs those before it only.
 
@@ -112,9 +131,7 @@ class Plan(BaseModel):
             TakebackError: arms wait for each other.
         """
         waves: list[list[str]] = []
-        waiting = {
-            arm: {own[role] for role in ROLES if own.get(role) in self.arms} for arm, own in self.arms.items()
-        }
+        waiting = {arm: set(self.needs(arm)) for arm in self.arms}
         while waiting:
             free = [arm for arm, needs in waiting.items() if not needs & waiting.keys()]
             if not free:
@@ -162,6 +179,8 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     """
     if isinstance(fields, dict) and isinstance(listed := fields.get("conjectures"), list):
         fields = {**fields, "conjectures": check_conjectures(listed, origin)}
+    if isinstance(fields, dict) and isinstance(fields.get("arms"), dict):
+        fields = {**fields, "arms": spread(fields["arms"], origin)}
     try:
         plan = Plan.model_validate(fields)
     except ValidationError as error:
