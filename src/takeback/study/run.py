@@ -15,6 +15,7 @@ from takeback.files import claim, only_one
 from takeback.jobs import Job, run_jobs
 from takeback.localise import PARTS
 from takeback.study.arm import run_arm, run_base
+from takeback.study.contrasts.reach import announce
 from takeback.study.plan import BASE, Plan, dump_plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.sweep.sets import chosen_sets
@@ -37,6 +38,7 @@ def _run(plan: Plan, out: Path, workers: int) -> Path:
 
     _check(plan)
     _claim(plan, out)
+    announce(plan)
     started = time.time()
     if (recipe := plan.base_recipe()) is not None:
         train(recipe, out / BASE)

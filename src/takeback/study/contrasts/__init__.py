@@ -1,0 +1,1 @@
+"""Contrasts of a study."""
