@@ -39,7 +39,7 @@ def test_a_plan_keeps_its_contrasts_when_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"contrasts": {"a": {"rl-wim": 1, "rft-win": -1}}}, "arm in contrast 'a' 'rl-wim': did you mean 'rl-win'"),
+        ({"contrasts": {"a": {"rl-wim": 1, "rft-win": -1}}}, "contrast 'a' 'rl-wim': did you mean 'rl-win'"),
         ({"contrasts": {"a": {"rl-win": 1, "rft-win": -0.5}}}, "contrast 'a' add up to 0.5; .*just one arm"),
         ({"contrasts": {"a": {}}}, "add up to 0; they must"),
         ({"contrasts": {"a": {"rl-win": "one"}}}, "'one' is no number"),
