@@ -165,9 +165,12 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
 
 @lru_cache(maxsize=4)
 def _signs(seeds: int, seed: int, draws: int) -> tuple[Floats, bool]:
-    """Return the sign of each seed in each way, shape (ways, seeds), and whether those are all ways."""
+    """Return the sign of each seed in each way, shape (ways, seeds), and whether those are all ways.
+
+    Of a way and its opposite, whose |sum| is the same, one is listed.
+    """
     if draws:
         heads = np.random.default_rng(seed).integers(0, 2, size=(draws, seeds))
         return 2 * heads.astype(np.float64) - 1, False
-    bits = np.arange(2**seeds)[:, None] >> np.arange(seeds) & 1
+    bits = np.arange(2 ** (seeds - 1))[:, None] >> np.arange(seeds) & 1
     return 1 - 2 * bits.astype(np.float64), True

@@ -296,12 +296,17 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tup
 
 @lru_cache(maxsize=4)
 def _dealings(one: int, other: int, seed: int, most: int) -> tuple[NDArray[np.float64], bool]:
-    """Return which runs the first arm gets, 1 or 0, shape (ways, runs), and whether those are all ways."""
+    """Return which runs the first arm gets, 1 or 0, shape (ways, runs), and whether those are all ways.
+
+    Of arms of one size every way has a twin, with the arms swapped, that is as far apart: one of the two is
+    listed.
+    """
     runs = one + other
     if math.comb(runs, one) > most:
         order = np.random.default_rng(seed).random((most, runs)).argsort(axis=1)
         return (order < one).astype(np.float64), False
     chosen = np.array(list(combinations(range(runs), one)))
+    chosen = chosen[chosen[:, 0] == 0] if one == other else chosen
     ways = np.zeros((len(chosen), runs))
     np.put_along_axis(ways, chosen, 1.0, axis=1)
     return ways, True

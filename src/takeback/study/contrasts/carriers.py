@@ -14,7 +14,7 @@ from takeback.behaviour.measures import typed
 from takeback.component import Component
 from takeback.flips import flip_p_values
 from takeback.localise.shares import TAKE_BACK
-from takeback.stats import PValues, max_permutation
+from takeback.stats import max_permutation
 from takeback.study.contrasts.estimates import Measured
 from takeback.study.contrasts.losses import SHARE
 from takeback.study.contrasts.reach import LEVEL
@@ -107,20 +107,41 @@ def carriers(table: pd.DataFrame, agency: AgencyArms, seed: int = 0) -> Carriers
         told = f"carries agency: {', '.join(arms)} have no seed with losses of pursuit in common yet"
         return Carriers(_empty(()), (), (told,))
     losses, skills, components, seeds, names = runs
+    found = conditions(losses, skills, agency, seed)
+    return Carriers(
+        _verdicts(components, found, len(seeds)), tuple(found), tuple(_words(found, names, seeds, components))
+    )
+
+
+def conditions(
+    losses: Mapping[str, Floats], skills: Mapping[str, Floats], agency: AgencyArms, seed: int = 0
+) -> dict[str, tuple[Floats, Floats]]:
+    """Return each condition of `carriers`: its number and its p for every component, shapes (components,).
+
+    Args:
+        losses: by arm, of pursuit share, shape (seeds, components).
+        skills: by arm, losses of legality and of probes, shape (seeds, components, skills).
+        agency: the pairs of arms.
+        seed: of flips or dealings, where there are too many to list.
+    """
     residuals = {
         arm: np.stack([skill_residuals(y, x) for y, x in zip(losses[arm], skills[arm], strict=True)])
-        for arm in arms
+        for pair in agency.pairs
+        for arm in pair
     }
     found: dict[str, tuple[Floats, Floats]] = {}
     for one, other in agency.pairs:
         for name, values in ((LOWERS, losses[one]), (BEYOND, residuals[one])):
-            p: PValues = flip_p_values(values, seed)
-            found[f"{name} {one}"] = values.mean(axis=0), p.family
+            found[f"{name} {one}"] = values.mean(axis=0), flip_p_values(values, seed).family
         difference = residuals[one].mean(axis=0) - residuals[other].mean(axis=0)
         found[f"{MORE} {other}"] = difference, max_permutation(residuals[one], residuals[other], seed)
-    return Carriers(
-        _verdicts(components, found, len(seeds)), tuple(found), tuple(_words(found, names, seeds, components))
-    )
+    return found
+
+
+def held(condition: tuple[Floats, Floats]) -> NDArray[np.bool_]:
+    """Tell of which components a condition holds: the right sign, and p ≤ 0.05; shape (components,)."""
+    value, p = condition
+    return (value > 0) & (p <= LEVEL)
 
 
 def _shared(
@@ -170,8 +191,9 @@ def _verdicts(
     components: Sequence[str], found: Mapping[str, tuple[Floats, Floats]], seeds: int
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
+    holds = {name: held(condition) for name, condition in found.items()}
     for place, component in enumerate(components):
-        failed = [name for name, (value, p) in found.items() if value[place] <= 0 or p[place] > LEVEL]
+        failed = [name for name, ok in holds.items() if not ok[place]]
         numbers = {
             key: number
             for name, (value, p) in found.items()

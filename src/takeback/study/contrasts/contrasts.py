@@ -1,4 +1,4 @@
-"""The contrasts of a run: quantities of every training run, weighted sums over arms, and who carries agency."""
+"""The contrasts of a run: quantities of training runs, weighted sums over arms, and who carries agency."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ OWN: Final = "utility of the arm's own goal"
 """The effect on the utility of whatever goal an arm has."""
 
 _MOVED: Final = ("relative", "share")
-_WHOLE: Final = {
+WHOLE: Final = {
     "utility gained": BEHAVIOUR,
     "legal mass gained": BEHAVIOUR,
     "KL": BEHAVIOUR,
@@ -37,6 +37,8 @@ _WHOLE: Final = {
     "optimisation power": BEHAVIOUR,
     "MEG": BEHAVIOUR,
 }
+"""What `takeback compare` compares whole models on, and where each number is from."""
+
 _KEYS = ["arm", "seed", "source", "component", "measure", "value"]
 
 Report = Callable[[int, int], None]
@@ -137,7 +139,7 @@ def _of_whole(arm: Runs) -> pd.DataFrame:
     """Give what `takeback compare` compares whole models on."""
     rows = [
         {"arm": arm.arm, "seed": seed, "source": source, "measure": name, "value": value}
-        for name, source in _WHOLE.items()
+        for name, source in WHOLE.items()
         if "goal" in arm.plan.arms[arm.arm]
         for seed, value in MEASURES[name][1](arm).items()
     ]

@@ -1,4 +1,4 @@
-"""Contrasts for people: components by contrasts with the noise floor beside, then what was found, in tables."""
+"""Contrasts for people: components by contrasts beside the noise floor, then what was found, in tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.localise.shares import TAKE_BACK
 from takeback.study.contrasts.losses import KL, PURSUIT, SHARE
-from takeback.study.contrasts.quantities import OWN, WEIGHTS
+from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
 from takeback.tables import records
 
@@ -47,12 +47,13 @@ def as_section(found: Contrasts) -> Section:
         found.words,
         tuple(_figures(found)),
         (*_carriers(found), _components(found), _whole(found)),
+        folded=(("Every measure of whole models", _whole(found, every=True)),),
         notes=(
             "Intervals (Student's t) and p are over training runs, never over situations. A frame marks a "
             "component whose p, by the largest statistic over all components, is at most "
             f"{LEVEL}. The column {FLOOR} is the standard error that an estimate has from differences "
-            f"between seeds of an arm alone, the largest of the contrasts; {RANDOM} is what the smallest random "
-            "sets do. Intervals are not corrected for the number of rows.",
+            f"between seeds of an arm alone, the largest of the contrasts; {RANDOM} is what the smallest "
+            "random sets do. Intervals, and the p of whole models, are not corrected for the number of rows.",
         ),
     )
 
@@ -141,14 +142,14 @@ def _components(found: Contrasts, most: int | None = None) -> Table:
         for row in rows[:most]
     ]
     if most is not None and len(rows) > most:
-        body.append((f"and {len(rows) - most} more", *[""] * 6))
+        body.append((f"and {len(rows) - most} more", "", "", "", "", "", ""))
     return Table(head, tuple(body), head[:3])
 
 
-def _whole(found: Contrasts) -> Table:
-    """List the whole model's measures, all of them."""
+def _whole(found: Contrasts, every: bool = False) -> Table:
+    """List the whole model's measures: those that runs are compared on, or every one."""
     table = found.contrasts
-    rows = records(table[table["component"] == ""])
+    rows = [row for row in records(table[table["component"] == ""]) if every or row["measure"] in WHOLE]
     head = ("contrast", "measure", "estimate", "p", "smallest p", "floor", "seeds")
     body = [
         (
