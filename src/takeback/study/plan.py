@@ -19,6 +19,7 @@ from takeback.planning.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.axes import spread
+from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
@@ -71,6 +72,10 @@ class Plan(BaseModel):
     """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
     localise_situations: Count = 64
     """So many of the situations, half of them to select on."""
+    contrasts: dict[str, dict[str, Weight]] = {}
+    """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
+    agency: AgencyArms | None = None
+    """The arms that the rule *carries agency* compares, in pairs of one goal."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
     conjectures: tuple[Conjecture, ...] = ()
@@ -194,6 +199,9 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     plan.waves()
     check_names(plan.conjectures, origin)
     check_arms(plan.conjectures, plan.arms, plan.seeds)
+    check_contrasts(plan.contrasts, plan.arms, origin)
+    if plan.agency is not None:
+        check_agency(plan.agency, plan.arms, origin)
     return plan
 
 

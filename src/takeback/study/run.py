@@ -18,6 +18,7 @@ from takeback.localise import PARTS
 from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
+from takeback.study.contrasts.reach import announce
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
@@ -43,6 +44,7 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
 
     _check(plan)
     claim_plan(plan, out)
+    announce(plan)
     lock(plan.conjectures, out)
     note_workers(out, workers)
     started = time.time()
