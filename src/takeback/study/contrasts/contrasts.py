@@ -11,7 +11,7 @@ import pandas as pd
 
 from takeback.draw.page import Section
 from takeback.errors import TakebackError
-from takeback.findings import Finding
+from takeback.findings import Finding, Findings
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
 from takeback.study.contrasts.losses import LOSSES
@@ -110,3 +110,16 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
         agents = rule.table
         told = [*rule.words, *told]
     return Contrasts(table, found.table, agents, weights, tuple(told))
+
+
+def contrast_at_end(run: str | Path) -> Contrasts | None:
+    """Contrast the arms of a run and write the findings into its folder; None if its plan has no contrasts.
+
+    Raises:
+        TakebackError: as `contrasts`, or the disk refuses.
+    """
+    if not load_plan(Path(run) / "plan.yaml").contrasts:
+        return None
+    found = contrasts(run)
+    Findings("Contrasts", (), {"contrasts": found}, "contrasts").write(run)
+    return found
