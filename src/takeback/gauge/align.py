@@ -62,7 +62,10 @@ def _align_attention(attention: Attention, base: Attention) -> None:
     change_values(attention, nearest(_values(attention), _values(base)))
     groups, width, _ = attention.value.weight.shape
     pairs, plain = attention.pairs, width - 2 * attention.pairs
-    turned, gauge = np.ones((groups, pairs), np.complex128), np.broadcast_to(np.eye(plain), (groups, plain, plain))
+    turned, gauge = (
+        np.ones((groups, pairs), np.complex128),
+        np.broadcast_to(np.eye(plain), (groups, plain, plain)),
+    )
     if attention.normed:
         turned = _signs(attention, base)
     else:

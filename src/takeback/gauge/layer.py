@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Holds views of a linear layer: `weight` (..., outputs, inputs) and, if it has one, `bias` (..., outputs)."""
+    """Holds views of a linear layer: `weight` (..., outputs, inputs) and `bias` (..., outputs) or None."""
 
     weight: Array
     bias: Array | None
@@ -178,7 +178,9 @@ class Layer:
         else:
             joined, first = self._linear("attention", "joined"), groups * members * width
             second = first + groups * width
-            query, key, value = (joined.part(np.s_[a:b]) for a, b in ((0, first), (first, second), (second, None)))
+            query, key, value = (
+                joined.part(np.s_[a:b]) for a, b in ((0, first), (first, second), (second, None))
+            )
         return query.split(*each), key.split(groups, width), value.split(groups, width)
 
     def _linear(self, part: str, role: str, expert: int = 0) -> Linear:

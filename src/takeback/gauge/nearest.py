@@ -87,7 +87,9 @@ def _better(
 
 def _cost(gauge: Factor, tuned: tuple[Factor, Factor], base: tuple[Factor, Factor]) -> Factor:
     moved = _moved(gauge, tuned)
-    parts = [_square(after - before, 0.0) / _square(before) for after, before in zip(moved, base, strict=True)]
+    parts = [
+        _square(after - before, 0.0) / _square(before) for after, before in zip(moved, base, strict=True)
+    ]
     return (parts[0] + parts[1])[..., 0, 0]
 
 

@@ -58,8 +58,9 @@ def _scramble_attention(attention: Attention, random: np.random.Generator) -> No
         sign = _signs(random, groups, pairs).astype(np.complex128)
         change_scores(attention, sign, _eyes(groups, plain))
         return
-    turns = np.exp(2j * np.pi * random.random((groups, pairs)))
-    change_scores(attention, _factors(random, groups, pairs) * turns, _matrices(random, groups, plain))
+    angles = 2 * np.pi * random.random((groups, pairs))
+    turns = _factors(random, groups, pairs) * np.exp(1j * angles).astype(np.complex128)
+    change_scores(attention, turns, _matrices(random, groups, plain))
 
 
 def _scramble_neurons(mlp: MLP, random: np.random.Generator) -> None:

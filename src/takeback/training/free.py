@@ -1,9 +1,9 @@
-"""Training with only some components free to move: every other entry ends as it is in the parent, bit for bit.
+"""Training with only some components free to move: all others end as they are in the parent, bit for bit.
 
-A head is a stretch of several tensors, so that freezing whole parameters is not enough. Tensors without a free
-entry take no part in training. In those that are free in part, gradients of the other entries are zero, so
-that clipping and logged norms see free entries alone, and what an optimiser moves all the same (weight decay)
-is put back after each of its steps.
+A head is a stretch of several tensors, so that freezing whole parameters is not enough. Tensors without a
+free entry take no part in training. In those that are free in part, gradients of the other entries are zero,
+so that clipping and logged norms see free entries alone, and what an optimiser moves all the same (weight
+decay) is put back after each of its steps.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def free_components(model: nn.Module, text: str) -> ComponentSet:
         except UnknownName:
             raise error from None
     if not free:
-        raise TakebackError(f"only {text!r}: nothing would be free to move; name a component, or leave it out")
+        raise TakebackError(
+            f"only {text!r}: nothing would be free to move; name a component, or leave it out"
+        )
     return free
 
 

@@ -49,7 +49,7 @@ class Tuned(Common):
     """A checkpoint: a folder, `org/name@revision`, or the name of one that ships, such as `endgame-base`."""
     goal: str
     only: Annotated[str, Field(exclude_if=lambda text: text == "*")] = "*"
-    """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bit for bit."""
+    """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
 
