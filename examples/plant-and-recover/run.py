@@ -138,7 +138,7 @@ def main() -> None:
     found = recoveries(scores)
     write_table(scores, asked.out / "scores.parquet")
     write_table(found, asked.out / "recoveries.parquet")
-    text = summary(found)
+    text = summary(found, scores)
     with atomic_file(asked.out / "tables.md") as draft:
         draft.write_text(text, encoding="utf-8")
     print(text)
@@ -276,74 +276,96 @@ def recoveries(scores: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, part in scores[scores["role"] != "calibration"].groupby(keys, sort=False):
         told = dict(zip(keys, key, strict=True))
+        planted = set(told["components"].split())
         floor = FLOOR * float(calm[told["dtype"], FLOOR_OF.get(told["measure"], told["measure"])])
-        by_name = dict(zip(part["component"], part["score"], strict=True))
-        got = recovery(by_name, part.loc[part["planted"], "component"], floor)
-        missed = set(told["components"].split()) - set(got.found)
+        got = recovery(dict(zip(part["component"], part["score"], strict=True)), planted, floor)
+        counts = {"n_found": len(got.found), "n_planted": len(planted), "hits": len(planted & {*got.found})}
+        exact = planted == set(got.found)
         rows.append(
-            {**told, "floor": floor, **asdict(got), "found": " ".join(got.found)}
-            | {
-                "n_found": len(got.found),
-                "exact": not missed and len(got.found) == int(part["planted"].sum()),
-            }
+            {**told, "floor": floor, **asdict(got), "found": " ".join(got.found), **counts, "exact": exact}
         )
-    types = dict.fromkeys(("precision", "recall", "average_precision"), "Float64")
-    return pd.DataFrame(rows).astype(types)
+    return pd.DataFrame(rows).astype(dict.fromkeys(("precision", "recall", "average_precision"), "Float64"))
 
 
-def summary(found: pd.DataFrame) -> str:
+def summary(found: pd.DataFrame, scores: pd.DataFrame) -> str:
     """Return the tables of the findings as Markdown."""
-    wide = found[(found["dtype"] == "float32") & (found["strength"] == 1)]
-    planted, nulls = wide[wide["role"] == "plant"], wide[wide["role"] == "null"]
+    whole = found[(found["dtype"] == "float32") & (found["strength"] == 1)]
+    planted, nulls = found[found["role"] == "plant"], found[found["role"] == "null"]
+    floors = found.groupby(["dtype", "measure"], sort=False)["floor"].first()
+    calm = nulls[nulls["n_found"] == 0].groupby(["dtype", "measure"]).size()
+    nothing = {
+        key: f"{calm.get(key, 0)} of {count}"
+        for key, count in nulls.groupby(["dtype", "measure"]).size().items()
+    }
+    heads = ["precision", "recall", "exactly the set", "average precision"]
     main_rows = [
         (
             measure,
-            *_means(planted[planted["measure"] == measure]),
-            _share(nulls.loc[nulls["measure"] == measure, "n_found"] == 0),
+            *_pooled(whole[(whole["role"] == "plant") & (whole["measure"] == measure)]),
+            nothing["float32", measure],
         )
         for measure in MEASURES
     ]
     by_degree = [
-        (dtype, f"{strength:g}", measure, *_means(part))
-        for (dtype, strength, measure), part in found[found["role"] == "plant"].groupby(
-            ["dtype", "strength", "measure"], sort=False
+        (
+            str(dtype),
+            f"{strength:g}",
+            str(measure),
+            f"{floors[dtype, measure]:.0e}",
+            *_pooled(part),
+            nothing[dtype, measure],
         )
+        for (dtype, strength, measure), part in planted.groupby(["dtype", "strength", "measure"], sort=False)
         if measure in (CIRCUITS, NEAR, TAKEN, UTILITY)
     ]
-    each = [
-        (
-            row.model.removesuffix("-1-float32"),
-            row.method,
-            row.goal,
-            row.components,
-            row.found if not row.exact else "the same",
-        )
-        for row in planted[planted["measure"] == CIRCUITS].itertuples()
-    ]
-    heads = ["precision", "recall", "both 1", "average precision"]
-    floors = wide.drop_duplicates("measure").set_index("measure")["floor"]
-    means = [(measure, says, f"{floors[measure]:.1e}") for measure, says in MEASURES.items()]
-    parts = [
-        _table(["measure", "what it is", "floor"], means),
-        _table(["measure", *heads, "nulls in which nothing is found"], main_rows),
-        _table(["stored as", "strength", "measure", *heads], by_degree),
-        _table(["plant", "method", "goal", "free to move", "found by the invariant diff"], each),
-    ]
-    return "\n".join(parts)
+    return "\n".join(
+        [
+            _table(["measure", "what it is"], MEASURES.items()),
+            _table(["measure", *heads, "nothing found in nulls"], main_rows),
+            _table(
+                ["stored as", "strength", "measure", "floor", *heads, "nothing found in nulls"], by_degree
+            ),
+            _table(EACH, _each(whole[whole["role"] == "plant"], scores)),
+        ]
+    )
 
 
-def _means(part: pd.DataFrame) -> tuple[str, ...]:
-    shares = (part["precision"], part["recall"], part["exact"], part["average_precision"])
-    told = [_mean(part["precision"]), _mean(part["recall"]), _share(shares[2]), _mean(shares[3])]
-    return tuple(told)
+EACH = (
+    "training",
+    "goal",
+    "free to move",
+    "found by the invariant diff",
+    "by takebacks",
+    "by utility with its interval",
+    "total variation when taken back",
+)
 
 
-def _mean(values: pd.Series) -> str:
-    return "–" if values.isna().all() else f"{values.mean():.3f}"
+def _each(planted: pd.DataFrame, scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each plant: what three measures find, and how much its components matter."""
+    for (model, components), part in planted.groupby(["model", "components"], sort=False):
+        first, by_measure = part.iloc[0], part.set_index("measure")
+        told = [
+            _against(str(components), by_measure.loc[one, "found"]) for one in (CIRCUITS, TAKEN, SIGNIFICANT)
+        ]
+        mine = scores[(scores["model"] == model) & (scores["measure"] == TAKEN) & scores["planted"]]["score"]
+        yield first["method"], first["goal"], str(components), *told, f"{mine.min():.1e} to {mine.max():.1e}"
 
 
-def _share(true: pd.Series) -> str:
-    return f"{int(true.sum())} of {len(true)}"
+def _against(planted: str, found: str) -> str:
+    missed, false = set(planted.split()) - set(found.split()), set(found.split()) - set(planted.split())
+    if not missed and not false:
+        return "the set"
+    told = [f"{len(missed)} missed" if missed else "", f"{len(false)} false" if false else ""]
+    return ", ".join(filter(None, told))
+
+
+def _pooled(part: pd.DataFrame) -> tuple[str, ...]:
+    """Return precision and recall over all components of all plants, how many sets are exact, mean AP."""
+    hits, there, wanted = (int(part[name].sum()) for name in ("hits", "n_found", "n_planted"))
+    precision = f"{hits / there:.3f}" if there else "–"
+    exact = f"{int(part['exact'].sum())} of {len(part)}"
+    return precision, f"{hits / wanted:.3f}", exact, f"{part['average_precision'].mean():.3f}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
