@@ -27,6 +27,7 @@ COMMANDS = (
     "attribute",
     "explain",
     "course",
+    "conjecture",
     "demo",
     "report",
 )

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, course, localise, runs, weights
+from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -32,8 +32,10 @@ for command in (
     runs.demo,
     runs.report,
     compare.compare,
+    contrasts.contrasts,
 ):
     app.command()(command)
+app.add_typer(conjecture.app, name="conjecture")
 
 
 def main() -> None:
