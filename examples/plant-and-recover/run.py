@@ -90,7 +90,7 @@ class Settings:
     @classmethod
     def tiny(cls) -> Settings:
         """Return what takes a minute and shows that it works."""
-        return cls(2, 1, 1, 2, 8, (0.1,), ())
+        return cls(1, 1, 1, 2, 8, (0.1,), ())
 
 
 @dataclass(frozen=True)
