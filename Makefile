@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help setup demo small-worlds findings test check format hooks base clean
+.PHONY: help setup demo small-worlds plants findings test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,10 @@ demo: $(READY)  ## train three arms, diff them, take them back and write runs/de
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2
 
-findings: $(READY)  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
+plants: $(READY)  ## plant changes in known components and look for them: runs/plants/ (about 15 minutes)
+	$(BIN)/python examples/plant-and-recover/run.py
+
+findings: plants  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 
 test: $(READY)  ## run every test, doctest, the README and the examples

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from takeback.checkpoint import open_pair as open_pair
     from takeback.diff import Diff as Diff
     from takeback.explain import Explanation as Explanation
+    from takeback.gauge import aligned as aligned
+    from takeback.gauge import regauged as regauged
     from takeback.hybrid import Hybrid as Hybrid
     from takeback.hybrid import grafted as grafted
     from takeback.hybrid import taken_back as taken_back
@@ -82,6 +84,7 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "Network", "NetworkConfig", "Pair", "open_checkpoint", "open_pair"),
     "diff": ("Diff",),
     "explain": ("Explanation",),
+    "gauge": ("aligned", "regauged"),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),
     "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
     "planning.conjectures": ("Conjecture",),

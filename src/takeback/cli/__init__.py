@@ -21,6 +21,7 @@ for command in (
     weights.components,
     weights.diff,
     weights.hybrid,
+    weights.align,
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,

@@ -48,6 +48,8 @@ class Tuned(Common):
     parent: str
     """A checkpoint: a folder, `org/name@revision`, or the name of one that ships, such as `endgame-base`."""
     goal: str
+    only: Annotated[str, Field(exclude_if=lambda text: text == "*")] = "*"
+    """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
 
@@ -123,6 +125,12 @@ class Agent(Tuned):
     """Copies of the environment that are acted in side by side."""
     settings: dict[str, int | float | bool] = {}
     """Further arguments of the algorithm's class, such as `n_steps: 256` and `ent_coef: 0.01`."""
+
+    @model_validator(mode="after")
+    def _moves_everything(self) -> Agent:
+        if self.only != "*":
+            raise ValueError("method agent moves all of its network; leave `only` out")
+        return self
 
 
 class Architecture(BaseModel):

@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
 
 import pandas as pd
+from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -28,6 +29,7 @@ from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.threads import cpu_threads
 from takeback.training.agents import train_agent
+from takeback.training.free import EVERYTHING, free_only
 from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
 from takeback.training.recipe import RFT, RL, SFT, Agent, Clone, Drift, Fresh, Pretrain, Recipe, dump_recipe
@@ -91,6 +93,9 @@ def _train(
 ) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
+        assert isinstance(trainer.model, nn.Module)
+        trainer.add_callback(free_only(trainer.model, recipe.only))
     _claim(out, claim)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
