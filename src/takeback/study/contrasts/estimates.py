@@ -27,6 +27,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "high": "upper end",
     "p": "two-sided p-value over training runs, of this component alone",
     "p_family": "the same by the largest statistic over all components of this contrast, source and measure",
+    "p_family_flips": "the same by sign flips, of two arms too: for arms that spread differently",
     "n": "seeds that all its arms have",
     "components": "of the family",
     "test": "permutation: runs dealt out to two arms; sign flips: signs of whole seeds",
@@ -37,7 +38,18 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """What each column means."""
 
-_NUMBERS = ("estimate", "low", "high", "p", "p_family", "smallest_p", "between_seeds", "floor", "random_sets")
+_NUMBERS = (
+    "estimate",
+    "low",
+    "high",
+    "p",
+    "p_family",
+    "p_family_flips",
+    "smallest_p",
+    "between_seeds",
+    "floor",
+    "random_sets",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +152,7 @@ def _rows(family: Family, weights: list[float], tested: WeightedContrast) -> Ite
             "high": one.high,
             "p": tested.p[place],
             "p_family": tested.p_family[place],
+            "p_family_flips": tested.p_family_flips[place],
             "n": n,
             "components": len(family.components),
             "test": tested.test,
