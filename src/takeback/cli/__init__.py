@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, contrasts, course, localise, runs, weights
+from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ for command in (
     contrasts.contrasts,
 ):
     app.command()(command)
+app.add_typer(conjecture.app, name="conjecture")
 
 
 def main() -> None:
