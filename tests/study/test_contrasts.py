@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.optimize
 import scipy.stats
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contrast_record import AGENCY, ARMS, CARRIER, COMPONENTS, quantity_table, write_study
+from takeback.arenas import arena
 from takeback.behaviour import agency
 from takeback.behaviour.planted import POLICIES, noisy, planted, pursuer, world
+from takeback.checkpoint import open_pair
 from takeback.cli import app
+from takeback.diff import diff
 from takeback.errors import TakebackError, UnknownName
 from takeback.stats import max_permutation, permutation_test
 from takeback.study import load_plan
-from takeback.study.contrasts import contrasts
+from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
-from takeback.study.contrasts.losses import KL, LOSSES, PURSUIT, SHARE, losses
+from takeback.study.contrasts.losses import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
 from takeback.study.contrasts.quantities import OWN
 from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenarios, tables
+from takeback.study.plan import check_plan
 from takeback.study.sums import AgencyArms
+from takeback.sweep import Sweep, squared_norms, sweep
+from takeback.sweep.read import Reader, Sides
 from takeback.tables import read_table, write_table
 
 BOTH = {"rl-win": 0.1, "rl-corner": 0.1}
@@ -356,3 +364,55 @@ def test_the_rule_names_the_planted_carrier_and_nothing_else():
 def test_the_tables_of_the_simulation_are_markdown():
     lines = list(tables(1, 0))
     assert len({line.count("|") for line in lines[2:19]}) <= 2
+
+
+def test_runs_at_another_distance_are_named(tmp_path):
+    run = write_study(tmp_path / "run", {}, seeds=[0, 1])
+    path = run / "behaviour" / "rl-win-seed-1" / "shifts.parquet"
+    far = pd.array([False, False], "boolean")
+    write_table(read_table(path).assign(matched=far, kl=0.123), path)
+    told = contrasts(run).words
+    assert [word for word in told if "the plan's KL" in word] == [
+        "rl-win seed 1 is measured at 0.12 nats, not at the plan's KL"
+    ]
+
+
+def test_a_run_writes_its_contrasts_where_its_plan_has_some(planted_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(planted_run, copy)
+    write_contrasts(copy)
+    assert len(read_table(copy / "contrasts.parquet"))
+    assert (copy / "contrasts.html").exists()
+    plan = yaml.safe_load((copy / "plan.yaml").read_text())
+    (copy / "contrasts.parquet").unlink()
+    (copy / "plan.yaml").write_text(yaml.safe_dump({**plan, "contrasts": {}}))
+    write_contrasts(copy)
+    assert not (copy / "contrasts.parquet").exists()
+
+
+@pytest.mark.slow
+def test_losses_of_a_sweep_are_those_of_its_hybrids_read_anew(players, tmp_path):
+    base, tuned = players
+    run = tmp_path / "run"
+    arm = {"method": "sft", "goal": "win", "steps": 2, "learning_rate": 1e-3}
+    plan = check_plan({"name": "x", "base": base, "arms": {"a": arm}, "situations": 16})
+    situations = arena("endgames").situations("held-out", 16, 0)
+    pair, sets = open_pair(base, tuned), ["L0.H1", "L1.MLP", "L0.H0 L0.H1"]
+    what = Sweep(pair, arena("endgames"), situations, squared_norms(diff(pair)), sets, 1)
+    sweep(what, run / "effects" / "a-seed-0.parquet")
+    found = LossReader(plan, run).of("a", 0)
+    assert found["component"].unique().tolist() == ["L0.H1", "L1.MLP"]
+    reader = Reader(Sides(pair, arena("endgames")), situations)
+    before = [reader.before[side] for side in ("base", "tuned")]
+    parts = [pair.anatomy().parse(name) for name in ("L0.H1", "L1.MLP")]
+    hybrids = dict(zip(("L0.H1", "L1.MLP"), reader.read("tuned", parts), strict=True))
+    expected = losses(*before, hybrids, reader.context, "win")
+    np.testing.assert_allclose(found["loss"].to_numpy(float), expected["loss"].to_numpy(float), atol=1e-5)
+    kept = run / "pursuit" / "a-seed-0.parquet"
+    write_table(read_table(kept).assign(loss=7.0), kept)
+    assert set(LossReader(plan, run).of("a", 0)["loss"]) == {7.0}, "it is kept"
+    other = plan.model_copy(update={"arms": {"a": {**arm, "goal": "corner"}}})
+    assert 7.0 not in set(LossReader(other, run).of("a", 0)["loss"]), "of another goal it is measured anew"
+    few = plan.model_copy(update={"situations": 8, "arms": {"a": {**arm, "goal": "check"}}})
+    with pytest.raises(TakebackError, match="not of the plan's situations"):
+        LossReader(few, run).of("a", 0)

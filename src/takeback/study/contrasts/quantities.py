@@ -91,6 +91,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
         tables += [t.assign(arm=arm.arm, seed=seed) for t in (*_moved(arm, seed), *_shifted(arm, seed))]
         if arm.table("diff", seed, "components") is None or not path.exists():
             missing.append(f"{arm.arm} seed {seed} is not there yet")
+        missing += _unmatched(arm, seed)
         if path.exists():
             effects = read_table(path)
             found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *_probes(run, arm, seed)]
@@ -133,6 +134,13 @@ def _shifted(arm: Runs, seed: int) -> Iterator[pd.DataFrame]:
     if shifts is not None:
         rows = shifts[["measure", "effect"]].rename(columns={"effect": "value"})
         yield rows.assign(source=BEHAVIOUR, component="")
+
+
+def _unmatched(arm: Runs, seed: int) -> Iterator[str]:
+    """Say that a run is not as far from its parent as the plan wants all to be."""
+    shifts = arm.table("behaviour", seed, "shifts")
+    if shifts is not None and "matched" in shifts and (~shifts["matched"].dropna().astype(bool)).any():
+        yield f"{arm.arm} seed {seed} is measured at {shifts['kl'].iloc[0]:.2g} nats, not at the plan's KL"
 
 
 def _of_whole(arm: Runs) -> pd.DataFrame:
