@@ -171,7 +171,7 @@ def test_what_is_not_there_yet_is_left_out_and_told(tmp_path):
     for seed in range(8):
         (run / "pursuit" / f"sft-win-seed-{seed}.parquet").unlink()
     found = contrasts(run)
-    assert "rft-win seed 3 is not there yet" in found.words
+    assert "seeds that are not there yet: rft-win 3" in found.words
     assert any("sft-win" in word and "no readouts" in word for word in found.words)
     rows = rows_of(found, "optimiser", "take back", SHARE)
     assert set(rows["n"]) == {7}
@@ -179,7 +179,8 @@ def test_what_is_not_there_yet_is_left_out_and_told(tmp_path):
     one, other = (losses_in(run, arm, seeds) for arm in ("rl-win", "rft-win"))
     assert rows.loc[COMPONENTS, "estimate"].tolist() == pytest.approx((one - other).mean(axis=0))
     assert set(rows_of(found, "optimiser", "weights", "relative")["n"]) == {8}
-    assert "contrast optimiser: 7 to 8 seeds, by measure" in found.words
+    assert "7 to 8 seeds, by measure: optimiser, optimisers" in found.words
+    assert "8 seeds: alone" in found.words
     assert set(found.agency_carriers["n"]) == {7}
 
 
