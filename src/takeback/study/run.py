@@ -18,8 +18,7 @@ from takeback.localise import PARTS
 from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
-from takeback.study.contrasts import contrast_at_end
-from takeback.study.contrasts.reach import announce
+from takeback.study.contrasts import announce, write_contrasts
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
@@ -54,7 +53,7 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     run_jobs(_jobs(plan, out), workers)
     merge_behaviour(plan, out)
     write_manifest(plan, out, started, time.time() - started)
-    contrast_at_end(out)
+    write_contrasts(out)
     resolve_at_end(out)
     return write_report(out)
 
