@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, course, localise, runs, weights
+from takeback.cli import behaviour, compare, course, localise, runs, study, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for command in (
     compare.compare,
 ):
     app.command()(command)
+app.add_typer(study.app)
 
 
 def main() -> None:
