@@ -13,7 +13,6 @@ import yaml
 
 from kill import run_and_kill
 from takeback import cli
-from takeback.compare import compare
 from takeback.errors import TakebackError
 from takeback.study import run_plan, study_status
 from takeback.study.measured import read_measured
@@ -169,23 +168,3 @@ def test_the_commands_run_a_plan_and_tell_how_far_it_is(
     assert told["arms"][1]["steps"]["train"]["state"] == "done"
     assert told["arms"][1]["steps"]["train"]["seconds"] > 0
     assert not told["arms"][1]["matched"]
-
-
-@pytest.mark.slow
-def test_sizes_are_compared_as_runs_of_one_plan_from_two_bases(tmp_path: Path) -> None:
-    pytest.importorskip("gymnasium")
-    arm = {"method": "agent", "goal": "reward", "steps": 64, "learning_rate": 1e-3, "environments": 2}
-    plan = {
-        "arena": "gym:CartPole-v1",
-        "seeds": [0, 1],
-        "arms": {"ppo": {**arm, "settings": {"n_steps": 32, "batch_size": 32}}},
-        **{name: FIELDS[name] for name in ("situations", "moves", "controls")},
-        "sets": ["each unit", "each layer"],
-        "games": 0,
-    }
-    for name, hidden in (("small", [4]), ("large", [8, 8])):
-        base = {"method": "fresh", "architecture": {"hidden": hidden, "activation": "tanh"}}
-        run_plan(check_plan({**plan, "name": name, "base": base}), tmp_path / name)
-    means = compare([tmp_path / "small", tmp_path / "large"]).means
-    assert set(means["run"]) == {"small", "large"}
-    assert set(means[means["measure"] == "utility gained"]["run"]) == {"small", "large"}
