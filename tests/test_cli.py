@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "course",
     "demo",
+    "study",
     "report",
 )
 
