@@ -24,6 +24,7 @@ COMMANDS = (
     "attribute",
     "explain",
     "course",
+    "conjecture",
     "demo",
     "study",
     "report",

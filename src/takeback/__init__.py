@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from takeback.localise import Question as Question
     from takeback.localise import answer as answer
     from takeback.localise import question_of as question_of
+    from takeback.planning.conjectures import Conjecture as Conjecture
     from takeback.report import write_report as write_report
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
@@ -84,6 +85,7 @@ _HOMES = {
     "explain": ("Explanation",),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),
     "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
+    "planning.conjectures": ("Conjecture",),
     "report": ("write_report",),
     "study": ("Plan", "load_plan", "run_plan", "study_status"),
     "sweep": ("Sweep",),

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, course, localise, runs, study, weights
+from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, study, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -31,8 +31,10 @@ for command in (
     runs.demo,
     runs.report,
     compare.compare,
+    contrasts.contrasts,
 ):
     app.command()(command)
+app.add_typer(conjecture.app, name="conjecture")
 app.add_typer(study.app)
 
 

@@ -48,6 +48,8 @@ def render(record: Record) -> str:
             examples=(shown := examples(record)),
             boards=any(card.figure.picture for one in shown for card in one.first),
             localised=[(arm, seed, found) for arm, seed, found in _localised(record) if found],
+            contrasts=record.contrasts,
+            conjectures=record.conjectures,
             facts=facts(record.manifest),
             plan=record.plan,
             commands=commands(record),

@@ -11,7 +11,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.errors import TakebackError, unknown_name
+from takeback.planning.conjectures.conjecture import (
+    Conjecture,
+    check_arms,
+    check_conjectures,
+    check_names,
+    read_list,
+)
 from takeback.study.axes import spread
+from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
@@ -64,8 +72,15 @@ class Plan(BaseModel):
     """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
     localise_situations: Count = 64
     """So many of the situations, half of them to select on."""
+    contrasts: dict[str, dict[str, Weight]] = {}
+    """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
+    agency: AgencyArms | None = None
+    """The arms that the rule *carries agency* compares, in pairs of one goal."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
+    conjectures: tuple[Conjecture, ...] = ()
+    """What is expected, locked when the run starts and decided at its end; in a plan's file, also the name
+    of another YAML file, from that plan's folder."""
 
     def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuning:
         """Return the complete recipe of one arm and seed of a run in the folder `out`.
@@ -154,7 +169,11 @@ def load_plan(path: str | Path, **changes: Any) -> Plan:
     shipped = ", ".join(sorted(plans))
     missing = f"no plan at {path}; give a YAML file, or the name of one that ships: {shipped}"
     fields = read_yaml(plans.get(str(path), Path(path)), missing)
-    return check_plan({**fields, **changes} if isinstance(fields, dict) else fields, str(path))
+    if isinstance(fields, dict):
+        fields = {**fields, **changes}
+        if isinstance(named := fields.get("conjectures"), str):
+            fields["conjectures"] = read_list(Path(path).parent / named)
+    return check_plan(fields, str(path))
 
 
 def check_plan(fields: Any, origin: str = "plan") -> Plan:
@@ -163,6 +182,8 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     Raises:
         TakebackError: a field is unknown, missing or out of range.
     """
+    if isinstance(fields, dict) and isinstance(listed := fields.get("conjectures"), list):
+        fields = {**fields, "conjectures": check_conjectures(listed, origin)}
     if isinstance(fields, dict) and isinstance(fields.get("arms"), dict):
         fields = {**fields, "arms": spread(fields["arms"], origin)}
     try:
@@ -176,6 +197,11 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     for arm in plan.arms:
         plan.recipe(arm, plan.seeds[0])
     plan.waves()
+    check_names(plan.conjectures, origin)
+    check_arms(plan.conjectures, plan.arms, plan.seeds)
+    check_contrasts(plan.contrasts, plan.arms, origin)
+    if plan.agency is not None:
+        check_agency(plan.agency, plan.arms, origin)
     return plan
 
 

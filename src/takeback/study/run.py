@@ -16,8 +16,11 @@ from takeback.errors import unknown_name
 from takeback.files import only_one
 from takeback.jobs import Job, Workers, run_jobs
 from takeback.localise import PARTS
+from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
+from takeback.study.contrasts import contrast_at_end
+from takeback.study.contrasts.reach import announce
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
@@ -46,6 +49,8 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
 
     _check(plan)
     claim_plan(plan, out)
+    announce(plan)
+    lock(plan.conjectures, out)
     note_workers(out, workers)
     started = time.time()
     make_base(plan, out)
@@ -54,6 +59,8 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     run_jobs(jobs, workers, plan.name if len(jobs) > BARS and sys.stderr.isatty() else None)
     merge_behaviour(plan, out)
     write_manifest(plan, out, started, time.time() - started)
+    contrast_at_end(out)
+    resolve_at_end(out)
     return write_report(out)
 
 

@@ -31,7 +31,19 @@ from takeback.threads import cpu_threads
 from takeback.training.agents import train_agent
 from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import RL, SFT, Agent, Clone, Fresh, Pretrain, Recipe, check_recipe, dump_recipe
+from takeback.training.recipe import (
+    RFT,
+    RL,
+    SFT,
+    Agent,
+    Clone,
+    Drift,
+    Fresh,
+    Pretrain,
+    Recipe,
+    check_recipe,
+    dump_recipe,
+)
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -87,7 +99,9 @@ def _claim(out: Path, claim: str) -> None:
         draft.write_text(claim, encoding="utf-8")
 
 
-def _train(recipe: RL | SFT | Clone | Pretrain, out: Path, claim: str, progress: Progress) -> None:
+def _train(
+    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, out: Path, claim: str, progress: Progress
+) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
     _claim(out, claim)

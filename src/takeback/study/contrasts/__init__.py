@@ -1,0 +1,6 @@
+"""Contrasts: what arms of a study differ in, over training runs, and which components carry agency."""
+
+from takeback.study.contrasts.contrasts import Contrasts as Contrasts
+from takeback.study.contrasts.contrasts import contrast_at_end as contrast_at_end
+from takeback.study.contrasts.contrasts import contrasts as contrasts
+from takeback.study.contrasts.reach import reach as reach
