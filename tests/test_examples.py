@@ -58,3 +58,26 @@ def test_two_sizes_run_and_are_compared(tmp_path):
         run_plan(load_plan(EXAMPLES / "sizes" / f"{plan.name}.yaml", **few), run)
     means = compare(runs).means
     assert set(means[means["measure"] == "utility gained"]["run"]) == {"small", "large"}
+
+
+@pytest.mark.slow
+def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided(tmp_path):
+    out = tmp_path / "small"
+    command = [sys.executable, "-m", "takeback", "study", "run", str(EXAMPLES / "endgame" / "small.yaml")]
+    done = subprocess.run(
+        [*command, "--out", str(out), "--workers", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "smallest p 0.5" in done.stderr, "two seeds can't reach significance, which is said before the run"
+    contrasts = pd.read_parquet(out / "contrasts.parquet")
+    assert set(contrasts["contrast"]) == {"optimiser", "skill", "noise"}
+    assert contrasts["p_family"].dropna().min() >= 1 / 3 - 1e-9
+    outcomes = pd.read_parquet(out / "conjectures.parquet").set_index("name")["outcome"]
+    assert outcomes.to_dict() == {"drift-stays": True, "two-seeds-show-nothing": True}
+    report = (out / "report.html").read_text(encoding="utf-8")
+    for heading in ('id="contrasts"', 'id="conjectures"'):
+        assert heading in report
