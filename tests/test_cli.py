@@ -29,6 +29,7 @@ COMMANDS = (
     "course",
     "conjecture",
     "demo",
+    "study",
     "report",
 )
 

@@ -39,3 +39,22 @@ def test_plants_are_looked_for(tmp_path):
     assert len(planted) == 2
     assert planted["exact"].all()
     assert "| invariant diff | 1.000 | 1.000 | 1 of 1 | 1.000 | 1 of 1 |" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_sizes_run_and_are_compared(tmp_path):
+    from takeback.compare import compare
+    from takeback.study import load_plan, run_plan
+
+    plans = [load_plan(EXAMPLES / "sizes" / f"{name}.yaml") for name in ("small", "large")]
+    differing = [
+        name for name in type(plans[0]).model_fields if len({repr(getattr(p, name)) for p in plans}) > 1
+    ]
+    assert differing == ["name", "base"]
+    arms = {"ppo": {**plans[0].arms["ppo"], "steps": 512, "settings": {"n_steps": 32}, "snapshots": [256]}}
+    few = {"arms": arms, "seeds": [0, 1], "situations": 8, "games": 2, "moves": 5, "sets": ["each layer"]}
+    runs = [tmp_path / plan.name for plan in plans]
+    for plan, run in zip(plans, runs, strict=True):
+        run_plan(load_plan(EXAMPLES / "sizes" / f"{plan.name}.yaml", **few), run)
+    means = compare(runs).means
+    assert set(means[means["measure"] == "utility gained"]["run"]) == {"small", "large"}

@@ -98,6 +98,7 @@ def test_two_arms_with_opposite_weights_are_dealt_out() -> None:
     assert found.smallest_p == smallest_p(5, 5)
     np.testing.assert_array_equal(found.p_family, max_permutation(one, other))
     assert found.p[1] == permutation_test(one[:, 1], other[:, 1])
+    np.testing.assert_array_equal(found.p_family_flips, flip_p_values(one - other).family)
     low, high = scipy.stats.ttest_1samp(2 * (one - other)[:, 0], 0).confidence_interval()
     estimate = found.estimates[0]
     assert (estimate.low, estimate.high) == pytest.approx((low, high))

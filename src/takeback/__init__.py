@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
     from takeback.study import run_plan as run_plan
+    from takeback.study import study_status as study_status
     from takeback.sweep import Sweep as Sweep
     from takeback.training import load_recipe as load_recipe
     from takeback.training import train as train
@@ -89,7 +90,7 @@ _HOMES = {
     "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
     "planning.conjectures": ("Conjecture",),
     "report": ("write_report",),
-    "study": ("Plan", "load_plan", "run_plan"),
+    "study": ("Plan", "load_plan", "run_plan", "study_status"),
     "sweep": ("Sweep",),
     "training": ("load_recipe", "train"),
 }

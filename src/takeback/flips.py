@@ -36,6 +36,7 @@ class WeightedContrast:
         estimates: each component's mean over seeds with Student's interval over them.
         p: two-sided p-values, each component alone, shape (components,).
         p_family: the same, right for all components together, shape (components,).
+        p_family_flips: the same by sign flips, whatever `test` is; it needs no equal spread of two arms.
         smallest_p: the smallest that so many seeds can give.
         test: how p was found.
     """
@@ -43,6 +44,7 @@ class WeightedContrast:
     estimates: tuple[Estimate, ...]
     p: Floats
     p_family: Floats
+    p_family_flips: Floats
     smallest_p: float
     test: Test
 
@@ -139,8 +141,9 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
     Seeds are paired: the same seed of every arm shares its situations and its place in the array. The
     interval is Student's over the seeds' weighted sums (`seeds_estimate`), uncorrected. Two arms with weights
     w and −w are tested by dealing the runs out to the arms (`permutation_p_values`), which assumes that runs
-    of the two arms may be exchanged were there no difference; all other sums by flipping the signs of seeds
-    (`flip_p_values`), which assumes symmetry.
+    of the two arms may be exchanged were there no difference: that they spread alike too. All other sums are
+    tested by flipping the signs of seeds (`flip_p_values`), which assumes symmetry alone; so are two arms
+    once more, with less power, for where one arm spreads much more than the other.
 
     >>> arms = [[[1.0], [1.2], [0.9], [1.1]], [[0.1], [0.3], [0.1], [0.2]]]
     >>> found = weighted_contrast(arms, [1, -1])
@@ -158,9 +161,11 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
         )
     sums = np.tensordot(np.asarray(weights, np.float64), array, 1)
     test = how_tested(weights)
-    p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flip_p_values(sums, seed)
+    flips = flip_p_values(sums, seed)
+    p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flips
     estimates = tuple(seeds_estimate(column) for column in sums.T)
-    return WeightedContrast(estimates, *p, smallest_contrast_p(weights, array.shape[1]), test)
+    least = smallest_contrast_p(weights, array.shape[1])
+    return WeightedContrast(estimates, *p, flips.family, least, test)
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, weights
+from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, study, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(conjecture.app, name="conjecture")
+app.add_typer(study.app)
 
 
 def main() -> None:

@@ -48,6 +48,8 @@ _ALWAYS = 1e-6
 LOCALISED = ("localise", "explain")
 """The manifests in a run's `localise` folders, in the order they are shown."""
 
+CONTRASTS = ("contrasts",)
+"""The manifest of what arms differ in."""
 CONJECTURES = ("conjectures",)
 """The manifest of what became of a run's conjectures."""
 
@@ -118,6 +120,7 @@ class Record:
     changes: Mapping[tuple[str, int], Change]
     effects: tuple[Effect, ...]
     localised: Mapping[tuple[str, int], tuple[Section, ...]]
+    contrasts: tuple[Section, ...] = ()
     conjectures: tuple[Section, ...] = ()
 
     @property
@@ -197,6 +200,7 @@ def read_record(run: Path) -> Record:
         changes={key: _change(run / "diff" / f"{key[0]}-seed-{key[1]}") for key in each},
         effects=tuple(row for arm in arms for seed in arm.seeds for row in _effects_of(run, arm, seed)),
         localised={key: _sections(run / "localise" / f"{key[0]}-seed-{key[1]}") for key in each},
+        contrasts=_sections(run, CONTRASTS),
         conjectures=_sections(run, CONJECTURES),
     )
     check_controls(record)

@@ -145,13 +145,15 @@ def _measure(
         Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
         lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
     )
+    place = out / "localise" / name
     if parts_asked := plan.localise.get(arm):
-        place = out / "localise" / name
         with told_to(report):
             step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
             steps.do(step, lambda: _localise(_question(pair, bench(), plan, arm), plan, who, place))
             step = Step("explain", inputs, (place / "explain.json",))
             steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
+    else:
+        steps.drop_stale(Step("explain", inputs, (place,)))
 
 
 def _told(ref: str) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from takeback.draw.page import Section
 from takeback.errors import TakebackError
-from takeback.findings import Finding
+from takeback.findings import Finding, Findings
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
 from takeback.study.contrasts.losses import LOSSES
@@ -110,3 +110,15 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
         agents = rule.table
         told = [*rule.words, *told]
     return Contrasts(table, found.table, agents, weights, tuple(told))
+
+
+def write_contrasts(run: Path, plan: Plan | None = None, report: Report | None = None) -> None:
+    """Write the contrasts of a run into its folder, tables and `contrasts.html`; nothing where it has none.
+
+    Raises:
+        TakebackError: as `contrasts`.
+    """
+    asked = plan or load_plan(run / "plan.yaml")
+    if asked.contrasts:
+        found = contrasts(run, plan, report)
+        Findings("Contrasts", (), {"contrasts": found}, "contrasts").write(run)

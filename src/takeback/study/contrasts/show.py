@@ -12,6 +12,7 @@ from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.localise.shares import TAKE_BACK
+from takeback.study.contrasts.factors import factors
 from takeback.study.contrasts.losses import KL, PURSUIT, SHARE
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
@@ -46,8 +47,12 @@ def as_section(found: Contrasts) -> Section:
         TITLE,
         found.words,
         tuple(_figures(found)),
-        (*_carriers(found), _components(found), _whole(found)),
-        folded=(("Every measure of whole models", _whole(found, every=True)),),
+        (factors(found), *_carriers(found)),
+        folded=(
+            ("Components that stand out, measure by measure", _components(found)),
+            ("Whole models", _whole(found)),
+            ("Every measure of whole models", _whole(found, every=True)),
+        ),
         notes=(
             "Intervals (Student's t) and p are over training runs, never over situations. A frame marks a "
             "component whose p, by the largest statistic over all components, is at most "
@@ -64,7 +69,9 @@ def print_contrasts(found: Contrasts) -> None:
     if more := len(found.words) - len(words):
         words.append(f"and {more} more notes, all of them in contrasts.html")
     print_tables(
-        TITLE, [*words, _formulas(found)], [*_carriers(found), _components(found, _ROWS), _whole(found)]
+        TITLE,
+        [*words, _formulas(found)],
+        [factors(found), *_carriers(found), _components(found, _ROWS), _whole(found)],
     )
 
 
