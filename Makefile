@@ -25,7 +25,7 @@ demo: $(READY)  ## train three arms, diff them, take them back and write runs/de
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2
 
-plants: $(READY)  ## plant changes in known components and look for them: runs/plants/ (about 15 minutes)
+plants: $(READY)  ## plant changes in known components and look for them: runs/plants/ (about 20 minutes)
 	$(BIN)/python examples/plant-and-recover/run.py
 
 findings: plants  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)

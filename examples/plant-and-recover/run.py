@@ -84,7 +84,7 @@ class Settings:
     steps: int = 60
     situations: int = 64
     strengths: tuple[float, ...] = (0.01, 0.001, 0.0001)
-    narrow: tuple[float, ...] = (1.0, 0.1)
+    narrow: tuple[float, ...] = (1.0,)
     seed: int = 0
 
     @classmethod
