@@ -84,7 +84,8 @@ def _row(arm: ArmStatus, names: list[str]) -> dict[str, Any]:
     taken = [step.seconds for step in arm.steps if step.state == "done" and step.seconds is not None]
     left = "" if arm.done else "?" if arm.left is None else _span(arm.left)
     measured = f"{arm.measured.kl:.3g}" if arm.measured else ""
-    return {"arm": arm.arm, "seed": arm.seed, **told, "took": _span(sum(taken)), "left": left, "KL": measured}
+    took = _span(sum(taken)) if taken else ""
+    return {"arm": arm.arm, "seed": arm.seed, **told, "took": took, "left": left, "KL": measured}
 
 
 def _cell(step: StepStatus) -> str:
