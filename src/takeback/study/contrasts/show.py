@@ -64,7 +64,7 @@ def print_contrasts(found: Contrasts) -> None:
     if more := len(found.words) - len(words):
         words.append(f"and {more} more notes, all of them in contrasts.html")
     print_tables(
-        TITLE, [*words, _formulas(found)], [*_carriers(found), _components(found, _ROWS), _whole(found)]
+        TITLE, [*words, _formulas(found)], [*_verdicts(found), _components(found, _ROWS), _whole(found)]
     )
 
 
