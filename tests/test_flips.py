@@ -121,6 +121,17 @@ def test_an_arm_against_itself_is_nothing() -> None:
     assert found.p_family.tolist() == [1, 1]
 
 
+def test_rounding_is_no_effect() -> None:
+    """In thirds 0.3 does not cancel exactly, and what is left has one sign in every seed."""
+    weights = [1 / 3, 1 / 3, 1 / 3, -1 / 3, -1 / 3, -1 / 3]
+    arms = np.full((6, 8, 1), 0.3) * np.arange(1, 9)[:, None]
+    left = sum(weight * arm for weight, arm in zip(weights, arms, strict=True))
+    assert np.any(left)
+    found = weighted_contrast(arms, weights)
+    assert found.p_family.tolist() == [1.0]
+    assert found.estimates[0].value == 0
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(TakebackError, match="0 seeds"):
         smallest_flip_p(0)

@@ -27,6 +27,9 @@ Test = Literal["permutation", "sign flips"]
 LISTED: Final = 14
 """Most seeds of which all 2ⁿ ways to flip signs are listed; beyond it 20,000 are drawn."""
 
+ROUNDING: Final = 1e-12
+"""A sum that is so small a part of its terms is their rounding, and 0: it has the same sign in every seed."""
+
 
 @dataclass(frozen=True, eq=False)
 class WeightedContrast:
@@ -159,7 +162,9 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
             f"values of shape {array.shape} and weights {list(weights)}; a contrast needs [arms, seeds, "
             "components] and a weight other than 0 for each arm"
         )
-    sums = np.tensordot(np.asarray(weights, np.float64), array, 1)
+    factors = np.asarray(weights, np.float64)
+    sums = np.tensordot(factors, array, 1)
+    sums[np.abs(sums) <= ROUNDING * np.tensordot(np.abs(factors), np.abs(array), 1)] = 0.0
     test = how_tested(weights)
     flips = flip_p_values(sums, seed)
     p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flips

@@ -71,7 +71,7 @@ def print_contrasts(found: Contrasts) -> None:
     print_tables(
         TITLE,
         [*words, _formulas(found)],
-        [factors(found), *_carriers(found), _components(found, _ROWS), _whole(found)],
+        [factors(found), *_verdicts(found), _components(found, _ROWS)],
     )
 
 
@@ -189,6 +189,22 @@ def _carriers(found: Contrasts) -> list[Table]:
         for row in rows
     ]
     return [Table(head, tuple(body), head[:2])]
+
+
+def _verdicts(found: Contrasts) -> list[Table]:
+    """List every component with how many conditions of the rule hold, those of most first."""
+    rows = records(found.agency_carriers)
+    if not rows:
+        return []
+    of = sum(f"p: {name}" in rows[0] for name in rows[0])
+    counted = [(of - len([name for name in row["failed"].split("; ") if name]), row) for row in rows]
+    counted.sort(key=lambda pair: -pair[0])
+    head = ("component", "carries agency", "conditions that hold", "that do not")
+    body = [
+        (row["component"], "yes" if row["carries"] else "no", f"{held} of {of}", row["failed"] or ABSENT)
+        for held, row in counted
+    ]
+    return [Table(head, tuple(body), (*head[:2], head[3]))]
 
 
 def _estimate(row: Row) -> str:
