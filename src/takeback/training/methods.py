@@ -97,7 +97,7 @@ class _BestAnswers(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         (score,) = self.reward_funcs
         assert isinstance(score, ArenaReward)
-        rewards = torch.tensor(score.last).reshape(-1, output["advantages"].numel() // len(inputs) or 1)
+        rewards = torch.tensor(score.last).reshape(-1, self.num_generations)
         output["advantages"] = best_answers(rewards).flatten().to(output["advantages"].device)
         return output
 
