@@ -37,6 +37,11 @@ def test_fields_can_be_replaced():
         ({"precision": "bf16"}, r"precision: Input should be 'fp32'"),
         ({"method": "ppo"}, r"'ppo'"),
         ({"completions": 1}, r"completions: Input should be greater than or equal to 2"),
+        ({"algorithm": "ppo"}, r"algorithm: Input should be 'grpo' or 'rloo'"),
+        ({"algorithm": "rloo", "scale_rewards": "group"}, r"rloo takes rewards as they are"),
+        ({"algorithm": "rloo", "horizon": 2}, r"whole games are trained by grpo"),
+        ({"horizon": 0}, r"horizon: Input should be greater than 0"),
+        ({"method": "dpo", "beta": 0}, r"beta: Input should be greater than 0"),
         ({"snapshots": [5, 11]}, r"snapshots \[11\] lie after the last step, 10"),
     ],
 )
