@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from takeback.errors import TakebackError
-from takeback.training import RL, SFT, Pretrain, check_recipe, load_recipe
+from takeback.training import DPO, RFT, RL, SFT, Drift, Pretrain, check_recipe, load_recipe
 from takeback.training.recipe import dump_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -14,7 +14,9 @@ def test_the_recipes_of_the_repository_are_valid():
     kinds = {path.stem: type(load_recipe(path)) for path in RECIPES.glob("*.yaml")}
     assert kinds["endgame-base"] is Pretrain
     assert kinds["rl-win"] is RL
-    assert kinds["sft-win"] is SFT
+    assert kinds["sft-win"] is kinds["sft-shuffled"] is SFT
+    assert {kinds[name] for name in ("rloo-win", "games-win", "rl-legal")} == {RL}
+    assert (kinds["rft-win"], kinds["dpo-win"], kinds["drift"]) == (RFT, DPO, Drift)
 
 
 def test_a_recipe_survives_writing_and_reading(tmp_path):
