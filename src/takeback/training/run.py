@@ -31,21 +31,9 @@ from takeback.tables import write_table
 from takeback.threads import cpu_threads
 from takeback.training.agents import train_agent
 from takeback.training.free import EVERYTHING, free_only
-from takeback.training.methods import build_trainer
+from takeback.training.methods import Stepwise, build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import (
-    RFT,
-    RL,
-    SFT,
-    Agent,
-    Clone,
-    Drift,
-    Fresh,
-    Pretrain,
-    Recipe,
-    check_recipe,
-    dump_recipe,
-)
+from takeback.training.recipe import Agent, Clone, Fresh, Pretrain, Recipe, check_recipe, dump_recipe
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -101,9 +89,7 @@ def _claim(out: Path, claim: str) -> None:
         draft.write_text(claim, encoding="utf-8")
 
 
-def _train(
-    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, out: Path, claim: str, progress: Progress
-) -> None:
+def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
     if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
@@ -158,12 +144,16 @@ def _refuse_other(out: Path, claim: str) -> None:
         )
 
 
-def _anywhere(claim: str) -> tuple[dict[str, Any], list[str]]:
+def _anywhere(claim: str) -> tuple[Recipe | None, list[str]]:
     """Return a claim without the places of other checkpoints: their content says which they are.
 
-    Fields are filled in, so that a recipe from before a field was there is the one with its default.
+    A field that an earlier version did not know is read as its default.
     """
-    recipe = check_recipe(yaml.safe_load(claim)).model_dump(exclude={"parent", "teacher"})
+    try:
+        fields = yaml.safe_load(claim)
+        recipe = check_recipe({**fields, **{name: "" for name in ("parent", "teacher") if name in fields}})
+    except (TakebackError, TypeError, yaml.YAMLError):
+        recipe = None
     return recipe, [line for line in claim.splitlines() if line.startswith("#")]
 
 
@@ -210,6 +200,7 @@ def _quiet() -> Generator[None]:
             warnings.filterwarnings(
                 "ignore", category=category, module=r"(trl|transformers|accelerate|torch)\b.*"
             )
+        warnings.filterwarnings("ignore", "You are using 'rollout_func'")  # blamed on the line that calls TRL
         try:
             yield
         finally:

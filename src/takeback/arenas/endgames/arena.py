@@ -138,7 +138,7 @@ class Endgames:
 
     def distance(self, situation: Endgame) -> int | None:
         """Return the distance to mate in White's moves, None where best play doesn't win."""
-        mate_in = int(moves([situation.number]).mate_in[0])
+        mate_in = int(tables().white[situation.number])
         return mate_in if mate_in > 0 else None
 
     def cluster(self, situation: Endgame) -> int:
