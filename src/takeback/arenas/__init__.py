@@ -13,6 +13,7 @@ from takeback.arenas.protocol import Goal as Goal
 from takeback.arenas.protocol import Lesson as Lesson
 from takeback.arenas.protocol import NetworkLesson as NetworkLesson
 from takeback.arenas.protocol import PopulatedArena as PopulatedArena
+from takeback.arenas.protocol import ProbedArena as ProbedArena
 from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
 from takeback.errors import unknown_name

@@ -230,3 +230,20 @@ class TrainableArena(Arena[S], Protocol[S]):
     def env(self, goal: str, seed: int) -> Any:
         """Return an environment with a goal's reward; it shows what `observe` does of training situations."""
         ...
+
+
+@runtime_checkable
+class ProbedArena(Arena[S], Protocol[S]):
+    """An arena that tells facts of its situations, which probes look for in a model's hidden states."""
+
+    def facts(self, situations: Sequence[S]) -> dict[str, NDArray[np.int64]]:
+        """Return facts by name as class numbers, shape (n, parts of the fact)."""
+        ...
+
+    def moved(self, situations: Sequence[S]) -> list[S | None]:
+        """Return what each legal action of each situation leads to before anyone answers.
+
+        It is a situation as far as prompts and observations go, though nobody need be able to act in it; None
+        where it can't be written.
+        """
+        ...

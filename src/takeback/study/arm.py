@@ -23,6 +23,7 @@ from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
 from takeback.study.bench import Bench
 from takeback.study.plan import BASE, Plan
+from takeback.study.probes import write_probes
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
 from takeback.tables import read_table, records, write_table
@@ -80,6 +81,7 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     labels = {"arm": arm, "seed": seed}
     swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
+    write_probes(plan, arm, seed, out, report)
     if plan.localise.get(arm):
         with told_to(report):
             _localise(pair, bench, plan, (arm, seed), (swept, out / "localise" / name))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.endgames import facts as board_facts
 from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
@@ -127,6 +128,14 @@ class Endgames:
         """Return yes-or-no features of every legal action of every situation, end to end as in `legal`."""
         batch = moves(_numbers(situations))
         return {name: values[batch.legal] for name, values in move_features.features(batch).items()}
+
+    def facts(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.int64]]:
+        """Return what is so in each situation, as class numbers: `board` and `mate in one`."""
+        return board_facts.facts(_numbers(situations))
+
+    def moved(self, situations: Sequence[Endgame]) -> list[Endgame | None]:
+        """Return what stands on the board after each legal action, None where it has no prompt."""
+        return board_facts.moved(_numbers(situations))
 
     def step(self, situation: Endgame, action: str) -> play.Turn:
         """Play an action and the best defender's answer."""
