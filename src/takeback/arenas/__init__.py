@@ -8,8 +8,10 @@ from typing import Any
 from takeback.arenas.endgames import Endgames
 from takeback.arenas.gym import Gym
 from takeback.arenas.protocol import Arena as Arena
+from takeback.arenas.protocol import EpisodicArena as EpisodicArena
 from takeback.arenas.protocol import Game as Game
 from takeback.arenas.protocol import Goal as Goal
+from takeback.arenas.protocol import Layer as Layer
 from takeback.arenas.protocol import Lesson as Lesson
 from takeback.arenas.protocol import NetworkLesson as NetworkLesson
 from takeback.arenas.protocol import PopulatedArena as PopulatedArena

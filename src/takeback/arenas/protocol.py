@@ -66,6 +66,20 @@ class NetworkLesson:
     targets: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Layer(Generic[S]):
+    """What can be met before one of the next actions of an episode, and where each action leads from there.
+
+    `counts` [n] are the numbers of legal actions of the n situations, `following` [all actions] the place of
+    the next situation in the layer that follows, -1 where the episode is over; in the last layer it means
+    nothing.
+    """
+
+    situations: Sequence[S]
+    counts: NDArray[np.int64]
+    following: NDArray[np.int64]
+
+
 class Game(Protocol):
     """One game as it ended."""
 
@@ -246,4 +260,13 @@ class ProbedArena(Arena[S], Protocol[S]):
         It is a situation as far as prompts and observations go, though nobody need be able to act in it; None
         where it can't be written.
         """
+        ...
+
+
+@runtime_checkable
+class EpisodicArena(Arena[S], Protocol[S]):
+    """An arena whose answer to an action is fixed and known, so that episodes can be solved."""
+
+    def ahead(self, situations: Sequence[S], horizon: int) -> list[Layer[S]]:
+        """Return what can be met before each of the next `horizon` actions, the given situations first."""
         ...

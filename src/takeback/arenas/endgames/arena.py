@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.endgames import ahead as tree
 from takeback.arenas.endgames import facts as board_facts
 from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
@@ -17,7 +18,7 @@ from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Lesson, NetworkLesson
+from takeback.arenas.protocol import Layer, Lesson, NetworkLesson
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -128,6 +129,10 @@ class Endgames:
         """Return yes-or-no features of every legal action of every situation, end to end as in `legal`."""
         batch = moves(_numbers(situations))
         return {name: values[batch.legal] for name, values in move_features.features(batch).items()}
+
+    def ahead(self, situations: Sequence[Endgame], horizon: int) -> list[Layer[Endgame]]:
+        """Return what can be met before each of the next `horizon` moves against the best defender."""
+        return tree.ahead(_numbers(situations), horizon)
 
     def facts(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.int64]]:
         """Return what is so in each situation, as class numbers: `board` and `mate in one`."""
