@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, course, localise, runs, weights
+from takeback.cli import agency, behaviour, compare, course, localise, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ for command in (
     localise.localise,
     localise.attribute,
     localise.explain,
+    agency.retarget,
+    agency.probes,
     course.course,
     runs.demo,
     runs.report,
