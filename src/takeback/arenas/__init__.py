@@ -18,6 +18,8 @@ from takeback.arenas.protocol import PopulatedArena as PopulatedArena
 from takeback.arenas.protocol import ProbedArena as ProbedArena
 from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
+from takeback.arenas.protocol import TwinArena as TwinArena
+from takeback.arenas.protocol import Twins as Twins
 from takeback.errors import unknown_name
 
 GYM = "gym:"

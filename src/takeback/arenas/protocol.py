@@ -80,6 +80,20 @@ class Layer(Generic[S]):
     following: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Twins(Generic[S]):
+    """Two situations that differ in one fact.
+
+    `action` is worth something in `sound` and nothing in `spoilt`; the actions in `same` are worth as much in
+    both, and that is more than nothing.
+    """
+
+    sound: S
+    spoilt: S
+    action: str
+    same: tuple[str, ...]
+
+
 class Game(Protocol):
     """One game as it ended."""
 
@@ -269,4 +283,18 @@ class EpisodicArena(Arena[S], Protocol[S]):
 
     def ahead(self, situations: Sequence[S], horizon: int) -> list[Layer[S]]:
         """Return what can be met before each of the next `horizon` actions, the given situations first."""
+        ...
+
+
+@runtime_checkable
+class TwinArena(Arena[S], Protocol[S]):
+    """An arena with pairs of situations that differ in one fact which matters to its first goal."""
+
+    @property
+    def twin_facts(self) -> tuple[str, ...]:
+        """The facts that pairs can differ in."""
+        ...
+
+    def twins(self, fact: str, split: str, n: int, seed: int) -> list[Twins[S]]:
+        """Draw n pairs of a split."""
         ...

@@ -14,11 +14,12 @@ from takeback.arenas.endgames import ahead as tree
 from takeback.arenas.endgames import facts as board_facts
 from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
+from takeback.arenas.endgames import twins as pairs
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Layer, Lesson, NetworkLesson
+from takeback.arenas.protocol import Layer, Lesson, NetworkLesson, Twins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,6 +42,7 @@ class Endgames:
     goals = goals.GOALS
     styles = tuple(text.STYLES)
     outputs = networks.OUTPUTS
+    twin_facts = tuple(pairs.FACTS)
 
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
@@ -133,6 +135,10 @@ class Endgames:
     def ahead(self, situations: Sequence[Endgame], horizon: int) -> list[Layer[Endgame]]:
         """Return what can be met before each of the next `horizon` moves against the best defender."""
         return tree.ahead(_numbers(situations), horizon)
+
+    def twins(self, fact: str, split: str, n: int, seed: int) -> list[Twins[Endgame]]:
+        """Draw n pairs of positions that differ in whether a move's piece can be taken, or it stalemates."""
+        return pairs.twins(fact, split, n, seed)
 
     def facts(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.int64]]:
         """Return what is so in each situation, as class numbers: `board` and `mate in one`."""
