@@ -95,7 +95,9 @@ def test_sets_that_are_not_lawful_enough_do_not_count(three: tuple[str, str, str
     strict = retarget(question, ref, "corner", Retargeting(0.4, lost=-1.02 * alone, controls=1))
     greedy = strict.table[strict.table["order"] == GREEDY]
     assert set(greedy["components"]) == {"OUTPUTS L0.U3"}
-    assert strict.table["n_components"].max() > 2  # alone that unit brings nothing, so the other order is long
+    assert (
+        strict.table["n_components"].max() > 2
+    )  # alone that unit brings nothing, so the other order is long
 
 
 def test_it_is_shown(found: Retargeted, capsys: pytest.CaptureFixture[str]) -> None:

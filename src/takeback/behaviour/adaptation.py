@@ -18,7 +18,7 @@ from takeback.arenas import Arena, TwinArena, Twins
 from takeback.behaviour.measures import estimate_row, typed
 from takeback.behaviour.readout import Readouts
 from takeback.errors import TakebackError
-from takeback.stats import Estimate, mean_estimate, ratio_estimate
+from takeback.stats import Estimate, mean_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +37,11 @@ class Adapted:
 
     Attributes:
         value: the probability that leaves the move that is spoilt, more than leaves an unspoilt move.
-        share: the same as a share of what the move has where it is sound; None where that is nothing.
         sound: the move's probability where it is sound.
         spoilt: its probability where it is spoilt.
     """
 
     value: Estimate
-    share: Estimate | None
     sound: Estimate
     spoilt: Estimate
 
@@ -72,7 +70,6 @@ def adapted(
     value = mean_estimate(moved - kept, names)
     return Adapted(
         value=value,
-        share=ratio_estimate(moved - kept, before, names) if before.mean() > 0 else None,
         sound=mean_estimate(before, names),
         spoilt=mean_estimate(before - moved, names),
     )
@@ -83,10 +80,9 @@ def adaptation(
 ) -> pd.DataFrame:
     """Measure a policy's adaptation to each fact in which the arena's twins differ.
 
-    Columns: measure, goal, unit, value, se, low, high, n (pairs), beta (missing), note, as `agency` has them.
-    `adaptation: FACT` is a probability, `adaptation share: FACT` the share of what the move has where it is
-    sound; each comes again, as `…, if legal`, given a legal answer. Pairs are held out on both sides; errors
-    are clustered by the spoilt situation's cluster.
+    Columns: measure, goal, unit, value, se, low, high, n (pairs), beta (missing), note, as in `agency`.
+    `adaptation: FACT` is a probability; it comes again, as `…, if legal`, given a legal answer. Pairs are
+    held out on both sides; errors are clustered by the spoilt situation's cluster.
 
     Raises:
         UnknownName: there is no such fact.
@@ -106,14 +102,8 @@ def adaptation(
         for suffix in ("", ", if legal"):
             found = adapted(drawn, sound, spoilt, clusters, bool(suffix))
             note = f"the move has {found.sound.value:.3f} where sound, {found.spoilt.value:.3f} where spoilt"
-            for name, unit, estimate in (
-                ("adaptation", "probability", found.value),
-                ("adaptation share", "share", found.share),
-            ):
-                missing = {**dict.fromkeys(("value", "se", "low", "high")), "n": len(drawn)}
-                numbers = missing if estimate is None else estimate_row(estimate)
-                about = {"measure": f"{name}: {fact}{suffix}", "goal": goal, "unit": unit}
-                rows.append({**about, **numbers, "beta": None, "note": note})
+            about = {"measure": f"adaptation: {fact}{suffix}", "goal": goal, "unit": "probability"}
+            rows.append({**about, **estimate_row(found.value), "beta": None, "note": note})
     return typed(pd.DataFrame(rows), ("value", "se", "low", "high", "beta"))
 
 

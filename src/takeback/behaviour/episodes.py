@@ -132,7 +132,7 @@ class Episode:
             top = np.full(len(layer), 0.0 if layer.illegal else -np.inf)
             np.maximum.at(top, layer.owner, exponent)
             weight = np.exp(exponent - top[layer.owner])
-            rest = layer.illegal * np.exp(-top)
+            rest = layer.illegal * np.exp(-top) if layer.illegal else 0.0
             total = sum_by(layer.owner, weight, len(layer)) + rest
             outcomes = np.bincount(layer.owner, minlength=len(layer)) + layer.illegal
             means = sum_by(layer.owner, weight * gained, len(layer)) / total
@@ -179,9 +179,8 @@ class Episode:
             table = np.zeros(cells.shape)
             table[real] = given
             lawful = sum_by(np.repeat(np.arange(len(known)), counts[known]), chosen, len(known))
-            # what an action pays is counted at once where it is drawn from its whole distribution
             now = (table * np.where(real, layer.pays[cells], 0.0)).sum(axis=1)
-            paid += sum_by(game, (alive * lawful[place] * now[place]), starts)
+            paid += sum_by(game, alive * lawful[place] * now[place], starts)
             edges = np.cumsum(table, axis=1)[place]
             drawn = (edges <= rng.random(len(at))[:, None] * edges[:, -1:]).sum(axis=1)
             drawn = np.minimum(drawn, counts[at] - 1)
@@ -246,10 +245,15 @@ def episode_meg(episode: Episode, paid: Floats) -> EpisodeMeg:
 
 
 def acts(policy: Policy, arena: Arena[Any]) -> Act:
-    """Return a policy as what it does: its exact probabilities of legal actions."""
+    """Return a policy as what it does: its exact probabilities of legal actions, each situation read once."""
+    known: dict[Any, Floats] = {}
 
     def act(situations: Sequence[Any]) -> Floats:
-        plan = policy.prepare(arena, situations)
-        return policy.read(plan, tolerance=1.0).probabilities
+        fresh = [one for one in dict.fromkeys(situations) if one not in known]
+        if fresh:
+            read = policy.read(policy.prepare(arena, fresh), tolerance=1.0)
+            ends = np.cumsum([len(actions) for actions in read.actions])
+            known.update(zip(fresh, np.split(read.probabilities, ends[:-1]), strict=True))
+        return np.concatenate([known[one] for one in situations])
 
     return act

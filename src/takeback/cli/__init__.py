@@ -27,6 +27,7 @@ for command in (
     localise.localise,
     localise.attribute,
     localise.explain,
+    agency.agency,
     agency.retarget,
     agency.probes,
     course.course,

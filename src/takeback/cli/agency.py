@@ -19,9 +19,43 @@ from takeback.cli.options import (
     Situations,
     Threads,
     Untie,
+    print_json,
+    print_table,
     show,
     workers_of,
 )
+
+
+def agency(
+    model: Annotated[str, typer.Argument(help="Checkpoint, in any of the forms that other commands take.")],
+    goals: Annotated[
+        list[str] | None, typer.Option("--goal", help="A goal; repeatable. Default: all but random.")
+    ] = None,
+    horizon: Annotated[int, typer.Option(min=1, help="Moves of an episode.")] = 3,
+    games: Annotated[int, typer.Option(min=1, help="Games played from each situation.")] = 2,
+    arena_name: ArenaName = "endgames",
+    situations: Situations = 192,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
+    from takeback.arenas import arena
+    from takeback.behaviour import load_policy
+    from takeback.behaviour.policy_agency import Asked, policy_agency
+    from takeback.tables import records
+    from takeback.threads import cpu_threads
+
+    place = arena(arena_name)
+    asked = Asked(tuple(goals) if goals else None, horizon, games, seed)
+    with cpu_threads(threads):
+        chosen = place.situations("held-out", situations, seed)
+        rows = records(policy_agency(load_policy(model, place), place, chosen, asked))
+    if as_json:
+        print_json(rows)
+        return
+    shown = ("measure", "goal", "unit", "value", "low", "high", "beta", "note")
+    print_table([{name: row[name] for name in shown} for row in rows], f"{model} in {arena_name}")
 
 
 def retarget(

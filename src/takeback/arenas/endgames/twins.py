@@ -25,6 +25,9 @@ FACTS: Final[Mapping[str, Callable[[Moves], NDArray[np.bool_]]]] = MappingProxyT
 )
 """What may become true of a move: `capture`: its piece can be taken; `stalemate`: it stalemates Black."""
 
+FEW: Final = 0.25
+"""The largest share of the moves that may be spoilt: of more, the choice would shift for want of others."""
+
 _LOOK: Final = 4096
 
 
@@ -93,8 +96,10 @@ def _partner(
         if utility[1].get(action, 0.0) <= 0 or bad[1][action]:
             continue
         real = [set(both.actions[i][both.legal[i]].tolist()) for i in (0, 1)]
-        same = [a for a in sorted(real[0] & real[1]) if utility[0][a] == utility[1][a] > 0]
-        if same:
+        common = sorted(real[0] & real[1])
+        same = [a for a in common if utility[0][a] == utility[1][a] > 0]
+        lost = sum(utility[1][a] > 0 == utility[0][a] for a in common)
+        if same and lost <= FEW * len(common):
             texts = tuple(action_text(one) for one in same)
             return Twins(Endgame.of(int(other)), Endgame.of(position), action_text(action), texts)
     return None
