@@ -7,16 +7,14 @@ the win, in the other, which differs in one square, it throws the win away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from takeback.arenas import Arena, TwinArena, Twins
 from takeback.behaviour.measures import estimate_row, typed
-from takeback.behaviour.readout import Readouts
 from takeback.errors import TakebackError
 from takeback.stats import Estimate, mean_estimate
 
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 
     from takeback.behaviour.policy import Policy
 
-Floats = NDArray[np.float64]
+Chances = Mapping[str, float]
+"""The probability of each legal action."""
 
 PAIRS = 96
 """Pairs that are drawn for each fact."""
@@ -36,7 +35,7 @@ class Adapted:
     """How far a policy's choice follows a fact; intervals are over pairs.
 
     Attributes:
-        value: the probability that leaves the move that is spoilt, more than leaves an unspoilt move.
+        value: how much smaller the move's share among the compared moves is where it is spoilt.
         sound: the move's probability where it is sound.
         spoilt: its probability where it is spoilt.
     """
@@ -47,31 +46,34 @@ class Adapted:
 
 
 def adapted(
-    pairs: Sequence[Twins[Any]], sound: Readouts, spoilt: Readouts, clusters: Sequence[Any], if_legal: bool
+    pairs: Sequence[Twins[Any]], sound: Sequence[Chances], spoilt: Sequence[Chances], clusters: Sequence[Any]
 ) -> Adapted:
-    """Compare a policy in both situations of each pair, as a difference of differences.
+    """Compare what a policy does in both situations of each pair.
 
-    For each pair it is p(move | sound) − p(move | spoilt), less the mean of the same over the moves that are
-    worth as much in both: what merely comes of looking at another position is common to both. It is 0 for a
-    policy that ignores the fact, and positive for one that follows it.
+    Of the moves that are compared, the one that is spoilt and those that are worth as much in both, the first
+    has the share p(move) / (p(move) + Σ p(others)); the measure is its share where it is sound less that
+    where it is spoilt. It is a difference of differences: what happens to all these moves alike, as when
+    another move becomes better than any, cancels. It is 0 for a policy that ignores the fact, positive for
+    one that follows it, negative for one that is drawn by it. Pairs in which a policy takes none of the moves
+    are left out.
 
     Raises:
-        TakebackError: there are no pairs.
+        TakebackError: there are no pairs, or none in which the policy takes any of the moves.
     """
-    if not pairs:
-        raise TakebackError("no pairs to compare; draw some")
-    moved, kept, before = (np.zeros(len(pairs)) for _ in range(3))
-    for place, pair in enumerate(pairs):
-        one, other = (_chances(side, place, if_legal) for side in (sound, spoilt))
-        before[place] = one[pair.action]
-        moved[place] = one[pair.action] - other[pair.action]
-        kept[place] = np.mean([one[action] - other[action] for action in pair.same])
-    names = [str(cluster) for cluster in clusters]
-    value = mean_estimate(moved - kept, names)
+    shares, had = np.full((2, len(pairs)), np.nan), np.zeros((2, len(pairs)))
+    for place, (pair, *both) in enumerate(zip(pairs, sound, spoilt, strict=True)):
+        for side, chances in enumerate(both):
+            own = had[side, place] = chances[pair.action]
+            total = own + sum(chances[action] for action in pair.same)
+            shares[side, place] = own / total if total > 0 else np.nan
+    known = np.isfinite(shares).all(axis=0)
+    if not known.any():
+        raise TakebackError("no pairs to compare in which the policy takes any of the moves; draw more")
+    names = [str(cluster) for cluster, kept in zip(clusters, known, strict=True) if kept]
     return Adapted(
-        value=value,
-        sound=mean_estimate(before, names),
-        spoilt=mean_estimate(before - moved, names),
+        value=mean_estimate((shares[0] - shares[1])[known], names),
+        sound=mean_estimate(had[0][known], names),
+        spoilt=mean_estimate(had[1][known], names),
     )
 
 
@@ -81,8 +83,8 @@ def adaptation(
     """Measure a policy's adaptation to each fact in which the arena's twins differ.
 
     Columns: measure, goal, unit, value, se, low, high, n (pairs), beta (missing), note, as in `agency`.
-    `adaptation: FACT` is a probability; it comes again, as `…, if legal`, given a legal answer. Pairs are
-    held out on both sides; errors are clustered by the spoilt situation's cluster.
+    `adaptation: FACT` is about legal answers alone. Pairs are held out on both sides; errors are clustered by
+    the spoilt situation's cluster.
 
     Raises:
         UnknownName: there is no such fact.
@@ -97,17 +99,12 @@ def adaptation(
     for fact in facts or arena.twin_facts:
         drawn = arena.twins(fact, "held-out", pairs, seed)
         sides = [[pair.sound for pair in drawn], [pair.spoilt for pair in drawn]]
-        sound, spoilt = (policy.read(policy.prepare(arena, side), tolerance=1.0) for side in sides)
+        sound, spoilt = (
+            [one.legal for one in policy.read(policy.prepare(arena, side), tolerance=1.0)] for side in sides
+        )
         clusters = [arena.cluster(one) for one in sides[1]]
-        for suffix in ("", ", if legal"):
-            found = adapted(drawn, sound, spoilt, clusters, bool(suffix))
-            note = f"the move has {found.sound.value:.3f} where sound, {found.spoilt.value:.3f} where spoilt"
-            about = {"measure": f"adaptation: {fact}{suffix}", "goal": goal, "unit": "probability"}
-            rows.append({**about, **estimate_row(found.value), "beta": None, "note": note})
+        found = adapted(drawn, sound, spoilt, clusters)
+        note = f"the move has {found.sound.value:.3f} where sound, {found.spoilt.value:.3f} where spoilt"
+        about = {"measure": f"adaptation: {fact}", "goal": goal, "unit": "share"}
+        rows.append({**about, **estimate_row(found.value), "beta": None, "note": note})
     return typed(pd.DataFrame(rows), ("value", "se", "low", "high", "beta"))
-
-
-def _chances(readouts: Readouts, place: int, if_legal: bool) -> dict[str, float]:
-    chances = readouts.probabilities[readouts.span(place)]
-    total = chances.sum() if if_legal else 1.0
-    return dict(zip(readouts.actions[place], (chances / (total or 1.0)).tolist(), strict=True))
