@@ -132,7 +132,7 @@ def imitator(made: World, seed: int = 0) -> Readouts:
 
 
 def doing(made: World, strength: float, effort: float = 1.0) -> Readouts:
-    """Return a policy as lawful as base that does a share of all it can for `wanted`, and else chooses evenly.
+    """Return a policy as lawful as base that does all it can for `wanted`, or chooses evenly in part.
 
     It sees βU through Gumbel noise, β being `strength`, and takes the largest: exp(βU) / Z.
     """
@@ -189,9 +189,9 @@ POLICIES: Final[Mapping[str, Callable[[World, int], Readouts]]] = MappingProxyTy
 
 
 def sight(name: str, made: World, seed: int = 0) -> Floats:
-    """Return the share of pairs of actions whose order for `wanted` this policy knows, in each situation; (n,).
+    """Return the share of pairs of actions whose order for `wanted` a policy knows, in each situation; (n,).
 
-    It is what an ideal probe would find. Those that see through noise know what they see; all others know all.
+    It is what an ideal probe would find. Those that see through noise know what they see, all others all.
 
     Raises:
         UnknownName: there is no such policy.
