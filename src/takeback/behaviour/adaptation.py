@@ -66,7 +66,7 @@ def adapted(
             own = had[side, place] = chances[pair.action]
             total = own + sum(chances[action] for action in pair.same)
             shares[side, place] = own / total if total > 0 else np.nan
-    known = np.isfinite(shares).all(axis=0)
+    known = np.isfinite(shares[0] + shares[1])
     if not known.any():
         raise TakebackError("no pairs to compare in which the policy takes any of the moves; draw more")
     names = [str(cluster) for cluster, kept in zip(clusters, known, strict=True) if kept]

@@ -71,13 +71,10 @@ def _rows(
 ) -> Iterable[dict[str, Any]]:
     for measure in asked.measures:
         clusters = asked.scored(measure)
+        about = {"set": name, "components": name, "direction": DIRECTION, "measure": f"probe {measure}"}
+        if not len(clusters):
+            yield {**about, **dict.fromkeys(("value", "effect", "se", "low", "high")), "n": 0}
+            continue
         effect = estimate_row(paired_difference(after[measure], before[measure], clusters))
-        yield {
-            "set": name,
-            "components": name,
-            "direction": DIRECTION,
-            "measure": f"probe {measure}",
-            "value": mean_estimate(after[measure], clusters).value,
-            "effect": effect.pop("value"),
-            **effect,
-        }
+        value = mean_estimate(after[measure], clusters).value
+        yield {**about, "value": value, "effect": effect.pop("value"), **effect}
