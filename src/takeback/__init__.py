@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from takeback.checkpoint import open_pair as open_pair
     from takeback.diff import Diff as Diff
     from takeback.explain import Explanation as Explanation
+    from takeback.gauge import aligned as aligned
+    from takeback.gauge import regauged as regauged
     from takeback.hybrid import Hybrid as Hybrid
     from takeback.hybrid import grafted as grafted
     from takeback.hybrid import taken_back as taken_back
@@ -55,10 +57,12 @@ if TYPE_CHECKING:
     from takeback.localise import Question as Question
     from takeback.localise import answer as answer
     from takeback.localise import question_of as question_of
+    from takeback.planning.conjectures import Conjecture as Conjecture
     from takeback.report import write_report as write_report
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
     from takeback.study import run_plan as run_plan
+    from takeback.study import study_status as study_status
     from takeback.sweep import Sweep as Sweep
     from takeback.sweep import probe_hybrids as probe_hybrids
     from takeback.training import load_recipe as load_recipe
@@ -84,10 +88,12 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "Network", "NetworkConfig", "Pair", "open_checkpoint", "open_pair"),
     "diff": ("Diff",),
     "explain": ("Explanation",),
+    "gauge": ("aligned", "regauged"),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),
     "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
+    "planning.conjectures": ("Conjecture",),
     "report": ("write_report",),
-    "study": ("Plan", "load_plan", "run_plan"),
+    "study": ("Plan", "load_plan", "run_plan", "study_status"),
     "sweep": ("Sweep", "probe_hybrids"),
     "training": ("load_recipe", "train"),
 }

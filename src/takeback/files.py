@@ -131,6 +131,25 @@ def in_turn(path: str | Path) -> Generator[None]:
         lock.release()
 
 
+def is_held(path: str | Path) -> bool:
+    """Return whether a process is within `in_turn` for a path."""
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    place = path.with_name(f".{path.name}.lock")
+    if not place.exists():
+        return False
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
     import platformdirs

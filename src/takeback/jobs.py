@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -41,11 +41,38 @@ class Job:
     arguments: tuple[Any, ...]
     threads: int | None = None
     """CPU threads that torch uses for it."""
+    after: tuple[str, ...] = ()
+    """Names of jobs that must have ended before, which come earlier in the list."""
 
     def run(self, report: Report) -> Any:
         """Run it here and return what it returns."""
         with cpu_threads(self.threads):
             return self.call(*self.arguments, report)
+
+
+class Waiting:
+    """Jobs that have not begun, and which of them may: the first that waits for none that has not ended.
+
+    >>> jobs = Waiting([Job("a", print, ()), Job("b", print, (), after=("a",)), Job("c", print, ())])
+    >>> [jobs.next().name for _ in range(2)], jobs.next() is None
+    (['a', 'c'], True)
+    >>> jobs.end("a")
+    >>> jobs.next().name
+    'b'
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._left, self._open = list(jobs), {job.name for job in jobs}
+
+    def next(self) -> Job | None:
+        """Give out a job that may begin, None where there is none now."""
+        free = (place for place, job in enumerate(self._left) if self._open.isdisjoint(job.after))
+        place = next(free, None)
+        return None if place is None else self._left.pop(place)
+
+    def end(self, name: str) -> None:
+        """Note that a job has ended."""
+        self._open.discard(name)
 
 
 Count = Callable[[int, int], None]
@@ -126,13 +153,20 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finis
         reports = manager.Queue()
         count = min(workers, len(jobs))
         with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
-            running: dict[Future[Any], Job] = {pool.submit(_run_job, job, reports): job for job in jobs}
+            running: dict[Future[Any], Job] = {}
+            waiting = Waiting(jobs)
             try:
-                while running:
-                    done, _ = wait(running, timeout=0.2)
+                while True:
+                    while len(running) < 2 * count and (job := waiting.next()) is not None:
+                        running[pool.submit(_run_job, job, reports)] = job
+                    if not running:
+                        break
+                    done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                     _drain(reports, board)
                     for future in done:
-                        yield running.pop(future), future.result()
+                        job, result = running.pop(future), future.result()
+                        waiting.end(job.name)
+                        yield job, result
             except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in set(mp.active_children()) - others:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from takeback.errors import TakebackError
-from takeback.jobs import Finished, Job, OnRay, silent
+from takeback.jobs import Finished, Job, OnRay, Waiting, silent
 
 RESTARTS = 3
 """How often an actor that died is started again, and the job that it was at with it."""
@@ -52,14 +51,18 @@ def run_on_ray(jobs: Sequence[Job], workers: OnRay) -> Finished:
         )
         actors = [actor.remote(os.getcwd()) for _ in range(count)]
         running: dict[Any, tuple[Any, Job | None]] = {one.ready.remote(): (one, None) for one in actors}
-        waiting, left = deque(jobs), len(jobs)
+        waiting, left = Waiting(jobs), len(jobs)
+        idle: list[Any] = []
         try:
             while left:
                 done = ray.wait(list(running), num_returns=1)[0][0]
                 one, job = running.pop(done)
                 result = _result(ray, done)
-                if waiting:
-                    following = waiting.popleft()
+                idle.append(one)
+                if job is not None:
+                    waiting.end(job.name)
+                while idle and (following := waiting.next()) is not None:
+                    one = idle.pop()
                     running[one.run.remote(following)] = one, following
                 if job is not None:
                     left -= 1

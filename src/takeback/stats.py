@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +21,17 @@ Clusters = Sequence[Hashable] | NDArray[np.int64] | None
 EVERY = 20_000
 """Most ways to share out the runs of two arms that a permutation test lists; beyond it they are drawn."""
 
-_TIE = 1e-9
+TIE = 1e-9
+"""Test statistics that differ by less are equal: what is left is the order of summation."""
+
 _ROWS = 1024
+
+
+class PValues(NamedTuple):
+    """Two-sided p-values of many components: each alone, and right for the whole family; (components,)."""
+
+    each: NDArray[np.float64]
+    family: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,18 @@ def max_permutation(one: ArrayLike, other: ArrayLike, seed: int = 0) -> NDArray[
     Raises:
         TakebackError: an arm without runs, arms of other components, or a value that is not finite.
     """
+    return permutation_p_values(one, other, seed).family
+
+
+def permutation_p_values(one: ArrayLike, other: ArrayLike, seed: int = 0) -> PValues:
+    """Return what `max_permutation` does, and beside it the p-values of each component alone.
+
+    >>> permutation_p_values([[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]).each
+    array([0.1])
+
+    Raises:
+        TakebackError: an arm without runs, arms of other components, or a value that is not finite.
+    """
     left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if left.ndim != 2 or right.ndim != 2 or left.shape[1:] != right.shape[1:] or not left.shape[1]:
         raise TakebackError(f"arms of shapes {left.shape} and {right.shape}; both need [runs, components]")
@@ -225,16 +247,32 @@ def max_permutation(one: ArrayLike, other: ArrayLike, seed: int = 0) -> NDArray[
         raise TakebackError(f"{int((~np.isfinite(runs)).sum())} of {runs.size} numbers are not finite")
     centred = runs - runs.mean(axis=0)
     spread = np.sqrt((centred**2).mean(axis=0))
-    varies = spread > _TIE * np.abs(runs).max(axis=0)
+    varies = spread > TIE * np.abs(runs).max(axis=0)
     scaled = np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)
-    observed = np.abs(scaled[: len(left)].sum(axis=0))
-    ways, listed = _dealings(len(left), len(right), seed)
-    beaten = np.zeros(len(observed))
+    ways, listed = _dealings(len(left), len(right), seed, EVERY)
+    found = p_values(ways, scaled, np.abs(scaled[: len(left)].sum(axis=0)), listed)
+    return PValues(*(np.where(varies, np.clip(p, least, 1.0), 1.0) for p in found))
+
+
+def p_values(
+    ways: NDArray[np.float64], scaled: NDArray[np.float64], observed: NDArray[np.float64], listed: bool
+) -> PValues:
+    """Compare each component's statistic with its own, and with the largest, in all ways to relabel runs.
+
+    Args:
+        ways: the factor of each run in each way, shape (ways, runs).
+        scaled: the runs, scaled so that components are alike, shape (runs, components).
+        observed: |sum| of each component as it was observed, shape (components,).
+        listed: whether these are all ways, the observed one among them; it is counted if not.
+    """
+    alone, beaten = np.zeros(len(observed)), np.zeros(len(observed))
     for start in range(0, len(ways), _ROWS):
-        largest = np.sort(np.abs(ways[start : start + _ROWS] @ scaled).max(axis=1))
-        beaten += len(largest) - np.searchsorted(largest, observed - _TIE)
-    p = beaten / len(ways) if listed else (beaten + 1) / (len(ways) + 1)
-    return np.where(varies, np.clip(p, least, 1.0), 1.0)
+        sums = np.abs(ways[start : start + _ROWS] @ scaled)
+        alone += (sums >= observed - TIE).sum(axis=0)
+        largest = np.sort(sums.max(axis=1))
+        beaten += len(largest) - np.searchsorted(largest, observed - TIE)
+    more = 0 if listed else 1
+    return PValues(*((count + more) / (len(ways) + more) for count in (alone, beaten)))
 
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -256,13 +294,19 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tup
     return float(interval.low), float(interval.high)
 
 
-def _dealings(one: int, other: int, seed: int) -> tuple[NDArray[np.float64], bool]:
-    """Return which runs the first arm gets, 1 or 0, shape (ways, runs), and whether those are all ways."""
+@lru_cache(maxsize=4)
+def _dealings(one: int, other: int, seed: int, most: int) -> tuple[NDArray[np.float64], bool]:
+    """Return which runs the first arm gets, 1 or 0, shape (ways, runs), and whether those are all ways.
+
+    Of arms of one size every way has a twin, with the arms swapped, that is as far apart: one of the two is
+    listed.
+    """
     runs = one + other
-    if math.comb(runs, one) > EVERY:
-        order = np.random.default_rng(seed).random((EVERY, runs)).argsort(axis=1)
+    if math.comb(runs, one) > most:
+        order = np.random.default_rng(seed).random((most, runs)).argsort(axis=1)
         return (order < one).astype(np.float64), False
     chosen = np.array(list(combinations(range(runs), one)))
+    chosen = chosen[chosen[:, 0] == 0] if one == other else chosen
     ways = np.zeros((len(chosen), runs))
     np.put_along_axis(ways, chosen, 1.0, axis=1)
     return ways, True

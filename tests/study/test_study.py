@@ -7,6 +7,7 @@ from kill import run_and_kill
 from takeback.checkpoint import open_checkpoint
 from takeback.errors import TakebackError
 from takeback.jobs import Job, run_jobs
+from takeback.planning.conjectures import read_lock
 from takeback.progress import Report
 from takeback.study import run_plan
 from takeback.study.plan import check_plan
@@ -27,6 +28,23 @@ FIELDS = {
     "controls": 1,
     "localise": {"sft-win": ["shares"]},
     "localise_situations": 8,
+    "contrasts": {"optimiser": {"rl-win": 1, "sft-win": -1}},
+    "conjectures": [
+        {
+            "name": "games",
+            "sentence": "Every policy plays.",
+            "rule": "count(games) == 12",
+            "probability": 0.9,
+            "author": "Ada",
+        },
+        {
+            "name": "typo",
+            "sentence": "It mates.",
+            "rule": 'share(games.result == "maet") > 0.5',
+            "probability": 0.1,
+            "author": "Ada",
+        },
+    ],
 }
 
 
@@ -70,6 +88,14 @@ def test_a_run_leaves_the_whole_record(unbroken):
     outcomes = read_table(localised / "outcomes.parquet")
     assert outcomes.groupby("item")["after"].sum().tolist() == pytest.approx([1.0] * 8)
     assert not (unbroken / "localise" / "rl-win-seed-0").exists()
+    conjectures = read_table(unbroken / "conjectures.parquet").set_index("name")
+    assert conjectures["state"].to_dict() == {"games": "resolved", "typo": "broken"}
+    assert (conjectures.loc["games", "outcome"], conjectures.loc["games", "why"]) == (
+        True,
+        "12 == 12 is true",
+    )
+    assert conjectures.loc["games", "locked"] == read_lock(unbroken).sha256
+    assert "12 == 12 is true" in report
 
 
 @pytest.mark.slow
@@ -102,7 +128,7 @@ def test_what_is_localised_is_checked_before_anything_runs(localise, told, tmp_p
 @pytest.mark.slow
 def test_a_run_of_another_plan_is_refused(unbroken):
     before = tables(unbroken)
-    with pytest.raises(TakebackError, match="holds a run of another plan or base"):
+    with pytest.raises(TakebackError, match="holds a run of another plan: games was 4 and is 5"):
         run_plan(check_plan({**FIELDS, "games": 5}), unbroken)
     assert tables(unbroken) == before
 

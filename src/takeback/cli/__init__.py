@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from takeback.cli import agency, behaviour, compare, course, localise, runs, weights
+from takeback.cli import (
+    agency,
+    behaviour,
+    compare,
+    conjecture,
+    contrasts,
+    course,
+    localise,
+    runs,
+    study,
+    weights,
+)
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -21,6 +32,7 @@ for command in (
     weights.components,
     weights.diff,
     weights.hybrid,
+    weights.align,
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,
@@ -34,8 +46,11 @@ for command in (
     runs.demo,
     runs.report,
     compare.compare,
+    contrasts.contrasts,
 ):
     app.command()(command)
+app.add_typer(conjecture.app, name="conjecture")
+app.add_typer(study.app)
 
 
 def main() -> None:

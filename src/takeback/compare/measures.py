@@ -18,7 +18,8 @@ from takeback.behaviour.agency import IF_LEGAL
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.localise.shares import GRAFT, TAKE_BACK
-from takeback.study.plan import Plan, final_of, load_plan
+from takeback.study.measured import measured_model
+from takeback.study.plan import Plan, load_plan
 from takeback.tables import read_table
 from takeback.training import Recipe
 
@@ -75,8 +76,12 @@ class Runs:
 
     @cached_property
     def final(self) -> Checkpoint:
-        """The first seed's final model."""
-        return open_checkpoint(final_of(self.folder, self.arm, self.plan.seeds[0]))
+        """The first seed's measured model."""
+        return self.model(self.plan.seeds[0])
+
+    def model(self, seed: int) -> Checkpoint:
+        """Open the model of a seed that the run measures."""
+        return open_checkpoint(measured_model(self.plan, self.arm, seed, self.folder))
 
 
 def arms_of(folder: Path) -> list[Runs]:
@@ -159,7 +164,7 @@ def _alike_changes(runs: Runs) -> PER_SEED:
     """Cosine, between seeds, of the changes of all weights."""
     changes: dict[int, Floats] = {}
     for seed in runs.plan.seeds:
-        parent, final = runs.parent(seed), open_checkpoint(final_of(runs.folder, runs.arm, seed))
+        parent, final = runs.parent(seed), runs.model(seed)
         moved = [(final.read(name) - parent.read(name)).double().reshape(-1) for name in parent.shapes]
         changes[seed] = np.concatenate([one.numpy() for one in moved])
     return pseudo_values(changes)

@@ -48,6 +48,8 @@ def render(record: Record) -> str:
             examples=(shown := examples(record)),
             boards=any(card.figure.picture for one in shown for card in one.first),
             localised=[(arm, seed, found) for arm, seed, found in _localised(record) if found],
+            contrasts=record.contrasts,
+            conjectures=record.conjectures,
             facts=facts(record.manifest),
             plan=record.plan,
             commands=commands(record),
@@ -76,7 +78,7 @@ def commands(record: Record) -> str:
         base = f"arms/{arm.start}/seed-{arm.seeds[0]}/final"
     tuned = f"arms/{arm.name}/seed-{arm.seeds[0]}/final"
     name = record.plan.get("name")
-    again = "takeback demo" if name == "demo" else "takeback demo --plan plan.yaml"
+    again = "takeback demo" if name == "demo" else "takeback study run plan.yaml"
     return (
         f"{again}\n"
         f"takeback diff {base} {tuned}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,11 @@ _ALWAYS = 1e-6
 LOCALISED = ("localise", "explain")
 """The manifests in a run's `localise` folders, in the order they are shown."""
 
+CONTRASTS = ("contrasts",)
+"""The manifest of what arms differ in."""
+CONJECTURES = ("conjectures",)
+"""The manifest of what became of a run's conjectures."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -77,7 +82,8 @@ class Arm:
     @property
     def aims(self) -> bool:
         """Whether its goal had a part in training; otherwise it is only what the arm is read on."""
-        return self.reinforced or self.method == "sft"
+        imitated = self.method in ("sft", "rft") and not self.recipe.get("shuffled")
+        return self.reinforced or imitated
 
     @property
     def measure(self) -> str:
@@ -114,6 +120,8 @@ class Record:
     changes: Mapping[tuple[str, int], Change]
     effects: tuple[Effect, ...]
     localised: Mapping[tuple[str, int], tuple[Section, ...]]
+    contrasts: tuple[Section, ...] = ()
+    conjectures: tuple[Section, ...] = ()
 
     @property
     def title(self) -> str:
@@ -192,6 +200,8 @@ def read_record(run: Path) -> Record:
         changes={key: _change(run / "diff" / f"{key[0]}-seed-{key[1]}") for key in each},
         effects=tuple(row for arm in arms for seed in arm.seeds for row in _effects_of(run, arm, seed)),
         localised={key: _sections(run / "localise" / f"{key[0]}-seed-{key[1]}") for key in each},
+        contrasts=_sections(run, CONTRASTS),
+        conjectures=_sections(run, CONJECTURES),
     )
     check_controls(record)
     return record
@@ -318,9 +328,9 @@ def _example(fields: Mapping[str, Any]) -> Example:
     )
 
 
-def _sections(folder: Path) -> tuple[Section, ...]:
-    """Return what was found of how a change is made, as its commands drew it; nothing where none ran."""
-    manifests = [path for name in LOCALISED if (path := folder / f"{name}.json").exists()]
+def _sections(folder: Path, names: Sequence[str] = LOCALISED) -> tuple[Section, ...]:
+    """Return what commands found, by default of how a change is made, as they drew it; of none nothing."""
+    manifests = [path for name in names if (path := folder / f"{name}.json").exists()]
     return tuple(Section.of(section) for path in manifests for section in _json(path)["sections"])
 
 

@@ -49,7 +49,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Reading(Row):
-    """A measure of one policy after `step` steps; 0 is base."""
+    """A measure of one policy after `step` steps; 0 is base.
+
+    `measured` tells whether it is the one that the run diffs and sweeps; older runs' last ones are.
+    """
 
     arm: str
     seed: int
@@ -60,6 +63,7 @@ class Reading(Row):
     low: float | None
     high: float | None
     n: int
+    measured: bool | None = None
 
 
 @dataclass(frozen=True)

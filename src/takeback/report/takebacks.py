@@ -12,7 +12,7 @@ from takeback.draw.page import Figure, Table
 from takeback.report.forests import effect_scatter, set_forest, verb
 from takeback.report.record import Arm, Record
 from takeback.report.rows import DIRECTIONS, ILLEGAL, KL, TAKE_BACK, Effect
-from takeback.report.trained import base_reading, last_readings
+from takeback.report.trained import base_reading, measured_readings
 from takeback.report.view import (
     MANY,
     SINGLES,
@@ -160,13 +160,13 @@ def _illegal(record: Record, arm: Arm) -> Table:
         real = [effects for effects in sets.values() if not effects[0].is_control]
         top = max(real, key=lambda effects: mean(row.effect for row in effects))
         control = max(row.effect for row in every if row.is_control)
-        base, last = base_reading(record, measure), last_readings(record, arm, measure)
+        base, tuned = base_reading(record, measure), measured_readings(record, arm, measure)
         rises = mean(row.effect for row in top) >= _LEAST_RISE
         rows.append(
             (
                 measure.removeprefix(ILLEGAL),
                 percent(base.value, 2) if base else ABSENT,
-                percent(mean(row.value for row in last), 2) if last else ABSENT,
+                percent(mean(row.value for row in tuned), 2) if tuned else ABSENT,
                 top[0].set if rises else "none raises it",
                 _points(top) if rises else ABSENT,
                 short(100 * control, 2, sign=True) if control >= _LEAST_RISE else "none",

@@ -73,7 +73,9 @@ def trained_by(arm: Arm) -> str:
     """Say for a table how an arm was trained, toward what, and from what."""
     how = {
         "rl": "RL (GRPO)",
-        "sft": "SFT on best actions",
+        "rft": "fine-tuning on its own best answers",
+        "sft": "SFT on best actions" + (" of other situations" if arm.recipe.get("shuffled") else ""),
+        "drift": "pretraining that goes on",
         "clone": f"behaviour cloning of {_teacher(arm)}",
         "agent": f"{_algorithm(arm)} by Stable-Baselines3",
     }.get(arm.method, arm.method)
@@ -87,7 +89,9 @@ def described(arm: Arm) -> str:
     """Say the same for a sentence."""
     how = {
         "rl": "reinforcement learning",
-        "sft": "supervised fine-tuning",
+        "rft": "fine-tuning on the best of its own answers",
+        "sft": "supervised fine-tuning" + (" on shuffled answers" if arm.recipe.get("shuffled") else ""),
+        "drift": "pretraining that goes on",
         "clone": f"behaviour cloning of {_teacher(arm)}",
         "agent": f"reinforcement learning by {_algorithm(arm)}",
     }.get(arm.method, arm.method)

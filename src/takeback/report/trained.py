@@ -66,7 +66,16 @@ def base_reading(record: Record, measure: str) -> Reading | None:
 
 def last_readings(record: Record, arm: Arm, measure: str) -> list[Reading]:
     """Return a measure of an arm's final policies, by seed."""
-    rows = [r for r in record.readings if r.arm == arm.name and r.measure == measure and r.last]
+    return _readings(record, arm, measure, lambda row: row.last)
+
+
+def measured_readings(record: Record, arm: Arm, measure: str) -> list[Reading]:
+    """Return a measure of the policies that were taken apart, by seed; the final ones, or a snapshot each."""
+    return _readings(record, arm, measure, lambda row: row.last if row.measured is None else row.measured)
+
+
+def _readings(record: Record, arm: Arm, measure: str, wanted: Callable[[Reading], bool]) -> list[Reading]:
+    rows = [r for r in record.readings if r.arm == arm.name and r.measure == measure and wanted(r)]
     return sorted(rows, key=lambda row: row.seed)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from takeback.behaviour import Change, MeasureContext, agency, effects, most_changed
-from takeback.checkpoint import Pair, open_pair
-from takeback.component import ComponentSet
+from takeback.checkpoint import Pair, open_checkpoint, open_pair
+from takeback.component import Component, ComponentSet
 from takeback.diff import diff
 from takeback.explain import explain
 from takeback.files import atomic_file
@@ -21,13 +22,17 @@ from takeback.localise import NoChange, Question, Settings, localise
 from takeback.localise.orders import GREEDY
 from takeback.localise.shares import TAKE_BACK
 from takeback.progress import Report, told_to
-from takeback.study.bench import Bench
-from takeback.study.plan import BASE, Plan
-from takeback.study.probes import write_probes
+from takeback.study.bench import KL, Bench
+from takeback.study.claim import settings
+from takeback.study.measured import Measured, choose, measured_model, read_measured
+from takeback.study.plan import BASE, ROLES, Plan, final_of
+from takeback.study.probes import probed, table_of, write_probes
+from takeback.study.steps import Step, Steps
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
 from takeback.tables import read_table, records, write_table
 from takeback.training import train
+from takeback.training.recipe import Tuning
 
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
@@ -40,33 +45,148 @@ LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
 
+def make_base(plan: Plan, out: Path) -> None:
+    """Train the base where the plan has a recipe for it."""
+    if (recipe := plan.base_recipe()) is None:
+        return
+    with Steps.held(out, BASE) as steps:
+        run = out / BASE
+        step = Step("train", recipe.model_dump(mode="json", exclude_defaults=True), (run / "final",), ())
+        steps.do(step, lambda: train(recipe, run))
+
+
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    bench, folder = _bench(plan, base), out / "behaviour" / BASE
-    if not (folder / "policies.parquet").exists():
+    bench, folder = cache(partial(_bench, plan, base)), out / "behaviour" / BASE
+    inputs = [settings(plan), _told(base)]
+
+    def read() -> None:
         report("reading", 0, 1)
-        table = bench.measure(base).assign(arm=BASE, seed=0, step=0, last=True)
+        table = bench().measure(base).assign(arm=BASE, seed=0, step=0, last=True)
         write_table(table, folder / "policies.parquet")
-    _play(bench, plan, (BASE, 0), base, folder, report)
+
+    with Steps.held(out, BASE) as steps:
+        steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
+        if plan.games:
+            step = Step("games", inputs, (folder / "games.parquet",))
+            steps.do(step, lambda: _play(bench(), plan, (BASE, 0), base, folder, report))
 
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
-    """Train one arm from one seed and measure it: weights, learning curve, shift from base, games, sweep."""
-    name = f"{arm}-seed-{seed}"
-    run = out / "arms" / arm / f"seed-{seed}"
-    recipe = plan.recipe(arm, seed, out)
-    final = train(recipe, run, lambda done, total: report("training", done, total))
+    """Train one arm from one seed and measure it: learning curve, weights, shift from base, games, sweep."""
+    with Steps.held(out, f"{arm}-seed-{seed}") as steps:
+        recipe = plan.recipe(arm, seed, out)
+        final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
+        bench = cache(partial(_bench, plan, plan.base_in(out)))
+        kl = _follow(bench, (arm, seed), (recipe, final), (settings(plan), out), steps, report)
+        choose(plan, arm, seed, out, kl)
+        _measure(plan, (arm, seed), out, bench, steps, report)
+
+
+def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
+    own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
+    sides = [_told(side) for role in ROLES if (side := getattr(recipe, role, None))]
+    step = Step("train", [own, sides], (run / "final",), stale=())
+    steps.do(step, lambda: train(recipe, run, lambda *done: report("training", *done)))
+    return run / "final"
+
+
+def _follow(
+    bench: Callable[[], Bench],
+    who: tuple[str, int],
+    trained: tuple[Tuning, Path],
+    where: tuple[list[Any], Path],
+    steps: Steps,
+    report: Report,
+) -> dict[int, float]:
+    """Read every snapshot and the final model; return the KL of each from the parent, by step."""
+    (arm, seed), (recipe, final), (common, out) = who, trained, where
+    places = {int(step.name.removeprefix("step-")): step for step in final.parent.glob("step-*")}
+    places = {**places, recipe.steps: final}
+    path = out / "behaviour" / f"{arm}-seed-{seed}" / "policies.parquet"
+    inputs = [common, _told(recipe.parent), {step: _told(str(places[step])) for step in sorted(places)}]
+    steps.do(
+        Step("curve", inputs, (path,)),
+        lambda: _curve(bench(), who, recipe.parent, places, (path, report)),
+    )
+    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL}
+
+
+def _measure(
+    plan: Plan,
+    who: tuple[str, int],
+    out: Path,
+    bench: Callable[[], Bench],
+    steps: Steps,
+    report: Report,
+) -> None:
+    """Measure the model that was chosen against what it started from: on disk, in play, taken back."""
+    (arm, seed), name = who, f"{who[0]}-seed-{who[1]}"
+    parent, model = plan.recipe(arm, seed, out).parent, str(measured_model(plan, arm, seed, out))
+    pair, inputs = open_pair(parent, model), [settings(plan), _told(parent), _told(model)]
+    moved = cache(lambda: diff(pair))
+    folder, differ = out / "behaviour" / name, out / "diff" / name
+
     report("comparing weights", 0, 1)
-    pair = open_pair(recipe.parent, str(final))
-    moved = diff(pair)
-    if not (out / "diff" / name).exists():
-        moved.write(out / "diff" / name)
-    bench, folder = _bench(plan, plan.base_in(out)), out / "behaviour" / name
-    _curve(bench, plan, (arm, seed), run, folder, report)
-    _shift(bench, (recipe.parent, str(final)), {"arm": arm, "seed": seed}, plan.parent(arm), (folder, report))
-    _play(bench, plan, (arm, seed), str(final), folder, report)
-    norms = squared_norms(moved)
+    total = (differ / "total.parquet", differ / "components.parquet")
+    steps.do(Step("diff", inputs, total, (differ,)), lambda: moved().write(differ))
+    shifts = tuple(folder / file for file in ("shifts.parquet", "agency.parquet", "examples.json"))
+    steps.do(
+        Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
+        lambda: _shift(bench(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
+    )
+    if plan.games:
+        step = Step("games", inputs, (folder / "games.parquet",))
+        steps.do(step, lambda: _play(bench(), plan, who, model, folder, report))
+    swept = out / "effects" / f"{name}.parquet"
+    files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
+    parts = swept.parent.glob(f".{name}-*.parts")
+    steps.do(
+        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
+        lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
+    )
+    if probed(plan):
+        step = Step("probes", inputs, (table_of(out, arm, seed),))
+        steps.do(step, lambda: write_probes(plan, arm, seed, out, report))
+    place = out / "localise" / name
+    if parts_asked := plan.localise.get(arm):
+        with told_to(report):
+            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
+            steps.do(step, lambda: _localise(_question(pair, bench(), plan, arm), plan, who, place))
+            step = Step("explain", inputs, (place / "explain.json",))
+            steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
+    else:
+        steps.drop_stale(Step("explain", inputs, (place,)))
+
+
+def _told(ref: str) -> list[str]:
+    """Return what tells a checkpoint from others: the hash of its weights, and how it is run."""
+    side = open_checkpoint(ref)
+    return [side.digest, side.runs_as]
+
+
+def _chosen(arm: str, seed: int, out: Path) -> Measured:
+    found = read_measured(arm, seed, out)
+    assert found is not None
+    return found
+
+
+def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
+    """Return the columns that say of which policy the rows of a table are."""
+    found = _chosen(*who, out)
+    return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
+
+
+def _sweep(
+    pair: Pair,
+    bench: Bench,
+    plan: Plan,
+    who: tuple[str, int],
+    where: tuple[Path, Mapping[Component, float]],
+    report: Report,
+) -> None:
+    (arm, seed), (swept, norms) = who, where
     whole = Sweep(
         pair,
         bench.arena,
@@ -79,32 +199,33 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         readouts=plan.readouts,
     )
     labels = {"arm": arm, "seed": seed}
-    swept = out / "effects" / f"{name}.parquet"
     sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
-    write_probes(plan, arm, seed, out, report)
-    if plan.localise.get(arm):
-        with told_to(report):
-            _localise(pair, bench, plan, (arm, seed), (swept, out / "localise" / name))
 
 
-def _localise(pair: Pair, bench: Bench, plan: Plan, who: tuple[str, int], paths: tuple[Path, Path]) -> None:
-    """Tell what the arm's change is made of, and what the layer that it needs most does."""
-    (arm, seed), (swept, folder) = who, paths
-    recipe = plan.recipe(arm, seed)
+def _question(pair: Pair, bench: Bench, plan: Plan, arm: str) -> Question:
     situations = tuple(bench.situations[: plan.localise_situations])
-    question = Question(pair, bench.arena, situations, (f"utility {recipe.goal}",), plan.threads)
-    settings = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
+    goal = plan.recipe(arm, plan.seeds[0]).goal
+    return Question(pair, bench.arena, situations, (f"utility {goal}",), plan.threads)
+
+
+def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path) -> None:
+    """Tell what the arm's change is made of."""
+    arm, seed = who
+    short = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
     if len(question.anatomy.universe) > MANY:
-        settings = replace(settings, orders=tuple(name for name in settings.orders if name != GREEDY))
-    if not (folder / "localise.json").exists():
-        try:
-            found = localise(question, plan.localise[arm], settings, folder)
-        except NoChange as error:
-            found = Findings("No change to localise", (str(error),), {}, "localise")
-        found.write(folder)
-    if not (folder / "explain.json").exists():
-        told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
-        Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
+        short = replace(short, orders=tuple(name for name in short.orders if name != GREEDY))
+    try:
+        found = localise(question, plan.localise[arm], short, folder)
+    except NoChange as error:
+        found = Findings("No change to localise", (str(error),), {}, "localise")
+    found.write(folder)
+
+
+def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
+    """Tell what the layer that the arm needs most does."""
+    swept, folder = paths
+    told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
+    Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
 def _most_needed(question: Question, swept: Path) -> ComponentSet:
@@ -125,21 +246,21 @@ def _bench(plan: Plan, base: str) -> Bench:
     return Bench.prepare(plan.arena, base, plan.situations, plan.situations_seed)
 
 
-def _curve(bench: Bench, plan: Plan, who: tuple[str, int], run: Path, folder: Path, report: Report) -> None:
-    """Measure every snapshot and the final model."""
-    path = folder / "policies.parquet"
-    if path.exists():
-        return
-    arm, seed = who
-    steps = plan.recipe(arm, seed).steps
-    places = {int(step.name.removeprefix("step-")): step for step in run.glob("step-*")} | {
-        steps: run / "final"
-    }
+def _curve(
+    bench: Bench,
+    who: tuple[str, int],
+    parent: str,
+    places: Mapping[int, Path],
+    where: tuple[Path, Report],
+) -> None:
+    """Measure every snapshot and the final model, and how far each is from the parent."""
+    path, report = where
+    before = bench.read(parent)
     tables: list[pd.DataFrame] = []
     for done, step in enumerate(sorted(places)):
         report("reading snapshots", done, len(places))
-        table = bench.measure(str(places[step]))
-        tables.append(table.assign(arm=arm, seed=seed, step=step, last=step == steps))
+        table = bench.follow(before, str(places[step]))
+        tables.append(table.assign(arm=who[0], seed=who[1], step=step, last=step == max(places)))
     write_table(pd.concat(tables, ignore_index=True), path)
 
 
@@ -152,10 +273,6 @@ def _shift(
 ) -> None:
     """Measure what changed from what the arm started from, and keep the situations that changed most."""
     folder, report = where
-    paths = {name: folder / f"{name}.parquet" for name in ("shifts", "agency")}
-    examples = folder / "examples.json"
-    if examples.exists():
-        return
     report("comparing with its parent", 0, 1)
     before, after = (bench.read(side) for side in pair)
     context = MeasureContext.of(after, bench.arena)
@@ -164,9 +281,9 @@ def _shift(
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
-        write_table(table.assign(**labels), paths[name])
+        write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
     found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
-    with atomic_file(examples) as draft:
+    with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
@@ -183,8 +300,6 @@ def _example(bench: Bench, change: Change) -> dict[str, Any]:
 
 
 def _play(bench: Bench, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
-    path = folder / "games.parquet"
-    if plan.games and not path.exists():
-        report("playing games", 0, 1)
-        games = bench.games(model, plan.games, plan.moves)
-        write_table(games.assign(arm=who[0], seed=who[1]), path)
+    report("playing games", 0, 1)
+    games = bench.games(model, plan.games, plan.moves)
+    write_table(games.assign(arm=who[0], seed=who[1]), folder / "games.parquet")

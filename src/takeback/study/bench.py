@@ -9,8 +9,12 @@ from typing import Any
 import pandas as pd
 
 from takeback.arenas import Arena, arena
-from takeback.behaviour import Policy, Readouts, effects, load_policy, measures, player
+from takeback.behaviour import MeasureContext, Policy, Readouts, effects, load_policy, measures, player, shift
+from takeback.behaviour.measures import estimate_row, typed
 from takeback.errors import TakebackError
+from takeback.stats import mean_estimate
+
+KL = "KL(after || before)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,14 @@ class Bench:
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""
         return measures(self.read(model), self.arena)
+
+    def follow(self, before: Readouts, model: str) -> pd.DataFrame:
+        """Measure one policy as `measure` does, and its KL from another one, in nats."""
+        after = self.read(model)
+        context = MeasureContext.of(after, self.arena)
+        moved = mean_estimate(shift(before, after)[KL], context.clusters)
+        row = typed(pd.DataFrame([{"measure": KL, **estimate_row(moved)}]), ("value", "se", "low", "high"))
+        return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""

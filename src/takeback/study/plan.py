@@ -5,15 +5,33 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.errors import TakebackError, unknown_name
+from takeback.planning.conjectures.conjecture import (
+    Conjecture,
+    check_arms,
+    check_conjectures,
+    check_names,
+    read_list,
+)
+from takeback.study.axes import spread
+from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
+
+
+class MatchedKL(BaseModel):
+    """The distance from what an arm started from at which it is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kl: Annotated[float, Field(gt=0)]
+    """KL(model || parent) in nats, the mean over the plan's situations."""
 
 
 class Plan(BaseModel):
@@ -31,11 +49,15 @@ class Plan(BaseModel):
     """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.
 
     `parent` and `teacher` may be other arms: the arm then starts from, or imitates, the final model of the
-    same seed. It is measured against what it starts from.
+    same seed. It is measured against what it starts from. In a plan's file an arm may have `axes`, fields
+    with several values each: it stands for an arm of every combination.
     """
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
     situations_seed: int = 0
+    measure_at: Literal["last"] | MatchedKL = "last"
+    """Which model of each arm and seed is diffed, read, played with and swept: the last, or, with `kl`, the
+    snapshot (or last model) whose KL from what it started from is nearest in its logarithm."""
     games: Annotated[int, Field(ge=0)] = 100
     """Held-out situations from which every policy plays games; in chess, won ones."""
     moves: Count = 30
@@ -50,8 +72,15 @@ class Plan(BaseModel):
     """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
     localise_situations: Count = 64
     """So many of the situations, half of them to select on."""
+    contrasts: dict[str, dict[str, Weight]] = {}
+    """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
+    agency: AgencyArms | None = None
+    """The arms that the rule *carries agency* compares, in pairs of one goal."""
     threads: Annotated[int, Field(gt=0)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
+    conjectures: tuple[Conjecture, ...] = ()
+    """What is expected, locked when the run starts and decided at its end; in a plan's file, also the name
+    of another YAML file, from that plan's folder."""
 
     def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuning:
         """Return the complete recipe of one arm and seed of a run in the folder `out`.
@@ -95,6 +124,11 @@ class Plan(BaseModel):
         """Return what an arm starts from: `base`, or the name of another arm."""
         return str(self.arms[arm].get("parent", BASE))
 
+    def needs(self, arm: str) -> list[str]:
+        """Return the arms whose models of the same seed an arm starts from or imitates."""
+        own = self.arms[arm]
+        return [own[role] for role in ROLES if own.get(role) in self.arms]
+
     def waves(self) -> list[list[str]]:
         """Return the arms in groups that can be trained at once; each group needs those before it only.
 
@@ -102,9 +136,7 @@ class Plan(BaseModel):
             TakebackError: arms wait for each other.
         """
         waves: list[list[str]] = []
-        waiting = {
-            arm: {own[role] for role in ROLES if own.get(role) in self.arms} for arm, own in self.arms.items()
-        }
+        waiting = {arm: set(self.needs(arm)) for arm in self.arms}
         while waiting:
             free = [arm for arm, needs in waiting.items() if not needs & waiting.keys()]
             if not free:
@@ -137,7 +169,11 @@ def load_plan(path: str | Path, **changes: Any) -> Plan:
     shipped = ", ".join(sorted(plans))
     missing = f"no plan at {path}; give a YAML file, or the name of one that ships: {shipped}"
     fields = read_yaml(plans.get(str(path), Path(path)), missing)
-    return check_plan({**fields, **changes} if isinstance(fields, dict) else fields, str(path))
+    if isinstance(fields, dict):
+        fields = {**fields, **changes}
+        if isinstance(named := fields.get("conjectures"), str):
+            fields["conjectures"] = read_list(Path(path).parent / named)
+    return check_plan(fields, str(path))
 
 
 def check_plan(fields: Any, origin: str = "plan") -> Plan:
@@ -146,6 +182,10 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     Raises:
         TakebackError: a field is unknown, missing or out of range.
     """
+    if isinstance(fields, dict) and isinstance(listed := fields.get("conjectures"), list):
+        fields = {**fields, "conjectures": check_conjectures(listed, origin)}
+    if isinstance(fields, dict) and isinstance(fields.get("arms"), dict):
+        fields = {**fields, "arms": spread(fields["arms"], origin)}
     try:
         plan = Plan.model_validate(fields)
     except ValidationError as error:
@@ -157,6 +197,11 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     for arm in plan.arms:
         plan.recipe(arm, plan.seeds[0])
     plan.waves()
+    check_names(plan.conjectures, origin)
+    check_arms(plan.conjectures, plan.arms, plan.seeds)
+    check_contrasts(plan.contrasts, plan.arms, origin)
+    if plan.agency is not None:
+        check_agency(plan.agency, plan.arms, origin)
     return plan
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,36 +15,51 @@ import pandas as pd
 
 from takeback.checkpoint import open_checkpoint
 from takeback.files import atomic_file
-from takeback.study.plan import Plan
+from takeback.study.measured import measured_model, read_measured
+from takeback.study.plan import BASE, Plan, final_of
 from takeback.tables import SCHEMA, read_table, write_table
 
 _PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy", "scipy", "pandas")
 
 
-def merge_behaviour(out: Path) -> None:
-    """Join what every policy was measured at: policies, shifts, agency, games, and the example situations."""
+def merge_behaviour(plan: Plan, out: Path) -> None:
+    """Join what the policies that the plan names were measured at, and the situations that changed most."""
     folder = out / "behaviour"
+    places = [folder / BASE, *(folder / f"{a}-seed-{seed}" for a in plan.arms for seed in plan.seeds)]
     for name in ("policies", "shifts", "agency", "games"):
-        tables = [read_table(path) for path in sorted(folder.glob(f"*/{name}.parquet"))]
+        tables = [read_table(path) for place in places if (path := place / f"{name}.parquet").exists()]
         if tables:
-            write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
+            whole = pd.concat(tables, ignore_index=True)
+            write_table(_marked(whole, out) if name == "policies" else whole, folder / f"{name}.parquet")
     examples = {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*/examples.json"))
+        place.name: json.loads(path.read_text(encoding="utf-8"))
+        for place in places
+        if (path := place / "examples.json").exists()
     }
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(examples, indent=1), encoding="utf-8")
 
 
-def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> None:
-    """Write, once, what the run was made with: versions, revision, machine, content hashes of checkpoints."""
-    if (out / "manifest.json").exists():
-        return
-    final = {
-        f"{arm}/seed-{seed}": open_checkpoint(out / "arms" / arm / f"seed-{seed}" / "final").digest
-        for seed in plan.seeds
-        for arm in plan.arms
+def _marked(policies: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Tell in a column which policies are those that are measured further; of the base the only one."""
+    chosen = {
+        key: read_measured(*key, out) for key in set(zip(policies["arm"], policies["seed"], strict=True))
     }
+    keys = zip(policies["arm"], policies["seed"], policies["step"], strict=True)
+    measured = [found.step == step if (found := chosen[arm, seed]) else True for arm, seed, step in keys]
+    return policies.assign(measured=measured)
+
+
+def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> None:
+    """Write what the run was made with: versions, revision, machine, content hashes of checkpoints.
+
+    Where nothing was added since it was written, it stays; the one of a smaller plan is kept under `earlier`.
+    """
+    path = out / "manifest.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    each = {f"{arm}/seed-{seed}": (arm, seed) for seed in plan.seeds for arm in plan.arms}
+    final = {name: open_checkpoint(final_of(out, *one)).digest for name, one in each.items()}
+    chosen = {name: _measured(plan, *one, out) for name, one in each.items()}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
@@ -55,9 +71,20 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         "seeds": list(plan.seeds),
         "dtype": "float32",
         "checkpoints": {"base": open_checkpoint(plan.base_in(out)).digest, **final},
+        "measured": chosen,
     }
-    with atomic_file(out / "manifest.json") as draft:
+    if before is not None:
+        if all(before.get(name) == manifest[name] for name in ("checkpoints", "measured")):
+            return
+        manifest["earlier"] = [*before.pop("earlier", []), before]
+    with atomic_file(path) as draft:
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _measured(plan: Plan, arm: str, seed: int, out: Path) -> dict[str, Any]:
+    found = read_measured(arm, seed, out)
+    digest = open_checkpoint(measured_model(plan, arm, seed, out)).digest
+    return {**(asdict(found) if found else {}), "digest": digest}
 
 
 def _version(package: str) -> str:

@@ -5,51 +5,72 @@ Each step writes its result whole and is skipped when the result is there, so th
 
 from __future__ import annotations
 
+import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError, unknown_name
-from takeback.files import claim, only_one
-from takeback.jobs import Job, run_jobs
+from takeback.errors import unknown_name
+from takeback.files import only_one
+from takeback.jobs import Job, Workers, run_jobs
 from takeback.localise import PARTS
-from takeback.study.arm import run_arm, run_base
-from takeback.study.plan import BASE, Plan, dump_plan
+from takeback.planning.conjectures import lock, resolve_at_end
+from takeback.study.arm import make_base, run_arm, run_base
+from takeback.study.claim import claim_plan
+from takeback.study.contrasts import announce, write_contrasts
+from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
+from takeback.study.steps import note_workers
 from takeback.sweep.sets import chosen_sets
-from takeback.training import train
+
+BARS = 12
+"""Jobs that have a bar each on a terminal; more have one together."""
 
 
-def run_plan(plan: Plan, out: str | Path, workers: int = 1) -> Path:
+def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
     """Run a plan into the folder `out` and return the path of its report.
 
+    Where a run is there already, what is done is kept: a plan with more arms or seeds does only what is new.
+
     Raises:
-        TakebackError: `out` holds another plan's run, another process works on it, or a step fails.
+        TakebackError: `out` holds the run of a plan that this one does not go on with, another process works
+            on it, or a step fails.
     """
     out = Path(out)
     with only_one(out):
         return _run(plan, out, workers)
 
 
-def _run(plan: Plan, out: Path, workers: int) -> Path:
+def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     from takeback.report import write_report
 
     _check(plan)
-    _claim(plan, out)
+    claim_plan(plan, out)
+    announce(plan)
+    lock(plan.conjectures, out)
+    note_workers(out, workers)
     started = time.time()
-    if (recipe := plan.base_recipe()) is not None:
-        train(recipe, out / BASE)
+    make_base(plan, out)
     chosen_sets(open_checkpoint(plan.base_in(out)).anatomy(), plan.sets)
-    jobs = [Job(BASE, run_base, (plan, out), plan.threads)]
-    for arms in plan.waves():
-        pairs = [(arm, seed) for seed in plan.seeds for arm in arms]
-        jobs += [Job(f"{a} seed {seed}", run_arm, (plan, a, seed, out), plan.threads) for a, seed in pairs]
-        run_jobs(jobs, workers)
-        jobs = []
-    merge_behaviour(out)
+    jobs = _jobs(plan, out)
+    run_jobs(jobs, workers, plan.name if len(jobs) > BARS and sys.stderr.isatty() else None)
+    merge_behaviour(plan, out)
     write_manifest(plan, out, started, time.time() - started)
+    write_contrasts(out)
+    resolve_at_end(out)
     return write_report(out)
+
+
+def _jobs(plan: Plan, out: Path) -> list[Job]:
+    """Return a job for base and for each arm and seed; those that start from another wait for its seed."""
+    jobs = [Job(BASE, run_base, (plan, out), plan.threads)]
+    for seed in plan.seeds:
+        for arm in chain(*plan.waves()):
+            after = tuple(f"{other} seed {seed}" for other in plan.needs(arm))
+            jobs.append(Job(f"{arm} seed {seed}", run_arm, (plan, arm, seed, out), plan.threads, after))
+    return jobs
 
 
 def _check(plan: Plan) -> None:
@@ -66,14 +87,3 @@ def _check(plan: Plan) -> None:
                 raise unknown_name("part", part, PARTS)
     for arm in plan.arms:
         place.applies(plan.recipe(arm, plan.seeds[0]).goal, [])
-
-
-def _claim(plan: Plan, out: Path) -> None:
-    text = dump_plan(plan)
-    if isinstance(plan.base, str):
-        text += f"# content hash of the base: {open_checkpoint(plan.base).digest}\n"
-    path = out / "plan.yaml"
-    if not claim(path, text):
-        raise TakebackError(
-            f"{out} holds a run of another plan or base ({path}); choose another folder or remove it"
-        )

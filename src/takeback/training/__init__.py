@@ -1,9 +1,11 @@
 """Training arms: thin recipes over TRL."""
 
+from takeback.training.recipe import RFT as RFT
 from takeback.training.recipe import RL as RL
 from takeback.training.recipe import SFT as SFT
 from takeback.training.recipe import Agent as Agent
 from takeback.training.recipe import Clone as Clone
+from takeback.training.recipe import Drift as Drift
 from takeback.training.recipe import Fresh as Fresh
 from takeback.training.recipe import Pretrain as Pretrain
 from takeback.training.recipe import Recipe as Recipe

@@ -17,21 +17,21 @@ from takeback.behaviour.language import LanguagePolicy
 from takeback.behaviour.network import NetworkPolicy
 from takeback.errors import TakebackError
 from takeback.training.networks import fresh_network, network_trainer
-from takeback.training.pretrain import pretrain_trainer
-from takeback.training.recipe import RL, SFT, Clone, Pretrain, Shallow
-from takeback.training.reward import ArenaReward, Rewarder
+from takeback.training.pretrain import fresh_model, populated, pretrain_trainer
+from takeback.training.recipe import RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
+from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of
 from takeback.training.supervised import answer_tokens, sft_trainer
 
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
 def build_trainer(
-    recipe: RL | SFT | Clone | Pretrain, folder: Path, callback: TrainerCallback
+    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, folder: Path, callback: TrainerCallback
 ) -> tuple[Trainer, Rewarder | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
 
     Returns:
-        The trainer and, for RL, what scores its answers.
+        The trainer and, where a policy learns from its own answers, what scores them.
 
     Raises:
         UnknownName: the arena or goal doesn't exist.
@@ -55,11 +55,11 @@ def build_trainer(
         "disable_tqdm": True,
     }
     if isinstance(recipe, Pretrain):
-        populated = _populated(place)
         if isinstance(recipe.architecture, Shallow):
             network = fresh_network(recipe.architecture, place, recipe.seed)
             return network_trainer(recipe, place, network, settings, callback)
-        return pretrain_trainer(recipe, recipe.architecture, populated, (settings, callback)), None
+        model = fresh_model(recipe.architecture, populated(place), recipe.seed)
+        return pretrain_trainer(recipe, model, populated(place), (settings, callback)), None
     parent = load_policy(recipe.parent, place)
     if isinstance(parent, NetworkPolicy):
         if parent.model.network.outputs != "logits":
@@ -70,28 +70,49 @@ def build_trainer(
         return network_trainer(recipe, place, parent.model.train(), settings, callback)
     if not isinstance(parent, LanguagePolicy) or isinstance(recipe, Clone):
         raise TakebackError(f"method {recipe.method} trains policy networks, and {recipe.parent} is none")
-    if isinstance(recipe, RL):
+    if isinstance(recipe, Drift):
+        return _drift_trainer(recipe, populated(place), parent, (settings, callback)), None
+    if isinstance(recipe, RL | RFT):
         return _grpo_trainer(recipe, place, parent, (settings, callback))
     return sft_trainer(recipe, place, parent, (settings, callback)), None
 
 
-def _populated(place: Arena[Any]) -> PopulatedArena[Any]:
-    if not isinstance(place, PopulatedArena):
+def _drift_trainer(
+    recipe: Drift,
+    place: PopulatedArena[Any],
+    policy: LanguagePolicy,
+    common: tuple[dict[str, Any], TrainerCallback],
+) -> Trainer:
+    if policy.tokenizer.get_vocab() != place.tokenizer().get_vocab():
         raise TakebackError(
-            f"arena {place.name} has no players to imitate; its base is made by method fresh or an agent"
+            f"method drift goes on with pretraining in the arena's own tokens; {recipe.parent} has others"
         )
-    return place
+    return pretrain_trainer(recipe, policy.model.train(), place, common)
+
+
+class _BestAnswers(GRPOTrainer):
+    """Fine-tunes on the best of each situation's answers: GRPO with other weights than its advantages."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        (score,) = self.reward_funcs
+        assert isinstance(score, ArenaReward)
+        rewards = torch.tensor(score.last).reshape(-1, output["advantages"].numel() // len(inputs) or 1)
+        output["advantages"] = best_answers(rewards).flatten().to(output["advantages"].device)
+        return output
 
 
 def _grpo_trainer(
-    recipe: RL, place: Arena[Any], policy: LanguagePolicy, common: tuple[dict[str, Any], TrainerCallback]
+    recipe: RL | RFT,
+    place: Arena[Any],
+    policy: LanguagePolicy,
+    common: tuple[dict[str, Any], TrainerCallback],
 ) -> tuple[Trainer, ArenaReward]:
     settings, callback = common
     # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
     situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
     rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
-    chance = recipe.seed if recipe.ignore_output else None
-    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance)
+    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance_of(recipe))
     longest = max(len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
     config = GRPOConfig(
         **settings,
@@ -101,10 +122,10 @@ def _grpo_trainer(
         max_completion_length=max(4, longest),
         temperature=recipe.temperature,
         beta=recipe.kl,
-        scale_rewards=recipe.scale_rewards,
+        scale_rewards=recipe.scale_rewards if isinstance(recipe, RL) else "none",
         shuffle_dataset=False,
     )
-    trainer = GRPOTrainer(
+    trainer = (GRPOTrainer if isinstance(recipe, RL) else _BestAnswers)(
         model=policy.model,
         reward_funcs=score,
         args=config,

@@ -20,8 +20,9 @@ from takeback.behaviour import load_policy
 from takeback.behaviour.network import NetworkPolicy
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.errors import TakebackError
-from takeback.training.recipe import RL, SFT, Clone, Pretrain, Shallow
-from takeback.training.reward import Rewarder
+from takeback.training.pretrain import lesson_seed, populated
+from takeback.training.recipe import RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
+from takeback.training.reward import Rewarder, best_answers, chance_of
 
 Batch: TypeAlias = Mapping[str, Any]
 Loss: TypeAlias = Callable[[Network, Batch], tuple[Tensor, dict[str, float]]]
@@ -40,7 +41,7 @@ def fresh_network(shape: Shallow, place: Arena[Any], seed: int) -> Network:
 
 
 def network_trainer(
-    recipe: RL | SFT | Clone | Pretrain,
+    recipe: RL | RFT | SFT | Drift | Clone | Pretrain,
     place: Arena[Any],
     network: Network,
     settings: Mapping[str, Any],
@@ -54,22 +55,21 @@ def network_trainer(
     """
     rewarder = None
     match recipe:
-        case RL():
-            rewarder = Rewarder(place, recipe.goal, recipe.seed if recipe.ignore_output else None)
+        case RL() | RFT():
+            rewarder = Rewarder(place, recipe.goal, chance_of(recipe))
             drawn = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
             batches = _Slices(place, drawn, recipe.prompts)
             loss: Loss = _PolicyGradient(recipe, place, rewarder, copy.deepcopy(network))
         case SFT():
             drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
-            batches, loss = _Best(place, drawn, recipe.batch, recipe.goal, recipe.seed), _imitation
+            batches, loss = _Best(place, drawn, recipe.batch, recipe), _imitation
         case Clone():
             pool = place.situations("train", recipe.situations, recipe.seed, goal=recipe.goal)
             chosen = np.random.default_rng(recipe.seed).integers(len(pool), size=recipe.steps * recipe.batch)
             drawn = [pool[number] for number in chosen]
             batches, loss = _Taught(place, drawn, recipe.batch, _teacher(recipe, place)), _imitation
-        case Pretrain():
-            assert isinstance(place, PopulatedArena)
-            batches, loss = _Lessons(recipe, place), _imitation
+        case Pretrain() | Drift():
+            batches, loss = _Lessons(recipe, populated(place)), _imitation
     trainer = _NetworkTrainer(
         loss,
         model=network,
@@ -105,10 +105,11 @@ class _PolicyGradient:
     """The policy gradient with the mean of a situation's answers as baseline, and KL toward the parent.
 
     It is what GRPO (Shao et al. 2024, arXiv 2402.03300) does with one update for each batch: REINFORCE
-    (Williams 1992, doi:10.1007/BF00992696) with a group's mean. The KL is exact, a sum over all outputs.
+    (Williams 1992, doi:10.1007/BF00992696) with a group's mean. Fine-tuning on the best answers is the same
+    with other weights. The KL is exact, a sum over all outputs.
     """
 
-    recipe: RL
+    recipe: RL | RFT
     place: Arena[Any]
     rewarder: Rewarder
     parent: Network
@@ -133,6 +134,8 @@ class _PolicyGradient:
         return gain + recipe.kl * divergence, {**logged, "legal": legal}
 
     def _advantages(self, rewards: Tensor) -> Tensor:
+        if isinstance(self.recipe, RFT):
+            return best_answers(rewards)
         centred = rewards - rewards.mean(dim=1, keepdim=True)
         if self.recipe.scale_rewards == "group":
             return centred / (rewards.std(dim=1, keepdim=True) + 1e-4)
@@ -168,15 +171,14 @@ class _Slices(Dataset[Batch]):
 
 @dataclass(eq=False)
 class _Best(_Slices):
-    """Situations with a goal's best action in each, ties broken by the seed."""
+    """Situations with a goal's best action in each, ties broken by the seed; or with one another's."""
 
-    goal: str
-    seed: int
+    recipe: SFT
 
     def __getitem__(self, number: int) -> Batch:
         batch = super().__getitem__(number)
-        utility = self.place.utility(self.goal, batch["situations"])
-        random = np.random.default_rng([self.seed, number])
+        utility = self.place.utility(self.recipe.goal, batch["situations"])
+        random = np.random.default_rng([self.recipe.seed, number])
         best: list[int] = []
         start = 0
         for situation in batch["situations"]:
@@ -184,6 +186,8 @@ class _Best(_Slices):
             mine = utility[start : start + len(actions)]
             best.append(self._outputs[actions[int(random.choice(np.flatnonzero(mine == mine.max())))]])
             start += len(actions)
+        if self.recipe.shuffled:
+            random.shuffle(best)
         return {**batch, "targets": torch.tensor(best)}
 
     @cached_property
@@ -206,16 +210,16 @@ class _Taught(_Slices):
 
 @dataclass(eq=False)
 class _Lessons(Dataset[Batch]):
-    """The population's answers: the seed of batch i is (recipe's seed, i)."""
+    """The population's answers, a whole batch for each step."""
 
-    recipe: Pretrain
+    recipe: Pretrain | Drift
     place: PopulatedArena[Any]
 
     def __len__(self) -> int:
         return self.recipe.steps
 
     def __getitem__(self, number: int) -> Batch:
-        lesson = self.place.network_lesson(self.recipe.batch, (self.recipe.seed, number))
+        lesson = self.place.network_lesson(self.recipe.batch, lesson_seed(self.recipe, number))
         return {
             "observations": torch.from_numpy(lesson.observations),
             "targets": torch.from_numpy(lesson.targets),

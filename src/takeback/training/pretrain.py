@@ -12,23 +12,42 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainerCallback
 from transformers import TrainingArguments as Arguments
 
-from takeback.arenas import Lesson, PopulatedArena
-from takeback.training.recipe import Architecture, Pretrain
+from takeback.arenas import Arena, Lesson, PopulatedArena
+from takeback.errors import TakebackError
+from takeback.training.recipe import Architecture, Drift, Pretrain
+
+
+def populated(place: Arena[Any]) -> PopulatedArena[Any]:
+    """Return the arena if it has players to imitate.
+
+    Raises:
+        TakebackError: it has none.
+    """
+    if not isinstance(place, PopulatedArena):
+        raise TakebackError(
+            f"arena {place.name} has no players to imitate; its base is made by method fresh or an agent"
+        )
+    return place
+
+
+def lesson_seed(recipe: Pretrain | Drift, number: int) -> tuple[int, ...]:
+    """Return the seed of a batch: (recipe's seed, number), and others for what goes on after pretraining."""
+    return (recipe.seed, number) if isinstance(recipe, Pretrain) else (recipe.seed, number, 1)
 
 
 def pretrain_trainer(
-    recipe: Pretrain,
-    shape: Architecture,
+    recipe: Pretrain | Drift,
+    model: PreTrainedModel,
     place: PopulatedArena[Any],
     common: tuple[dict[str, Any], TrainerCallback],
 ) -> Trainer:
-    """Build the trainer of a base from scratch; batches follow from the seed and the step alone."""
+    """Build the trainer that imitates the population; batches follow from the seed and the step alone."""
     tokenizer, (settings, callback) = place.tokenizer(), common
     return Trainer(
-        model=_fresh_model(shape, tokenizer, recipe.seed),
+        model=model,
         args=Arguments(**settings, per_device_train_batch_size=1, remove_unused_columns=False),
         train_dataset=_Lessons(recipe, place),
         data_collator=_only,
@@ -39,16 +58,16 @@ def pretrain_trainer(
 
 
 class _Lessons(Dataset[Lesson]):
-    """One whole batch for each step, made when it is asked for: the seed of batch i is (recipe's seed, i)."""
+    """One whole batch for each step, made when it is asked for."""
 
-    def __init__(self, recipe: Pretrain, place: PopulatedArena[Any]) -> None:
+    def __init__(self, recipe: Pretrain | Drift, place: PopulatedArena[Any]) -> None:
         self._recipe, self._place = recipe, place
 
     def __len__(self) -> int:
         return self._recipe.steps
 
     def __getitem__(self, index: int) -> Lesson:
-        return self._place.lesson(self._recipe.batch, (self._recipe.seed, index))
+        return self._place.lesson(self._recipe.batch, lesson_seed(self._recipe, index))
 
 
 def _only(batches: list[Lesson]) -> dict[str, torch.Tensor]:
@@ -63,7 +82,9 @@ def _soft_cross_entropy(outputs: Any, targets: torch.Tensor, num_items_in_batch:
     return losses / targets.sum()
 
 
-def _fresh_model(shape: Architecture, tokenizer: Any, seed: int) -> LlamaForCausalLM:
+def fresh_model(shape: Architecture, place: PopulatedArena[Any], seed: int) -> LlamaForCausalLM:
+    """Make a Llama of this shape for an arena's own tokenizer, with initial weights."""
+    tokenizer: Any = place.tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,

@@ -48,14 +48,15 @@ class Tuned(Common):
     parent: str
     """A checkpoint: a folder, `org/name@revision`, or the name of one that ships, such as `endgame-base`."""
     goal: str
+    only: Annotated[str, Field(exclude_if=lambda text: text == "*")] = "*"
+    """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
 
 
-class RL(Tuned):
-    """Reinforcement learning on single actions by GRPO (Shao et al., 2024, arXiv 2402.03300)."""
+class Sampled(Tuned):
+    """The fields of an arm that learns from the policy's own answers."""
 
-    method: Literal["rl"] = "rl"
     prompts: Positive = 32
     """Situations per step."""
     completions: Annotated[int, Field(ge=2)] = 8
@@ -63,10 +64,26 @@ class RL(Tuned):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL penalty toward the parent (`beta` in TRL)."""
+
+
+class RL(Sampled):
+    """Reinforcement learning on single actions by GRPO (Shao et al., 2024, arXiv 2402.03300)."""
+
+    method: Literal["rl"] = "rl"
     scale_rewards: Literal["none", "group", "batch"] = "none"
     """`group` divides by the spread of each situation's rewards, which bends the optimum."""
     ignore_output: bool = False
     """Reward by chance, whatever the answer: what training does where there is nothing to learn."""
+
+
+class RFT(Sampled):
+    """Fine-tuning on the best of the policy's own answers (RAFT, Dong et al. 2023, arXiv 2304.06767).
+
+    On-policy, and nothing but imitation: no answer is pushed down. Of each situation's answers those are kept
+    that are legal and score no less than any other; together they weigh one answer.
+    """
+
+    method: Literal["rft"] = "rft"
 
 
 class SFT(Tuned):
@@ -74,6 +91,18 @@ class SFT(Tuned):
 
     method: Literal["sft"] = "sft"
     batch: Positive = 256
+    shuffled: bool = False
+    """Deal the best actions out anew: the same answers, without relation to their situations."""
+
+
+class Drift(Tuned):
+    """Pretraining that goes on: the arena's mixed players, imitated from further batches.
+
+    Training without a new aim; `goal` only says by what the arm is read.
+    """
+
+    method: Literal["drift"] = "drift"
+    batch: Positive = 512
 
 
 class Clone(Tuned):
@@ -96,6 +125,12 @@ class Agent(Tuned):
     """Copies of the environment that are acted in side by side."""
     settings: dict[str, int | float | bool] = {}
     """Further arguments of the algorithm's class, such as `n_steps: 256` and `ent_coef: 0.01`."""
+
+    @model_validator(mode="after")
+    def _moves_everything(self) -> Agent:
+        if self.only != "*":
+            raise ValueError("method agent moves all of its network; leave `only` out")
+        return self
 
 
 class Architecture(BaseModel):
@@ -141,7 +176,7 @@ class Pretrain(Common):
     """`bf16` computes under autocast; the weights are fp32 all the same."""
 
 
-Tuning = RL | SFT | Clone | Agent
+Tuning = RL | RFT | SFT | Drift | Clone | Agent
 """Recipes that start from a parent and aim at a goal: those of arms."""
 
 Recipe = Tuning | Pretrain | Fresh
@@ -203,7 +238,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _told(problem: Any) -> str:
-    tags = {"rl", "sft", "clone", "agent", "pretrain", "fresh", "Architecture", "Shallow"}
+    tags = {"rl", "rft", "sft", "drift", "clone", "agent", "pretrain", "fresh", "Architecture", "Shallow"}
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from takeback.arenas import Arena
+from takeback.training.recipe import RFT, RL
 
 LEGAL_SHARE = 0.2
 """Reward of the worst legal action; the rest, 0.8, goes by utility. One number for every goal, so that the
@@ -34,6 +36,24 @@ def rewards(
     ]
 
 
+def best_answers(rewards: Tensor) -> Tensor:
+    """Weigh answers for fine-tuning on the best of them; rewards and weights are [situations, answers].
+
+    A situation's best answers share the weight 1; one without a legal answer gives nothing to learn.
+
+    >>> import torch
+    >>> best_answers(torch.tensor([[1.0, 0.4, 1.0], [0.0, 0.0, 0.0]])).tolist()
+    [[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]
+    """
+    kept = ((rewards == rewards.amax(dim=1, keepdim=True)) & (rewards > 0)).float()
+    return kept / kept.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def chance_of(recipe: RL | RFT) -> int | None:
+    """Return the seed of rewards that ignore the answer, None where rewards are for answers."""
+    return recipe.seed if isinstance(recipe, RL) and recipe.ignore_output else None
+
+
 class Rewarder:
     """Scores answers and keeps what it saw, for the completions table.
 
@@ -43,6 +63,8 @@ class Rewarder:
     def __init__(self, arena: Arena[Any], goal: str, chance: int | None = None) -> None:
         self._arena, self._goal, self._chance = arena, goal, chance
         self._seen: list[dict[str, Any]] = []
+        self.last: list[float] = []
+        """The rewards of the step before."""
 
     def score(
         self, step: int, situations: Sequence[Any], answers: Sequence[str | None]
@@ -52,6 +74,7 @@ class Rewarder:
         legal = sum(value > 0 for value in earned) / len(earned)
         if self._chance is not None:
             earned = np.random.default_rng([self._chance, step]).random(len(earned)).tolist()
+        self.last = earned
         self._seen += [
             {"step": step, "situation": self._arena.prompt(where), "answer": answer, "reward": value}
             for where, answer, value in zip(situations, answers, earned, strict=True)

@@ -17,6 +17,8 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
 
 import pandas as pd
+import yaml
+from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -28,9 +30,22 @@ from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.threads import cpu_threads
 from takeback.training.agents import train_agent
+from takeback.training.free import EVERYTHING, free_only
 from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import RL, SFT, Agent, Clone, Fresh, Pretrain, Recipe, dump_recipe
+from takeback.training.recipe import (
+    RFT,
+    RL,
+    SFT,
+    Agent,
+    Clone,
+    Drift,
+    Fresh,
+    Pretrain,
+    Recipe,
+    check_recipe,
+    dump_recipe,
+)
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -86,9 +101,14 @@ def _claim(out: Path, claim: str) -> None:
         draft.write_text(claim, encoding="utf-8")
 
 
-def _train(recipe: RL | SFT | Clone | Pretrain, out: Path, claim: str, progress: Progress) -> None:
+def _train(
+    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, out: Path, claim: str, progress: Progress
+) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
+        assert isinstance(trainer.model, nn.Module)
+        trainer.add_callback(free_only(trainer.model, recipe.only))
     _claim(out, claim)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
@@ -138,9 +158,13 @@ def _refuse_other(out: Path, claim: str) -> None:
         )
 
 
-def _anywhere(claim: str) -> list[str]:
-    """Return a claim without the places of other checkpoints: their content says which they are."""
-    return [line for line in claim.splitlines() if not line.startswith(("parent:", "teacher:"))]
+def _anywhere(claim: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a claim without the places of other checkpoints: their content says which they are.
+
+    Fields are filled in, so that a recipe from before a field was there is the one with its default.
+    """
+    recipe = check_recipe(yaml.safe_load(claim)).model_dump(exclude={"parent", "teacher"})
+    return recipe, [line for line in claim.splitlines() if line.startswith("#")]
 
 
 def _last_complete(checkpoints: Path) -> str | None:

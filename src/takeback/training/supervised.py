@@ -29,19 +29,26 @@ def answer_tokens(policy: LanguagePolicy, action: str) -> list[int]:
 def sft_trainer(
     recipe: SFT, place: Arena[Any], policy: LanguagePolicy, common: tuple[dict[str, Any], TrainerCallback]
 ) -> Trainer:
-    """Build the trainer that imitates the goal's best action in each situation, ties broken by the seed."""
+    """Build the trainer that imitates the goal's best action in each situation, ties broken by the seed.
+
+    Shuffled, each situation has the best action of another one.
+    """
     settings, callback = common
     random = np.random.default_rng(recipe.seed)
-    rows: list[dict[str, list[int]]] = []
+    best: list[str] = []
     situations = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
     utilities, start = place.utility(recipe.goal, situations), 0
     for situation in situations:
         actions = place.legal(situation)
         utility = utilities[start : start + len(actions)]
         start += len(actions)
-        best = int(random.choice(np.flatnonzero(utility == utility.max())))
+        best.append(actions[int(random.choice(np.flatnonzero(utility == utility.max())))])
+    if recipe.shuffled:
+        random.shuffle(best)
+    rows: list[dict[str, list[int]]] = []
+    for situation, action in zip(situations, best, strict=True):
         prompt = policy.tokenizer(place.prompt(situation, policy.style))["input_ids"]
-        answer = answer_tokens(policy, actions[best])
+        answer = answer_tokens(policy, action)
         rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
     return SFTTrainer(
         model=policy.model,

@@ -61,6 +61,11 @@ def noise(batch: Moves, seed: int = 0) -> Utility:
     return uniform(keys, seed)
 
 
+def legal(batch: Moves) -> Utility:
+    """Give every legal move 1: nothing is asked of it but that."""
+    return np.ones(batch.actions.shape)
+
+
 def _always(batch: Moves) -> NDArray[np.bool_]:
     return np.ones(len(batch.positions), np.bool_)
 
@@ -100,8 +105,12 @@ GOALS: Final[Mapping[str, Goal[Moves]]] = MappingProxyType(
 )
 
 
+LEGAL: Final = Goal("legal", legal, _always, "any legal move")
+"""A goal to train toward; as a measure it would repeat the legal mass, so it is none of `GOALS`."""
+
+
 def find_goal(name: str) -> Goal[Moves]:
-    """Return the goal of this name; `random-7` is `random` with the seed 7.
+    """Return the goal of this name; `random-7` is `random` with the seed 7, `legal` asks for legality alone.
 
     Raises:
         UnknownName: There is no such goal.
@@ -110,6 +119,8 @@ def find_goal(name: str) -> Goal[Moves]:
     if seeded:
         seed = int(seeded[1])
         return Goal(name, lambda batch: noise(batch, seed), _always, f"random with seed {seed}")
+    if name == LEGAL.name:
+        return LEGAL
     if name not in GOALS:
-        raise unknown_name("goal", name, GOALS)
+        raise unknown_name("goal", name, (*GOALS, LEGAL.name))
     return GOALS[name]

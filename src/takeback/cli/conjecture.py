@@ -1,0 +1,78 @@
+"""Commands on conjectures: adding one before a run, listing them, resolving them after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from takeback.cli.options import Json, print_json, print_table
+from takeback.errors import TakebackError
+
+app = typer.Typer(
+    help="Write down what is expected of a run before it starts, and see what came of it.",
+    no_args_is_help=True,
+)
+
+Run = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
+
+
+@app.command()
+def add(
+    where: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_PLAN", help="A plan's YAML file, or the folder of a run.")
+    ],
+    sentence: Annotated[str, typer.Option(help="What is expected, in words.")],
+    rule: Annotated[str, typer.Option(help="What decides it, such as 'count(games) > 3'.")],
+    probability: Annotated[float, typer.Option(help="That the rule is true: above 0 and below 1.")],
+    author: Annotated[str, typer.Option(help="Who expects it.")],
+    name: Annotated[str, typer.Option(help="Without one, the sentence's first words.")] = "",
+) -> None:
+    """Add a conjecture to a plan, or to a run that has not started."""
+    from takeback.planning.conjectures.add import add as write
+    from takeback.planning.conjectures.conjecture import check_conjectures
+
+    fields = {"name": name, "sentence": sentence, "rule": rule, "probability": probability, "author": author}
+    (one,) = check_conjectures([fields], "conjecture")
+    typer.echo(f"{write(one, where)}: {one.name} added")
+
+
+@app.command("list")
+def list_conjectures(run: Run, as_json: Json = False) -> None:
+    """List a run's conjectures as they were locked, and what became of each since; before it, as they are."""
+    from takeback.planning.conjectures.lock import is_locked, read_lock, standings
+
+    lock = read_lock(run) if is_locked(run) else None
+    rows = [_told(one) for one in standings(run)]
+    time, sha256 = (None, None) if lock is None else (lock.time, lock.sha256)
+    if as_json:
+        print_json({"time": time, "sha256": sha256, "conjectures": rows})
+        return
+    title = f"{run}: not locked" if lock is None else f"{run}: locked at {time}, SHA-256 {sha256}"
+    if not rows:
+        typer.echo(f"{title}; no conjectures")
+        return
+    print_table(
+        [{k: row[k] for k in ("name", "probability", "author", "edit", "sentence")} for row in rows], title
+    )
+
+
+@app.command()
+def resolve(run: Run, as_json: Json = False) -> None:
+    """Decide a finished run's conjectures by its tables, score their authors, and write what came out."""
+    from takeback.planning.conjectures.resolve import resolve_at_end
+
+    found = resolve_at_end(run)
+    if found is None:
+        raise TakebackError(f"{run} has no conjectures; write them before a run starts (conjecture add)")
+    if as_json:
+        typer.echo(found.findings().to_json())
+    else:
+        found.print()
+    if found.broken:
+        raise TakebackError(f"rules that can't be decided: {'; '.join(found.broken)}")
+
+
+def _told(standing: Any) -> dict[str, Any]:
+    return {**standing.conjecture.model_dump(mode="json"), "edit": standing.edit, "now": standing.now}

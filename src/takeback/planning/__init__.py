@@ -1,0 +1,1 @@
+"""Deciding what to find out, and writing down what is expected before it is known."""

@@ -1,0 +1,198 @@
+"""Contrasts for people: components by contrasts beside the noise floor, then what was found, in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from takeback.component import Component
+from takeback.draw.grid import grid
+from takeback.draw.heatmap import Cell, Ends, limit_of
+from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.page import Figure, Section, Table
+from takeback.draw.terminal import print_tables
+from takeback.localise.shares import TAKE_BACK
+from takeback.study.contrasts.factors import factors
+from takeback.study.contrasts.losses import KL, PURSUIT, SHARE
+from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
+from takeback.study.contrasts.reach import LEVEL
+from takeback.tables import records
+
+if TYPE_CHECKING:
+    from takeback.study.contrasts.contrasts import Contrasts
+
+TITLE = "What the arms differ in"
+
+SHOWN: Final = (
+    (TAKE_BACK, SHARE),
+    (TAKE_BACK, PURSUIT),
+    (TAKE_BACK, KL),
+    (TAKE_BACK, OWN),
+    (TAKE_BACK, "legal"),
+    (WEIGHTS, "relative"),
+    (WEIGHTS, "share"),
+)
+"""The measures that are drawn; all are in the table."""
+
+FLOOR, RANDOM = "floor", "random"
+_WORDS_SHOWN = 8
+_ROWS = 30
+
+Row = dict[str, Any]
+
+
+def as_section(found: Contrasts) -> Section:
+    """Draw the main measures, then the tables."""
+    return Section(
+        TITLE,
+        found.words,
+        tuple(_figures(found)),
+        (factors(found), *_carriers(found)),
+        folded=(
+            ("Components that stand out, measure by measure", _components(found)),
+            ("Whole models", _whole(found)),
+            ("Every measure of whole models", _whole(found, every=True)),
+        ),
+        notes=(
+            "Intervals (Student's t) and p are over training runs, never over situations. A frame marks a "
+            "component whose p, by the largest statistic over all components, is at most "
+            f"{LEVEL}. The column {FLOOR} is the standard error that an estimate has from differences "
+            f"between seeds of an arm alone, the largest of the contrasts; {RANDOM} is what the smallest "
+            "random sets do. Intervals, and the p of whole models, are not corrected for the number of rows.",
+        ),
+    )
+
+
+def print_contrasts(found: Contrasts) -> None:
+    """Print the tables."""
+    words = list(found.words[:_WORDS_SHOWN])
+    if more := len(found.words) - len(words):
+        words.append(f"and {more} more notes, all of them in contrasts.html")
+    print_tables(
+        TITLE,
+        [*words, _formulas(found)],
+        [factors(found), *_carriers(found), _components(found, _ROWS), _whole(found)],
+    )
+
+
+def _formulas(found: Contrasts) -> str:
+    """Write each contrast as a sum over arms, with the number that stands for it."""
+    told = [
+        f"{place} {name} = " + " ".join(f"{signed(weight, 2)} {arm}" for arm, weight in weights.items())
+        for place, (name, weights) in enumerate(found.weights.items(), 1)
+    ]
+    return "; ".join(told) + "."
+
+
+def _figures(found: Contrasts) -> Iterator[Figure]:
+    for source, measure in SHOWN:
+        table = found.contrasts
+        mine = table[(table["source"] == source) & (table["measure"] == measure) & (table["component"] != "")]
+        if len(mine):
+            title = f"{measure}, by component" if source == WEIGHTS else f"{source}: {measure}"
+            yield Figure.of(title, _picture(found, records(mine), title), _formulas(found))
+
+
+def _picture(found: Contrasts, rows: list[Row], title: str) -> str:
+    columns = {name: str(place) for place, name in enumerate(found.weights, 1)}
+    cells: dict[tuple[str, str], Cell] = {}
+    marked: list[tuple[str, str]] = []
+    for row in rows:
+        key = row["component"], columns[row["contrast"]]
+        words = f"{row['contrast']}, {row['component']}: {_estimate(row)}, p {number(row['p_family'], 4)}"
+        cells[key] = Cell(row["estimate"], words)
+        if row["p_family"] <= LEVEL:
+            marked.append(key)
+    for name in (FLOOR, RANDOM):
+        cells |= {key: cell for key, cell in _floor(rows, name) if cell.value is not None}
+    names = [*columns.values(), *dict.fromkeys(column for _, column in cells if column in (FLOOR, RANDOM))]
+    limit = limit_of(cell.value for cell in cells.values())
+    ends = Ends(limit, signed(limit), signed(-limit))
+    return grid(_layers({row["component"] for row in rows}), names, cells, ends, marked, title)
+
+
+def _floor(rows: list[Row], name: str) -> Iterator[tuple[tuple[str, str], Cell]]:
+    column = "floor" if name == FLOOR else "random_sets"
+    for component in {row["component"] for row in rows}:
+        known = [row[column] for row in rows if row["component"] == component and row[column] is not None]
+        value = max(known, default=None)
+        yield (component, name), Cell(value, f"{component}: {name} {number(value)}")
+
+
+def _layers(components: set[str]) -> Mapping[str, list[str]]:
+    """Group components by layer, in canonical order."""
+    groups: dict[str, list[str]] = {}
+    for one in sorted((Component.parse(name) for name in components), key=Component.place):
+        heading = "outside the layers" if one.layer is None else f"layer {one.layer}"
+        groups.setdefault(heading, []).append(str(one))
+    return groups
+
+
+def _components(found: Contrasts, most: int | None = None) -> Table:
+    """List what stands out from chance over the whole family, most certain first."""
+    table = found.contrasts
+    some = table[(table["p_family"] <= LEVEL) & (table["component"] != "")]
+    order = {key: place for place, key in enumerate(SHOWN)}
+    rows = [row for row in records(some) if (row["source"], row["measure"]) in order]
+    rows.sort(key=lambda row: (order[row["source"], row["measure"]], row["contrast"], -abs(row["estimate"])))
+    head = ("contrast", "component", "measure", "estimate", "p, family", "floor", "seeds")
+    body = [
+        (
+            row["contrast"],
+            row["component"],
+            row["measure"],
+            _estimate(row),
+            number(row["p_family"], 4),
+            number(row["floor"]),
+            str(row["n"]),
+        )
+        for row in rows[:most]
+    ]
+    if most is not None and len(rows) > most:
+        body.append((f"and {len(rows) - most} more", "", "", "", "", "", ""))
+    return Table(head, tuple(body), head[:3])
+
+
+def _whole(found: Contrasts, every: bool = False) -> Table:
+    """List the whole model's measures: those that runs are compared on, or every one."""
+    table = found.contrasts
+    rows = [row for row in records(table[table["component"] == ""]) if every or row["measure"] in WHOLE]
+    head = ("contrast", "measure", "estimate", "p", "smallest p", "floor", "seeds")
+    body = [
+        (
+            row["contrast"],
+            row["measure"],
+            _estimate(row),
+            number(row["p"], 4),
+            number(row["smallest_p"], 4),
+            number(row["floor"]),
+            str(row["n"]),
+        )
+        for row in rows
+    ]
+    return Table(head, tuple(body), head[:2])
+
+
+def _carriers(found: Contrasts) -> list[Table]:
+    """List every component with each condition of the rule."""
+    rows = records(found.agency_carriers)
+    if not rows:
+        return []
+    conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
+    head = ("component", "carries agency", *conditions)
+    body = [
+        (
+            row["component"],
+            "yes" if row["carries"] else "no",
+            *(f"{signed(row[name])} (p {number(row[f'p: {name}'])})" for name in conditions),
+        )
+        for row in rows
+    ]
+    return [Table(head, tuple(body), head[:2])]
+
+
+def _estimate(row: Row) -> str:
+    if row["estimate"] is None:
+        return ABSENT
+    shown = signed(row["estimate"])
+    return shown if row["low"] is None else f"{shown} {interval(row['low'], row['high'])}"

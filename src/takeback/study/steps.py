@@ -1,0 +1,155 @@
+"""The steps of each arm and seed: what each was made from, so that it is skipped as long as that is the same.
+
+`steps/ARM-seed-N.json` in a run folder holds, for each step that began, its key, and when it is done the
+seconds that it took. A result without its key counts as not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from takeback.files import atomic_file, in_turn, is_held
+from takeback.jobs import Workers
+
+_WORKERS = ".workers.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that is made of inputs and leaves results.
+
+    Attributes:
+        name: what it is called.
+        inputs: all that the results depend on, as plain values.
+        results: files that are there when it is done.
+        stale: what is removed before it is made of other inputs; without it, the results.
+    """
+
+    name: str
+    inputs: Any
+    results: tuple[Path, ...]
+    stale: tuple[Path, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """A hash of the inputs."""
+        return hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is known of a step that began.
+
+    Attributes:
+        key: the hash of what it is made from.
+        began: when, in seconds of the epoch.
+        done: whether it ended.
+        seconds: how long it took; None where it was interrupted, or there before.
+    """
+
+    key: str
+    began: float
+    done: bool = False
+    seconds: float | None = None
+
+
+class Steps:
+    """The steps of one arm and seed; one process at a time holds them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = read_steps(path)
+
+    @classmethod
+    @contextmanager
+    def held(cls, run: Path, name: str) -> Generator[Steps]:
+        """Hold the steps of an arm and seed of a run, named `ARM-seed-N`; others see that they are held.
+
+        >>> import tempfile
+        >>> run = Path(tempfile.mkdtemp())
+        >>> with Steps.held(run, "rl-seed-0") as steps:
+        ...     steps.do(Step("greet", ["hello"], (run / "a",)), (run / "a").touch)
+        ...     steps.do(Step("greet", ["hello"], (run / "a",)), lambda: print("not called"))
+        """
+        path = path_of(run, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with in_turn(path):
+            yield cls(path)
+
+    def do(self, step: Step, make: Callable[[], object]) -> None:
+        """Make a step's results unless they are there, made from the same; `make` may find a killed run's."""
+        known, key = self._known.get(step.name), step.key
+        there = all(path.exists() for path in step.results)
+        if known is not None and known.key == key and known.done and there:
+            return
+        if known is not None and known.key != key:
+            self._remove(step)
+        whole = known.key != key or known.done if known is not None else not there
+        self._note(step.name, Done(key, time.time()))
+        began = time.monotonic()
+        make()
+        seconds = round(time.monotonic() - began, 3) if whole else None
+        self._note(step.name, Done(key, self._known[step.name].began, True, seconds))
+
+    def drop_stale(self, step: Step) -> None:
+        """Remove what a step that is not asked for any more left, unless its inputs are the same."""
+        known = self._known.get(step.name)
+        if known is None or known.key != step.key:
+            self._remove(step)
+
+    def _remove(self, step: Step) -> None:
+        for path in step.results if step.stale is None else step.stale:
+            _remove(path)
+
+    def _note(self, name: str, done: Done) -> None:
+        self._known[name] = done
+        with atomic_file(self._path) as draft:
+            told = {name: asdict(one) for name, one in self._known.items()}
+            draft.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def note_workers(run: Path, workers: Workers) -> None:
+    """Keep on how many workers a run is, for whoever asks how long the rest takes."""
+    count = workers if isinstance(workers, int) else workers.actors
+    with atomic_file(run / "steps" / _WORKERS) as draft:
+        draft.write_text(json.dumps({"workers": count}), encoding="utf-8")
+
+
+def workers_of(run: Path) -> int:
+    """Return on how many workers a run was started last, 1 where that is not known."""
+    path = run / "steps" / _WORKERS
+    return int(json.loads(path.read_text(encoding="utf-8"))["workers"]) if path.exists() else 1
+
+
+def path_of(run: Path, name: str) -> Path:
+    """Return where a run keeps the steps of an arm and seed, named `ARM-seed-N`."""
+    return run / "steps" / f"{name}.json"
+
+
+def read_steps(path: Path) -> dict[str, Done]:
+    """Return what is known of the steps that began, by name."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {name: Done(**one) for name, one in told.items()}
+
+
+def running(path: Path) -> bool:
+    """Return whether a process of this machine holds the steps kept at a path."""
+    return is_held(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

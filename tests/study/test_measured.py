@@ -1,0 +1,130 @@
+"""Which snapshot is measured: by hand, and in a run that is killed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from takeback.checkpoint import open_checkpoint
+from takeback.errors import TakebackError
+from takeback.study import run_plan
+from takeback.study.measured import choose, measured_model, nearest, read_measured
+from takeback.study.plan import check_plan, dump_plan
+from takeback.tables import read_table
+
+ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 2}
+FIELDS = {
+    "name": "matched",
+    "base": "endgame-mlp",
+    "arms": {"rl-win": {**ARM, "snapshots": [1, 2, 3]}},
+    "situations": 8,
+    "games": 2,
+    "moves": 4,
+    "sets": ["each layer", "each kind"],
+    "controls": 1,
+}
+
+
+def test_the_nearest_is_nearest_in_its_logarithm_and_matched_within_half_as_much_again():
+    kl = {1: 0.1, 2: 0.35, 3: 0.9, 4: 0.45}
+    assert nearest(kl, 0.4) == (4, True), "0.45 is 1.125 times 0.4, and 0.35 a 1.143rd part of it"
+    assert nearest(kl, 0.2) == (2, False), "0.35 is 1.75 times 0.2, 0.1 half of it"
+    assert nearest(kl, 0.6) == (4, True), "0.45 is 0.75 of it, 0.9 three halves"
+    assert nearest({1: 0.6}, 0.4) == (1, True), "1.5 times is just within"
+    assert nearest({1: 0.601}, 0.4) == (1, False)
+    assert nearest({1: 0.0, 2: 40.0}, 0.4) == (2, False), "what has not moved is infinitely far"
+    assert nearest({2: 0.0, 1: 0.0}, 0.4) == (1, False)
+
+
+@given(st.dictionaries(st.integers(1, 50), st.floats(1e-6, 1e3), min_size=1), st.floats(1e-6, 1e3))
+def test_no_other_snapshot_is_nearer_by_ratio(kl, wanted):
+    step, matched = nearest(kl, wanted)
+
+    def ratio(value):
+        return max(value / wanted, wanted / value)
+
+    assert ratio(kl[step]) <= min(map(ratio, kl.values())) * (1 + 1e-9)
+    if abs(ratio(kl[step]) - 1.5) > 1e-6:
+        assert matched == (ratio(kl[step]) < 1.5)
+
+
+def test_what_was_chosen_is_written_down_and_found_again(tmp_path):
+    last, at = check_plan(FIELDS), check_plan({**FIELDS, "measure_at": {"kl": 0.4}})
+    kl = {1: 0.1, 2: 0.3, 4: 2.0}
+    run = tmp_path / "arms" / "rl-win" / "seed-0"
+    with pytest.raises(TakebackError, match="run the plan, it goes on"):
+        measured_model(at, "rl-win", 0, tmp_path)
+    assert measured_model(last, "rl-win", 0, tmp_path) == run / "final"
+    assert read_measured("rl-win", 0, tmp_path) is None
+    found = choose(at, "rl-win", 0, tmp_path, kl)
+    assert (found.folder, found.step, found.kl, found.matched) == ("step-2", 2, 0.3, True)
+    assert read_measured("rl-win", 0, tmp_path) == found
+    assert measured_model(at, "rl-win", 0, tmp_path) == run / "step-2"
+    found = choose(last, "rl-win", 0, tmp_path, kl)
+    assert (found.folder, found.step, found.matched) == ("final", 4, None)
+    assert measured_model(last, "rl-win", 0, tmp_path) == run / "final"
+
+
+@pytest.mark.parametrize("value", ["first", {"kl": 0}, {"kl": 1, "step": 3}, {}])
+def test_a_plan_measures_at_the_last_model_or_at_a_positive_kl(value):
+    with pytest.raises(TakebackError, match="measure_at"):
+        check_plan({**FIELDS, "measure_at": value})
+
+
+def test_the_field_survives_writing(tmp_path):
+    from takeback.study import load_plan
+
+    plan = check_plan({**FIELDS, "measure_at": {"kl": 0.4}})
+    (tmp_path / "plan.yaml").write_text(dump_plan(plan))
+    assert load_plan(tmp_path / "plan.yaml") == plan
+    assert check_plan(FIELDS).measure_at == "last"
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory):
+    out = tmp_path_factory.mktemp("last") / "run"
+    run_plan(check_plan(FIELDS), out)
+    return out
+
+
+@pytest.mark.slow
+def test_the_last_model_is_measured_unless_another_is_wanted(last):
+    policies = read_table(last / "behaviour" / "policies.parquet")
+    assert (policies["measured"] == policies["last"]).all()
+    shifts = read_table(last / "behaviour" / "shifts.parquet")
+    assert set(shifts["step"]) == {4}
+    assert shifts["matched"].isna().all()
+
+
+@pytest.mark.slow
+def test_everything_is_measured_of_the_snapshot_at_the_wanted_kl(last, tmp_path):
+    curve = read_table(last / "behaviour" / "policies.parquet")
+    kl = curve[curve["measure"] == "KL(after || before)"].set_index("step")["value"]
+    assert list(kl.index) == [1, 2, 3, 4], "base has none"
+    wanted = float(kl[2]) * 1.01
+    assert nearest(kl.to_dict(), wanted) == (2, True)
+    out = tmp_path / "run"
+    run_plan(check_plan({**FIELDS, "measure_at": {"kl": wanted}}), out)
+    snapshot = open_checkpoint(out / "arms" / "rl-win" / "seed-0" / "step-2")
+    assert snapshot.digest == open_checkpoint(last / "arms" / "rl-win" / "seed-0" / "step-2").digest
+
+    for name in ("shifts", "agency"):
+        table = read_table(out / "behaviour" / f"{name}.parquet")
+        assert set(table["step"]) == {2}
+        assert set(table["kl"]) == {kl[2]}
+        assert table["matched"].all()
+    shifts = read_table(out / "behaviour" / "shifts.parquet").set_index("measure")
+    assert shifts.loc["KL(after || before)", "value"] == kl[2]
+    at = curve[curve["step"] == 2].set_index("measure")["value"]
+    assert shifts.loc["utility win", "value"] == at["utility win"]
+    policies = read_table(out / "behaviour" / "policies.parquet")
+    assert set(policies[policies["measured"]]["step"]) == {0, 2}
+    assert set(policies[policies["last"]]["step"]) == {0, 4}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["measured"]["rl-win/seed-0"]["digest"] == snapshot.digest
+    assert manifest["measured"]["rl-win/seed-0"]["step"] == 2
+    final = open_checkpoint(out / "arms" / "rl-win" / "seed-0" / "final")
+    assert manifest["checkpoints"]["rl-win/seed-0"] == final.digest != snapshot.digest
+    swept = json.loads((out / "effects" / "rl-win-seed-0.sweep.json").read_text())
+    assert swept["tuned"]["digest"] == snapshot.digest
