@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from takeback.behaviour import load_policy as load_policy
     from takeback.behaviour import measures as measures
     from takeback.behaviour import most_changed as most_changed
+    from takeback.behaviour import policy_agency as policy_agency
     from takeback.behaviour import read as read
     from takeback.behaviour.language import LanguagePolicy as LanguagePolicy
     from takeback.behaviour.network import NetworkPolicy as NetworkPolicy
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from takeback.study import run_plan as run_plan
     from takeback.study import study_status as study_status
     from takeback.sweep import Sweep as Sweep
+    from takeback.sweep import probe_hybrids as probe_hybrids
     from takeback.training import load_recipe as load_recipe
     from takeback.training import train as train
 
@@ -78,6 +80,7 @@ _HOMES = {
         "load_policy",
         "measures",
         "most_changed",
+        "policy_agency",
         "read",
     ),
     "behaviour.language": ("LanguagePolicy",),
@@ -91,7 +94,7 @@ _HOMES = {
     "planning.conjectures": ("Conjecture",),
     "report": ("write_report",),
     "study": ("Plan", "load_plan", "run_plan", "study_status"),
-    "sweep": ("Sweep",),
+    "sweep": ("Sweep", "probe_hybrids"),
     "training": ("load_recipe", "train"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

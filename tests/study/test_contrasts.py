@@ -272,10 +272,12 @@ def test_residuals_are_those_of_a_slow_robust_fit_without_the_component(skills):
     np.testing.assert_allclose(found[1], -2 * found[0], atol=1e-4)
 
 
-@given(st.integers(8, 16), st.floats(-50, 50), st.integers(0, 100))
+@given(st.integers(12, 24), st.floats(-50, 50), st.integers(0, 100))
 def test_one_component_of_its_own_does_not_bend_the_line_for_others(components, extra, seed):
+    """Huber's fit stands outliers in the loss; it would not stand one whose skill lies far out as well."""
     rng = np.random.default_rng(seed)
     x = 0.5 + rng.exponential(size=(components, 1))
+    x[0] = 1
     y = x[:, 0] + 0.01 * rng.normal(size=components)
     y[0] += extra
     assert np.abs(skill_residuals(y[None], x[None])[0, 1:]).max() < 0.15

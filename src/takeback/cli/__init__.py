@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, study, weights
+from takeback.cli import (
+    agency,
+    behaviour,
+    compare,
+    conjecture,
+    contrasts,
+    course,
+    localise,
+    runs,
+    study,
+    weights,
+)
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -28,6 +39,9 @@ for command in (
     localise.localise,
     localise.attribute,
     localise.explain,
+    agency.agency,
+    agency.retarget,
+    agency.probes,
     course.course,
     runs.demo,
     runs.report,
