@@ -27,10 +27,10 @@ from takeback.stats import max_permutation, permutation_test
 from takeback.study import load_plan
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
-from takeback.study.contrasts.losses import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
 from takeback.study.contrasts.quantities import OWN
 from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenarios, tables
 from takeback.study.plan import check_plan
+from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
 from takeback.study.sums import AgencyArms
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.read import Reader, Sides

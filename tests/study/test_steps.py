@@ -229,7 +229,7 @@ def test_the_rest_is_estimated_from_what_was_timed(tmp_path):
         ("base", 0),
         *[(arm, seed) for seed in (0, 1) for arm in ("rl", "sft")],
     ]
-    rest = {"curve": 2.0, "diff": 1.0, "shift": 3.0, "games": 4.0, "sweep": 50.0, "probes": 10.0}
+    rest = {"curve": 2.0, "diff": 1.0, "shift": 3.0, "games": 4.0, "sweep": 50.0}
     wrote(tmp_path, "base", curve=1.0, games=4.0)
     wrote(tmp_path, "rl-seed-0", train=100.0, **rest)
     found = study_status(tmp_path)
@@ -240,25 +240,25 @@ def test_the_rest_is_estimated_from_what_was_timed(tmp_path):
     wrote(tmp_path, "sft-seed-0", train=40.0, **{**rest, "sweep": 70.0})
     wrote(tmp_path, "sft-seed-1", train=60.0)
     found = study_status(tmp_path)
-    assert [step.state for step in found.arms[4].steps] == ["done", *["missing"] * 6]
-    assert found.arms[4].left == 2 + 1 + 3 + 4 + 70 + 10, "of its own method"
+    assert [step.state for step in found.arms[4].steps] == ["done", *["missing"] * 5]
+    assert found.arms[4].left == 2 + 1 + 3 + 4 + 70, "of its own method"
     note_workers(tmp_path, 2)
-    assert study_status(tmp_path).left == (170 + 90) / 2
-    assert study_status(tmp_path, workers=1).left == 170 + 90
-    assert study_status(tmp_path, workers=9).left == (170 + 90) / 2, "two arms are open"
+    assert study_status(tmp_path).left == (160 + 80) / 2
+    assert study_status(tmp_path, workers=1).left == 160 + 80
+    assert study_status(tmp_path, workers=9).left == (160 + 80) / 2, "two arms are open"
 
 
 def test_what_runs_is_seen_and_its_time_counted(tmp_path):
     claim_plan(check_plan({**FIELDS, "games": 0}), tmp_path)
-    rest = {"curve": 2.0, "diff": 1.0, "shift": 3.0, "sweep": 50.0, "probes": 10.0}
+    rest = {"curve": 2.0, "diff": 1.0, "shift": 3.0, "sweep": 50.0}
     wrote(tmp_path, "rl-seed-0", train=100.0, **rest)
     wrote(tmp_path, "rl-seed-1", train=100.0, curve=2.0, diff=1.0, shift=3.0, sweep=None)
-    sweep = study_status(tmp_path).arms[3].steps[-2]
+    sweep = study_status(tmp_path).arms[3].steps[-1]
     assert (sweep.name, sweep.state, sweep.left) == ("sweep", "missing", 50.0), (
         "nobody holds it: it was killed"
     )
     with in_turn(path_of(tmp_path, "rl-seed-1")):
-        sweep = study_status(tmp_path).arms[3].steps[-2]
+        sweep = study_status(tmp_path).arms[3].steps[-1]
     assert sweep.state == "running"
     assert sweep.left == pytest.approx(45, abs=3)
 

@@ -27,6 +27,7 @@ from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
 from takeback.study.plan import BASE, ROLES, Plan, final_of
 from takeback.study.probes import probed, table_of, write_probes
+from takeback.study.pursuit import LossReader, contrasted
 from takeback.study.steps import Step, Steps
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
@@ -146,6 +147,9 @@ def _measure(
         Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
         lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
     )
+    if contrasted(plan):
+        step = Step("pursuit", inputs, (out / "pursuit" / f"{name}.parquet",))
+        steps.do(step, lambda: LossReader(plan, out).of(arm, seed))
     if probed(plan):
         step = Step("probes", inputs, (table_of(out, arm, seed),))
         steps.do(step, lambda: write_probes(plan, arm, seed, out, report))

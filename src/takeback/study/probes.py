@@ -18,8 +18,8 @@ FOLDER = "probes"
 
 
 def probed(plan: Plan) -> bool:
-    """Return whether the plan's arena tells facts to probe for."""
-    return isinstance(arena(plan.arena), ProbedArena)
+    """Tell whether a run of the plan probes: it has contrasts, and its arena tells facts to probe for."""
+    return bool(plan.contrasts) and isinstance(arena(plan.arena), ProbedArena)
 
 
 def table_of(out: Path, arm: str, seed: int) -> Path:

@@ -19,7 +19,6 @@ from takeback.localise import PARTS
 from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
-from takeback.study.contrasts import announce, write_contrasts
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
@@ -45,6 +44,7 @@ def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
 
 def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     from takeback.report import write_report
+    from takeback.study.contrasts import announce, write_contrasts
 
     _check(plan)
     claim_plan(plan, out)

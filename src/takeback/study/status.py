@@ -14,6 +14,7 @@ from takeback.study.claim import told_out
 from takeback.study.measured import Measured, read_measured
 from takeback.study.plan import BASE, Plan, load_plan
 from takeback.study.probes import probed
+from takeback.study.pursuit import contrasted
 from takeback.study.steps import Done, path_of, read_steps, running, workers_of
 
 State = Literal["done", "running", "missing"]
@@ -178,7 +179,8 @@ def expected(plan: Plan, arm: str) -> list[str]:
         return [*([] if plan.base_recipe() is None else [TRAIN]), "curve", *games]
     localise = ["localise", "explain"] if plan.localise.get(arm) else []
     probes = ["probes"] if probed(plan) else []
-    return [TRAIN, "curve", "diff", "shift", *games, "sweep", *probes, *localise]
+    pursuit = ["pursuit"] if contrasted(plan) else []
+    return [TRAIN, "curve", "diff", "shift", *games, "sweep", *pursuit, *probes, *localise]
 
 
 def _is_done(known: Done | None) -> bool:

@@ -16,8 +16,8 @@ from takeback.flips import flip_p_values
 from takeback.localise.shares import TAKE_BACK
 from takeback.stats import max_permutation
 from takeback.study.contrasts.estimates import Measured
-from takeback.study.contrasts.losses import SHARE
 from takeback.study.contrasts.reach import LEVEL
+from takeback.study.pursuit import SHARE
 from takeback.study.sums import AgencyArms
 
 Floats = NDArray[np.float64]

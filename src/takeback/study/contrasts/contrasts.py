@@ -14,9 +14,9 @@ from takeback.errors import TakebackError
 from takeback.findings import Finding, Findings
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
-from takeback.study.contrasts.losses import LOSSES
 from takeback.study.contrasts.quantities import Report, quantities
 from takeback.study.plan import Plan, load_plan
+from takeback.study.pursuit import LOSSES
 from takeback.study.sums import check_agency, check_contrasts, weights_of
 
 MEANINGS: Final[Mapping[str, str]] = {

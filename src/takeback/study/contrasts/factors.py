@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from takeback.draw.numbers import interval, number, signed
 from takeback.draw.page import Table
 from takeback.localise.shares import TAKE_BACK
-from takeback.study.contrasts.losses import PURSUIT, SHARE
 from takeback.study.contrasts.quantities import BEHAVIOUR, WEIGHTS
 from takeback.study.contrasts.reach import LEVEL
+from takeback.study.pursuit import PURSUIT, SHARE
 from takeback.tables import records
 
 if TYPE_CHECKING:

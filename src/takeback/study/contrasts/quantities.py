@@ -14,7 +14,7 @@ from takeback.behaviour.measures import typed
 from takeback.compare.measures import MEASURES, ROUNDING, Runs, arms_of
 from takeback.errors import TakebackError
 from takeback.localise.shares import GRAFT, TAKE_BACK
-from takeback.study.contrasts.losses import LossReader, single
+from takeback.study.pursuit import LossReader, single
 from takeback.sweep.sets import CONTROLS
 from takeback.tables import read_table
 

@@ -13,9 +13,9 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.localise.shares import TAKE_BACK
 from takeback.study.contrasts.factors import factors, formula, sentences
-from takeback.study.contrasts.losses import KL, PURSUIT, SHARE
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
+from takeback.study.pursuit import KL, PURSUIT, SHARE
 from takeback.tables import records
 
 if TYPE_CHECKING:

@@ -79,6 +79,11 @@ def losses(
     return typed(pd.DataFrame(rows, columns=["component", "measure", "loss"]), ("loss",))
 
 
+def contrasted(plan: Plan) -> bool:
+    """Tell whether a run of the plan measures losses of pursuit: it has contrasts, and keeps readouts."""
+    return bool(plan.contrasts) and plan.readouts
+
+
 class LossReader:
     """Measures losses of pursuit over the sweeps of one run."""
 
