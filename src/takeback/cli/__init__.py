@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, runs, weights
+from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, plan, runs, weights
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(conjecture.app, name="conjecture")
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> None:
