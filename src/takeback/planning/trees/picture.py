@@ -20,7 +20,8 @@ NONE: Final[Mapping[str, tuple[Evidence, ...]]] = {}
 OPEN_BELOW: Final = 80
 """A tree of at most so many problems is unfolded; of a larger one two levels are."""
 
-_STEP, _LINE, _ROOM, _TOP, _WRAP, _LETTER = 22.0, 15.0, 7.0, 42.0, 96, 6.3
+_LETTERS: Final = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
+_STEP, _LINE, _ROOM, _TOP, _WRAP, _LETTER = 22.0, 15.0, 7.0, 42.0, 96, 6.6
 
 
 def write_picture(tree: Tree, path: str | Path, evidence: Mapping[str, tuple[Evidence, ...]] = NONE) -> None:
@@ -104,7 +105,8 @@ def as_svg(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]] = NONE) -> s
         parts += _row(row, x, y, wrapped)
         width = max(width, x + 34 + _LETTER * max(map(len, wrapped)))
         y += _LINE * len(wrapped) + _ROOM
-    return drawing(width, y, [*lines, *parts], f"{rows[0].own.words}: {summary(tree, rows)}")
+    picture = drawing(width, y, [*lines, *parts], f"{rows[0].own.words}: {summary(tree, rows)}")
+    return picture.replace('font-family="inherit"', f'font-family="{_LETTERS}"', 1)
 
 
 def _row(row: Row, x: float, y: float, wrapped: list[str]) -> list[str]:

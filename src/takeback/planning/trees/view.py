@@ -150,5 +150,5 @@ def summary(tree: Tree, rows: list[Row]) -> str:
     people = {name for row in own for name in row.who}
     states = {state: sum(row.state == state for row in own) for state in STATES}
     linked = ", ".join(f"{states[state]} {state}" for state in STATES[:-1] if states[state])
-    tied = f"{linked}; {count(states[TALK], 'problem')} tied to no run" if linked else "none is tied to a run"
-    return f"{count(len(own), 'problem')} of {count(len(people), 'person', 'people')}: {tied}."
+    named = f"{count(len(own), 'problem')}, named by {count(len(people), 'person', 'people')}."
+    return f"{named} Tied to runs: {linked}; {states[TALK]} to none." if linked else f"{named} None is tied to a run."
