@@ -18,6 +18,7 @@ const sorted = column.every((value, i) => i === 0 || column[i - 1] >= value);
 parent.postMessage(`probe ${innerWidth} ${document.documentElement.scrollWidth} ${sorted}`, "*");
 </script>"""
 
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 @pytest.mark.parametrize("width", [420, 1400])

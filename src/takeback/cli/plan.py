@@ -96,7 +96,8 @@ def extend(
     date: Annotated[str, typer.Option(help="Of the copy; by default today.")] = "",
 ) -> None:
     """Give a person their own copy of a merged tree, to be extended alone and merged back beside it."""
-    from datetime import date as Date  # noqa: N812
+    from datetime import date as Date
+
     from takeback.planning.trees import extended, read_tree, write_tree
 
     name = "-".join(author.lower().split())

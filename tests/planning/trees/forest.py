@@ -6,7 +6,7 @@ import random
 
 from hypothesis import strategies as st
 
-from takeback.planning.trees import Front, Node, Own, Tree, format_tree, parse_tree
+from takeback.planning.trees import Tree, parse_tree
 
 FRONT = "---\nauthor: {}\ndate: 2026-11-20\nstage: {}\n---\n"
 POOL = ("No names", "no names", "No names!", "too many weights", "noise", "one run only", "ein Name", "cost")
@@ -17,44 +17,46 @@ def tree(body: str, author: str = "Ada", stage: str = "before-reading", name: st
     return parse_tree(FRONT.format(author, stage) + body, name or f"{author.lower()}.md")
 
 
-@st.composite
-def trees(draw: st.DrawFn, author: str = "Ada", words: st.SearchStrategy[str] | None = None) -> Tree:
-    """Draw a small tree whose problems are ordered, so that trees of several people make no circle."""
-    words = words or st.sampled_from(POOL)
-
-    def nodes(depth: int, least: int) -> tuple[Node, ...]:
-        if depth == 3 or least >= len(POOL):
-            return ()
-        picked = draw(st.lists(st.integers(least, len(POOL) - 1), max_size=3, unique=True))
-        return tuple(Node(_own(draw, POOL[k]), nodes(depth + 1, _after(k))) for k in picked)
-
-    top = Node(Own("nothing is known"), nodes(0, 0))
-    front = Front(author, f"2026-11-{draw(st.integers(1, 28)):02}", draw(st.sampled_from(STAGES)))
-    return parse_tree(format_tree(Tree(front, (top,))), f"{author.lower()}.md")
-
-
 STAGES = ("before-reading", "after-reading")
+_NOTES = st.sampled_from([(), ("see there",), ("twice\nas long", "(Ada)"), ("see there (Ada)",)])
+_PARTS = st.lists(st.tuples(st.integers(0, len(POOL) - 1), st.integers(0, 3), _NOTES), max_size=7)
 
 
-def _after(k: int) -> int:
-    """Return the first place in the pool that says something else; its first three say the same."""
-    return max(3, k + 1)
+def trees(author: str = "Ada") -> st.SearchStrategy[Tree]:
+    """Draw small trees in which what stands later in the pool never has what stands earlier below it.
+
+    So trees of several people make no circle; the first three wordings of the pool are one problem.
+    """
+    return st.builds(_made, st.just(author), st.integers(1, 28), st.sampled_from(STAGES), _PARTS)
 
 
-def _own(draw: st.DrawFn, words: str) -> Own:
-    notes = tuple(draw(st.lists(st.sampled_from(["see there", "twice\nas long", "(Ada)"]), max_size=2)))
-    see = tuple(draw(st.lists(st.sampled_from(["arXiv 1", "https://example.org"]), max_size=1)))
-    return Own(words, notes=notes, see=see)
+def _made(author: str, day: int, stage: str, parts: list[tuple[int, int, tuple[str, ...]]]) -> Tree:
+    lines, path = ["- nothing is known"], list[int]()
+    for k, depth, notes in parts:
+        del path[depth:]
+        while path and max(path[-1], 2) >= k:
+            path.pop()
+        path.append(k)
+        margin = "  " * len(path)
+        lines.append(f"{margin}- {POOL[k]}")
+        noted = "\n\n".join(notes).split("\n") if notes else []
+        lines += [f"{margin}  > {line}" if line else f"{margin}  >" for line in noted]
+    front = FRONT.format(author, stage).replace("-20", f"-{day:02}")
+    return parse_tree(front + "\n".join(lines) + "\n", f"{author.lower()}.md")
 
 
 def large(people: int, problems: int, seed: int) -> list[Tree]:
     """Return trees with so many problems each, about a third of them shared word for word or nearly."""
     chance = random.Random(seed)
-    nouns = [f"{a}{b}" for a in ("weight", "head", "goal", "run", "seed", "probe", "layer") for b in "abcdefgh"]
+    nouns = [
+        f"{a}{b}" for a in ("weight", "head", "goal", "run", "seed", "probe", "layer") for b in "abcdefgh"
+    ]
     verbs = ("hides", "moves", "breaks", "mixes with", "needs", "costs", "looks like", "depends on")
 
     def sentence() -> str:
-        return f"{chance.choice(nouns)} {chance.choice(verbs)} {chance.choice(nouns)} in {chance.choice(nouns)}"
+        return (
+            f"{chance.choice(nouns)} {chance.choice(verbs)} {chance.choice(nouns)} in {chance.choice(nouns)}"
+        )
 
     shared = [sentence() for _ in range(problems // 3)]
     found: list[Tree] = []

@@ -9,7 +9,7 @@ from scipy import stats
 
 from forest import FRONT, tree
 from made_up import conjecture
-from record import write_record, write_rows
+from record import Size, write_record, write_rows
 from takeback import cli
 from takeback.errors import TakebackError
 from takeback.planning.conjectures import lock, resolve_at_end
@@ -48,7 +48,7 @@ BODY = """- top
 def runs(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     lock(CONJECTURES, out / "run")
-    write_record(out / "run")
+    write_record(out / "run", Size(seeds=(0, 1, 2)))
     rows = [
         {"contrast": "goal", "source": "weights", "component": part, "measure": "share", "estimate": value,
          "low": value - 0.1, "high": value + 0.1, "p": p, "p_family": p, "n": 8}
@@ -70,7 +70,7 @@ def test_states_follow_the_record(runs):
         "whole": "studied",
     }
     assert "no table carriers" in found["open"][0].told
-    assert found["whole"][0].told == "of 5 conjectures 2 true, 2 false"
+    assert found["whole"][0].told == "of 5 conjectures 3 true, 1 false"
 
 
 def test_branches_that_rest_on_talk_alone(runs):
@@ -89,7 +89,10 @@ def test_intervals_are_students_over_training_runs(runs):
     gains = {arm: list(rows.sort_values("seed")["effect"]) for arm, rows in chosen.groupby("arm")}
     found = evidence_of(tree(BODY), runs)["it learned"][0].interval
     low, high = stats.t.interval(
-        0.95, len(gains["rl-win"]) - 1, sum(gains["rl-win"]) / len(gains["rl-win"]), stats.sem(gains["rl-win"])
+        0.95,
+        len(gains["rl-win"]) - 1,
+        sum(gains["rl-win"]) / len(gains["rl-win"]),
+        stats.sem(gains["rl-win"]),
     )
     assert (found.of, found.n) == ("left side", len(gains["rl-win"]))
     assert (found.low, found.high) == pytest.approx((low, high))
@@ -107,7 +110,12 @@ def test_a_contrast_has_the_interval_of_its_row(runs):
 
 @pytest.mark.parametrize(
     "rule",
-    ["count(shifts) > 3", f"{GAIN} > 0.2 and {OTHER} > 0.1", f"{GAIN} > least(contrasts.p)", "0.1 < 0.2 < 0.3"],
+    [
+        "count(shifts) > 3",
+        f"{GAIN} > 0.2 and {OTHER} > 0.1",
+        f"{GAIN} > least(contrasts.p)",
+        "0.1 < 0.2 < 0.3",
+    ],
 )
 def test_other_rules_have_no_interval(runs, rule):
     try:
@@ -118,7 +126,7 @@ def test_other_rules_have_no_interval(runs, rule):
 
 
 def test_a_wrong_name_is_never_untested(runs):
-    with pytest.raises(TakebackError, match=r"ada.md:7: unknown conjecture .*did you mean 'learns'"):
+    with pytest.raises(TakebackError, match=r"ada.md:6: unknown conjecture .*did you mean 'learns'"):
         evidence_of(tree("- top\n  conjecture: learn in run\n"), runs)
 
 
@@ -149,7 +157,7 @@ def test_the_commands_print_and_give_json(runs, tmp_path, monkeypatch, capsys):
     assert "talk alone" in call("evidence", path, "--runs", runs)
     told = json.loads(call("evidence", path, "--runs", runs, "--json"))
     assert [one["state"] for one in told["links"]][:2] == ["supported", "refuted"]
-    assert told["links"][0]["interval"]["n"] == 2
+    assert told["links"][0]["interval"]["n"] == 3
     ranked = json.loads(call("common", path, "--runs", runs, "--json"))
     assert ranked[0]["state"] == "supported"
     assert "mixed" in call("common", path, "--runs", runs)

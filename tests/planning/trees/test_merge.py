@@ -130,7 +130,7 @@ def test_a_decision_that_makes_a_circle_is_refused(tmp_path):
         merge([tree("- a\n  - b\n    - c\n")], read_decisions(path))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(trees("Ada"), trees("Bob"), trees("Cy"), st.randoms(use_true_random=False))
 def test_order_does_not_matter_and_merging_again_changes_nothing(ada, bob, cy, chance):
     read = [ada, bob, cy]
@@ -145,7 +145,7 @@ def test_order_does_not_matter_and_merging_again_changes_nothing(ada, bob, cy, c
     assert text(*mixed) == first
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(trees("Ada"), trees("Bob"))
 def test_nothing_is_lost_and_nothing_made_up(ada, bob):
     """Problems, who is under whom, and who said what are those of both, worked out slowly."""
@@ -167,7 +167,7 @@ def test_nothing_is_lost_and_nothing_made_up(ada, bob):
     assert found == said
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(trees("Ada"), trees("Bob"))
 def test_a_copy_to_extend_adds_nothing_until_something_is_new(ada, bob):
     big = again(ada, bob)
@@ -210,11 +210,13 @@ def test_an_id_outlives_its_problem_when_two_become_one(tmp_path):
 
 def test_a_wording_chosen_by_hand_in_a_merged_tree_stays():
     big = again(tree(ADA), tree(BOB, "Bob"))
-    chosen = parse_tree(format_tree(big).replace("- No names for parts {", "- Parts have no names {"), "big.md")
+    chosen = parse_tree(
+        format_tree(big).replace("- No names for parts {", "- Parts have no names {"), "big.md"
+    )
     assert find(again(chosen, tree(ADA), tree(BOB, "Bob")), "Parts have no names").own.said[0].author == "Ada"
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=20))
 def test_normalised_wordings_are_their_own(words):
     assert normalised(normalised(words)) == normalised(words)
@@ -229,8 +231,8 @@ def test_likeness_is_that_of_the_slow_formula():
     keys = ["all weights moved", "weights moved", "moved weights all", "no goal", "the goal is known"]
     found = {(a, b): likeness for likeness, a, b in near_pairs(keys, 0.0)}
     for (a, one), (b, other) in itertools.combinations(enumerate(keys), 2):
-        one, other = (" ".join(sorted(words.split())) for words in (one, other))
-        expected = 2 * _common(one, other) / (len(one) + len(other))
+        left, right = (" ".join(sorted(words.split())) for words in (one, other))
+        expected = 2 * _common(left, right) / (len(left) + len(right))
         assert found.get((a, b), 0.0) == pytest.approx(expected)
 
 

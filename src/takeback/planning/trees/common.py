@@ -33,7 +33,7 @@ class Shared(NamedTuple):
 
 
 def common(tree: Tree) -> list[Shared]:
-    """Rank problems: first by people, then by parents, then by what hangs on them, then by alphabet.
+    r"""Rank problems: first by people, then by parents, then by what hangs on them, then by alphabet.
 
     The top problems are left out, since everything hangs on them.
 
@@ -42,8 +42,8 @@ def common(tree: Tree) -> list[Shared]:
 
     Examples:
         >>> from takeback.planning.trees.read import parse_tree
-        >>> front = "---\\nauthor: Ada\\ndate: 2026-11-20\\nstage: before-reading\\n---\\n"
-        >>> ranked = common(parse_tree(front + "- top\\n  - a\\n    - c\\n  - b\\n    - c\\n"))
+        >>> front = "---\nauthor: Ada\ndate: 2026-11-20\nstage: before-reading\n---\n"
+        >>> ranked = common(parse_tree(front + "- top\n  - a\n    - c\n  - b\n    - c\n"))
         >>> [(one.problem, one.people, one.parents, one.branches, one.below) for one in ranked]
         [('c', 1, 2, 2, 0), ('a', 1, 1, 1, 1), ('b', 1, 1, 1, 1)]
     """

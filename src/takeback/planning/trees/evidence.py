@@ -11,7 +11,8 @@ from takeback.errors import TakebackError, unknown_name
 from takeback.planning.trees.graph import Graph
 from takeback.planning.trees.tree import Link, Tree
 
-UNTESTED, SUPPORTED, REFUTED, MIXED, STUDIED = "untested", "supported", "refuted", "mixed", "studied"
+UNTESTED, SUPPORTED, REFUTED = "untested", "supported", "refuted"
+MIXED, STUDIED = "mixed", "studied"
 TALK: Final = "talk"
 """Of a problem that is tied to nothing."""
 
@@ -26,7 +27,7 @@ class Evidence(NamedTuple):
         state: supported or refuted; untested where the run is not there or finished, or the record can't
             tell; studied for a finished study as a whole.
         told: the numbers that decided it, or why it is untested.
-        interval: the number that the rule compares with its 95% interval over training runs, where it has one.
+        interval: the number that the rule compares, with its 95% interval over training runs.
     """
 
     link: Link
@@ -50,7 +51,7 @@ class Branch(NamedTuple):
 
 
 def evidence_of(tree: Tree, runs: str | Path = ".") -> dict[str, tuple[Evidence, ...]]:
-    """Return what the records say of each problem that is tied to one, by its key in the tree's graph.
+    r"""Return what the records say of each problem that is tied to one, by its key in the tree's graph.
 
     Args:
         tree: of problems.
@@ -62,8 +63,8 @@ def evidence_of(tree: Tree, runs: str | Path = ".") -> dict[str, tuple[Evidence,
 
     Examples:
         >>> from takeback.planning.trees.read import parse_tree
-        >>> front = "---\\nauthor: Ada\\ndate: 2026-11-20\\nstage: before-reading\\n---\\n"
-        >>> tree = parse_tree(front + "- no place for agency\\n  conjecture: no-place in runs/nowhere\\n")
+        >>> front = "---\nauthor: Ada\ndate: 2026-11-20\nstage: before-reading\n---\n"
+        >>> tree = parse_tree(front + "- no place for agency\n  conjecture: no-place in runs/nowhere\n")
         >>> evidence_of(tree)["no place for agency"][0].told
         'no run at runs/nowhere'
     """

@@ -20,7 +20,8 @@ def extended(tree: Tree, author: str, date: str, stage: str = "after-reading") -
     Examples:
         >>> from takeback.planning.trees.tree import Own, Said
         >>> said = (Said("Ada", "before-reading", "ada.md", 6, "no idea"),)
-        >>> big = Tree(Front("Ada", "2026-11-20", MERGED), (Node(Own("no idea", "no-idea", said=said)),), "big.md")
+        >>> top = Node(Own("no idea", "no-idea", said=said))
+        >>> big = Tree(Front("Ada", "2026-11-20", MERGED), (top,), "big.md")
         >>> copy = extended(big, "Bob", "2026-11-21")
         >>> copy.front.extends, copy.nodes[0].id, copy.nodes[0].own.said
         ('big.md', 'no-idea', ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 from takeback.errors import TakebackError
@@ -54,10 +55,7 @@ class Graph:
                 below.setdefault(key(child), child.line)
                 parents.setdefault(key(child), {}).setdefault(name, child.line)
         if circle := cycle_in({name: tuple(below) for name, below in children.items()}):
-            steps = [
-                (nodes[a][0].words, f"{tree.name}:{children[a][b]}")
-                for a, b in zip(circle, circle[1:], strict=False)
-            ]
+            steps = [(nodes[a][0].words, f"{tree.name}:{children[a][b]}") for a, b in pairwise(circle)]
             raise told_cycle(steps)
         return cls(
             nodes,
@@ -95,7 +93,7 @@ def reached(steps: Mapping[Key, Iterable[Key]], start: Key) -> set[Key]:
 
 
 def cycle_in(steps: Mapping[Key, Sequence[Key]]) -> list[Key]:
-    """Return a path that ends where it begins, empty where there is none; the same for the same order of keys.
+    """Return a path that ends where it begins, empty where there is none.
 
     >>> cycle_in({"a": "b", "b": "c", "c": "b"}), cycle_in({"a": "bc", "b": "c", "c": ""})
     (['b', 'c', 'b'], [])

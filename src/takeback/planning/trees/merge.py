@@ -6,11 +6,21 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from takeback.errors import TakebackError
 from takeback.planning.trees.graph import cycle_in, reached, told_cycle
-from takeback.planning.trees.proposals import BETWEEN, DIFFERENT, OPEN, SAME, Decisions, Pair, Proposal, pair_of
+from takeback.planning.trees.proposals import (
+    BETWEEN,
+    DIFFERENT,
+    OPEN,
+    SAME,
+    Decisions,
+    Pair,
+    Proposal,
+    pair_of,
+)
 from takeback.planning.trees.tree import MERGED, Front, Node, Own, Said, Tree
 from takeback.planning.trees.wording import NEAR, near_pairs, normalised
 
@@ -34,7 +44,7 @@ class Merge:
 
 
 def merge(trees: Iterable[Tree], decisions: Decisions = NOBODY, near: float = NEAR) -> Merge:
-    """Merge trees, in whatever order they come.
+    r"""Merge trees, in whatever order they come.
 
     Problems are one when their words are equal but for case, punctuation and spaces, when a merged tree among
     them says so already, or when `decisions` do. What is only alike is proposed, never merged.
@@ -49,9 +59,9 @@ def merge(trees: Iterable[Tree], decisions: Decisions = NOBODY, near: float = NE
 
     Examples:
         >>> from takeback.planning.trees.read import parse_tree
-        >>> front = "---\\nauthor: {}\\ndate: 2026-11-20\\nstage: before-reading\\n---\\n"
-        >>> ada = parse_tree(front.format("Ada") + "- no idea\\n  - No names.\\n", "ada.md")
-        >>> bob = parse_tree(front.format("Bob") + "- no idea\\n  - no name\\n  - no names\\n", "bob.md")
+        >>> front = "---\nauthor: {}\ndate: 2026-11-20\nstage: before-reading\n---\n"
+        >>> ada = parse_tree(front.format("Ada") + "- no idea\n  - No names.\n", "ada.md")
+        >>> bob = parse_tree(front.format("Bob") + "- no idea\n  - no name\n  - no names\n", "bob.md")
         >>> merged = merge([ada, bob])
         >>> [(node.words, len(node.own.said)) for node in merged.tree.walk()]
         [('no idea', 2), ('No names.', 2), ('no name', 1)]
@@ -120,42 +130,60 @@ def _entries(trees: Sequence[Tree]) -> list[_Entry]:
     return found
 
 
-def _groups(entries: Sequence[_Entry], decisions: Decisions) -> _Groups:
-    """Unite entries by wording, by the id of a merged tree in copies of it, and by decision."""
-    above: dict[str, str] = {}
+class _Same:
+    """Which wordings are of one problem."""
 
-    def top(key: str) -> str:
-        while (up := above.setdefault(key, key)) != key:
-            above[key] = above[up]
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def top(self, key: str) -> str:
+        """Return the wording that stands for all that are the same as one."""
+        while (up := self._above.setdefault(key, key)) != key:
+            self._above[key] = self._above[up]
             key = up
         return key
 
-    ids: dict[str, list[_Entry]] = defaultdict(list)
+    def unite(self, one: str, other: str) -> None:
+        self._above[self.top(one)] = self.top(other)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._above
+
+
+def _same(entries: Sequence[_Entry], decisions: Decisions) -> _Same:
+    """Unite wordings of one node, by the id of a merged tree in copies of it, and by decision."""
+    same = _Same()
+    ids: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         for key in entry.keys:
-            above[top(key)] = top(entry.keys[0])
+            same.unite(key, entry.keys[0])
         if entry.tree.is_merged:
             for name in (entry.node.id, *entry.node.own.was):
-                ids[name].append(entry)
+                ids[name].append(entry.keys[0])
     for entry in entries:
         if entry.tree.front.extends and entry.node.id:
-            for one in ids[entry.node.id]:
-                above[top(entry.keys[0])] = top(one.keys[0])
+            for key in ids[entry.node.id]:
+                same.unite(entry.keys[0], key)
     for one, other in decisions.pairs(SAME):
-        if one in above and other in above:
-            above[top(one)] = top(other)
+        if one in same and other in same:
+            same.unite(one, other)
+    return same
+
+
+def _groups(entries: Sequence[_Entry], decisions: Decisions) -> _Groups:
+    """Gather the entries of each problem, and which problems stand under which."""
+    same = _same(entries, decisions)
     members: dict[str, list[_Entry]] = defaultdict(list)
     for entry in entries:
-        members[top(entry.keys[0])].append(entry)
+        members[same.top(entry.keys[0])].append(entry)
     listed = sorted(members.values(), key=lambda group: min(entry.keys[0] for entry in group))
     place = {id(entry): number for number, group in enumerate(listed) for entry in group}
     children: list[dict[int, str]] = [{} for _ in listed]
-    for number, group in enumerate(listed):
-        for entry in group:
-            for child, line in entry.children:
-                said = f"{entry.tree.name}:{line}"
-                below = children[number]
-                below[place[id(child)]] = min(said, below.get(place[id(child)], said))
+    for entry in entries:
+        below = children[place[id(entry)]]
+        for child, line in entry.children:
+            number, said = place[id(child)], f"{entry.tree.name}:{line}"
+            below[number] = min(said, below.get(number, said))
     return _Groups(listed, children)
 
 
@@ -163,10 +191,7 @@ def _check_cycles(groups: _Groups) -> None:
     circle = cycle_in({number: sorted(below) for number, below in enumerate(groups.children)})
     if circle:
         raise told_cycle(
-            [
-                (_problem(groups.members[a]).words, groups.children[a][b])
-                for a, b in zip(circle, circle[1:], strict=False)
-            ]
+            [(_problem(groups.members[a]).words, groups.children[a][b]) for a, b in pairwise(circle)]
         )
 
 
@@ -186,7 +211,7 @@ def _problem(group: Sequence[_Entry]) -> Own:
             fresh.append(Said(front.author, front.stage, entry.tree.name, entry.node.line, entry.node.words))
         notes |= {f"{note} ({front.author})" for note in entry.node.own.notes if note not in noted}
     every = _distinct(said, fresh)
-    ids = sorted({entry.node.id for entry in merged})
+    ids = sorted({entry.node.id for entry in merged if entry.node.id})
     was = {name for entry in merged for name in entry.node.own.was} | set(ids[1:])
     return Own(
         _words([entry.node.own for entry in merged], every),
@@ -217,7 +242,7 @@ def _distinct(recorded: Sequence[Said], fresh: Sequence[Said]) -> tuple[Said, ..
 
 
 def _words(merged: Sequence[Own], said: Sequence[Said]) -> str:
-    """Choose the words of a problem: a merged tree's, else those of most people, else the first by alphabet."""
+    """Choose a problem's words: a merged tree's, else those of most people, else the first by alphabet."""
     voices: dict[str, set[str]] = defaultdict(set)
     for own in merged:
         voices[own.words] |= {one.author for one in own.said}
@@ -253,7 +278,7 @@ def _slug(words: str) -> str:
 
 
 def _nodes(problems: Sequence[Own], groups: _Groups) -> tuple[Node, ...]:
-    """Lay the problems out as a list: what more people named comes first, each in full where it comes first."""
+    """Lay the problems out as a list, each in full where it comes first; what more people named goes before."""
     under = {child for below in groups.children for child in below}
 
     def order(numbers: Iterable[int]) -> list[int]:
@@ -288,7 +313,9 @@ def _nodes(problems: Sequence[Own], groups: _Groups) -> tuple[Node, ...]:
 def _front(trees: Sequence[Tree]) -> Front:
     fronts = [tree.front for tree in trees]
     people = {one.author for one in fronts if one.stage != MERGED}
-    people |= {said.author for tree in trees if tree.is_merged for node in tree.walk() for said in node.own.said}
+    people |= {
+        said.author for tree in trees if tree.is_merged for node in tree.walk() for said in node.own.said
+    }
     files = {tree.name for tree in trees if not tree.is_merged} | {name for one in fronts for name in one.of}
     return Front(", ".join(sorted(people)), max(one.date for one in fronts), MERGED, of=tuple(sorted(files)))
 
@@ -318,7 +345,10 @@ def _proposals(
         if found is None or (-likeness, keys[a], keys[b]) < (-found.likeness, *found.pair):
             said = (*problems[place[keys[a]]].said[:1], *problems[place[keys[b]]].said[:1])
             best[one, other] = Proposal(
-                OPEN, likeness, *(wording[key].replace(BETWEEN.strip(), " ") for key in (keys[a], keys[b])), said
+                OPEN,
+                likeness,
+                *(wording[key].replace(BETWEEN.strip(), " ") for key in (keys[a], keys[b])),
+                said,
             )
     return _apart(best, refused, groups.children)
 

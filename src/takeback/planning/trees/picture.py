@@ -137,7 +137,9 @@ def _key(rows: list[Row]) -> list[str]:
     for people in _legend(rows[0].most):
         fill, ink = people_colour(people, rows[0].most)
         parts.append(element("circle", cx=x, cy=14, r=8, fill=fill, stroke=SOFT, stroke_width=0.5))
-        parts.append(element("text", escape(str(people)), x=x, y=18, text_anchor="middle", font_size=10, fill=ink))
+        parts.append(
+            element("text", escape(str(people)), x=x, y=18, text_anchor="middle", font_size=10, fill=ink)
+        )
         x += 20
     words = "people" if rows[0].most > 1 else "person"
     parts.append(text(x - 6, 18, words))

@@ -16,8 +16,8 @@ from takeback.planning.trees.wording import normalised
 OPEN, SAME, DIFFERENT = "?", "same", "different"
 BETWEEN: Final = " <=> "
 HEADER: Final = """\
-# Problems that may be the same. Write "same" or "different" for the "?" that a line begins with, and merge again:
-# what is the same becomes one problem, what is different is not proposed again. Lines with "?" do nothing.
+# Problems that may be the same. Write "same" or "different" for the "?" that a line begins with, and merge
+# again: what is the same becomes one problem, what is different is not proposed again, "?" does nothing.
 """
 _LINE = re.compile(r"^(\S+)\s+(?:([01]\.\d+)\s+)?(.+)$")
 
@@ -60,7 +60,7 @@ def read_decisions(path: str | Path) -> Decisions:
     """Read what a person decided in a file of proposals; none where there is no file.
 
     Raises:
-        TakebackError: a line can't be read, or a pair is decided both ways: the message begins with FILE:LINE.
+        TakebackError: a line is wrong, or a pair decided both ways: the message begins with FILE:LINE.
     """
     path = Path(path)
     if not path.exists():
@@ -82,7 +82,9 @@ def read_decisions(path: str | Path) -> Decisions:
         if one.decision == OPEN:
             continue
         if one.pair in made and made[one.pair].decision != one.decision:
-            raise TakebackError(f"{path}:{number}: this pair is decided otherwise above; keep one of the lines")
+            raise TakebackError(
+                f"{path}:{number}: this pair is decided otherwise above; keep one of the lines"
+            )
         made[one.pair] = one
     return Decisions(made)
 

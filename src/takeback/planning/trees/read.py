@@ -55,7 +55,8 @@ def parse_tree(text: str, origin: str = "tree.md") -> Tree:
         TakebackError: a line is wrong: the message begins with ORIGIN:LINE.
 
     >>> front = "---\nauthor: Ada\ndate: 2026-11-20\nstage: before-reading\n---\n"
-    >>> tree = parse_tree(front + "- too many weights\n  - no names for them {#names}\n    see: arXiv 2412.04758\n")
+    >>> problems = "- too many weights\n  - no names for them {#names}\n    see: arXiv 2412.04758\n"
+    >>> tree = parse_tree(front + problems)
     >>> [(node.words, node.id, node.own.see, node.line) for node in tree.walk()]
     [('too many weights', '', (), 6), ('no names for them', 'names', ('arXiv 2412.04758',), 7)]
     >>> parse_tree(front + "- too many weights\n  sea: arXiv 2412.04758\n", "a.md")
@@ -184,7 +185,9 @@ def _built(drafts: list[_Draft], reading: _List) -> tuple[Node, ...]:
     for one in reversed(order):
         own = _own(one, reading)
         if own.refers and (one.children or one.has_more):
-            reading.fail(one.line, "what makes a problem hard, and what is said of it, stands where it has {#id}")
+            reading.fail(
+                one.line, "what makes a problem hard, and what is said of it, stands where it has {#id}"
+            )
         children = tuple(made.pop(id(child)) for child in one.children)
         made[id(one)] = Node(own, children, one.line, Source("".join(one.raw), one.indent, own))
     return tuple(made[id(one)] for one in drafts)
@@ -222,8 +225,15 @@ def _front(lines: list[str], origin: str) -> tuple[Front, int]:
     if not isinstance(fields, dict):
         raise _wrong(origin, 2, "the front matter has no fields; it needs author, date and stage")
 
+    lines_of = {line.split(":")[0].strip(): number for number, line in enumerate(lines[:end], 1)}
+    return _checked(fields, lines_of, origin), end + 1
+
+
+def _checked(fields: dict[Any, Any], lines_of: dict[str, int], origin: str) -> Front:
+    """Check the fields of the front matter, given the line of each."""
+
     def line_of(name: object) -> int:
-        return next((k + 1 for k in range(1, end) if lines[k].startswith(f"{name}")), 1)
+        return lines_of.get(str(name), 1)
 
     for name in fields:
         if name not in FRONT:
@@ -240,7 +250,7 @@ def _front(lines: list[str], origin: str) -> tuple[Front, int]:
         stage,
         str(fields.get("extends") or ""),
         tuple(_names(fields.get("of"), origin, line_of("of"))),
-    ), end + 1
+    )
 
 
 def _date(value: Any, origin: str, line: int) -> str:

@@ -27,7 +27,9 @@ def merge_words(merge: Merge, path: str, proposals: str) -> list[str]:
     told = [f"{path}: {count(len(nodes), 'problem')}, named {count(said, 'time')} by {listing(people)}"]
     if merge.proposals:
         may = count(len(merge.proposals), "pair")
-        told.append(f"{proposals}: {may} may be the same; write same or different for each ?, and merge again")
+        told.append(
+            f"{proposals}: {may} may be the same; write same or different for each ?, and merge again"
+        )
     told += [f"decided but in no tree: {one!r} and {other!r}" for one, other in merge.idle]
     return told
 
@@ -70,7 +72,8 @@ def print_changes(before: Tree, after: Tree, changes: Sequence[Change]) -> None:
 
 def _before(one: Change) -> str:
     if one.kind == "moved":
-        return f"under {' and '.join(one.under_before) or 'nothing'}; now under {' and '.join(one.under) or 'nothing'}"
+        before, now = (" and ".join(names) or "nothing" for names in (one.under_before, one.under))
+        return f"under {before}; now under {now}"
     if one.kind == "reworded":
         return one.before + (f" (likeness {one.likeness:.2f})" if one.likeness < 1 else "")
     return ABSENT
@@ -80,7 +83,13 @@ def print_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> None:
     """Print each problem that is tied to a run, and for each branch how much of it is."""
     graph = Graph.of(tree)
     rows = tuple(
-        (graph.nodes[key][0].words, f"{one.link.kind} {one.link}", one.state, one.told, spread_of(one) or ABSENT)
+        (
+            graph.nodes[key][0].words,
+            f"{one.link.kind} {one.link}",
+            one.state,
+            one.told,
+            spread_of(one) or ABSENT,
+        )
         for key, every in found.items()
         for one in every
     )

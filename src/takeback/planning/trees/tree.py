@@ -149,7 +149,7 @@ class Tree:
             yield from node.walk()
 
     def with_child(self, parent: Node, child: Node) -> Tree:
-        """Return the tree with a node added as the last child of one of its nodes, which is found by identity."""
+        """Return the tree with a node added as the last child of one of its own nodes (that very object)."""
         return replace(self, nodes=tuple(_grown(node, parent, child) for node in self.nodes))
 
 

@@ -151,4 +151,8 @@ def summary(tree: Tree, rows: list[Row]) -> str:
     states = {state: sum(row.state == state for row in own) for state in STATES}
     linked = ", ".join(f"{states[state]} {state}" for state in STATES[:-1] if states[state])
     named = f"{count(len(own), 'problem')}, named by {count(len(people), 'person', 'people')}."
-    return f"{named} Tied to runs: {linked}; {states[TALK]} to none." if linked else f"{named} None is tied to a run."
+    return (
+        f"{named} Tied to runs: {linked}; {states[TALK]} to none."
+        if linked
+        else f"{named} None is tied to a run."
+    )
