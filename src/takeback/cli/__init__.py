@@ -15,6 +15,7 @@ from takeback.cli import (
     contrasts,
     course,
     localise,
+    plan,
     runs,
     study,
     weights,
@@ -51,6 +52,7 @@ for command in (
     app.command()(command)
 app.add_typer(conjecture.app, name="conjecture")
 app.add_typer(study.app)
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> None:
