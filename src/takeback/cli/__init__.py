@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from takeback.cli import behaviour, compare, conjecture, contrasts, course, localise, plan, runs, weights
+from takeback.cli import (
+    behaviour,
+    checkin,
+    compare,
+    conjecture,
+    contrasts,
+    course,
+    localise,
+    plan,
+    runs,
+    weights,
+)
 from takeback.errors import TakebackError
 
 app = typer.Typer(
@@ -36,6 +47,8 @@ for command in (
     app.command()(command)
 app.add_typer(conjecture.app, name="conjecture")
 app.add_typer(plan.app, name="plan")
+for command in (checkin.check, checkin.predict, checkin.resolve, checkin.hat):
+    plan.app.command()(command)
 
 
 def main() -> None:
