@@ -107,6 +107,17 @@ def judge(rule: Rule, tables: Tables) -> Verdict:
     return Verdict(outcome, why, read)
 
 
+def quantity_of(part: Quantity, tables: Tables) -> float | None:
+    """Work out one side of a rule; None where the record can't tell.
+
+    Raises:
+        UnknownName, TakebackError: as `judge`.
+    """
+    judged = _Judge(tables, [], [])
+    value = judged.quantity(part)
+    return None if judged.untold else value
+
+
 @dataclass
 class _Judge:
     tables: Tables
