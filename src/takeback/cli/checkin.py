@@ -138,8 +138,13 @@ def hat(
     typer.echo(f"{target}: {number} of {len(worn.questions)} questions answered with the hat of {worn.name}")
 
 
+def interactive() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def _prompt(worn: Hat) -> Callable[[str], str]:
-    if not sys.stdin.isatty():
+    if not interactive():
         raise TakebackError(
             "nobody is here to ask; give --answers FILE with YAML, a question or its number each"
         )

@@ -15,6 +15,7 @@ Partly. Two groups look at it, see [their plan](https://example.org/plan).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def new_project(path: str | Path, name: str, started: date, heuristics: str | Pa
     if path.exists():
         raise TakebackError(f"{path} is there already; edit it, or give another file")
     own = [] if heuristics is None else [f"heuristics: {Path(heuristics).resolve()}"]
-    front = ["---", f"name: {_quoted(name)}", f"started: {started}", "every: 2 weeks", *own, "---", ""]
+    front = ["---", f"name: {json.dumps(name, ensure_ascii=False)}", f"started: {started}", "every: 2 weeks", *own, "---", ""]
     each = [line for one in load_heuristics(heuristics) for line in (f"## {one.question}", "")]
     return parse_project("\n".join([*front, *each, f"## {NOTES}", ""]), path)
 
@@ -312,8 +313,3 @@ def _end_of_notes(lines: Sequence[str]) -> int | None:
             return heads[k + 1][0] - 1 if k + 1 < len(heads) else len(lines)
     return None
 
-
-def _quoted(name: str) -> str:
-    import yaml
-
-    return yaml.safe_dump({"": name}, allow_unicode=True, width=1_000_000)[len("'': ") :].strip()

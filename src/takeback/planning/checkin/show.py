@@ -95,8 +95,14 @@ def _said(one: Standing) -> Iterator[str]:
 def _wrapped(line: str) -> str:
     own = line[: len(line) - len(line.lstrip())]
     width = max(40, shutil.get_terminal_size().columns)
-    indents = {"initial_indent": f"  {own}", "subsequent_indent": f"    {own}"}
-    return textwrap.fill(line.strip(), width, break_long_words=False, break_on_hyphens=False, **indents)
+    return textwrap.fill(
+        line.strip(),
+        width,
+        initial_indent=f"  {own}",
+        subsequent_indent=f"    {own}",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _change(one: Change) -> str:
