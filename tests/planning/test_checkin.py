@@ -61,7 +61,7 @@ def test_answers_are_read_with_who_when_and_what_they_link_to(tmp_path):
         "No.",
         "no",
     )
-    assert (second.hat, second.verdict) == ("Bob", "")
+    assert (second.hat, second.verdict) == ("Bob", "partly")
     assert second.links == ("plan.md", "https://example.org/x", "gone.md#top")
     assert project.line_of(second, "gone.md#top") == 16
     assert list(project.answers) == ["hard-case", "neglected"]
@@ -130,7 +130,7 @@ def test_a_note_that_would_not_read_back_is_refused(text):
     [
         ("---\nname", "name", 1, "begins with ---"),
         ("weeks\n---", "weeks", 1, "no end"),
-        ("name: a", "name: [", 3, "YAML"),
+        ("name: a", "\tname: a", 2, "YAML"),
         ("name: a", "nme: a", 2, "did you mean 'name'"),
         ("name: a", "name: 7", 2, "name is some words"),
         ("2026-01-05", "yesterday", 3, "started is a date"),
@@ -287,4 +287,4 @@ def test_a_check_goes_into_json_and_onto_the_terminal(capsys):
     assert "13 questions: 1 answered with evidence, 1 with none, 11 unanswered." in printed
     assert "due in 13 days (2026-02-03)" in printed
     assert "a.md:16: plan.md (neglected)" in printed
-    assert "neglected: 2026-01-06 → 2026-01-20 no → open" in printed
+    assert "neglected: 2026-01-06 → 2026-01-20 no → partly" in printed

@@ -28,6 +28,9 @@ def write_run(run, start=DAY, *, locked=True, seconds=(10.0, 1.0, 2.0, 3.0, 100.
     (run / "steps").mkdir(parents=True)
     (run / "plan.yaml").write_text(yaml.safe_dump({"arms": {"rl": {}}, "seeds": [0, 1], "arena": "endgames"}))
     if locked:
+        fields = yaml.safe_load((run / "plan.yaml").read_text())
+        fields["conjectures"] = [conjecture("first").model_dump(mode="json")]
+        (run / "plan.yaml").write_text(yaml.safe_dump(fields))
         lock([conjecture("first")], run)
     names = ("train", "curve", "diff", "shift", "sweep")
     for seed in (0, 1):
@@ -82,6 +85,9 @@ def test_success_written_down_before_the_run_is_told_from_none_and_from_late(tmp
     assert no.endswith("no; it locked no conjecture.")
     assert ": no; 1 conjecture locked at" in after
     assert "something had run already" in after
+    assert "otherwise" not in yes
+    (tmp_path / "early" / "plan.yaml").write_text(yaml.safe_dump({"arms": {"rl": {}}, "seeds": [0, 1]}))
+    assert "1 of them read otherwise now" in told("conjectures", [facts_of(tmp_path / "early")])[0]
 
 
 def test_models_at_hand_have_the_size_of_their_weights():

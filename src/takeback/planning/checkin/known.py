@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from takeback.draw.numbers import count, listing
 from takeback.errors import TakebackError
-from takeback.planning.conjectures.lock import is_locked, read_lock
+from takeback.planning.conjectures.lock import CHANGED, REMOVED, is_locked, read_lock, standings
 from takeback.planning.conjectures.record import read_plan, unfinished
 from takeback.tables import read_table
 
@@ -44,6 +44,7 @@ class RunFacts:
         conjectures: names of those that were locked.
         locked: when (UTC), empty where they were not.
         late: whether something had run before the lock.
+        edited: how many of them read otherwise now, or are gone.
     """
 
     run: Path
@@ -58,6 +59,7 @@ class RunFacts:
     conjectures: tuple[str, ...]
     locked: str
     late: bool
+    edited: int
 
     def plain(self) -> dict[str, Any]:
         """Return it as values that go into JSON."""
@@ -94,6 +96,7 @@ def facts_of(run: str | Path) -> RunFacts:
         conjectures=tuple(one.name for one in lock.conjectures) if lock else (),
         locked=lock.time if lock else "",
         late=lock.late if lock else False,
+        edited=sum(one.edit in (CHANGED, REMOVED) for one in standings(run)) if lock else 0,
     )
 
 
@@ -158,7 +161,8 @@ def _success(one: RunFacts) -> str:
     number = count(len(one.conjectures), "conjecture")
     if one.late:
         return f"{name}: no; {number} locked at {one.locked}, when something had run already."
-    return f"{name}: yes; {number} locked at {one.locked}, before anything ran."
+    edited = f"; {one.edited} of them read otherwise now" if one.edited else ""
+    return f"{name}: yes; {number} locked at {one.locked}, before anything ran{edited}."
 
 
 def _smaller(facts: Sequence[RunFacts]) -> tuple[str, ...]:

@@ -181,7 +181,15 @@ def new_project(path: str | Path, name: str, started: date, heuristics: str | Pa
     if path.exists():
         raise TakebackError(f"{path} is there already; edit it, or give another file")
     own = [] if heuristics is None else [f"heuristics: {Path(heuristics).resolve()}"]
-    front = ["---", f"name: {json.dumps(name, ensure_ascii=False)}", f"started: {started}", "every: 2 weeks", *own, "---", ""]
+    front = [
+        "---",
+        f"name: {json.dumps(name, ensure_ascii=False)}",
+        f"started: {started}",
+        "every: 2 weeks",
+        *own,
+        "---",
+        "",
+    ]
     each = [line for one in load_heuristics(heuristics) for line in (f"## {one.question}", "")]
     return parse_project("\n".join([*front, *each, f"## {NOTES}", ""]), path)
 
@@ -312,4 +320,3 @@ def _end_of_notes(lines: Sequence[str]) -> int | None:
         if words == NOTES:
             return heads[k + 1][0] - 1 if k + 1 < len(heads) else len(lines)
     return None
-
