@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from takeback.errors import TakebackError
 from takeback.planning.conjectures.judge import Tables, quantity_of
 from takeback.planning.conjectures.rule import (
     Arithmetic,
@@ -44,7 +45,7 @@ def margin(rule: Rule, tables: Tables) -> Margin | None:
     number of the contrasts gets estimate and interval of the row that holds it. Other rules have none.
 
     Raises:
-        UnknownName, TakebackError: as `takeback.planning.conjectures.judge`.
+        TakebackError: a table is damaged.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -80,7 +81,10 @@ def _over_seeds(name: str, number: Quantity, tables: Tables, readings: list[Read
     seeds = tables.planned.get("seed", ())
     if len(seeds) < 2 or any(table is None or "seed" not in table.columns for table in loaded):
         return None
-    values = [quantity_of(number, _OneSeed(tables, seed)) for seed in seeds]
+    try:
+        values = [quantity_of(number, _OneSeed(tables, seed)) for seed in seeds]
+    except TakebackError:  # the rule is about some of the seeds
+        return None
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None

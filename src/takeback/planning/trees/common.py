@@ -45,7 +45,7 @@ def common(tree: Tree) -> list[Shared]:
         >>> front = "---\\nauthor: Ada\\ndate: 2026-11-20\\nstage: before-reading\\n---\\n"
         >>> ranked = common(parse_tree(front + "- top\\n  - a\\n    - c\\n  - b\\n    - c\\n"))
         >>> [(one.problem, one.people, one.parents, one.branches, one.below) for one in ranked]
-        [('c', 1, 2, 2, 0), ('a', 1, 1, 1, 1), ('b', 1, 1, 1, 0)]
+        [('c', 1, 2, 2, 0), ('a', 1, 1, 1, 1), ('b', 1, 1, 1, 1)]
     """
     graph = Graph.of(tree)
     roots = set(graph.roots)

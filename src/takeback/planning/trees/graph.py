@@ -124,7 +124,9 @@ def cycle_in(steps: Mapping[Key, Sequence[Key]]) -> list[Key]:
 
 def told_cycle(steps: Sequence[tuple[str, str]]) -> TakebackError:
     """Build the error for a cycle: each problem's words, and where the next one is named under it."""
-    told = "; ".join(f"{words!r} is made hard ({place}) by" for words, place in steps)
-    return TakebackError(
-        f"problems make each other hard in a circle: {told} {steps[0][0]!r}; take one of these lines out"
+    names = [words for words, _ in steps]
+    told = ", ".join(
+        f"{words!r} by {by!r} ({place})"
+        for (words, place), by in zip(steps, [*names[1:], names[0]], strict=True)
     )
+    return TakebackError(f"problems make each other hard in a circle: {told}; take one of these lines out")

@@ -56,7 +56,7 @@ def merge(trees: Iterable[Tree], decisions: Decisions = NOBODY, near: float = NE
         >>> [(node.words, len(node.own.said)) for node in merged.tree.walk()]
         [('no idea', 2), ('No names.', 2), ('no name', 1)]
         >>> [(one.one, one.other) for one in merged.proposals]
-        [('No names.', 'no name')]
+        [('no name', 'No names.')]
     """
     trees = list(trees)
     if not trees:
