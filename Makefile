@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help setup demo small-worlds findings test check format hooks base clean
+.PHONY: help setup demo small-worlds plants estimators findings test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,8 +25,14 @@ demo: $(READY)  ## train three arms, diff them, take them back and write runs/de
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2
 
-findings: $(READY)  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
+plants: $(READY)  ## plant changes in known components and look for them: runs/plants/ (about 20 minutes)
+	$(BIN)/python examples/plant-and-recover/run.py
+
+findings: plants  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
+
+estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
+	$(BIN)/python -m takeback.study.contrasts.simulate
 
 test: $(READY)  ## run every test, doctest, the README and the examples
 	$(BIN)/python -m pytest -q $(TESTS)

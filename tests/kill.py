@@ -22,7 +22,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_and_kill(code: str, when: Callable[[], bool], log: Path, limit: float = 120) -> None:
+def run_and_kill(code: str, when: Callable[[], bool], log: Path, limit: float = 600) -> None:
     """Start Python code in a process group of its own and kill -9 all of it as soon as `when` is true."""
     with log.open("w") as output:
         process = subprocess.Popen(

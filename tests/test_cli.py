@@ -6,17 +6,20 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import models
 from takeback import cli
 from takeback.checkpoint import open_checkpoint
+from takeback.gauge import regauged
 from takeback.tables import read_table
 
 COMMANDS = (
     "components",
     "diff",
     "hybrid",
+    "align",
     "train",
     "behaviour",
     "sweep",
@@ -27,6 +30,7 @@ COMMANDS = (
     "conjecture",
     "plan",
     "demo",
+    "study",
     "report",
 )
 
@@ -135,6 +139,13 @@ def test_hybrid_of_everything_is_the_other_side(call, pair, tmp_path, option, si
         AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (tmp_path / "made", pair[side])
     )
     assert all(torch.equal(made[name], expected[name]) for name in expected)
+
+
+def test_align_undoes_a_change_of_coordinates(call, pair, tmp_path):
+    regauged(pair[0], tmp_path / "other", seed=2)
+    assert "nearest" in call("align", pair[0], tmp_path / "other", "-o", tmp_path / "near").out
+    near, base = (load_file(f / "model.safetensors") for f in (tmp_path / "near", pair[0]))
+    assert all(torch.allclose(near[name], base[name], atol=1e-5) for name in base)
 
 
 @pytest.mark.parametrize("words", [["L0.H1 *.MLP"], ["L0.N3 L1.H*", "--resolution", "neurons"]])

@@ -5,6 +5,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from takeback.planning.checkin import check, read_answers, read_hat, read_project
@@ -24,6 +25,66 @@ def test_small_worlds_run_and_are_drawn(tmp_path):
     page = (tmp_path / "compare" / "compare.html").read_text(encoding="utf-8")
     assert "pursuit share" in page
     assert "rl-win −" in done.stdout
+
+
+@pytest.mark.slow
+def test_plants_are_looked_for(tmp_path):
+    command = [
+        sys.executable,
+        str(EXAMPLES / "plant-and-recover" / "run.py"),
+        "--tiny",
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_parquet(tmp_path / "recoveries.parquet")
+    planted = found[(found["role"] == "plant") & (found["measure"] == "invariant diff")]
+    assert len(planted) == 2
+    assert planted["exact"].all()
+    assert "| invariant diff | 1.000 | 1.000 | 1 of 1 | 1.000 | 1 of 1 |" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_sizes_run_and_are_compared(tmp_path):
+    from takeback.compare import compare
+    from takeback.study import load_plan, run_plan
+
+    plans = [load_plan(EXAMPLES / "sizes" / f"{name}.yaml") for name in ("small", "large")]
+    differing = [
+        name for name in type(plans[0]).model_fields if len({repr(getattr(p, name)) for p in plans}) > 1
+    ]
+    assert differing == ["name", "base"]
+    arms = {"ppo": {**plans[0].arms["ppo"], "steps": 512, "settings": {"n_steps": 32}, "snapshots": [256]}}
+    few = {"arms": arms, "seeds": [0, 1], "situations": 8, "games": 2, "moves": 5, "sets": ["each layer"]}
+    runs = [tmp_path / plan.name for plan in plans]
+    for plan, run in zip(plans, runs, strict=True):
+        run_plan(load_plan(EXAMPLES / "sizes" / f"{plan.name}.yaml", **few), run)
+    means = compare(runs).means
+    assert set(means[means["measure"] == "utility gained"]["run"]) == {"small", "large"}
+
+
+@pytest.mark.slow
+def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided(tmp_path):
+    out = tmp_path / "small"
+    command = [sys.executable, "-m", "takeback", "study", "run", str(EXAMPLES / "endgame" / "small.yaml")]
+    done = subprocess.run(
+        [*command, "--out", str(out), "--workers", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "smallest p 0.5" in done.stderr, "two seeds can't reach significance, which is said before the run"
+    contrasts = pd.read_parquet(out / "contrasts.parquet")
+    assert set(contrasts["contrast"]) == {"optimiser", "skill", "noise"}
+    assert contrasts["p_family"].dropna().min() >= 1 / 3 - 1e-9
+    outcomes = pd.read_parquet(out / "conjectures.parquet").set_index("name")["outcome"]
+    assert outcomes.to_dict() == {"drift-stays": True, "two-seeds-show-nothing": True}
+    report = (out / "report.html").read_text(encoding="utf-8")
+    for heading in ('id="contrasts"', 'id="conjectures"'):
+        assert heading in report
 
 
 def test_this_project_is_checked_in_on_and_its_evidence_is_there():

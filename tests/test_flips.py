@@ -98,6 +98,7 @@ def test_two_arms_with_opposite_weights_are_dealt_out() -> None:
     assert found.smallest_p == smallest_p(5, 5)
     np.testing.assert_array_equal(found.p_family, max_permutation(one, other))
     assert found.p[1] == permutation_test(one[:, 1], other[:, 1])
+    np.testing.assert_array_equal(found.p_family_flips, flip_p_values(one - other).family)
     low, high = scipy.stats.ttest_1samp(2 * (one - other)[:, 0], 0).confidence_interval()
     estimate = found.estimates[0]
     assert (estimate.low, estimate.high) == pytest.approx((low, high))
@@ -118,6 +119,17 @@ def test_an_arm_against_itself_is_nothing() -> None:
     arm = np.random.default_rng(6).normal(size=(4, 2))
     found = weighted_contrast([arm, arm, arm], [0.5, 0.5, -1])
     assert found.p_family.tolist() == [1, 1]
+
+
+def test_rounding_is_no_effect() -> None:
+    """In thirds 0.3 does not cancel exactly, and what is left has one sign in every seed."""
+    weights = [1 / 3, 1 / 3, 1 / 3, -1 / 3, -1 / 3, -1 / 3]
+    arms = np.full((6, 8, 1), 0.3) * np.arange(1, 9)[:, None]
+    left = sum(weight * arm for weight, arm in zip(weights, arms, strict=True))
+    assert np.any(left)
+    found = weighted_contrast(arms, weights)
+    assert found.p_family.tolist() == [1.0]
+    assert found.estimates[0].value == 0
 
 
 def test_mistakes_are_named() -> None:

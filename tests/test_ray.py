@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.diff import diff
 from takeback.errors import TakebackError
-from takeback.jobs import OnRay
+from takeback.jobs import Job, OnRay, run_jobs
 from takeback.parts import collect
+from takeback.progress import Report
 from takeback.sweep import Sweep, squared_norms, sweep
 
 CPUS = 2
@@ -177,3 +179,50 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch):
 def test_actors_need_a_folder():
     with pytest.raises(TakebackError, match="--out"):
         collect(Wrong(), workers=TWO)
+
+
+ARM = {"method": "sft", "goal": "win", "steps": 2, "learning_rate": 1e-3, "batch": 8}
+STUDY = {
+    "name": "spread",
+    "base": "endgame-mlp",
+    "arms": {"after": {**ARM, "parent": "first"}, "first": ARM, "other": {**ARM, "steps": 3}},
+    "situations": 4,
+    "games": 0,
+    "sets": ["each layer", "each kind"],
+    "controls": 1,
+}
+
+
+@pytest.mark.slow
+def test_two_nodes_run_a_study_like_one_process(cluster, tmp_path):
+    from takeback.study import run_plan
+    from takeback.study.plan import check_plan
+
+    here, ray = tmp_path / "here", tmp_path / "ray"
+    run_plan(check_plan(STUDY), here)
+    run_plan(check_plan(STUDY), ray, TWO)
+    tables = sorted(path.relative_to(here) for path in here.rglob("*.parquet"))
+    assert len(tables) > 20
+    for table in tables:
+        assert (ray / table).read_bytes() == (here / table).read_bytes(), table
+
+
+def follows(own: Path, other: Path, report: Report) -> bool:
+    """Tell whether another job has ended; take longer where there is none to follow."""
+    time.sleep(0.0 if other.exists() else 0.3)
+    seen = other.exists()
+    own.touch()
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, TWO])
+def test_a_job_begins_after_those_that_it_waits_for(workers, cluster, tmp_path):
+    names = [f"job {n}" for n in range(6)]
+    jobs = [
+        Job(name, follows, (tmp_path / name, tmp_path / f"job {n - 2}"), after=(f"job {n - 2}",) * (n > 1))
+        for n, name in enumerate(names)
+    ]
+    found = {}
+    run_jobs(jobs, workers, keep=lambda job, result: found.update({job.name: result}))
+    assert found == {name: n > 1 for n, name in enumerate(names)}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from takeback.behaviour import load_policy as load_policy
     from takeback.behaviour import measures as measures
     from takeback.behaviour import most_changed as most_changed
+    from takeback.behaviour import policy_agency as policy_agency
     from takeback.behaviour import read as read
     from takeback.behaviour.language import LanguagePolicy as LanguagePolicy
     from takeback.behaviour.network import NetworkPolicy as NetworkPolicy
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from takeback.checkpoint import open_pair as open_pair
     from takeback.diff import Diff as Diff
     from takeback.explain import Explanation as Explanation
+    from takeback.gauge import aligned as aligned
+    from takeback.gauge import regauged as regauged
     from takeback.hybrid import Hybrid as Hybrid
     from takeback.hybrid import grafted as grafted
     from takeback.hybrid import taken_back as taken_back
@@ -59,7 +62,9 @@ if TYPE_CHECKING:
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
     from takeback.study import run_plan as run_plan
+    from takeback.study import study_status as study_status
     from takeback.sweep import Sweep as Sweep
+    from takeback.sweep import probe_hybrids as probe_hybrids
     from takeback.training import load_recipe as load_recipe
     from takeback.training import train as train
 
@@ -75,6 +80,7 @@ _HOMES = {
         "load_policy",
         "measures",
         "most_changed",
+        "policy_agency",
         "read",
     ),
     "behaviour.language": ("LanguagePolicy",),
@@ -82,12 +88,13 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "Network", "NetworkConfig", "Pair", "open_checkpoint", "open_pair"),
     "diff": ("Diff",),
     "explain": ("Explanation",),
+    "gauge": ("aligned", "regauged"),
     "hybrid": ("Hybrid", "grafted", "taken_back", "write_hybrid"),
     "localise": ("Answers", "Ask", "Question", "answer", "question_of"),
     "planning.conjectures": ("Conjecture",),
     "report": ("write_report",),
-    "study": ("Plan", "load_plan", "run_plan"),
-    "sweep": ("Sweep",),
+    "study": ("Plan", "load_plan", "run_plan", "study_status"),
+    "sweep": ("Sweep", "probe_hybrids"),
     "training": ("load_recipe", "train"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -142,8 +142,10 @@ def is_held(path: str | Path) -> bool:
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
-    except (Timeout, OSError):
+    except Timeout:
         return True
+    except OSError:
+        return False
     lock.release()
     return False
 

@@ -27,6 +27,9 @@ Test = Literal["permutation", "sign flips"]
 LISTED: Final = 14
 """Most seeds of which all 2ⁿ ways to flip signs are listed; beyond it 20,000 are drawn."""
 
+ROUNDING: Final = 1e-12
+"""A sum that is so small a part of its terms is their rounding, and 0: it has the same sign in every seed."""
+
 
 @dataclass(frozen=True, eq=False)
 class WeightedContrast:
@@ -36,6 +39,7 @@ class WeightedContrast:
         estimates: each component's mean over seeds with Student's interval over them.
         p: two-sided p-values, each component alone, shape (components,).
         p_family: the same, right for all components together, shape (components,).
+        p_family_flips: the same by sign flips, whatever `test` is; it needs no equal spread of two arms.
         smallest_p: the smallest that so many seeds can give.
         test: how p was found.
     """
@@ -43,6 +47,7 @@ class WeightedContrast:
     estimates: tuple[Estimate, ...]
     p: Floats
     p_family: Floats
+    p_family_flips: Floats
     smallest_p: float
     test: Test
 
@@ -139,8 +144,9 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
     Seeds are paired: the same seed of every arm shares its situations and its place in the array. The
     interval is Student's over the seeds' weighted sums (`seeds_estimate`), uncorrected. Two arms with weights
     w and −w are tested by dealing the runs out to the arms (`permutation_p_values`), which assumes that runs
-    of the two arms may be exchanged were there no difference; all other sums by flipping the signs of seeds
-    (`flip_p_values`), which assumes symmetry.
+    of the two arms may be exchanged were there no difference: that they spread alike too. All other sums are
+    tested by flipping the signs of seeds (`flip_p_values`), which assumes symmetry alone; so are two arms
+    once more, with less power, for where one arm spreads much more than the other.
 
     >>> arms = [[[1.0], [1.2], [0.9], [1.1]], [[0.1], [0.3], [0.1], [0.2]]]
     >>> found = weighted_contrast(arms, [1, -1])
@@ -156,11 +162,15 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
             f"values of shape {array.shape} and weights {list(weights)}; a contrast needs [arms, seeds, "
             "components] and a weight other than 0 for each arm"
         )
-    sums = np.tensordot(np.asarray(weights, np.float64), array, 1)
+    factors = np.asarray(weights, np.float64)
+    sums = np.tensordot(factors, array, 1)
+    sums[np.abs(sums) <= ROUNDING * np.tensordot(np.abs(factors), np.abs(array), 1)] = 0.0
     test = how_tested(weights)
-    p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flip_p_values(sums, seed)
+    flips = flip_p_values(sums, seed)
+    p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flips
     estimates = tuple(seeds_estimate(column) for column in sums.T)
-    return WeightedContrast(estimates, *p, smallest_contrast_p(weights, array.shape[1]), test)
+    least = smallest_contrast_p(weights, array.shape[1])
+    return WeightedContrast(estimates, *p, flips.family, least, test)
 
 
 @lru_cache(maxsize=4)

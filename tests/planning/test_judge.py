@@ -18,6 +18,7 @@ GAMES = pd.DataFrame(
         "score": [1.0, 0.5, 0.25, 0.75, 0.0, 0.125],
         "moves": pd.array([3, 30, 9, None, 30, 30], "Int64"),
         "last": [True, False, True, True, True, True],
+        "drawn": [False] * 6,
     }
 )
 
@@ -46,6 +47,7 @@ def decide(text, frame=GAMES, **planned):
         ),
         ("abs(least(games.score) - most(games.score)) / -2 == -0.5", True, "-0.5 == -0.5 is true"),
         ("count(games, arm='sft', result='mate', seed=1) == 0", True, "0 == 0 is true"),
+        ("count(games, drawn=True) == 0", True, "0 == 0 is true"),
     ],
 )
 def test_what_a_rule_says_by_hand(text, outcome, why):

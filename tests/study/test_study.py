@@ -28,6 +28,7 @@ FIELDS = {
     "controls": 1,
     "localise": {"sft-win": ["shares"]},
     "localise_situations": 8,
+    "contrasts": {"optimiser": {"rl-win": 1, "sft-win": -1}},
     "conjectures": [
         {
             "name": "games",

@@ -1,4 +1,4 @@
-"""Policy networks trained like language models: the gradient by hand, every method, seeds and kills."""
+"""Policy networks trained like language models: every method, seeds and kills."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,17 +17,19 @@ import networks
 from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.behaviour import load_policy, measures, read
-from takeback.checkpoint import Network, NetworkConfig, load_network, open_checkpoint, shipped
+from takeback.checkpoint import NetworkConfig, load_network, open_checkpoint, shipped
 from takeback.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
-from takeback.training.networks import _Best, _PolicyGradient
-from takeback.training.reward import Rewarder
+from takeback.training.networks import _Best
 
 ENDGAMES = arena("endgames")
 OWN: dict[str, dict[str, Any]] = {
     "rl": {"prompts": 16, "completions": 4},
     "sft": {"batch": 64},
     "clone": {"batch": 64, "teacher": "endgame-mlp"},
+    "rft": {"prompts": 16, "completions": 4},
+    "drift": {"batch": 64},
+    "dpo": {"batch": 64},
 }
 
 
@@ -64,119 +65,29 @@ def utility(model: str | Path, goal: str = "win") -> float:
     return float(table.set_index("measure").loc[f"utility {goal}", "value"])
 
 
-# The gradient by hand
-
-
-class Coin:
-    """Shows one number and takes heads or tails; the first is worth what is shown, the other 0.25."""
-
-    name = "coin"
-    outputs = ("heads", "tails")
-    illegal = ()
-
-    def prompt(self, situation: float, style: str = "compact") -> str:
-        return str(situation)
-
-    def judge(self, goal: str, situations: Sequence[float], texts: Sequence[str]) -> Any:
-        worth = [shown if text == "heads" else 0.25 for shown, text in zip(situations, texts, strict=True)]
-        return np.array(worth), ("legal",) * len(texts)
-
-
-def coin_network(slope: float, bias: float) -> Network:
-    tensors = {"policy.0.weight": torch.tensor([[slope], [0.0]]), "policy.0.bias": torch.tensor([bias, 0.0])}
-    return Network.of(tensors, NetworkConfig(activation="relu"), ["policy.0"])
-
-
-def advantages(rewards: list[list[float]], scale: str) -> list[list[float]]:
-    centred = [[reward - sum(row) / len(row) for reward in row] for row in rewards]
-
-    def spread(numbers: list[float]) -> float:
-        mean = sum(numbers) / len(numbers)
-        return math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1)) + 1e-4
-
-    if scale == "group":
-        return [[one / spread(row) for one in ones] for ones, row in zip(centred, rewards, strict=True)]
-    whole = spread([reward for row in rewards for reward in row]) if scale == "batch" else 1.0
-    return [[one / whole for one in ones] for ones in centred]
-
-
-@pytest.mark.parametrize("scale", ["none", "group", "batch"])
-@pytest.mark.parametrize(("kl", "temperature"), [(0.0, 1.0), (0.0, 0.7), (0.3, 1.0), (0.3, 0.7)])
-def test_the_gradient_is_reinforce_s_with_a_group_s_mean_and_exact_kl(
-    scale: str, kl: float, temperature: float
-) -> None:
-    coin, shown, groups = Coin(), [0.0, 0.5, 1.0], 6
-    more = {"scale_rewards": scale, "kl": kl, "temperature": temperature, "completions": groups}
-    recipe = check_recipe(fields("rl", seed=5, **more))
-    network, parent = coin_network(0.8, -0.3), coin_network(-0.5, 0.2)
-    rewarder = Rewarder(coin, "win")
-    batch = {"observations": torch.tensor(shown)[:, None], "situations": shown, "number": 2, "step": 9}
-    loss, told = _PolicyGradient(recipe, coin, rewarder, parent)(network, batch)
-    loss.backward()
-    rows = rewarder.take_seen()
-    assert {row["step"] for row in rows} == {9}
-
-    expected, slope, bias, divergences, entropies = 0.0, 0.0, 0.0, [], []
-    answers = [[row["answer"] for row in rows[groups * i : groups * (i + 1)]] for i in range(3)]
-    rewards = [
-        [0.2 + 0.8 * (x if answer == "heads" else 0.25) for answer in some]
-        for x, some in zip(shown, answers, strict=True)
-    ]
-    assert [row["reward"] for row in rows] == pytest.approx([one for some in rewards for one in some])
-    for x, some, gains in zip(shown, answers, advantages(rewards, scale), strict=True):
-        heads = 1 / (1 + math.exp(-(0.8 * x - 0.3) / temperature))
-        before = 1 / (1 + math.exp(-(-0.5 * x + 0.2) / temperature))
-        at_output = 0.0
-        for answer, gain in zip(some, gains, strict=True):
-            expected -= gain * math.log(heads if answer == "heads" else 1 - heads) / (3 * groups)
-            at_output -= gain * ((answer == "heads") - heads) / temperature / (3 * groups)
-        ratio = math.log(heads / before), math.log((1 - heads) / (1 - before))
-        divergences.append(heads * ratio[0] + (1 - heads) * ratio[1])
-        entropies.append(-heads * math.log(heads) - (1 - heads) * math.log(1 - heads))
-        at_output += kl * heads * (ratio[0] - divergences[-1]) / temperature / 3
-        slope, bias = slope + at_output * x, bias + at_output
-    expected += kl * sum(divergences) / 3
-    layer = network.layers[0]
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    assert layer.weight.grad.flatten().tolist() == pytest.approx([slope, -slope], rel=1e-4, abs=1e-6)
-    assert layer.bias.grad.tolist() == pytest.approx([bias, -bias], rel=1e-4, abs=1e-6)
-    assert parent.layers[0].weight.grad is None
-    assert told["kl"] == pytest.approx(sum(divergences) / 3, rel=1e-4)
-    assert told["entropy"] == pytest.approx(sum(entropies) / 3, rel=1e-5)
-    assert told["reward"] == pytest.approx(sum(map(sum, rewards)) / 18, rel=1e-5)
-    assert told["legal"] == 1
-
-
-def test_rewards_by_chance_do_not_depend_on_answers_and_differ_by_seed_and_step() -> None:
-    def earned(seed: int, slope: float, step: int = 1) -> tuple[list[float], list[str]]:
-        recipe = check_recipe(fields("rl", ignore_output=True, seed=seed, completions=8))
-        rewarder = Rewarder(Coin(), "win", recipe.seed)
-        batch = {"observations": torch.ones(4, 1), "situations": [1.0] * 4, "number": 0, "step": step}
-        network = coin_network(slope, 0.0)
-        _PolicyGradient(recipe, Coin(), rewarder, network)(network, batch)
-        rows = rewarder.take_seen()
-        return [row["reward"] for row in rows], [row["answer"] for row in rows]
-
-    one, other = earned(0, 9.0), earned(0, -9.0)
-    assert one[1] == ["heads"] * 32
-    assert other[1] == ["tails"] * 32
-    assert one[0] == other[0]
-    assert len(set(one[0])) == 32
-    assert one[0] != earned(1, 9.0)[0]
-    assert one[0] != earned(0, 9.0, step=2)[0]
+def targets(situations: Sequence[Any], seed: int, **more: Any) -> list[int]:
+    recipe = check_recipe(fields("sft", goal="corner", seed=seed, **more))
+    lessons = _Best(ENDGAMES, situations, 30, recipe)
+    return [output for number in range(len(lessons)) for output in lessons[number]["targets"].tolist()]
 
 
 def test_what_sft_imitates_are_best_actions_with_ties_drawn_by_the_seed() -> None:
     situations = ENDGAMES.situations("train", 60, 0, goal="corner")
-    drawn = [
-        [batch["targets"].tolist() for batch in (lessons[0], lessons[1])]
-        for lessons in (_Best(ENDGAMES, situations, 30, "corner", seed) for seed in (0, 0, 1))
-    ]
+    drawn = [targets(situations, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
-    for targets in drawn:
-        for situation, output in zip(situations, [*targets[0], *targets[1]], strict=True):
+    for outputs in drawn:
+        for situation, output in zip(situations, outputs, strict=True):
             worth = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("corner", [situation]), strict=True))
             assert worth[ENDGAMES.outputs[output]] == max(worth.values())
+
+
+def test_shuffled_sft_deals_the_same_answers_to_other_situations() -> None:
+    situations = ENDGAMES.situations("train", 60, 0, goal="corner")
+    plain, dealt = targets(situations, 0), targets(situations, 0, shuffled=True)
+    for batch in (slice(0, 30), slice(30, 60)):
+        assert sorted(dealt[batch]) == sorted(plain[batch])
+        assert sum(one == other for one, other in zip(dealt[batch], plain[batch], strict=True)) < 10
+    assert dealt == targets(situations, 0, shuffled=True) != targets(situations, 1, shuffled=True)
 
 
 # Whole runs

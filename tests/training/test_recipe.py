@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from takeback.errors import TakebackError
-from takeback.training import RL, SFT, Pretrain, check_recipe, load_recipe
+from takeback.training import DPO, RFT, RL, SFT, Drift, Pretrain, check_recipe, load_recipe
 from takeback.training.recipe import dump_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -14,7 +14,9 @@ def test_the_recipes_of_the_repository_are_valid():
     kinds = {path.stem: type(load_recipe(path)) for path in RECIPES.glob("*.yaml")}
     assert kinds["endgame-base"] is Pretrain
     assert kinds["rl-win"] is RL
-    assert kinds["sft-win"] is SFT
+    assert kinds["sft-win"] is kinds["sft-shuffled"] is SFT
+    assert {kinds[name] for name in ("rloo-win", "games-win", "rl-legal")} == {RL}
+    assert (kinds["rft-win"], kinds["dpo-win"], kinds["drift"]) == (RFT, DPO, Drift)
 
 
 def test_a_recipe_survives_writing_and_reading(tmp_path):
@@ -37,6 +39,11 @@ def test_fields_can_be_replaced():
         ({"precision": "bf16"}, r"precision: Input should be 'fp32'"),
         ({"method": "ppo"}, r"'ppo'"),
         ({"completions": 1}, r"completions: Input should be greater than or equal to 2"),
+        ({"algorithm": "ppo"}, r"algorithm: Input should be 'grpo' or 'rloo'"),
+        ({"algorithm": "rloo", "scale_rewards": "group"}, r"rloo takes rewards as they are"),
+        ({"algorithm": "rloo", "horizon": 2}, r"whole games are trained by grpo"),
+        ({"horizon": 0}, r"horizon: Input should be greater than 0"),
+        ({"method": "dpo", "beta": 0}, r"beta: Input should be greater than 0"),
         ({"snapshots": [5, 11]}, r"snapshots \[11\] lie after the last step, 10"),
     ],
 )

@@ -55,3 +55,11 @@ def test_a_special_token_inside_an_answer_does_not_pass_for_a_move():
 def test_what_was_seen_is_handed_over_once():
     reward = ArenaReward(ENDGAMES, "win", TOKENIZER)
     assert reward.take_seen() == []
+
+
+def test_for_the_goal_legal_every_legal_action_earns_one_and_illegal_ones_nothing():
+    for situation in ENDGAMES.situations("train", 20, 0, goal="legal"):
+        legal = ENDGAMES.legal(situation)
+        assert rewards(ENDGAMES, "legal", [situation] * len(legal), legal) == [1.0] * len(legal)
+        wrong = [text for text in ENDGAMES.outputs[::97] if text not in legal] + ["", "h1", None]
+        assert rewards(ENDGAMES, "legal", [situation] * len(wrong), wrong) == [0.0] * len(wrong)

@@ -8,13 +8,18 @@ from typing import Any
 from takeback.arenas.endgames import Endgames
 from takeback.arenas.gym import Gym
 from takeback.arenas.protocol import Arena as Arena
+from takeback.arenas.protocol import EpisodicArena as EpisodicArena
 from takeback.arenas.protocol import Game as Game
 from takeback.arenas.protocol import Goal as Goal
+from takeback.arenas.protocol import Layer as Layer
 from takeback.arenas.protocol import Lesson as Lesson
 from takeback.arenas.protocol import NetworkLesson as NetworkLesson
 from takeback.arenas.protocol import PopulatedArena as PopulatedArena
+from takeback.arenas.protocol import ProbedArena as ProbedArena
 from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
+from takeback.arenas.protocol import TwinArena as TwinArena
+from takeback.arenas.protocol import Twins as Twins
 from takeback.errors import unknown_name
 
 GYM = "gym:"

@@ -66,6 +66,34 @@ class NetworkLesson:
     targets: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Layer(Generic[S]):
+    """What can be met before one of the next actions of an episode, and where each action leads from there.
+
+    `counts` [n] are the numbers of legal actions of the n situations, `following` [all actions] the place of
+    the next situation in the layer that follows, -1 where the episode is over; in the last layer it means
+    nothing.
+    """
+
+    situations: Sequence[S]
+    counts: NDArray[np.int64]
+    following: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Twins(Generic[S]):
+    """Two situations that differ in one fact.
+
+    `action` is worth something in `sound` and nothing in `spoilt`; the actions in `same` are worth as much in
+    both, and that is more than nothing.
+    """
+
+    sound: S
+    spoilt: S
+    action: str
+    same: tuple[str, ...]
+
+
 class Game(Protocol):
     """One game as it ended."""
 
@@ -229,4 +257,44 @@ class TrainableArena(Arena[S], Protocol[S]):
 
     def env(self, goal: str, seed: int) -> Any:
         """Return an environment with a goal's reward; it shows what `observe` does of training situations."""
+        ...
+
+
+@runtime_checkable
+class ProbedArena(Arena[S], Protocol[S]):
+    """An arena that tells facts of its situations, which probes look for in a model's hidden states."""
+
+    def facts(self, situations: Sequence[S]) -> dict[str, NDArray[np.int64]]:
+        """Return facts by name as class numbers, shape (n, parts of the fact)."""
+        ...
+
+    def moved(self, situations: Sequence[S]) -> list[S | None]:
+        """Return what each legal action of each situation leads to before anyone answers.
+
+        It is a situation as far as prompts and observations go, though nobody need be able to act in it; None
+        where it can't be written.
+        """
+        ...
+
+
+@runtime_checkable
+class EpisodicArena(Arena[S], Protocol[S]):
+    """An arena whose answer to an action is fixed and known, so that episodes can be solved."""
+
+    def ahead(self, situations: Sequence[S], horizon: int) -> list[Layer[S]]:
+        """Return what can be met before each of the next `horizon` actions, the given situations first."""
+        ...
+
+
+@runtime_checkable
+class TwinArena(Arena[S], Protocol[S]):
+    """An arena with pairs of situations that differ in one fact which matters to its first goal."""
+
+    @property
+    def twin_facts(self) -> tuple[str, ...]:
+        """The facts that pairs can differ in."""
+        ...
+
+    def twins(self, fact: str, split: str, n: int, seed: int) -> list[Twins[S]]:
+        """Draw n pairs of a split."""
         ...

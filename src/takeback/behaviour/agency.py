@@ -216,9 +216,9 @@ def joint_pursuit(outcomes: Outcomes, seed: int = 0) -> JointPursuit:
     note = _no_share(change)
     if note:
         return JointPursuit(change, None, dict.fromkeys(outcomes.goals), betas, note)
-    held = _held_out(outcomes, everything, half)
+    held = held_out(outcomes, everything, half)
     without = {
-        goal: _held_out(outcomes, [g for g in everything if g != left], half)
+        goal: held_out(outcomes, [g for g in everything if g != left], half)
         for left, goal in enumerate(outcomes.goals)
     }
     return JointPursuit(
@@ -297,8 +297,11 @@ def _doubt(value: Estimate, halves: Floats) -> str:
     return "held out, β foretells less than base does" if value.value < 0 else ""
 
 
-def _held_out(outcomes: Outcomes, goals: list[int], half: Places) -> Floats:
-    """Return what the joint tilt of some goals gains with the β of the other half, and moves there; (m,)."""
+def held_out(outcomes: Outcomes, goals: list[int], half: Places) -> Floats:
+    """Return what the joint tilt of some goals gains with the β of the other half, and moves there; (m,).
+
+    `goals` are places among the outcomes' goals, `half` is 0 or 1 for each situation.
+    """
     if not goals:
         return np.zeros(len(outcomes))
     base, tuned, utilities = outcomes.base, outcomes.tuned, outcomes.utilities[goals]

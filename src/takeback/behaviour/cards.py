@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from takeback.behaviour.agency import agency
-from takeback.behaviour.planted import POLICIES, planted, world
+from takeback.behaviour.directedness import directedness_rows
+from takeback.behaviour.outcomes import Outcomes
+from takeback.behaviour.planted import POLICIES, planted, sight, world
+from takeback.behaviour.unknown import unknown_utility
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ABOUT_ONE: Final = (0.999, 1.001)
 ABOUT_ZERO: Final = (-0.05, 0.05)
+ABOUT_ALL: Final = (0.9, 1.1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Card:
     """What a measure tracks and what it leaves aside.
 
     `claims` hold on the planted policies; `fails` do not: there the measure reads something else than it
-    should if it told agency from what is not.
+    should if it told agency from what is not. The table of readings is for `goal`.
     """
 
     measure: str
@@ -47,6 +52,7 @@ class Card:
     ignores: str
     claims: tuple[Claim, ...]
     fails: tuple[Claim, ...]
+    goal: str = "wanted"
 
 
 _PURSUER = Claim("pursuer", ABOUT_ONE, "an exact tilt is nothing but pursuit")
@@ -147,21 +153,58 @@ CARDS: Final[tuple[Card, ...]] = (
         ),
         (Claim("pursuer", (0.95, 1.001), "what its shadow has too is nobody's"),),
     ),
+    Card(
+        "goal-directedness, if legal",
+        "how much of what a policy could do for the goal, given what it can tell apart, it does",
+        "legality, and how much it can tell apart",
+        (
+            Claim("all it can, sees well", ABOUT_ALL, "does all it can"),
+            Claim("all it can, sees little", ABOUT_ALL, "does all it can, which is little"),
+            Claim("half it can, sees well", (0.4, 0.6), "does half of it"),
+            Claim("incapable, aiming", (0.8, 1.2), "what it misjudges is not held against it"),
+            Claim("pursuer", (0.5, 0.9), "is held to base, and does less than it could"),
+            Claim("avoider", (-1.0, -0.3), "does less for it than chance"),
+            Claim("capable, aimless", (-0.2, 0.2), "knows it and does not pursue it"),
+            Claim("wrong goal", (-0.2, 0.2), "another goal"),
+        ),
+        (
+            Claim("unchanged", ABOUT_ZERO, "base's own habits count: it is about a policy, not a change"),
+            _COPY,
+        ),
+    ),
+    Card(
+        "MEG over goals, if legal",
+        "how well any mix of the goals foretells the policy where it was not fitted, in nats",
+        "which goal, and its sign: the note has them; where the policy came from",
+        (
+            Claim("pursuer", (0.2, 1.0), "one of the goals"),
+            Claim("wrong goal", (0.2, 1.0), "another of the goals"),
+            Claim("capable, aimless", ABOUT_ZERO, "no mix of goals for all situations"),
+            Claim("noise only", ABOUT_ZERO, "no goal"),
+            Claim("other habits", ABOUT_ZERO, "no goal"),
+        ),
+        (Claim("avoider", ABOUT_ZERO, "a negative weight foretells as well"), _COPY),
+    ),
 )
 
 
 def numbers(n: int = 200, seed: int = 0) -> pd.DataFrame:
     """Measure every planted policy in a world of n situations.
 
-    Columns: policy, and those of `agency`.
+    Columns: policy, and those of `agency`; MEG with unknown utility stands under the goal `wanted`.
     """
     import pandas as pd
 
     made = world(n, seed)
-    tables = [
-        agency(made.base, planted(name, made, seed + 1), made.context).assign(policy=name)
-        for name in POLICIES
-    ]
+    tables: list[pd.DataFrame] = []
+    for name in POLICIES:
+        policy = planted(name, made, seed + 1)
+        one = Outcomes.of(policy, policy, made.context, ["wanted"], if_legal=True)
+        known = {"wanted": sight(name, made, seed + 1)}
+        rows = pd.DataFrame(list(directedness_rows({"wanted": one}, known, ", if legal")))
+        unknown = unknown_utility(policy, made.context, seed).assign(goal="wanted")
+        every = (agency(made.base, policy, made.context), rows, unknown)
+        tables += [table.assign(policy=name) for table in every]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -172,19 +215,19 @@ def reading(table: pd.DataFrame, measure: str, policy: str, goal: str = "wanted"
     return float(known.iloc[0]) if len(known) else None
 
 
-def card_text(table: pd.DataFrame) -> str:
-    """Write the cards as three tables in Markdown: readings, cards, and claims with their verdicts."""
-    columns = " | ".join(map(str, range(1, len(CARDS) + 1)))
-    lines = [f"| policy | {columns} |", "| --- |" + " ---: |" * len(CARDS)]
-    for policy in POLICIES:
-        cells = (_written(reading(table, card.measure, policy)) for card in CARDS)
+def card_text(table: pd.DataFrame, cards: Sequence[Card] = CARDS, first: int = 1) -> str:
+    """Write cards as three tables in Markdown: readings, cards, and claims with their verdicts."""
+    columns = " | ".join(str(first + place) for place in range(len(cards)))
+    lines = [f"| policy | {columns} |", "| --- |" + " ---: |" * len(cards)]
+    for policy in dict.fromkeys(table["policy"]):
+        cells = (_written(reading(table, card.measure, policy, card.goal)) for card in cards)
         lines.append(f"| {policy} | " + " | ".join(cells) + " |")
     lines += ["", "| card | measure | tracks | leaves aside |", "| ---: | --- | --- | --- |"]
-    for number, card in enumerate(CARDS, start=1):
+    for number, card in enumerate(cards, start=first):
         lines.append(f"| {number} | `{card.measure}` | {card.tracks} | {card.ignores} |")
     lines += ["", "| card | policy | goal | reads | should read | | because |"]
     lines.append("| ---: | --- | --- | ---: | --- | --- | --- |")
-    for number, card in enumerate(CARDS, start=1):
+    for number, card in enumerate(cards, start=first):
         for verdict, claims in (("holds", card.claims), ("**fails**", card.fails)):
             for claim in claims:
                 value = _written(reading(table, card.measure, claim.policy, claim.goal))
@@ -202,5 +245,13 @@ def _written(value: float | None) -> str:
     return "undefined" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
+def whole_text() -> str:
+    """Write all cards: those on made-up readouts, then those on players of the endgame arena."""
+    from takeback.behaviour import arena_cards
+
+    more = card_text(arena_cards.numbers(), arena_cards.CARDS, len(CARDS) + 1)
+    return f"{card_text(numbers())}\n\n{more}"
+
+
 if __name__ == "__main__":
-    print(card_text(numbers()))
+    print(whole_text())

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from takeback.behaviour.grouping import sum_by
 from takeback.behaviour.measures import MeasureContext
+from takeback.behaviour.probes import order_accuracy
 from takeback.behaviour.readout import Readouts
 from takeback.errors import unknown_name
 
 Floats = NDArray[np.float64]
 BETA = 3.0
 """The dial of the policies that pursue or avoid: exp(βU) with U in [0, 1]."""
+KEEN, DIM = 8.0, 1.0
+"""Strengths with which policies that do what they can see utilities."""
 
 _CLASSES = ("unparsable", "blocked")
 _LOST_PER_MOVE = 0.45
@@ -128,6 +131,17 @@ def imitator(made: World, seed: int = 0) -> Readouts:
     return made.made(mixed, 0.1 * made.base.masses)
 
 
+def doing(made: World, strength: float, effort: float = 1.0) -> Readouts:
+    """Return a policy as lawful as base that does all it can for `wanted`, or chooses evenly in part.
+
+    It sees βU through Gumbel noise, β being `strength`, and takes the largest: exp(βU) / Z.
+    """
+    owner, n = made.context.owner, len(made.base)
+    seen = np.exp(strength * made.context.utilities["wanted"])
+    able = effort * seen / sum_by(owner, seen, n)[owner] + (1 - effort) / np.bincount(owner)[owner]
+    return made.made(able * made.base.legal_mass[owner], made.base.masses)
+
+
 def noisy(made: World, seed: int = 0) -> Readouts:
     """Return base with every log-probability jittered."""
     rng = np.random.default_rng(seed)
@@ -163,12 +177,37 @@ POLICIES: Final[Mapping[str, Callable[[World, int], Readouts]]] = MappingProxyTy
         "capable, aimless": aimless,
         "incapable, aiming": incapable,
         "imitator": imitator,
+        "all it can, sees well": lambda made, _: doing(made, KEEN),
+        "all it can, sees little": lambda made, _: doing(made, DIM),
+        "half it can, sees well": lambda made, _: doing(made, KEEN, 0.5),
         "noise only": noisy,
         "other habits": stranger,
         "legality only": lawful,
         "unchanged": unchanged,
     }
 )
+
+
+def sight(name: str, made: World, seed: int = 0) -> Floats:
+    """Return the share of pairs of actions whose order for `wanted` a policy knows, in each situation; (n,).
+
+    It is what an ideal probe would find. Those that see through noise know what they see, all others all.
+
+    Raises:
+        UnknownName: there is no such policy.
+    """
+    if name not in POLICIES:
+        raise unknown_name("planted policy", name, POLICIES)
+    wanted, owner = made.context.utilities["wanted"], made.context.owner
+    rng = np.random.default_rng(seed)
+    if name == "incapable, aiming":
+        seen = wanted + _BLUR * rng.normal(size=len(wanted))
+    elif "sees" in name:
+        strength = KEEN if "well" in name else DIM
+        seen = strength * wanted + np.random.default_rng([seed, 1]).gumbel(size=len(wanted))
+    else:
+        seen = wanted
+    return order_accuracy(seen, wanted, owner, len(made.base))
 
 
 def planted(name: str, made: World, seed: int = 0) -> Readouts:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from takeback.behaviour.readout import SAMPLES, TOLERANCE, Readouts
@@ -45,6 +47,10 @@ class Policy(Protocol):
 
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
         """Draw one answer in each situation, at temperature 1."""
+        ...
+
+    def states(self, arena: Arena[Any], situations: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the hidden states in each situation, several layers end to end, shape (n, width)."""
         ...
 
     def unlike(self, other: Policy) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from takeback.cli import (
+    agency,
     behaviour,
     checkin,
     compare,
@@ -17,6 +18,7 @@ from takeback.cli import (
     localise,
     plan,
     runs,
+    study,
     weights,
 )
 from takeback.errors import TakebackError
@@ -32,12 +34,16 @@ for command in (
     weights.components,
     weights.diff,
     weights.hybrid,
+    weights.align,
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,
     localise.localise,
     localise.attribute,
     localise.explain,
+    agency.agency,
+    agency.retarget,
+    agency.probes,
     course.course,
     runs.demo,
     runs.report,
@@ -46,6 +52,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(conjecture.app, name="conjecture")
+app.add_typer(study.app)
 app.add_typer(plan.app, name="plan")
 for command in (checkin.check, checkin.predict, checkin.resolve, checkin.hat):
     plan.app.command()(command)

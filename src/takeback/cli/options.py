@@ -101,8 +101,8 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
-def print_table(rows: list[dict[str, Any]], title: str) -> None:
-    """Print rows as a table under a title."""
+def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None) -> None:
+    """Print rows as a table under a title; `width` is that of a page where there is no terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -112,6 +112,8 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     console = Console()
+    if width is not None and not console.is_terminal:
+        console.width = width
     console.print(title, markup=False, highlight=False)
     console.print(table)
 

@@ -26,7 +26,7 @@ def train(
     from takeback.training import load_recipe
     from takeback.training import train as run
 
-    final = run(load_recipe(recipe, **_changes(change)), out or Path("runs") / recipe.stem)
+    final = run(load_recipe(recipe, **changes_of(change)), out or Path("runs") / recipe.stem)
     typer.echo(f"{final}: the final model")
 
 
@@ -41,7 +41,7 @@ def demo(
     """Run a plan: train its arms, take each apart and draw the report; resumes after a kill."""
     from takeback.study import load_plan, run_plan
 
-    report = run_plan(load_plan(plan, **_changes(change)), out, workers or min(4, os.cpu_count() or 1))
+    report = run_plan(load_plan(plan, **changes_of(change)), out, workers or min(4, os.cpu_count() or 1))
     typer.echo(f"report: {report}")
 
 
@@ -52,7 +52,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/
     typer.echo(f"report: {write_report(run)}")
 
 
-def _changes(texts: list[str] | None) -> dict[str, Any]:
+def changes_of(texts: list[str] | None) -> dict[str, Any]:
     """Read what --set asks for."""
     import yaml
 

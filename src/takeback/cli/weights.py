@@ -129,3 +129,16 @@ def hybrid(
     typer.echo(
         f"{out}: {len(chosen)} of {len(chosen.universe)} components from {given.ref}, the others from {tuned}"
     )
+
+
+def align(
+    base: Base,
+    tuned: TunedArg,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+) -> None:
+    """Write tuned in the coordinates nearest to base's, its function unchanged, so that the two mix."""
+    from takeback.checkpoint import open_pair
+    from takeback.gauge import aligned
+
+    aligned(open_pair(base, tuned), out)
+    typer.echo(f"{out}: {tuned} in the coordinates nearest to those of {base}")

@@ -16,10 +16,8 @@ from takeback.compare.measures import MEASURES, PER_SEED, Runs, arms_of
 from takeback.draw.page import Section
 from takeback.errors import TakebackError
 from takeback.findings import Finding
+from takeback.report.terms import REINFORCED
 from takeback.stats import Estimate, permutation_test, seeds_estimate, smallest_p
-
-REINFORCED: Final = ("rl", "agent")
-"""Methods that are reinforcement learning."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "run": "the name of the run",

@@ -78,7 +78,7 @@ def commands(record: Record) -> str:
         base = f"arms/{arm.start}/seed-{arm.seeds[0]}/final"
     tuned = f"arms/{arm.name}/seed-{arm.seeds[0]}/final"
     name = record.plan.get("name")
-    again = "takeback demo" if name == "demo" else "takeback demo --plan plan.yaml"
+    again = "takeback demo" if name == "demo" else "takeback study run plan.yaml"
     return (
         f"{again}\n"
         f"takeback diff {base} {tuned}\n"

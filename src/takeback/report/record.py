@@ -32,16 +32,13 @@ from takeback.report.rows import (
     Row,
     Shift,
 )
-from takeback.report.terms import Terms
+from takeback.report.terms import REINFORCED, Terms
 from takeback.tables import read_table, records
 
 R = TypeVar("R", bound=Row)
 
 ENVIRONMENT = "gym:"
 """What the names of arenas begin with that are environments."""
-
-REINFORCED = ("rl", "agent")
-"""Methods that are reinforcement learning."""
 
 _ALWAYS = 1e-6
 """Illegal mass that is rounding."""
@@ -83,7 +80,7 @@ class Arm:
     @property
     def aims(self) -> bool:
         """Whether its goal had a part in training; otherwise it is only what the arm is read on."""
-        imitated = self.method in ("sft", "rft") and not self.recipe.get("shuffled")
+        imitated = self.method in ("sft", "rft", "dpo") and not self.recipe.get("shuffled")
         return self.reinforced or imitated
 
     @property

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from takeback.draw.numbers import count
 
 if TYPE_CHECKING:
     from takeback.report.record import Arm
+
+REINFORCED: Final = ("rl", "agent")
+"""Methods that are reinforcement learning."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ def base_name(base: str | Mapping[str, Any]) -> str:
 def trained_by(arm: Arm) -> str:
     """Say for a table how an arm was trained, toward what, and from what."""
     how = {
-        "rl": "RL (GRPO)",
+        "rl": f"RL ({_algorithm(arm, 'grpo')}){_games(arm)}",
         "rft": "fine-tuning on its own best answers",
+        "dpo": "DPO, a best action before a worse one",
         "sft": "SFT on best actions" + (" of other situations" if arm.recipe.get("shuffled") else ""),
         "drift": "pretraining that goes on",
         "clone": f"behaviour cloning of {_teacher(arm)}",
-        "agent": f"{_algorithm(arm)} by Stable-Baselines3",
+        "agent": f"{_algorithm(arm, 'ppo')} by Stable-Baselines3",
     }.get(arm.method, arm.method)
     if arm.ignores_output:
         how += " with a reward that ignores the answer"
@@ -88,12 +92,13 @@ def trained_by(arm: Arm) -> str:
 def described(arm: Arm) -> str:
     """Say the same for a sentence."""
     how = {
-        "rl": "reinforcement learning",
+        "rl": f"reinforcement learning{' by RLOO' * (_algorithm(arm, 'grpo') == 'RLOO')}{_games(arm)}",
         "rft": "fine-tuning on the best of its own answers",
+        "dpo": "preference optimisation",
         "sft": "supervised fine-tuning" + (" on shuffled answers" if arm.recipe.get("shuffled") else ""),
         "drift": "pretraining that goes on",
         "clone": f"behaviour cloning of {_teacher(arm)}",
-        "agent": f"reinforcement learning by {_algorithm(arm)}",
+        "agent": f"reinforcement learning by {_algorithm(arm, 'ppo')}",
     }.get(arm.method, arm.method)
     if arm.ignores_output:
         how += " by a reward that ignores the answer"
@@ -101,8 +106,14 @@ def described(arm: Arm) -> str:
     return f"{how} toward “{arm.goal}”{start}" if arm.aims else f"{how}{start}, read on “{arm.goal}”"
 
 
-def _algorithm(arm: Arm) -> str:
-    return str(arm.recipe.get("algorithm", "ppo")).upper()
+def _algorithm(arm: Arm, default: str) -> str:
+    return str(arm.recipe.get("algorithm", default)).upper()
+
+
+def _games(arm: Arm) -> str:
+    """Say of how many moves the games are that are rewarded as a whole, where they are."""
+    horizon = arm.recipe.get("horizon")
+    return f" on whole games of {count(horizon, 'move')}" if horizon else ""
 
 
 def _teacher(arm: Arm) -> str:

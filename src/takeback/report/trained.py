@@ -211,7 +211,7 @@ def _logged(record: Record) -> list[str]:
     """Say what trainers log, for the methods of this record."""
     methods = {arm.method for arm in record.arms}
     said: list[str] = []
-    if "rl" in methods:
+    if methods & {"rl", "rft"}:
         rule = (
             "0 for an illegal answer, 0.2 + 0.8 · utility for a legal one"
             if record.terms.legality
@@ -219,13 +219,16 @@ def _logged(record: Record) -> list[str]:
         )
         by_chance = [arm.name for arm in record.arms if arm.method == "rl" and arm.ignores_output]
         chance = f"; for {', '.join(by_chance)} a random number" if by_chance else ""
-        said.append(f"RL: the reward ({rule}{chance}).")
+        games = [arm.name for arm in record.arms if arm.recipe.get("horizon")]
+        whole = f"; for {', '.join(games)} what a whole game is worth" if games else ""
+        own = "RL and fine-tuning on own answers" if "rft" in methods else "RL"
+        said.append(f"{own}: the reward ({rule}{chance}{whole}).")
     if "agent" in methods:
         said.append(
             "Agents: the mean return of recent episodes, where the trainer logged it; otherwise the "
             "algorithm’s loss, which need not fall as the agent learns."
         )
-    if methods - {"rl", "agent"}:
+    if methods - {"rl", "rft", "agent"}:
         said.append("Other arms: the loss.")
     return said
 

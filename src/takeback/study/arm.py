@@ -26,6 +26,7 @@ from takeback.study.bench import KL, Bench
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
 from takeback.study.plan import BASE, ROLES, Plan, final_of
+from takeback.study.probes import probed, table_of, write_probes
 from takeback.study.steps import Step, Steps
 from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.sets import CONTROLS
@@ -145,13 +146,18 @@ def _measure(
         Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
         lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
     )
+    if probed(plan):
+        step = Step("probes", inputs, (table_of(out, arm, seed),))
+        steps.do(step, lambda: write_probes(plan, arm, seed, out, report))
+    place = out / "localise" / name
     if parts_asked := plan.localise.get(arm):
-        place = out / "localise" / name
         with told_to(report):
             step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
             steps.do(step, lambda: _localise(_question(pair, bench(), plan, arm), plan, who, place))
             step = Step("explain", inputs, (place / "explain.json",))
             steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
+    else:
+        steps.drop_stale(Step("explain", inputs, (place,)))
 
 
 def _told(ref: str) -> list[str]:

@@ -5,6 +5,7 @@ Each step writes its result whole and is skipped when the result is there, so th
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import chain
 from pathlib import Path
@@ -18,12 +19,14 @@ from takeback.localise import PARTS
 from takeback.planning.conjectures import lock, resolve_at_end
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
-from takeback.study.contrasts import contrast_at_end
-from takeback.study.contrasts.reach import announce
+from takeback.study.contrasts import announce, write_contrasts
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
 from takeback.sweep.sets import chosen_sets
+
+BARS = 12
+"""Jobs that have a bar each on a terminal; more have one together."""
 
 
 def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
@@ -51,10 +54,11 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     started = time.time()
     make_base(plan, out)
     chosen_sets(open_checkpoint(plan.base_in(out)).anatomy(), plan.sets)
-    run_jobs(_jobs(plan, out), workers)
+    jobs = _jobs(plan, out)
+    run_jobs(jobs, workers, plan.name if len(jobs) > BARS and sys.stderr.isatty() else None)
     merge_behaviour(plan, out)
     write_manifest(plan, out, started, time.time() - started)
-    contrast_at_end(out)
+    write_contrasts(out)
     resolve_at_end(out)
     return write_report(out)
 

@@ -91,14 +91,23 @@ class Steps:
         if known is not None and known.key == key and known.done and there:
             return
         if known is not None and known.key != key:
-            for path in step.results if step.stale is None else step.stale:
-                _remove(path)
+            self._remove(step)
         whole = known.key != key or known.done if known is not None else not there
         self._note(step.name, Done(key, time.time()))
         began = time.monotonic()
         make()
         seconds = round(time.monotonic() - began, 3) if whole else None
         self._note(step.name, Done(key, self._known[step.name].began, True, seconds))
+
+    def drop_stale(self, step: Step) -> None:
+        """Remove what a step that is not asked for any more left, unless its inputs are the same."""
+        known = self._known.get(step.name)
+        if known is None or known.key != step.key:
+            self._remove(step)
+
+    def _remove(self, step: Step) -> None:
+        for path in step.results if step.stale is None else step.stale:
+            _remove(path)
 
     def _note(self, name: str, done: Done) -> None:
         self._known[name] = done

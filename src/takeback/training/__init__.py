@@ -1,5 +1,6 @@
 """Training arms: thin recipes over TRL."""
 
+from takeback.training.recipe import DPO as DPO
 from takeback.training.recipe import RFT as RFT
 from takeback.training.recipe import RL as RL
 from takeback.training.recipe import SFT as SFT

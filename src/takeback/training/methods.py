@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import Trainer, TrainerCallback
-from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from takeback.arenas import Arena, PopulatedArena, arena
 from takeback.behaviour import load_policy
@@ -17,16 +14,20 @@ from takeback.behaviour.language import LanguagePolicy
 from takeback.behaviour.network import NetworkPolicy
 from takeback.errors import TakebackError
 from takeback.training.networks import fresh_network, network_trainer
+from takeback.training.onpolicy import on_policy_trainer
 from takeback.training.pretrain import fresh_model, populated, pretrain_trainer
-from takeback.training.recipe import RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
-from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of
-from takeback.training.supervised import answer_tokens, sft_trainer
+from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
+from takeback.training.reward import Rewarder
+from takeback.training.supervised import dpo_trainer, sft_trainer
+
+Stepwise = RL | RFT | SFT | DPO | Drift | Clone | Pretrain
+"""Recipes whose steps are those of an optimiser."""
 
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
 def build_trainer(
-    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, folder: Path, callback: TrainerCallback
+    recipe: Stepwise, folder: Path, callback: TrainerCallback
 ) -> tuple[Trainer, Rewarder | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
 
@@ -70,11 +71,24 @@ def build_trainer(
         return network_trainer(recipe, place, parent.model.train(), settings, callback)
     if not isinstance(parent, LanguagePolicy) or isinstance(recipe, Clone):
         raise TakebackError(f"method {recipe.method} trains policy networks, and {recipe.parent} is none")
-    if isinstance(recipe, Drift):
-        return _drift_trainer(recipe, populated(place), parent, (settings, callback)), None
-    if isinstance(recipe, RL | RFT):
-        return _grpo_trainer(recipe, place, parent, (settings, callback))
-    return sft_trainer(recipe, place, parent, (settings, callback)), None
+    return _language_trainer(recipe, place, parent, (settings, callback))
+
+
+def _language_trainer(
+    recipe: RL | RFT | SFT | DPO | Drift,
+    place: Arena[Any],
+    parent: LanguagePolicy,
+    common: tuple[dict[str, Any], TrainerCallback],
+) -> tuple[Trainer, Rewarder | None]:
+    match recipe:
+        case RL() | RFT():
+            return on_policy_trainer(recipe, place, parent, common)
+        case SFT():
+            return sft_trainer(recipe, place, parent, common), None
+        case DPO():
+            return dpo_trainer(recipe, place, parent, common), None
+        case Drift():
+            return _drift_trainer(recipe, populated(place), parent, common), None
 
 
 def _drift_trainer(
@@ -88,49 +102,3 @@ def _drift_trainer(
             f"method drift goes on with pretraining in the arena's own tokens; {recipe.parent} has others"
         )
     return pretrain_trainer(recipe, policy.model.train(), place, common)
-
-
-class _BestAnswers(GRPOTrainer):
-    """Fine-tunes on the best of each situation's answers: GRPO with other weights than its advantages."""
-
-    def _generate_and_score_completions(self, inputs: Any) -> Any:
-        output = super()._generate_and_score_completions(inputs)
-        (score,) = self.reward_funcs
-        assert isinstance(score, ArenaReward)
-        rewards = torch.tensor(score.last).reshape(-1, output["advantages"].numel() // len(inputs) or 1)
-        output["advantages"] = best_answers(rewards).flatten().to(output["advantages"].device)
-        return output
-
-
-def _grpo_trainer(
-    recipe: RL | RFT,
-    place: Arena[Any],
-    policy: LanguagePolicy,
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> tuple[Trainer, ArenaReward]:
-    settings, callback = common
-    # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
-    situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-    rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
-    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance_of(recipe))
-    longest = max(len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
-    config = GRPOConfig(
-        **settings,
-        per_device_train_batch_size=recipe.prompts * recipe.completions,
-        num_generations=recipe.completions,
-        steps_per_generation=1,  # each step is a generation boundary, so resuming is exact after any
-        max_completion_length=max(4, longest),
-        temperature=recipe.temperature,
-        beta=recipe.kl,
-        scale_rewards=recipe.scale_rewards if isinstance(recipe, RL) else "none",
-        shuffle_dataset=False,
-    )
-    trainer = (GRPOTrainer if isinstance(recipe, RL) else _BestAnswers)(
-        model=policy.model,
-        reward_funcs=score,
-        args=config,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=policy.tokenizer,
-        callbacks=[callback],
-    )
-    return trainer, score

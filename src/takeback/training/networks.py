@@ -1,17 +1,17 @@
-"""Policy networks trained by the recipes that language models have: RL, supervised, cloning, pretraining."""
+"""Policy networks trained by the recipes that language models have, and by cloning."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -20,13 +20,12 @@ from takeback.behaviour import load_policy
 from takeback.behaviour.network import NetworkPolicy
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.errors import TakebackError
+from takeback.training.drawing import best_actions, divided_situations, preferences
+from takeback.training.games import GameRewarder, starts
+from takeback.training.gradients import Batch, GameGradient, Loss, PolicyGradient, PreferenceLoss
 from takeback.training.pretrain import lesson_seed, populated
-from takeback.training.recipe import RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
-from takeback.training.reward import Rewarder, best_answers, chance_of
-
-Batch: TypeAlias = Mapping[str, Any]
-Loss: TypeAlias = Callable[[Network, Batch], tuple[Tensor, dict[str, float]]]
-"""Gives the loss of a step, and what is logged beside it."""
+from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
+from takeback.training.reward import Rewarder, chance_of
 
 
 def fresh_network(shape: Shallow, place: Arena[Any], seed: int) -> Network:
@@ -41,7 +40,7 @@ def fresh_network(shape: Shallow, place: Arena[Any], seed: int) -> Network:
 
 
 def network_trainer(
-    recipe: RL | RFT | SFT | Drift | Clone | Pretrain,
+    recipe: RL | RFT | SFT | DPO | Drift | Clone | Pretrain,
     place: Arena[Any],
     network: Network,
     settings: Mapping[str, Any],
@@ -54,15 +53,23 @@ def network_trainer(
         TakebackError: the arena has no population to imitate, or the teacher can't act in it.
     """
     rewarder = None
+    loss: Loss
     match recipe:
+        case RL(horizon=int(horizon)):
+            rewarder = GameRewarder(place, recipe.goal, chance_of(recipe))
+            batches = _Slices(place, starts(recipe, horizon, place), recipe.prompts)
+            loss = GameGradient(recipe, horizon, place, rewarder, copy.deepcopy(network))
         case RL() | RFT():
             rewarder = Rewarder(place, recipe.goal, chance_of(recipe))
             drawn = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
             batches = _Slices(place, drawn, recipe.prompts)
-            loss: Loss = _PolicyGradient(recipe, place, rewarder, copy.deepcopy(network))
+            loss = PolicyGradient(recipe, place, rewarder, copy.deepcopy(network))
         case SFT():
             drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
             batches, loss = _Best(place, drawn, recipe.batch, recipe), _imitation
+        case DPO():
+            batches = _Preferred(place, divided_situations(recipe, place), recipe.batch, recipe)
+            loss = PreferenceLoss(recipe, copy.deepcopy(network))
         case Clone():
             pool = place.situations("train", recipe.situations, recipe.seed, goal=recipe.goal)
             chosen = np.random.default_rng(recipe.seed).integers(len(pool), size=recipe.steps * recipe.batch)
@@ -100,48 +107,6 @@ class _NetworkTrainer(Trainer):
         super().log({**logs, **self._told} if "loss" in logs else logs, start_time)
 
 
-@dataclass(frozen=True, eq=False)
-class _PolicyGradient:
-    """The policy gradient with the mean of a situation's answers as baseline, and KL toward the parent.
-
-    It is what GRPO (Shao et al. 2024, arXiv 2402.03300) does with one update for each batch: REINFORCE
-    (Williams 1992, doi:10.1007/BF00992696) with a group's mean. Fine-tuning on the best answers is the same
-    with other weights. The KL is exact, a sum over all outputs.
-    """
-
-    recipe: RL | RFT
-    place: Arena[Any]
-    rewarder: Rewarder
-    parent: Network
-
-    def __call__(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        recipe = self.recipe
-        logs = log_softmax(network(batch["observations"]) / recipe.temperature, dim=1)
-        seed = int(np.random.default_rng([recipe.seed, batch["number"]]).integers(2**62))
-        chance = torch.Generator().manual_seed(seed)
-        drawn = torch.multinomial(logs.detach().exp(), recipe.completions, True, generator=chance)
-        answers = [self.place.outputs[output] for output in drawn.flatten().tolist()]
-        situations = [one for one in batch["situations"] for _ in range(recipe.completions)]
-        earned, legal = self.rewarder.score(batch["step"], situations, answers)
-        rewards = torch.tensor(earned).reshape(drawn.shape)
-        gain = -(self._advantages(rewards) * logs.gather(1, drawn)).mean()
-        with torch.no_grad():
-            before = log_softmax(self.parent(batch["observations"]) / recipe.temperature, dim=1)
-        divergence = (logs.exp() * (logs - before)).sum(dim=1).mean()
-        entropy = -(logs.exp() * logs).sum(dim=1).mean()
-        told = {"reward": rewards.mean(), "kl": divergence, "entropy": entropy}
-        logged = {name: float(value.detach()) for name, value in told.items()}
-        return gain + recipe.kl * divergence, {**logged, "legal": legal}
-
-    def _advantages(self, rewards: Tensor) -> Tensor:
-        if isinstance(self.recipe, RFT):
-            return best_answers(rewards)
-        centred = rewards - rewards.mean(dim=1, keepdim=True)
-        if self.recipe.scale_rewards == "group":
-            return centred / (rewards.std(dim=1, keepdim=True) + 1e-4)
-        return centred / (rewards.std() + 1e-4) if self.recipe.scale_rewards == "batch" else centred
-
-
 def _imitation(network: Network, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Mean cross-entropy, in nats, toward a distribution over outputs."""
     return cross_entropy(network(batch["observations"]), batch["targets"]), {}
@@ -168,6 +133,10 @@ class _Slices(Dataset[Batch]):
         observed = torch.from_numpy(self.place.observe(some))
         return {"observations": observed, "situations": some, "number": number}
 
+    @cached_property
+    def _output(self) -> dict[str, int]:
+        return {action: place for place, action in enumerate(self.place.outputs)}
+
 
 @dataclass(eq=False)
 class _Best(_Slices):
@@ -177,22 +146,24 @@ class _Best(_Slices):
 
     def __getitem__(self, number: int) -> Batch:
         batch = super().__getitem__(number)
-        utility = self.place.utility(self.recipe.goal, batch["situations"])
         random = np.random.default_rng([self.recipe.seed, number])
-        best: list[int] = []
-        start = 0
-        for situation in batch["situations"]:
-            actions = self.place.legal(situation)
-            mine = utility[start : start + len(actions)]
-            best.append(self._outputs[actions[int(random.choice(np.flatnonzero(mine == mine.max())))]])
-            start += len(actions)
+        best = best_actions(self.place, self.recipe.goal, batch["situations"], random)
         if self.recipe.shuffled:
             random.shuffle(best)
-        return {**batch, "targets": torch.tensor(best)}
+        return {**batch, "targets": torch.tensor([self._output[action] for action in best])}
 
-    @cached_property
-    def _outputs(self) -> dict[str, int]:
-        return {action: place for place, action in enumerate(self.place.outputs)}
+
+@dataclass(eq=False)
+class _Preferred(_Slices):
+    """Situations with a best and a worse action in each."""
+
+    recipe: DPO
+
+    def __getitem__(self, number: int) -> Batch:
+        batch = super().__getitem__(number)
+        random = np.random.default_rng([self.recipe.seed, number])
+        pairs = preferences(self.place, self.recipe.goal, batch["situations"], random)
+        return {**batch, "targets": torch.tensor([[self._output[one] for one in pair] for pair in pairs])}
 
 
 @dataclass(eq=False)

@@ -48,6 +48,8 @@ class Tuned(Common):
     parent: str
     """A checkpoint: a folder, `org/name@revision`, or the name of one that ships, such as `endgame-base`."""
     goal: str
+    only: Annotated[str, Field(exclude_if=lambda text: text == "*")] = "*"
+    """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
 
@@ -65,13 +67,27 @@ class Sampled(Tuned):
 
 
 class RL(Sampled):
-    """Reinforcement learning on single actions by GRPO (Shao et al., 2024, arXiv 2402.03300)."""
+    """Reinforcement learning, on single actions or on whole games.
+
+    By GRPO (Shao et al., 2024, arXiv 2402.03300) or RLOO (Ahmadian et al., 2024, arXiv 2402.14740).
+    """
 
     method: Literal["rl"] = "rl"
+    algorithm: Literal["grpo", "rloo"] = "grpo"
     scale_rewards: Literal["none", "group", "batch"] = "none"
     """`group` divides by the spread of each situation's rewards, which bends the optimum."""
     ignore_output: bool = False
     """Reward by chance, whatever the answer: what training does where there is nothing to learn."""
+    horizon: Positive | None = None
+    """The policy's moves in a game that is played out and rewarded as a whole; without it, single actions."""
+
+    @model_validator(mode="after")
+    def _rloo_has_neither(self) -> RL:
+        if self.algorithm == "rloo" and self.scale_rewards != "none":
+            raise ValueError(f"rloo takes rewards as they are; leave scale_rewards {self.scale_rewards} out")
+        if self.algorithm == "rloo" and self.horizon is not None:
+            raise ValueError("whole games are trained by grpo; leave algorithm rloo or horizon out")
+        return self
 
 
 class RFT(Sampled):
@@ -91,6 +107,19 @@ class SFT(Tuned):
     batch: Positive = 256
     shuffled: bool = False
     """Deal the best actions out anew: the same answers, without relation to their situations."""
+
+
+class DPO(Tuned):
+    """Direct preference optimisation (Rafailov et al., 2023, arXiv 2305.18290), on pairs of legal actions.
+
+    A best action of the goal is preferred to one that is worse.
+    """
+
+    method: Literal["dpo"] = "dpo"
+    batch: Positive = 256
+    """Pairs per step, each in a situation of its own."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """How strongly the policy is held to the parent."""
 
 
 class Drift(Tuned):
@@ -123,6 +152,12 @@ class Agent(Tuned):
     """Copies of the environment that are acted in side by side."""
     settings: dict[str, int | float | bool] = {}
     """Further arguments of the algorithm's class, such as `n_steps: 256` and `ent_coef: 0.01`."""
+
+    @model_validator(mode="after")
+    def _moves_everything(self) -> Agent:
+        if self.only != "*":
+            raise ValueError("method agent moves all of its network; leave `only` out")
+        return self
 
 
 class Architecture(BaseModel):
@@ -168,7 +203,7 @@ class Pretrain(Common):
     """`bf16` computes under autocast; the weights are fp32 all the same."""
 
 
-Tuning = RL | RFT | SFT | Drift | Clone | Agent
+Tuning = RL | RFT | SFT | DPO | Drift | Clone | Agent
 """Recipes that start from a parent and aim at a goal: those of arms."""
 
 Recipe = Tuning | Pretrain | Fresh
@@ -230,7 +265,19 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _told(problem: Any) -> str:
-    tags = {"rl", "rft", "sft", "drift", "clone", "agent", "pretrain", "fresh", "Architecture", "Shallow"}
+    tags = {
+        "rl",
+        "rft",
+        "sft",
+        "dpo",
+        "drift",
+        "clone",
+        "agent",
+        "pretrain",
+        "fresh",
+        "Architecture",
+        "Shallow",
+    }
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"

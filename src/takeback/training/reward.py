@@ -72,14 +72,21 @@ class Rewarder:
         """Return one reward for each answer given in a step, and the share of legal ones."""
         earned = rewards(self._arena, self._goal, situations, answers)
         legal = sum(value > 0 for value in earned) / len(earned)
-        if self._chance is not None:
-            earned = np.random.default_rng([self._chance, step]).random(len(earned)).tolist()
+        earned = self._by_chance(step, earned)
         self.last = earned
         self._seen += [
-            {"step": step, "situation": self._arena.prompt(where), "answer": answer, "reward": value}
+            self._row(step, where, answer, value)
             for where, answer, value in zip(situations, answers, earned, strict=True)
         ]
         return earned, legal
+
+    def _by_chance(self, step: int, earned: list[float]) -> list[float]:
+        if self._chance is None:
+            return earned
+        return np.random.default_rng([self._chance, step]).random(len(earned)).tolist()
+
+    def _row(self, step: int, where: Any, answer: str | None, value: float) -> dict[str, Any]:
+        return {"step": step, "situation": self._arena.prompt(where), "answer": answer, "reward": value}
 
     def take_seen(self) -> list[dict[str, Any]]:
         """Return the rows seen since the last call: step, situation, answer (None if unfinished), reward."""
@@ -110,13 +117,15 @@ class ArenaReward(Rewarder):
         **_: Any,
     ) -> list[float | None]:
         """Return one reward for each completion; `situation` is the dataset's column of compact prompts."""
-        answers = [self._answer(ids) for ids in completion_ids]
+        answers = [answer_of(ids, self._tokenizer) for ids in completion_ids]
         where = [self._arena.parse(text) for text in situation]
         earned, legal = self.score(trainer_state.global_step + 1, where, answers)
         log_metric("legal", legal)
         return [*earned]
 
-    def _answer(self, ids: list[int]) -> str | None:
-        if not ids or ids[-1] != self._tokenizer.eos_token_id:
-            return None
-        return str(self._tokenizer.decode(ids[:-1], skip_special_tokens=False))
+
+def answer_of(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return what a completion says before its end-of-sequence token, None where it did not end."""
+    if not ids or ids[-1] != tokenizer.eos_token_id:
+        return None
+    return str(tokenizer.decode(list(ids[:-1]), skip_special_tokens=False))

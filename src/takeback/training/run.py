@@ -17,6 +17,8 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
 
 import pandas as pd
+import yaml
+from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -28,9 +30,10 @@ from takeback.progress import Display, no_library_bars
 from takeback.tables import write_table
 from takeback.threads import cpu_threads
 from takeback.training.agents import train_agent
-from takeback.training.methods import build_trainer
+from takeback.training.free import EVERYTHING, free_only
+from takeback.training.methods import Stepwise, build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import RFT, RL, SFT, Agent, Clone, Drift, Fresh, Pretrain, Recipe, dump_recipe
+from takeback.training.recipe import Agent, Clone, Fresh, Pretrain, Recipe, check_recipe, dump_recipe
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -86,11 +89,12 @@ def _claim(out: Path, claim: str) -> None:
         draft.write_text(claim, encoding="utf-8")
 
 
-def _train(
-    recipe: RL | RFT | SFT | Drift | Clone | Pretrain, out: Path, claim: str, progress: Progress
-) -> None:
+def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
+        assert isinstance(trainer.model, nn.Module)
+        trainer.add_callback(free_only(trainer.model, recipe.only))
     _claim(out, claim)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
@@ -140,9 +144,17 @@ def _refuse_other(out: Path, claim: str) -> None:
         )
 
 
-def _anywhere(claim: str) -> list[str]:
-    """Return a claim without the places of other checkpoints: their content says which they are."""
-    return [line for line in claim.splitlines() if not line.startswith(("parent:", "teacher:"))]
+def _anywhere(claim: str) -> tuple[Recipe | None, list[str]]:
+    """Return a claim without the places of other checkpoints: their content says which they are.
+
+    A field that an earlier version did not know is read as its default.
+    """
+    try:
+        fields = yaml.safe_load(claim)
+        recipe = check_recipe({**fields, **{name: "" for name in ("parent", "teacher") if name in fields}})
+    except (TakebackError, TypeError, yaml.YAMLError):
+        recipe = None
+    return recipe, [line for line in claim.splitlines() if line.startswith("#")]
 
 
 def _last_complete(checkpoints: Path) -> str | None:
@@ -188,6 +200,7 @@ def _quiet() -> Generator[None]:
             warnings.filterwarnings(
                 "ignore", category=category, module=r"(trl|transformers|accelerate|torch)\b.*"
             )
+        warnings.filterwarnings("ignore", "You are using 'rollout_func'")  # blamed on the line that calls TRL
         try:
             yield
         finally:

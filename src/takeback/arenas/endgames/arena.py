@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.endgames import ahead as tree
+from takeback.arenas.endgames import facts as board_facts
 from takeback.arenas.endgames import features as move_features
 from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
+from takeback.arenas.endgames import twins as pairs
 from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Lesson, NetworkLesson
+from takeback.arenas.protocol import Layer, Lesson, NetworkLesson, Twins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -39,6 +42,7 @@ class Endgames:
     goals = goals.GOALS
     styles = tuple(text.STYLES)
     outputs = networks.OUTPUTS
+    twin_facts = tuple(pairs.FACTS)
 
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
@@ -128,6 +132,22 @@ class Endgames:
         batch = moves(_numbers(situations))
         return {name: values[batch.legal] for name, values in move_features.features(batch).items()}
 
+    def ahead(self, situations: Sequence[Endgame], horizon: int) -> list[Layer[Endgame]]:
+        """Return what can be met before each of the next `horizon` moves against the best defender."""
+        return tree.ahead(_numbers(situations), horizon)
+
+    def twins(self, fact: str, split: str, n: int, seed: int) -> list[Twins[Endgame]]:
+        """Draw n pairs of positions that differ in whether a move's piece can be taken, or it stalemates."""
+        return pairs.twins(fact, split, n, seed)
+
+    def facts(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.int64]]:
+        """Return what is so in each situation, as class numbers: `board` and `mate in one`."""
+        return board_facts.facts(_numbers(situations))
+
+    def moved(self, situations: Sequence[Endgame]) -> list[Endgame | None]:
+        """Return what stands on the board after each legal action, None where it has no prompt."""
+        return board_facts.moved(_numbers(situations))
+
     def step(self, situation: Endgame, action: str) -> play.Turn:
         """Play an action and the best defender's answer."""
         return play.step(situation, action)
@@ -138,7 +158,7 @@ class Endgames:
 
     def distance(self, situation: Endgame) -> int | None:
         """Return the distance to mate in White's moves, None where best play doesn't win."""
-        mate_in = int(moves([situation.number]).mate_in[0])
+        mate_in = int(tables().white[situation.number])
         return mate_in if mate_in > 0 else None
 
     def cluster(self, situation: Endgame) -> int:

@@ -83,7 +83,7 @@ def step(situation: Endgame, action: str) -> Turn:
         return Turn(None, None, "mate")
     if position == DEAD:
         return Turn(None, None, "draw")
-    square, after_reply = _answer(np.array([position]))
+    square, after_reply = best_replies(np.array([position]))
     if square[0] < 0:
         return Turn(None, None, "draw")
     reply = SQUARES[position & 63] + SQUARES[square[0]]
@@ -129,7 +129,7 @@ def _play(situation: Endgame, action: str) -> int:
     return int(after(np.array([situation.number]), number)[0])
 
 
-def _answer(positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def best_replies(positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the best defender's target squares (-1: none) and the positions after them."""
     squares, reached = black_moves(positions)
     taking = reached == DEAD

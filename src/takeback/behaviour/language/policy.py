@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,7 +27,11 @@ from takeback.hybrid.walk import Hybrids
 LONGEST = 8
 """Tokens after which a drawn answer is cut off."""
 
+STRETCHES = 5
+"""At most so many stretches lie between the layers at which hidden states are read."""
+
 _BATCH = 64
+_PROMPTS = 256
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,19 @@ class LanguagePolicy:
             prompts = [arena.prompt(s, self.style) for s in situations[start : start + _BATCH]]
             answers += [_answer(self, ids) for ids in _sample(self, prompts, generator)]
         return answers
+
+    def states(self, arena: Arena[Any], situations: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the hidden states at the prompt's last token, shape (n, places × width).
+
+        Places are the embedding, the last layer's normed output, and up to four layers between them, at even
+        distances.
+        """
+        place = text_arena(arena)
+        found: list[NDArray[np.float64]] = []
+        for start in range(0, len(situations), _PROMPTS):
+            prompts = [place.prompt(s, self.style) for s in situations[start : start + _PROMPTS]]
+            found.append(_states(self, prompts))
+        return np.concatenate(found)
 
     def unlike(self, other: Policy) -> str | None:
         """Tell that the tokenizers differ, where they do."""
@@ -117,10 +136,8 @@ def text_arena(arena: Arena[Any]) -> TextArena[Any]:
 def _sample(policy: LanguagePolicy, prompts: list[str], generator: torch.Generator) -> list[list[int]]:
     """Draw token by token, each row until its answer ends; rows are padded on the left."""
     end: Any = policy.tokenizer.eos_token_id
-    rows = [[token for token in policy.tokenizer(prompt)["input_ids"] if token != end] for prompt in prompts]
-    length = max(map(len, rows))
-    tokens = torch.tensor([[end] * (length - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+    tokens, mask = _padded(policy, prompts)
+    length = tokens.shape[1]
     device = policy.model.device
     with ready(policy.model):
         for _ in range(LONGEST):
@@ -135,6 +152,34 @@ def _sample(policy: LanguagePolicy, prompts: list[str], generator: torch.Generat
             if bool((tokens[:, length:] == end).any(dim=1).all()):
                 break
     return tokens[:, length:].tolist()
+
+
+def _padded(policy: LanguagePolicy, prompts: list[str]) -> tuple[Tensor, Tensor]:
+    """Return the tokens of prompts and which are real, both (rows, length), padded on the left."""
+    end: Any = policy.tokenizer.eos_token_id
+    rows = [[token for token in policy.tokenizer(prompt)["input_ids"] if token != end] for prompt in prompts]
+    length = max(map(len, rows))
+    tokens = torch.tensor([[end] * (length - len(row)) + row for row in rows])
+    return tokens, torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+
+
+def _states(policy: LanguagePolicy, prompts: list[str]) -> NDArray[np.float64]:
+    tokens, mask = _padded(policy, prompts)
+    inputs = {
+        "input_ids": tokens,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+    }
+    with ready(policy.model):
+        output = policy.model(
+            **{name: value.to(policy.model.device) for name, value in inputs.items()},
+            use_cache=False,
+            output_hidden_states=True,
+            logits_to_keep=1,
+        )
+    last = len(output.hidden_states) - 1
+    places = np.linspace(0, last, min(last, STRETCHES) + 1).round().astype(int)
+    return torch.cat([output.hidden_states[place][:, -1] for place in places], dim=1).cpu().double().numpy()
 
 
 def _answer(policy: LanguagePolicy, ids: list[int]) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from takeback.behaviour.network.plan import NetworkPlan, Tally
@@ -49,6 +51,15 @@ class NetworkPolicy:
             weights = self.model.network.weights(outputs)
             drawn = torch.multinomial(weights, 1, generator=generator).flatten()
         return [arena.outputs[place] for place in drawn.tolist()]
+
+    def states(self, arena: Arena[Any], situations: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the activations of all hidden layers, from below, shape (n, units)."""
+        with torch.inference_mode():
+            values, found = torch.from_numpy(arena.observe(situations)), list[Tensor]()
+            for layer in self.model.layers[:-1]:
+                values = self.model.activate(layer(values))
+                found.append(values)
+        return torch.cat(found, dim=1).double().numpy()
 
     def unlike(self, other: Policy) -> str | None:
         """Tell that the other is no network, or reads or gives something else."""

@@ -267,6 +267,9 @@ def _is_words(values: pd.Series) -> bool:
 
 
 def _occurs(value: Value, values: pd.Series) -> bool:
+    """Tell whether a column knows a value: it holds it, or is of yes and no, which both are no typo."""
+    if isinstance(value, bool) and pd.api.types.is_bool_dtype(values):
+        return True
     if isinstance(value, str) != _is_words(values) and values.notna().any():
         return False
     return bool(values.isin([value]).any())

@@ -29,6 +29,10 @@ PROBE: Final = "probe "
 PER_COVARIATE: Final = 4
 """Components that each covariate needs; with fewer, all probes enter as their mean."""
 
+_HUBER, _NORMAL = 1.345, 0.6745
+"""Where Huber's ρ turns linear, and the median of |z| of a normal z."""
+_ROUNDS, _CONVERGED, _ROUNDING = 50, 1e-6, 1e-12
+
 LOWERS, BEYOND, MORE = "lowers", "beyond skill", "more than"
 
 
@@ -49,32 +53,46 @@ class Carriers:
 
 
 def skill_residuals(losses: Floats, skills: Floats) -> Floats:
-    """Return what each component's loss has beyond what its losses of skill explain, in one training run.
+    """Return what each component's loss has beyond what its losses of skill explain, in each training run.
 
-    r_c = y_c − x_c · b₍c₎ with b₍c₎ = argmin_b Σ_{k≠c} (y_k − x_k · b)²: ordinary least squares over the
-    other components, without a constant, so that a component that takes no skill is expected to take no
-    pursuit; and without the component itself, so that one that takes much of both can't explain itself away
-    (deleted residuals; Allen 1974, Technometrics 16). Skills are brought to one scale first, which changes
-    nothing but the rounding; where the others don't tell a skill's slope, the shortest b is taken.
+    r_c = y_c − x_c · b₍c₎ with b₍c₎ = argmin_b Σ_{k≠c} ρ((y_k − x_k · b) / s), a regression over the *other*
+    components, so that a component can't explain itself away (deleted residuals; Allen 1974, Technometrics
+    16); *without a constant*, so that a component that takes no skill is expected to take no pursuit; and
+    *robust*, since with least squares a single component with a large loss of its own bends the line and
+    makes others stand out: ρ is Huber's with k = 1.345, s the median |residual| / 0.6745 (Huber 1981, "Robust
+    Statistics", section 7.8), by reweighting from least squares on. Where the others don't tell a skill's
+    slope, the shortest b is taken.
 
     Args:
-        losses: of pursuit share, shape (components,).
-        skills: losses of legality and of probes, shape (components, skills).
+        losses: of pursuit share, shape (runs, components).
+        skills: losses of legality and of probes, shape (runs, components, skills).
 
-    >>> skills = np.array([[1.0], [2.0], [3.0], [0.0]])
-    >>> skill_residuals(np.array([0.1, 0.2, 0.3, 0.5]), skills).round(3) + 0.0
-    array([0. , 0. , 0. , 0.5])
+    >>> skills = np.array([[[1.0], [2.0], [3.0], [0.0], [1.0]]])
+    >>> skill_residuals(np.array([[0.1, 0.2, 0.3, 0.5, 0.1]]), skills).round(3) + 0.0
+    array([[0. , 0. , 0. , 0.5, 0. ]])
     """
-    if not skills.size:
+    runs, components, number = skills.shape
+    if not number:
         return losses.copy()
-    size = np.sqrt((skills**2).mean(axis=0))
+    size = np.sqrt((skills**2).mean(axis=1, keepdims=True))
     skills = skills / np.where(size > 0, size, 1.0)
-    found = np.empty_like(losses)
-    for place in range(len(losses)):
-        others = np.arange(len(losses)) != place
-        slopes = np.linalg.lstsq(skills[others], losses[others], rcond=1e-9)[0]
-        found[place] = losses[place] - skills[place] @ slopes
-    return found
+    squares = (skills[..., :, None] * skills[..., None, :]).reshape(runs, components, number**2)
+    products = skills * losses[..., None]
+    others = ~np.eye(components, dtype=np.bool_)
+    least = np.maximum(_ROUNDING * np.abs(losses).max(axis=1), np.finfo(np.float64).tiny)[:, None, None]
+    weights = np.broadcast_to(others.astype(np.float64), (runs, components, components))
+    slopes = np.zeros((runs, components, number))
+    for _ in range(_ROUNDS):
+        inner = (weights @ squares).reshape(runs, components, number, number)
+        before, right = slopes, weights @ products
+        slopes = (np.linalg.pinv(inner, 1e-9, hermitian=True) @ right[..., None])[..., 0]
+        if np.abs(slopes - before).max() <= _CONVERGED * np.abs(slopes).max():
+            break
+        distance = np.abs(losses[:, None, :] - slopes @ skills.transpose(0, 2, 1))
+        scale = np.median(distance[:, others].reshape(runs, components, -1), axis=2, keepdims=True) / _NORMAL
+        reach = _HUBER * np.maximum(scale, least)
+        weights = others * np.minimum(1.0, reach / np.maximum(distance, reach))
+    return losses - (slopes * skills).sum(axis=2)
 
 
 def carriers(table: pd.DataFrame, agency: AgencyArms, seed: int = 0) -> Carriers:
@@ -124,11 +142,7 @@ def conditions(
         agency: the pairs of arms.
         seed: of flips or dealings, where there are too many to list.
     """
-    residuals = {
-        arm: np.stack([skill_residuals(y, x) for y, x in zip(losses[arm], skills[arm], strict=True)])
-        for pair in agency.pairs
-        for arm in pair
-    }
+    residuals = {arm: skill_residuals(losses[arm], skills[arm]) for pair in agency.pairs for arm in pair}
     found: dict[str, tuple[Floats, Floats]] = {}
     for one, other in agency.pairs:
         for name, values in ((LOWERS, losses[one]), (BEYOND, residuals[one])):

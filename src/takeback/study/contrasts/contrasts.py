@@ -112,14 +112,13 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
     return Contrasts(table, found.table, agents, weights, tuple(told))
 
 
-def contrast_at_end(run: str | Path) -> Contrasts | None:
-    """Contrast the arms of a run and write the findings into its folder; None if its plan has no contrasts.
+def write_contrasts(run: Path, plan: Plan | None = None, report: Report | None = None) -> None:
+    """Write the contrasts of a run into its folder, tables and `contrasts.html`; nothing where it has none.
 
     Raises:
-        TakebackError: as `contrasts`, or the disk refuses.
+        TakebackError: as `contrasts`.
     """
-    if not load_plan(Path(run) / "plan.yaml").contrasts:
-        return None
-    found = contrasts(run)
-    Findings("Contrasts", (), {"contrasts": found}, "contrasts").write(run)
-    return found
+    asked = plan or load_plan(run / "plan.yaml")
+    if asked.contrasts:
+        found = contrasts(run, plan, report)
+        Findings("Contrasts", (), {"contrasts": found}, "contrasts").write(run)

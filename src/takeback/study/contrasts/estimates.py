@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.behaviour.measures import typed
+from takeback.draw.numbers import count
 from takeback.flips import WeightedContrast, weighted_contrast
 from takeback.study.contrasts.quantities import Quantities
 from takeback.tables import records
@@ -27,6 +28,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "high": "upper end",
     "p": "two-sided p-value over training runs, of this component alone",
     "p_family": "the same by the largest statistic over all components of this contrast, source and measure",
+    "p_family_flips": "the same by sign flips, of two arms too: for arms that spread differently",
     "n": "seeds that all its arms have",
     "components": "of the family",
     "test": "permutation: runs dealt out to two arms; sign flips: signs of whole seeds",
@@ -37,7 +39,18 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """What each column means."""
 
-_NUMBERS = ("estimate", "low", "high", "p", "p_family", "smallest_p", "between_seeds", "floor", "random_sets")
+_NUMBERS = (
+    "estimate",
+    "low",
+    "high",
+    "p",
+    "p_family",
+    "p_family_flips",
+    "smallest_p",
+    "between_seeds",
+    "floor",
+    "random_sets",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +115,12 @@ def estimate(
         seed: of flips or dealings, where there are too many to list.
 
     Returns:
-        A table with the columns of `COLUMNS`, and in words what could not be estimated.
+        A table with the columns of `COLUMNS`, and in words how many seeds the contrasts have.
     """
     measured = Measured(found.table)
     random = {(row["source"], row["measure"]): row["value"] for row in records(found.random_sets)}
     rows: list[dict[str, Any]] = []
-    told: list[str] = []
+    told: dict[str, list[str]] = {}
     for name, weights in contrasts.items():
         seeds: set[int] = set()
         for source, measure in measured.names:
@@ -119,11 +132,9 @@ def estimate(
             about: dict[str, Any] = {"contrast": name, "source": source, "measure": measure}
             about["random_sets"] = random.get((source, measure))
             rows += [{**about, **row} for row in _rows(family, list(weights.values()), tested)]
-        if not seeds:
-            told.append(f"contrast {name}: its arms ({', '.join(weights)}) have no seed in common yet")
-        else:
-            told.append(f"contrast {name}: {_counted(seeds)}")
-    return typed(pd.DataFrame(rows, columns=list(COLUMNS)), _NUMBERS), tuple(told)
+        told.setdefault(_counted(seeds), []).append(name)
+    words = tuple(f"{counted}: {', '.join(names)}" for counted, names in told.items())
+    return typed(pd.DataFrame(rows, columns=list(COLUMNS)), _NUMBERS), words
 
 
 def _rows(family: Family, weights: list[float], tested: WeightedContrast) -> Iterator[dict[str, Any]]:
@@ -140,6 +151,7 @@ def _rows(family: Family, weights: list[float], tested: WeightedContrast) -> Ite
             "high": one.high,
             "p": tested.p[place],
             "p_family": tested.p_family[place],
+            "p_family_flips": tested.p_family_flips[place],
             "n": n,
             "components": len(family.components),
             "test": tested.test,
@@ -150,5 +162,7 @@ def _rows(family: Family, weights: list[float], tested: WeightedContrast) -> Ite
 
 
 def _counted(seeds: set[int]) -> str:
+    if not seeds:
+        return "arms without a seed in common yet"
     least, most = min(seeds), max(seeds)
-    return f"{most} seeds" if least == most else f"{least} to {most} seeds, by measure"
+    return count(most, "seed") if least == most else f"{least} to {most} seeds, by measure"

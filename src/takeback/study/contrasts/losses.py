@@ -11,15 +11,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from takeback.arenas import arena
 from takeback.behaviour import MeasureContext, Outcomes, Readouts, pursuit, shift
 from takeback.behaviour.agency import IF_LEGAL, pursuit_values
 from takeback.behaviour.measures import typed
 from takeback.behaviour.readout import UNDECIDED
-from takeback.checkpoint import open_checkpoint
+from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.errors import TakebackError
 from takeback.localise.shares import TAKE_BACK
-from takeback.study.bench import Bench
 from takeback.study.plan import Plan
+from takeback.sweep.read import Reader, Sides
 from takeback.sweep.sets import CONTROLS
 from takeback.tables import read_table, write_table
 
@@ -79,18 +80,16 @@ def losses(
 
 
 class LossReader:
-    """Measures losses of pursuit over the sweeps of one run; reads what it started from once."""
+    """Measures losses of pursuit over the sweeps of one run."""
 
     def __init__(self, plan: Plan, run: Path) -> None:
         self._plan, self._run = plan, run
-        self._bench: Bench | None = None
-        self._bases: dict[str, tuple[Readouts, MeasureContext]] = {}
 
     def of(self, arm: str, seed: int) -> pd.DataFrame:
         """Return the losses of every single component of an arm and seed, whose sweep kept its readouts.
 
-        Base and tuned are read again, from where the sweep says they were. What was measured is kept as
-        `pursuit/ARM-seed-N.parquet`, under the key of the sweep.
+        Base and tuned are read once more, as the sweep read them and from where it says they were. What was
+        measured is kept as `pursuit/ARM-seed-N.parquet`, under the key of the sweep.
 
         Returns:
             As `losses`.
@@ -111,31 +110,25 @@ class LossReader:
         readouts = effects.with_suffix(".readouts.parquet")
         if not manifest or not readouts.exists():
             raise TakebackError(f"{effects} has no readouts beside it to measure pursuit by; sweep with them")
-        base, context = self._base(manifest["base"])
-        tuned = self._read(manifest["tuned"], f"arms/{arm}/seed-{seed}")
+        places = {"base": "base", "tuned": f"arms/{arm}/seed-{seed}"}
+        refs = {side: self._ref(manifest[side], place) for side, place in places.items()}
+        place = arena(self._plan.arena)
+        situations = place.situations("held-out", self._plan.situations, self._plan.situations_seed)
+        read = Reader(Sides(open_pair(refs["base"], refs["tuned"]), place), situations)
+        base, tuned = read.before["base"], read.before["tuned"]
         hybrids = dict(_hybrids(read_table(readouts), read_table(effects), base))
-        found = losses(base, tuned, hybrids, context, goal)
+        found = losses(base, tuned, hybrids, read.context, goal)
         write_table(found.assign(made_of=stamp), kept)
         return found
 
-    def _base(self, side: Mapping[str, str]) -> tuple[Readouts, MeasureContext]:
-        if side["digest"] not in self._bases:
-            read = self._read(side, "base")
-            assert self._bench is not None
-            self._bases[side["digest"]] = read, MeasureContext.of(read, self._bench.arena)
-        return self._bases[side["digest"]]
-
-    def _read(self, side: Mapping[str, str], place: str) -> Readouts:
-        """Read a model; in a run folder that was moved it is looked for where runs keep it."""
+    def _ref(self, side: Mapping[str, str], place: str) -> str:
+        """Return where a model is; in a run folder that was moved it is looked for where runs keep it."""
         ref, moved = side["ref"], self._run / place / Path(side["ref"]).name
         if not Path(ref).exists() and moved.exists():
             ref = str(moved)
         if open_checkpoint(ref).digest != side["digest"]:
             raise TakebackError(f"{ref} is another model than the one that was swept; sweep again")
-        if self._bench is None:
-            plan = self._plan
-            self._bench = Bench.prepare(plan.arena, ref, plan.situations, plan.situations_seed)
-        return self._bench.read(ref)
+        return ref
 
 
 def _numbers(

@@ -83,6 +83,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     tables: list[pd.DataFrame] = [_of_whole(arm) for arm in arms]
     random: list[pd.DataFrame] = []
     missing: list[str] = []
+    absent: dict[str, list[int]] = {}
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -90,7 +91,8 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
         path = run / "effects" / f"{arm.name(seed)}.parquet"
         tables += [t.assign(arm=arm.arm, seed=seed) for t in (*_moved(arm, seed), *_shifted(arm, seed))]
         if arm.table("diff", seed, "components") is None or not path.exists():
-            missing.append(f"{arm.arm} seed {seed} is not there yet")
+            absent.setdefault(arm.arm, []).append(seed)
+        missing += _unmatched(arm, seed)
         if path.exists():
             effects = read_table(path)
             found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *_probes(run, arm, seed)]
@@ -101,6 +103,9 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
                 missing.append(f"pursuit of {arm.arm} seed {seed} without its components: {error}")
             tables += [t.assign(arm=arm.arm, seed=seed) for t in found]
             random.append(_random(effects))
+    if absent:
+        told = "; ".join(f"{arm} {', '.join(map(str, seeds))}" for arm, seeds in absent.items())
+        missing.insert(0, f"seeds that are not there yet: {told}")
     whole = [table[_KEYS] for table in tables if len(table)]
     if not whole:
         raise TakebackError(f"{run} has no diff, sweep or behaviour of any arm yet; run its plan")
@@ -133,6 +138,13 @@ def _shifted(arm: Runs, seed: int) -> Iterator[pd.DataFrame]:
     if shifts is not None:
         rows = shifts[["measure", "effect"]].rename(columns={"effect": "value"})
         yield rows.assign(source=BEHAVIOUR, component="")
+
+
+def _unmatched(arm: Runs, seed: int) -> Iterator[str]:
+    """Say that a run is not as far from its parent as the plan wants all to be."""
+    shifts = arm.table("behaviour", seed, "shifts")
+    if shifts is not None and "matched" in shifts and (~shifts["matched"].dropna().astype(bool)).any():
+        yield f"{arm.arm} seed {seed} is measured at {shifts['kl'].iloc[0]:.2g} nats, not at the plan's KL"
 
 
 def _of_whole(arm: Runs) -> pd.DataFrame:

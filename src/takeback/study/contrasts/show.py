@@ -12,7 +12,7 @@ from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.localise.shares import TAKE_BACK
-from takeback.study.contrasts.factors import factors
+from takeback.study.contrasts.factors import factors, formula, sentences
 from takeback.study.contrasts.losses import KL, PURSUIT, SHARE
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
@@ -45,7 +45,7 @@ def as_section(found: Contrasts) -> Section:
     """Draw the main measures, then the tables."""
     return Section(
         TITLE,
-        found.words,
+        sentences(found),
         tuple(_figures(found)),
         (factors(found), *_carriers(found)),
         folded=(
@@ -54,6 +54,7 @@ def as_section(found: Contrasts) -> Section:
             ("Every measure of whole models", _whole(found, every=True)),
         ),
         notes=(
+            *found.words,
             "Intervals (Student's t) and p are over training runs, never over situations. A frame marks a "
             "component whose p, by the largest statistic over all components, is at most "
             f"{LEVEL}. The column {FLOOR} is the standard error that an estimate has from differences "
@@ -70,18 +71,15 @@ def print_contrasts(found: Contrasts) -> None:
         words.append(f"and {more} more notes, all of them in contrasts.html")
     print_tables(
         TITLE,
-        [*words, _formulas(found)],
-        [factors(found), *_carriers(found), _components(found, _ROWS), _whole(found)],
+        [*sentences(found), *words],
+        [factors(found), *_verdicts(found), *([some] if (some := _components(found, _ROWS)).rows else [])],
     )
 
 
 def _formulas(found: Contrasts) -> str:
-    """Write each contrast as a sum over arms, with the number that stands for it."""
-    told = [
-        f"{place} {name} = " + " ".join(f"{signed(weight, 2)} {arm}" for arm, weight in weights.items())
-        for place, (name, weights) in enumerate(found.weights.items(), 1)
-    ]
-    return "; ".join(told) + "."
+    """Number the contrasts as the pictures do, each with its sum over arms."""
+    numbered = enumerate(found.weights.items(), 1)
+    return "; ".join(f"{place} {name} = {formula(weights)}" for place, (name, weights) in numbered) + "."
 
 
 def _figures(found: Contrasts) -> Iterator[Figure]:
@@ -189,6 +187,22 @@ def _carriers(found: Contrasts) -> list[Table]:
         for row in rows
     ]
     return [Table(head, tuple(body), head[:2])]
+
+
+def _verdicts(found: Contrasts) -> list[Table]:
+    """List every component with how many conditions of the rule hold, those of most first."""
+    rows = records(found.agency_carriers)
+    if not rows:
+        return []
+    of = sum(f"p: {name}" in rows[0] for name in rows[0])
+    counted = [(of - len([name for name in row["failed"].split("; ") if name]), row) for row in rows]
+    counted.sort(key=lambda pair: -pair[0])
+    head = ("component", "carries agency", "conditions that hold", "that do not")
+    body = [
+        (row["component"], "yes" if row["carries"] else "no", f"{held} of {of}", row["failed"] or ABSENT)
+        for held, row in counted
+    ]
+    return [Table(head, tuple(body), (*head[:2], head[3]))]
 
 
 def _estimate(row: Row) -> str:

@@ -1,7 +1,7 @@
-"""Tries the estimators on made-up runs of which the truth is known.
+"""Tries the estimators on made-up runs of which the truth is known, and prints Markdown.
 
-`python -m takeback.study.contrasts.simulate` prints Markdown: how often families of components without an effect err, how often intervals cover, how often
-a known effect is found, and the same of the rule *carries agency*.
+`python -m takeback.study.contrasts.simulate` tells how often families of components without an effect err,
+how often intervals cover, how often a known effect is found, and the same of the rule *carries agency*.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.flips import weighted_contrast
+from takeback.flips import flip_p_values, how_tested
+from takeback.stats import max_permutation, seeds_estimate
 from takeback.study.contrasts.carriers import conditions, held
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.sums import AgencyArms
@@ -37,14 +38,20 @@ NOISES: Final[Mapping[str, Draw]] = {
 
 ARMS: Final[Mapping[str, tuple[float, ...]]] = {
     "a − b": (1, -1),
+    "a − b, by flips": (1, -1),
     "½a + ½b − ½c − ½d": (0.5, 0.5, -0.5, -0.5),
     "a − ½b − ½c": (1, -0.5, -0.5),
     "a": (1,),
 }
 """Contrasts that are tried: the first by permutation, the others by sign flips."""
 
-UNEQUAL = 3.0
+FLIPS = ", by flips"
+
+UNEQUAL = (1.5, 3.0)
 """How many times as far the runs of the first arm spread, where variances are unequal."""
+
+RULE_PART = 10
+"""The rule is tried so many times less often."""
 
 CARRIER = "the first carries agency: 4 SD more toward both goals, in RL alone"
 
@@ -74,7 +81,9 @@ def noise(rng: np.random.Generator, draw: Draw, spreads: Sequence[float]) -> Flo
     return np.asarray(spreads)[:, None, None] * mixed
 
 
-def rates(weights: Sequence[float], draw: Draw, spread: float, families: int, seed: int) -> Rates:
+def rates(
+    weights: Sequence[float], draw: Draw, spread: float, families: int, seed: int, flips: bool = False
+) -> Rates:
     """Try one contrast on many families.
 
     Args:
@@ -83,6 +92,7 @@ def rates(weights: Sequence[float], draw: Draw, spread: float, families: int, se
         spread: of the first arm's runs; 1 for the others.
         families: how many.
         seed: of the noise.
+        flips: test by sign flips even two arms.
 
     >>> found = rates((1, -1), NOISES["normal"], 1.0, families=20, seed=0)
     >>> found.error <= 0.2, found.coverage >= 0.8, found.power >= 0.5
@@ -94,14 +104,20 @@ def rates(weights: Sequence[float], draw: Draw, spread: float, families: int, se
     counts = np.zeros(3)
     for _ in range(families):
         arms = noise(rng, draw, spreads)
-        none = weighted_contrast(arms, weights)
+        covered = seeds_estimate(np.tensordot(weights, arms[:, :, 0], 1))
+        none = _family(arms, weights, flips)
         arms[0, :, 0] += moved
-        some = weighted_contrast(arms, weights)
-        low, high = none.estimates[0].low, none.estimates[0].high
-        assert low is not None
-        assert high is not None
-        counts += (none.p_family.min() <= LEVEL, low <= 0 <= high, some.p_family[0] <= LEVEL)
+        some = _family(arms, weights, flips)
+        assert covered.low is not None
+        assert covered.high is not None
+        counts += (none.min() <= LEVEL, covered.low <= 0 <= covered.high, some[0] <= LEVEL)
     return Rates(*(counts / families).tolist())
+
+
+def _family(arms: Floats, weights: Sequence[float], flips: bool) -> Floats:
+    if flips or how_tested(weights) == "sign flips":
+        return flip_p_values(np.tensordot(weights, arms, 1)).family
+    return max_permutation(arms[0], arms[1])
 
 
 def made_up(
@@ -156,19 +172,22 @@ def tables(families: int, seed: int) -> Iterator[str]:
     """Give the lines of both tables in Markdown."""
     error = 1.96 * (LEVEL * (1 - LEVEL) / families) ** 0.5
     yield (
-        f"{families} families of {COMPONENTS} components with correlation {SHARED} in {SEEDS} seeds, effect of "
-        f"{EFFECT} SD, seed {seed}; an error of 5% and a coverage of 95% are known to ±{100 * error:.1f} points.\n"
+        f"{families} families of {COMPONENTS} components with correlation {SHARED} in {SEEDS} seeds, effect "
+        f"of {EFFECT} SD, seed {seed}; an error of 5% and a coverage of 95% are known to ±{100 * error:.1f} "
+        "points.\n"
     )
     yield "| noise | contrast | family-wise error | coverage | power |"
     yield "| --- | --- | --- | --- | --- |"
     laws = [(name, draw, 1.0) for name, draw in NOISES.items()]
-    laws.append((f"normal, first arm spreads ×{UNEQUAL:g}", NOISES["normal"], UNEQUAL))
+    laws += [(f"normal, first arm spreads ×{by:g}", NOISES["normal"], by) for by in UNEQUAL]
     for name, draw, spread in laws:
         for contrast, weights in ARMS.items():
-            found = rates(weights, draw, spread, families, seed)
+            found = rates(weights, draw, spread, families, seed, contrast.endswith(FLIPS))
             numbers = (found.error, found.coverage, found.power)
             yield f"| {name} | {contrast} | " + " | ".join(f"{100 * one:.1f}%" for one in numbers) + " |"
-    yield "\n| planted | the first of 30 is named | another is named |"
+    families = max(1, families // RULE_PART)
+    yield f"\nThe rule *carries agency*, {families} times:\n"
+    yield "| planted | the first of 30 is named | another is named |"
     yield "| --- | --- | --- |"
     for name, extra in scenarios().items():
         rest, first = rule_rates(extra, families, seed)

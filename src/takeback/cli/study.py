@@ -1,0 +1,108 @@
+"""Commands on studies: run a plan, and see how far it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from takeback.cli.options import Address, Engine, Json, print_json, print_table, workers_of
+from takeback.cli.runs import Change, changes_of
+
+if TYPE_CHECKING:
+    from takeback.study.status import ArmStatus, StepStatus
+
+app = typer.Typer(
+    name="study", help="Run a plan of arms and seeds, and see how far it is.", no_args_is_help=True
+)
+
+WIDTH = 140
+"""Columns of the table where there is no terminal."""
+
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes or actors; by default one a core, four at most."),
+]
+
+
+@app.command()
+def run(
+    plan: Annotated[str, typer.Argument(help="A plan: a YAML file, or the name of one that ships.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/ and the plan's name.")
+    ] = None,
+    change: Change = None,
+    count: Workers = None,
+    engine: Engine = "local",
+    address: Address = None,
+) -> None:
+    """Train, diff, read and take back every arm and seed of a plan; what is done already is skipped."""
+    from takeback.study import load_plan, run_plan
+    from takeback.study.claim import told_out
+
+    chosen = load_plan(plan, **changes_of(change))
+    folder = out or Path("runs") / chosen.name
+    workers = workers_of(count or min(4, os.cpu_count() or 1), engine, address)
+    report = run_plan(chosen, folder, workers)
+    for name in told_out(chosen, folder):
+        typer.echo(f"{name} is on disk and not in the plan's tables", err=True)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/demo.")],
+    count: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Estimate for so many; by default the last run's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell for every arm and seed which steps are done, what runs, and how long the rest takes."""
+    from takeback.study.status import study_status
+
+    found = study_status(folder, count)
+    if as_json:
+        print_json(found.to_json())
+        return
+    names = list(dict.fromkeys(step.name for arm in reversed(found.arms) for step in arm.steps))
+    print_table([_row(arm, names) for arm in found.arms], str(folder), WIDTH)
+    for line in found.warnings:
+        typer.echo(line)
+    done = sum(arm.done for arm in found.arms)
+    if done < len(found.arms):
+        left = "no estimate yet" if found.left is None else f"about {_span(found.left)} left"
+        typer.echo(f"{done} of {len(found.arms)} done; {left} on {found.workers} worker(s)")
+    else:
+        typer.echo(f"all {done} done")
+
+
+def _row(arm: ArmStatus, names: list[str]) -> dict[str, Any]:
+    steps = {step.name: step for step in arm.steps}
+    told = {name: _cell(steps[name]) if name in steps else "" for name in names}
+    taken = [step.seconds for step in arm.steps if step.state == "done" and step.seconds is not None]
+    left = "" if arm.done else "?" if arm.left is None else _span(arm.left)
+    measured = f"{arm.measured.kl:.3g}" if arm.measured else ""
+    took = _span(sum(taken)) if taken else ""
+    return {"arm": arm.arm, "seed": arm.seed, **told, "took": took, "left": left, "KL": measured}
+
+
+def _cell(step: StepStatus) -> str:
+    if step.state == "missing":
+        return "–"
+    if step.state == "running":
+        return "running"
+    return "done" if step.seconds is None else _span(step.seconds)
+
+
+def _span(seconds: float) -> str:
+    """Write a time.
+
+    >>> _span(3.4), _span(250), _span(9000)
+    ('3 s', '4 min', '2 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

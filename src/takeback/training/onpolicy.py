@@ -1,0 +1,103 @@
+"""Language models that learn from their own answers, by TRL: GRPO, RLOO, the best answers, whole games."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_config import RLOOConfig
+from trl.trainer.rloo_trainer import RLOOTrainer
+
+from takeback.arenas import Arena
+from takeback.behaviour.language import LanguagePolicy
+from takeback.training.games import GameReward, GameRollout, starts
+from takeback.training.recipe import RFT, RL
+from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of
+from takeback.training.supervised import answer_tokens
+
+
+def on_policy_trainer(
+    recipe: RL | RFT,
+    place: Arena[Any],
+    policy: LanguagePolicy,
+    common: tuple[dict[str, Any], TrainerCallback],
+) -> tuple[Trainer, Rewarder]:
+    """Build the trainer of a language model that learns from its own answers, and what scores them."""
+    # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
+    if isinstance(recipe, RL) and recipe.horizon is not None:
+        return _game_trainer(recipe, recipe.horizon, place, policy, common)
+    situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
+    rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
+    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance_of(recipe))
+    settings = {**common[0], **_sampling(recipe, recipe.prompts, _longest(place, policy, situations))}
+    shared: dict[str, Any] = {
+        "model": policy.model,
+        "reward_funcs": score,
+        "train_dataset": Dataset.from_list(rows),
+        "processing_class": policy.tokenizer,
+        "callbacks": [common[1]],
+    }
+    if isinstance(recipe, RFT):
+        return _BestAnswers(args=GRPOConfig(**settings, scale_rewards="none"), **shared), score
+    if recipe.algorithm == "rloo":
+        return RLOOTrainer(args=RLOOConfig(**settings), **shared), score
+    return GRPOTrainer(args=GRPOConfig(**settings, scale_rewards=recipe.scale_rewards), **shared), score
+
+
+class _BestAnswers(GRPOTrainer):
+    """Fine-tunes on the best of each situation's answers: GRPO with other weights than its advantages."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        (score,) = self.reward_funcs
+        assert isinstance(score, ArenaReward)
+        assert self.num_generations
+        rewards = torch.tensor(score.last).reshape(-1, self.num_generations)
+        output["advantages"] = best_answers(rewards).flatten().to(output["advantages"].device)
+        return output
+
+
+def _game_trainer(
+    recipe: RL,
+    horizon: int,
+    place: Arena[Any],
+    policy: LanguagePolicy,
+    common: tuple[dict[str, Any], TrainerCallback],
+) -> tuple[Trainer, Rewarder]:
+    begun = starts(recipe, horizon, place)
+    # A start has a row for each move of its games; every row is repeated for each of the games.
+    rows = [{"prompt": place.prompt(start)} for start in begun for _ in range(horizon)]
+    score = GameReward(place, recipe.goal, chance_of(recipe))
+    rows_a_step = recipe.prompts * horizon
+    settings = {**common[0], **_sampling(recipe, rows_a_step, _longest(place, policy, begun))}
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=score,
+        args=GRPOConfig(**settings, scale_rewards=recipe.scale_rewards),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=policy.tokenizer,
+        callbacks=[common[1]],
+        rollout_func=GameRollout(recipe, horizon, place, policy, score),
+    )
+    return trainer, score
+
+
+def _sampling(recipe: RL | RFT, rows: int, longest: int) -> dict[str, Any]:
+    return {
+        "per_device_train_batch_size": rows * recipe.completions,
+        "num_generations": recipe.completions,
+        "steps_per_generation": 1,  # each step is a generation boundary, so resuming is exact after any
+        "max_completion_length": longest,
+        "temperature": recipe.temperature,
+        "beta": recipe.kl,
+        "shuffle_dataset": False,
+    }
+
+
+def _longest(place: Arena[Any], policy: LanguagePolicy, situations: list[Any]) -> int:
+    spellings = (len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
+    return max(4, *spellings)

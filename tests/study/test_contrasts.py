@@ -1,0 +1,421 @@
+"""Contrasts of made-up studies, in which the truth is known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.optimize
+import scipy.stats
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from contrast_record import AGENCY, ARMS, CARRIER, COMPONENTS, quantity_table, write_study
+from takeback.arenas import arena
+from takeback.behaviour import agency
+from takeback.behaviour.planted import POLICIES, noisy, planted, pursuer, world
+from takeback.checkpoint import open_pair
+from takeback.cli import app
+from takeback.diff import diff
+from takeback.errors import TakebackError, UnknownName
+from takeback.stats import max_permutation, permutation_test
+from takeback.study import load_plan
+from takeback.study.contrasts import contrasts, write_contrasts
+from takeback.study.contrasts.carriers import carriers, skill_residuals
+from takeback.study.contrasts.losses import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
+from takeback.study.contrasts.quantities import OWN
+from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenarios, tables
+from takeback.study.plan import check_plan
+from takeback.study.sums import AgencyArms
+from takeback.sweep import Sweep, squared_norms, sweep
+from takeback.sweep.read import Reader, Sides
+from takeback.tables import read_table, write_table
+
+BOTH = {"rl-win": 0.1, "rl-corner": 0.1}
+RULE = AgencyArms.model_validate(AGENCY)
+
+
+@pytest.fixture(scope="module")
+def planted_run(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study") / "run", BOTH)
+
+
+@pytest.fixture(scope="module")
+def found(planted_run):
+    return contrasts(planted_run)
+
+
+def test_the_planted_carrier_is_found_and_no_other(found):
+    table = found.agency_carriers
+    assert table["component"].tolist() == COMPONENTS
+    assert table.loc[table["carries"], "component"].tolist() == [CARRIER]
+    row = table.set_index("component").loc[CARRIER]
+    assert row["failed"] == ""
+    assert row["n"] == 8
+    assert row["beyond skill rl-win"] == pytest.approx(0.1, abs=0.02)
+    assert row["more than rft-corner"] == pytest.approx(0.1, abs=0.02)
+    other = table.set_index("component").loc["L3.MLP"]
+    assert "beyond skill rl-win" in other["failed"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "failed"),
+    [
+        ({}, "beyond skill rl-win"),
+        ({"rl-win": 0.1}, "beyond skill rl-corner; more than rft-corner"),
+        ({**BOTH, "rft-win": 0.1, "rft-corner": 0.1}, "more than rft-win; more than rft-corner"),
+        ({**BOTH, "rft-win": 0.1}, "more than rft-win"),
+        ({"rl-win": -0.2, "rl-corner": -0.2}, "lowers rl-win"),
+    ],
+)  # fmt: skip
+def test_each_condition_can_fail(extra, failed):
+    table = carriers(quantity_table(extra), RULE).table.set_index("component")
+    assert not table["carries"].any()
+    assert failed in table.loc[CARRIER, "failed"]
+
+
+def test_skill_that_only_a_probe_tells_is_no_agency():
+    """Pursuit follows the probe: with it nothing is left to carry, without it skilful ones stand out."""
+    told, untold = (carriers(quantity_table({}, True, told), RULE) for told in (True, False))
+    assert not told.table["carries"].any()
+    assert "skill told by legal, probe mate in one" in told.words[0]
+    assert "no probes were measured, so that skill is told by legality alone" in untold.words
+    assert untold.table["beyond skill rl-win"].max() > 3 * told.table["beyond skill rl-win"].abs().max()
+
+
+def test_probes_of_the_record_enter(tmp_path):
+    found = contrasts(write_study(tmp_path / "run", BOTH, seeds=[0, 1], probe=True))
+    assert "skill told by legal, probe mate in one" in found.words[0]
+    assert set(rows_of(found, "alone", "take back", "probe mate in one")["n"]) == {2}
+
+
+def rows_of(found, contrast, source, measure):
+    table = found.contrasts
+    keys = (table["contrast"] == contrast) & (table["source"] == source) & (table["measure"] == measure)
+    return table[keys].set_index("component")
+
+
+def losses_in(run, arm, seeds=range(8)):
+    tables = [read_table(run / "pursuit" / f"{arm}-seed-{seed}.parquet") for seed in seeds]
+    return np.array([table.loc[table["measure"] == SHARE, "loss"] for table in tables])
+
+
+def test_two_arms_are_dealt_out_by_hand(found, planted_run):
+    one, other = (losses_in(planted_run, arm) for arm in ("rl-win", "rft-win"))
+    rows = rows_of(found, "optimiser", "take back", SHARE).loc[COMPONENTS]
+    assert rows["estimate"].tolist() == pytest.approx((one - other).mean(axis=0))
+    np.testing.assert_allclose(rows["p_family"].to_numpy(float), max_permutation(one, other))
+    place = COMPONENTS.index(CARRIER)
+    row = rows.loc[CARRIER]
+    assert row["p"] == permutation_test(one[:, place], other[:, place])
+    assert row["test"] == "permutation"
+    assert row["smallest_p"] == pytest.approx(2 / 12870)
+    interval = scipy.stats.ttest_1samp(one[:, place] - other[:, place], 0).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx(tuple(interval))
+    spread = np.sqrt((one.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / 2)
+    assert rows["between_seeds"].tolist() == pytest.approx(spread)
+    assert rows["floor"].tolist() == pytest.approx(spread * np.sqrt(2 / 8))
+
+
+def test_four_arms_are_flipped(found, planted_run):
+    arms = [losses_in(planted_run, arm) for pair in AGENCY.values() for arm in pair]
+    sums = (arms[0] + arms[1] - arms[2] - arms[3]) / 2
+    rows = rows_of(found, "optimisers", "take back", SHARE).loc[COMPONENTS]
+    assert rows["estimate"].tolist() == pytest.approx(sums.mean(axis=0))
+    assert set(rows["test"]) == {"sign flips"}
+    assert set(rows["smallest_p"]) == {2 / 256}
+    assert rows.loc[CARRIER, "p_family"] == 2 / 256
+    for component in (CARRIER, "L3.MLP"):
+        test = scipy.stats.permutation_test(
+            (sums[:, COMPONENTS.index(component)],),
+            lambda x, axis: np.abs(x.mean(axis=axis)),
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=np.inf,
+        )
+        assert rows.loc[component, "p"] == pytest.approx(test.pvalue)
+
+
+def test_every_source_is_there(found):
+    table = found.quantities
+    assert set(table["source"]) == {"weights", "take back", "graft", "behaviour"}
+    assert not table.duplicated(["arm", "seed", "source", "component", "measure"]).any()
+    measures = {source: set(rows["measure"]) for source, rows in table.groupby("source")}
+    assert {"relative", "share", "half of ‖Δ‖²"} <= measures["weights"]
+    assert {*LOSSES, "legal", OWN} <= measures["take back"]
+    assert {"utility gained", "legal mass gained", "utility win"} <= measures["behaviour"]
+    assert set(table.loc[table["source"] == "behaviour", "component"]) == {""}
+    own = table[(table["measure"] == OWN) & (table["source"] == "take back")]
+    assert set(own["arm"]) == set(ARMS)
+    assert (table.loc[(table["measure"] == "legal") & (table["component"] == ""), "value"] == 0).all(), (
+        "rounding"
+    )
+
+
+def test_random_sets_stand_beside_as_a_floor(found):
+    rows = rows_of(found, "alone", "take back", "legal")
+    assert rows["random_sets"].tolist() == pytest.approx([0.3] * len(rows)), "of random sets only"
+    assert rows_of(found, "alone", "graft", "legal")["random_sets"].isna().all()
+    assert "L0.H0 L1.H0" not in rows.index
+
+
+def test_what_is_not_there_yet_is_left_out_and_told(tmp_path):
+    run = write_study(tmp_path / "run", BOTH)
+    (run / "effects" / "rft-win-seed-3.parquet").unlink()
+    (run / "pursuit" / "rft-win-seed-3.parquet").unlink()
+    for seed in range(8):
+        (run / "pursuit" / f"sft-win-seed-{seed}.parquet").unlink()
+    found = contrasts(run)
+    assert "seeds that are not there yet: rft-win 3" in found.words
+    assert any("sft-win" in word and "no readouts" in word for word in found.words)
+    rows = rows_of(found, "optimiser", "take back", SHARE)
+    assert set(rows["n"]) == {7}
+    seeds = [seed for seed in range(8) if seed != 3]
+    one, other = (losses_in(run, arm, seeds) for arm in ("rl-win", "rft-win"))
+    assert rows.loc[COMPONENTS, "estimate"].tolist() == pytest.approx((one - other).mean(axis=0))
+    assert set(rows_of(found, "optimiser", "weights", "relative")["n"]) == {8}
+    assert "7 to 8 seeds, by measure: optimiser, optimisers" in found.words
+    assert "8 seeds: alone" in found.words
+    assert set(found.agency_carriers["n"]) == {7}
+
+
+def test_one_seed_has_no_interval_and_no_significance(tmp_path):
+    found = contrasts(write_study(tmp_path / "run", BOTH, seeds=[4]))
+    rows = rows_of(found, "optimiser", "take back", SHARE)
+    assert rows["low"].isna().all()
+    assert rows["between_seeds"].isna().all()
+    assert set(rows["p_family"]) == {1.0}
+    assert not found.agency_carriers["carries"].any()
+    assert any("no component reaches 0.05 in 'lowers rl-win'" in word for word in found.words)
+
+
+def test_a_component_that_a_run_lacks_is_in_no_family(tmp_path):
+    run = write_study(tmp_path / "run", BOTH)
+    path = run / "pursuit" / "rl-win-seed-2.parquet"
+    table = read_table(path)
+    write_table(table[table["component"] != "L0.H0"], path)
+    rows = rows_of(contrasts(run), "optimiser", "take back", SHARE)
+    assert "L0.H0" not in rows.index
+    assert set(rows["components"]) == {len(COMPONENTS) - 1}
+
+
+def test_contrasts_of_another_plan_are_taken(planted_run, tmp_path):
+    plan = load_plan(
+        planted_run / "plan.yaml", contrasts={"skill": {"sft-win": 1, "rft-win": -1}}, agency=None
+    )
+    found = contrasts(planted_run, plan)
+    assert set(found.contrasts["contrast"]) == {"skill"}
+    assert "agency_carriers" not in found.tables
+    with pytest.raises(TakebackError, match="no contrasts"):
+        contrasts(planted_run, plan.model_copy(update={"contrasts": {}}))
+    with pytest.raises(UnknownName, match="'rl-wim'"):
+        contrasts(planted_run, plan.model_copy(update={"contrasts": {"a": {"rl-wim": 1}}}))
+
+
+def test_the_command_writes_tables_and_a_page(planted_run, tmp_path):
+    run = CliRunner().invoke(app, ["contrasts", str(planted_run), "-o", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    assert "carries agency" in run.stdout
+    for name in ("contrasts", "quantities", "agency_carriers"):
+        assert len(read_table(tmp_path / "out" / f"{name}.parquet"))
+    page = (tmp_path / "out" / "contrasts.html").read_text(encoding="utf-8")
+    assert f"take back: {SHARE}" in page
+    assert "optimiser, L1.H1: +0.1" in page
+    told = CliRunner().invoke(app, ["contrasts", str(planted_run), "-o", str(tmp_path / "out"), "--json"])
+    assert {"contrasts", "quantities", "agency_carriers"} <= json.loads(told.stdout)["contrasts"].keys()
+
+
+def test_the_picture_marks_the_carrier_alone(found):
+    figure = next(one for one in found.section().figures if one.title == f"take back: {SHARE}")
+    frames = figure.picture.count('stroke-width="1.6"')
+    rows = found.contrasts
+    shown = rows[(rows["measure"] == SHARE) & (rows["p_family"] <= 0.05)]
+    assert frames == len(shown)
+    assert ">floor<" in figure.picture
+
+
+def test_the_same_record_gives_the_same_bytes(planted_run, found):
+    pd.testing.assert_frame_equal(contrasts(planted_run).contrasts, found.contrasts)
+
+
+def slow_residuals(y, x):
+    """Each component in turn left out, Huber's fit by scipy for a fixed scale, the scale anew each time."""
+    found = []
+    for place in range(len(y)):
+        rest = np.arange(len(y)) != place
+        slopes = np.linalg.lstsq(x[rest], y[rest])[0]
+        for _ in range(60):
+            scale = np.median(np.abs(y[rest] - x[rest] @ slopes)) / scipy.stats.norm.ppf(0.75)
+
+            def left(b, rest=rest):
+                return y[rest] - x[rest] @ b
+
+            fit = scipy.optimize.least_squares(left, slopes, loss="huber", f_scale=1.345 * scale, gtol=1e-12)
+            slopes = fit.x
+        found.append(y[place] - x[place] @ slopes)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("skills", [1, 2])
+def test_residuals_are_those_of_a_slow_robust_fit_without_the_component(skills):
+    rng = np.random.default_rng(skills)
+    x = rng.exponential(size=(12, skills))
+    y = x.sum(axis=1) / 2 + 0.1 * rng.normal(size=12)
+    y[0] += 5
+    found = skill_residuals(np.stack([y, -2 * y]), np.stack([x, x]))
+    np.testing.assert_allclose(found[0], slow_residuals(y, x), atol=1e-4)
+    np.testing.assert_allclose(found[1], -2 * found[0], atol=1e-4)
+
+
+@given(st.integers(12, 24), st.floats(-50, 50), st.integers(0, 100))
+def test_one_component_of_its_own_does_not_bend_the_line_for_others(components, extra, seed):
+    """Huber's fit stands outliers in the loss; it would not stand one whose skill lies far out as well."""
+    rng = np.random.default_rng(seed)
+    x = 0.5 + rng.exponential(size=(components, 1))
+    x[0] = 1
+    y = x[:, 0] + 0.01 * rng.normal(size=components)
+    y[0] += extra
+    assert np.abs(skill_residuals(y[None], x[None])[0, 1:]).max() < 0.15
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
+def test_residuals_scale_with_losses_and_not_with_skills(of_losses, of_skills):
+    rng = np.random.default_rng(0)
+    x, y = rng.exponential(size=(1, 10, 2)), rng.normal(size=(1, 10))
+    found = skill_residuals(of_losses * y, of_skills * x)
+    np.testing.assert_allclose(found, of_losses * skill_residuals(y, x), rtol=1e-5, atol=1e-6 * of_losses)
+
+
+def test_a_skill_that_is_never_lost_explains_nothing():
+    y = np.array([[0.1, -0.2, 0.3]])
+    np.testing.assert_array_equal(skill_residuals(y, np.zeros((1, 3, 1))), y)
+    np.testing.assert_array_equal(skill_residuals(y, np.zeros((1, 3, 0))), y)
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "unchanged"])
+def test_losses_are_differences_of_the_measures_of_agency(name):
+    made = world(60)
+    tuned, hybrid = pursuer(made, beta=2.0), planted(name, made)
+    found = losses(made.base, tuned, {"L0.H0": hybrid}, made.context, "wanted").set_index("measure")["loss"]
+    whole, rest = (
+        agency(made.base, after, made.context, ["wanted"]).set_index("measure")["value"]
+        for after in (tuned, hybrid)
+    )
+    share = "signed pursuit share, if legal"
+    if pd.isna(rest[share]):
+        assert pd.isna(found[SHARE])
+    else:
+        assert found[SHARE] == pytest.approx(whole[share] - rest[share])
+
+
+def test_losses_in_nats_are_beta_times_utilities_and_of_all_outcomes_for_kl():
+    made = world(60)
+    tuned, hybrid = pursuer(made, beta=2.0), noisy(made)
+    found = losses(made.base, tuned, {"x": hybrid, "same": tuned}, made.context, "wanted")
+    found = found.set_index(["component", "measure"])["loss"]
+
+    def utility(side):
+        weights = side.probabilities * made.context.utilities["wanted"]
+        owner = made.context.owner
+        return np.mean(np.bincount(owner, weights) / np.bincount(owner, side.probabilities))
+
+    assert found["x", PURSUIT] == pytest.approx(2.0 * (utility(tuned) - utility(hybrid)), rel=1e-4)
+    p, q, mass = hybrid.probabilities, made.base.probabilities, (hybrid.masses, made.base.masses)
+    distance = (p * np.log(p / q)).sum() + (mass[0] * np.log(mass[0] / mass[1])).sum()
+    p, mass = tuned.probabilities, (tuned.masses, made.base.masses)
+    whole = (p * np.log(p / q)).sum() + (mass[0] * np.log(mass[0] / mass[1])).sum()
+    assert found["x", KL] == pytest.approx((whole - distance) / 60)
+    assert found["same"].abs().max() < 1e-12
+
+
+def test_an_arm_without_a_goal_has_only_a_distance():
+    made = world(20)
+    found = losses(made.base, noisy(made), {"x": made.base}, made.context, None)
+    assert found["measure"].tolist() == [KL]
+    assert found["loss"][0] > 0
+
+
+@pytest.mark.slow
+def test_estimators_hold_their_level_where_they_should():
+    """Sign flips hold with symmetric noise, and not for one skewed arm; intervals cover normal noise."""
+    families = 300
+    margin = 4 * np.sqrt(0.05 * 0.95 / families)
+    for weights in [(0.5, 0.5, -0.5, -0.5), (1.0,)]:
+        for law in ("normal", "heavy tails (t, 3 df)"):
+            tried = rates(weights, NOISES[law], 1.0, families, seed=1)
+            assert tried.error <= 0.05 + margin
+        normal = rates(weights, NOISES["normal"], 1.0, families, seed=1)
+        assert normal.coverage == pytest.approx(0.95, abs=margin)
+        assert normal.power > 0.2
+    skewed = rates((1.0,), NOISES["skewed (exponential)"], 1.0, families, seed=1)
+    assert skewed.error > 0.05 + margin / 2
+
+
+@pytest.mark.slow
+def test_the_rule_names_the_planted_carrier_and_nothing_else():
+    for name, extra in scenarios().items():
+        rest, first = rule_rates(extra, 25, seed=1)
+        assert rest <= 0.12
+        assert first > 0.8 if name.startswith("the first carries") else first <= 0.12
+
+
+def test_the_tables_of_the_simulation_are_markdown():
+    lines = list(tables(1, 0))
+    assert len({line.count("|") for line in lines[2:19]}) <= 2
+
+
+def test_runs_at_another_distance_are_named(tmp_path):
+    run = write_study(tmp_path / "run", {}, seeds=[0, 1])
+    path = run / "behaviour" / "rl-win-seed-1" / "shifts.parquet"
+    far = pd.array([False, False], "boolean")
+    write_table(read_table(path).assign(matched=far, kl=0.123), path)
+    told = contrasts(run).words
+    assert [word for word in told if "the plan's KL" in word] == [
+        "rl-win seed 1 is measured at 0.12 nats, not at the plan's KL"
+    ]
+
+
+def test_a_run_writes_its_contrasts_where_its_plan_has_some(planted_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(planted_run, copy)
+    write_contrasts(copy)
+    assert len(read_table(copy / "contrasts.parquet"))
+    assert (copy / "contrasts.html").exists()
+    plan = yaml.safe_load((copy / "plan.yaml").read_text())
+    (copy / "contrasts.parquet").unlink()
+    (copy / "plan.yaml").write_text(yaml.safe_dump({**plan, "contrasts": {}}))
+    write_contrasts(copy)
+    assert not (copy / "contrasts.parquet").exists()
+
+
+@pytest.mark.slow
+def test_losses_of_a_sweep_are_those_of_its_hybrids_read_anew(players, tmp_path):
+    base, tuned = players
+    run = tmp_path / "run"
+    arm = {"method": "sft", "goal": "win", "steps": 2, "learning_rate": 1e-3}
+    plan = check_plan({"name": "x", "base": base, "arms": {"a": arm}, "situations": 16})
+    situations = arena("endgames").situations("held-out", 16, 0)
+    pair, sets = open_pair(base, tuned), ["L0.H1", "L1.MLP", "L0.H0 L0.H1"]
+    what = Sweep(pair, arena("endgames"), situations, squared_norms(diff(pair)), sets, 1)
+    sweep(what, run / "effects" / "a-seed-0.parquet")
+    found = LossReader(plan, run).of("a", 0)
+    assert found["component"].unique().tolist() == ["L0.H1", "L1.MLP"]
+    reader = Reader(Sides(pair, arena("endgames")), situations)
+    before = [reader.before[side] for side in ("base", "tuned")]
+    parts = [pair.anatomy().parse(name) for name in ("L0.H1", "L1.MLP")]
+    hybrids = dict(zip(("L0.H1", "L1.MLP"), reader.read("tuned", parts), strict=True))
+    expected = losses(*before, hybrids, reader.context, "win")
+    np.testing.assert_allclose(found["loss"].to_numpy(float), expected["loss"].to_numpy(float), atol=1e-5)
+    kept = run / "pursuit" / "a-seed-0.parquet"
+    write_table(read_table(kept).assign(loss=7.0), kept)
+    assert set(LossReader(plan, run).of("a", 0)["loss"]) == {7.0}, "it is kept"
+    other = plan.model_copy(update={"arms": {"a": {**arm, "goal": "corner"}}})
+    assert 7.0 not in set(LossReader(other, run).of("a", 0)["loss"]), "of another goal it is measured anew"
+    few = plan.model_copy(update={"situations": 8, "arms": {"a": {**arm, "goal": "check"}}})
+    with pytest.raises(TakebackError, match="not of the plan's situations"):
+        LossReader(few, run).of("a", 0)
