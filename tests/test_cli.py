@@ -28,6 +28,7 @@ COMMANDS = (
     "explain",
     "course",
     "conjecture",
+    "plan",
     "demo",
     "study",
     "report",

@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from takeback.planning.checkin import check, read_answers, read_hat, read_project
+from takeback.planning.predictions import read_predictions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -81,3 +85,18 @@ def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided
     report = (out / "report.html").read_text(encoding="utf-8")
     for heading in ('id="contrasts"', 'id="conjectures"'):
         assert heading in report
+
+
+def test_this_project_is_checked_in_on_and_its_evidence_is_there():
+    found = check(read_project(EXAMPLES / "plan" / "takeback.md"), date.max)
+    assert [link for one in found.standings for link in one.missing] == []
+    assert all(
+        file.exists()
+        for one in found.project.notes
+        for link in one.links
+        if (file := found.project.place(link))
+    )
+    hat = read_hat(EXAMPLES / "plan" / "critics.md")
+    assert read_answers(EXAMPLES / "plan" / "critics-answers.yaml", hat)
+    predictions = read_predictions(EXAMPLES / "plan" / "predictions.yaml").predictions
+    assert set(predictions["edit"]) == {"as made"}

@@ -305,3 +305,13 @@ def test_what_a_change_is_made_of_is_shown_where_it_was_looked_into(tmp_path):
     assert "Three heads carry it & more." in words
     assert "91%" in words
     assert '<svg class="curve">' in page.read_text(encoding="utf-8")
+
+
+def test_a_run_of_a_project_links_it_and_others_say_nothing(run: Path, page: Path, tmp_path: Path) -> None:
+    assert 'id="project"' not in page.read_text(encoding="utf-8")
+    own = Path(shutil.copytree(run, tmp_path / "runs" / "demo"))
+    plan = yaml.safe_load((own / "plan.yaml").read_text())
+    project = tmp_path.resolve() / "<mine>.md"
+    (own / "plan.yaml").write_text(yaml.safe_dump({**plan, "project": str(project)}))
+    text = write_report(own).read_text(encoding="utf-8")
+    assert '<a href="../../&lt;mine&gt;.md">&lt;mine&gt;.md</a>' in text

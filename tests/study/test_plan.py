@@ -2,7 +2,8 @@ import pytest
 import yaml
 
 from takeback.errors import TakebackError
-from takeback.study import load_plan
+from takeback.study import load_plan, run_plan
+from takeback.study.claim import claim_plan, settings
 from takeback.study.plan import check_plan, dump_plan
 
 FIELDS = {
@@ -150,3 +151,22 @@ def test_a_plan_may_play_no_games_and_keep_no_readouts():
     plan = check_plan({**NETWORKS, "games": 0, "readouts": False})
     assert (plan.games, plan.readouts) == (0, False)
     assert check_plan(NETWORKS).readouts
+
+
+def test_a_plan_s_project_is_found_from_its_folder_and_changes_nothing_that_is_done(tmp_path):
+    (tmp_path / "plans").mkdir()
+    path = tmp_path / "plans" / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**FIELDS, "project": "../a.md"}))
+    plan = load_plan(path)
+    assert plan.project == str(tmp_path.resolve() / "a.md")
+    without = check_plan(FIELDS)
+    assert settings(plan) == settings(without)
+    claim_plan(without, tmp_path / "run")
+    claim_plan(plan, tmp_path / "run")
+    assert load_plan(tmp_path / "run" / "plan.yaml") == plan
+
+
+def test_a_plan_whose_project_is_not_there_is_told_before_anything_runs(tmp_path):
+    with pytest.raises(TakebackError, match=r"no project at .*none\.md"):
+        run_plan(check_plan({**FIELDS, "project": str(tmp_path / "none.md")}), tmp_path / "run")
+    assert not (tmp_path / "run" / "plan.yaml").exists()

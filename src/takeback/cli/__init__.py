@@ -10,6 +10,7 @@ import typer
 from takeback.cli import (
     agency,
     behaviour,
+    checkin,
     compare,
     conjecture,
     contrasts,
@@ -53,6 +54,8 @@ for command in (
 app.add_typer(conjecture.app, name="conjecture")
 app.add_typer(study.app)
 app.add_typer(plan.app, name="plan")
+for command in (checkin.check, checkin.predict, checkin.resolve, checkin.hat):
+    plan.app.command()(command)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,14 @@ class Record:
     def title(self) -> str:
         """What the run calls itself."""
         return str(self.plan.get("title") or self.plan.get("name") or self.folder.name)
+
+    @property
+    def project(self) -> tuple[str, str] | None:
+        """The file of the project that it belongs to, and the way there from its folder; None without one."""
+        path = self.plan.get("project")
+        if not path:
+            return None
+        return Path(path).name, Path(os.path.relpath(path, self.folder.resolve())).as_posix()
 
     @cached_property
     def terms(self) -> Terms:

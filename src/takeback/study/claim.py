@@ -14,7 +14,18 @@ from takeback.study.plan import Plan, dump_plan, load_plan
 from takeback.tables import SCHEMA
 
 FREE: Final = frozenset(
-    ("name", "title", "seeds", "arms", "measure_at", "localise", "contrasts", "agency", "conjectures")
+    (
+        "name",
+        "title",
+        "seeds",
+        "arms",
+        "measure_at",
+        "localise",
+        "contrasts",
+        "agency",
+        "conjectures",
+        "project",
+    )
 )
 """Fields that may differ in a run that goes on: no step that is done becomes another by them.
 

@@ -82,6 +82,9 @@ class Plan(BaseModel):
     """What is expected, locked when the run starts and decided at its end; in a plan's file, also the name
     of another YAML file, from that plan's folder."""
 
+    project: str | None = None
+    """A project's file, which the report links; in a plan's file from that plan's folder."""
+
     def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuning:
         """Return the complete recipe of one arm and seed of a run in the folder `out`.
 
@@ -173,6 +176,8 @@ def load_plan(path: str | Path, **changes: Any) -> Plan:
         fields = {**fields, **changes}
         if isinstance(named := fields.get("conjectures"), str):
             fields["conjectures"] = read_list(Path(path).parent / named)
+        if isinstance(project := fields.get("project"), str):
+            fields["project"] = str((Path(path).parent / project).resolve())
     return check_plan(fields, str(path))
 
 

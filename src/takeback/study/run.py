@@ -12,7 +12,7 @@ from pathlib import Path
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import unknown_name
+from takeback.errors import TakebackError, unknown_name
 from takeback.files import only_one
 from takeback.jobs import Job, Workers, run_jobs
 from takeback.localise import PARTS
@@ -75,6 +75,8 @@ def _jobs(plan: Plan, out: Path) -> list[Job]:
 
 def _check(plan: Plan) -> None:
     """Raise for what would otherwise come to light after hours of training."""
+    if plan.project is not None and not Path(plan.project).is_file():
+        raise TakebackError(f"no project at {plan.project}; `takeback plan check FILE --new NAME` writes one")
     place = arena(plan.arena)
     if isinstance(plan.base, str):
         chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)

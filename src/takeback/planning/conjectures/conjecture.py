@@ -43,7 +43,7 @@ class Conjecture(BaseModel):
     @classmethod
     def _named(cls, fields: Any) -> Any:
         if isinstance(fields, dict) and not fields.get("name") and isinstance(fields.get("sentence"), str):
-            return {**fields, "name": _slug(fields["sentence"])}
+            return {**fields, "name": slug(fields["sentence"])}
         return fields
 
     @field_validator("rule")
@@ -141,7 +141,12 @@ def read_list(path: str | Path) -> Any:
     return found.get("conjectures") or [] if isinstance(found, dict) else found
 
 
-def _slug(sentence: str) -> str:
+def slug(sentence: str) -> str:
+    """Return the first words of a sentence as a name.
+
+    >>> slug("RL wins more.")
+    'rl-wins-more'
+    """
     words = re.findall(r"\w+", sentence.lower())
     slug = ""
     for word in words:

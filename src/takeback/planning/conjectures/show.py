@@ -32,7 +32,7 @@ NOTES: Final = (
 
 def as_section(found: Resolution) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
-    edited, tables = _edits(found), (_outcomes(found), _scores(found))
+    edited, tables = _edits(found), (_outcomes(found), score_table(found.scores))
     return Section(
         TITLE,
         _words(found),
@@ -51,13 +51,14 @@ def print_resolution(found: Resolution) -> None:
     why = [f"{row['name']}: {row['why']}" for row in records(found.conjectures)]
     edited = [table for _, table in _edits(found)]
     print_tables(TITLE, _words(found), [short])
-    print_tables("", why, [_scores(found), *edited])
+    print_tables("", why, [score_table(found.scores), *edited])
 
 
-def figures(predictions: pd.DataFrame) -> Iterator[Figure]:
+def figures(predictions: pd.DataFrame, noun: str = "conjecture") -> Iterator[Figure]:
     """Draw each author's calibration: how many of the least probable predictions came true.
 
-    `predictions` has `author`, `probability` and `outcome`; those that nothing decided are left out.
+    `predictions` has `author`, `probability` and `outcome`; those that nothing decided are left out. `noun`
+    is what one is called.
     """
     for author in dict.fromkeys(predictions["author"]):
         p, o = settled(predictions[predictions["author"] == author])
@@ -75,12 +76,12 @@ def figures(predictions: pd.DataFrame) -> Iterator[Figure]:
             Series(0, came, name="came true"),
         )
         ticks = tuple(map(float, range(0, len(p) + 1, -(-len(p) // 6))))
-        axes = Axes("conjectures, the least probable first", (0.0,), (0.0,), x_ticks=ticks)
-        label = f"how many conjectures of {author} came true, beside the sum of their probabilities"
+        axes = Axes(f"{noun}s, the least probable first", (0.0,), (0.0,), x_ticks=ticks)
+        label = f"how many {noun}s of {author} came true, beside the sum of their probabilities"
         note = (
-            f"Of {count(len(p), 'conjecture')}, {sum(o)} came true; the probabilities add up to "
+            f"Of {count(len(p), noun)}, {sum(o)} came true; the probabilities add up to "
             f"{number(course.foretold[-1], 1)} ± {number(course.spread[-1], 1)}. The band is two standard "
-            "deviations, if the probabilities are right and the conjectures independent."
+            f"deviations, if the probabilities are right and the {noun}s independent."
         )
         yield Figure.of(author, line_plot(series, axes, label), note)
 
@@ -120,7 +121,8 @@ def _cells(found: Resolution, table: Table) -> Iterator[tuple[dict[str, Any], tu
     return zip(records(found.conjectures), table.rows, strict=True)
 
 
-def _scores(found: Resolution) -> Table:
+def score_table(scores: pd.DataFrame) -> Table:
+    """Return a table of each author's scores."""
     head = (
         "author",
         "scored",
@@ -144,7 +146,7 @@ def _scores(found: Resolution) -> Table:
             number(row["log_score"], 2),
             number(row["log_score_half"], 2),
         )
-        for row in records(found.scores)
+        for row in records(scores)
     )
     return Table(head, rows, ("author",))
 

@@ -1,0 +1,156 @@
+"""Commands on a project: checking in on it, predicting what people will say, putting on somebody's hat."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from takeback.cli.options import Json, print_json
+from takeback.errors import TakebackError, unknown_name
+
+if TYPE_CHECKING:
+    from takeback.planning.checkin import Hat
+
+Day = Annotated[
+    datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="The day it is; by default today.")
+]
+OUTCOMES = {"true": True, "false": False}
+
+
+def check(
+    project: Annotated[Path, typer.Argument(metavar="PROJECT.md", help="A project's file.")],
+    heuristics: Annotated[
+        Path | None, typer.Option(help="YAML with other questions than those that ship.")
+    ] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option("--run", help="A run besides those the file names; repeatable.")
+    ] = None,
+    new: Annotated[str, typer.Option(metavar="NAME", help="Write a file to fill in instead.")] = "",
+    day: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a project leaves unanswered, what has no evidence, what is due, and how answers changed."""
+    from takeback.planning.checkin import check as look
+    from takeback.planning.checkin import new_project, read_project
+
+    if new:
+        written = new_project(project, new, _day(day), heuristics).write()
+        typer.echo(f"{written}: write answers under dates, such as ### {_day(day)}")
+        return
+    found = look(read_project(project, heuristics), _day(day), run or ())
+    if as_json:
+        print_json(found.plain())
+    else:
+        found.print()
+
+
+def predict(
+    file: Annotated[Path, typer.Argument(help="YAML that predictions are added to; made if need be.")],
+    statement: Annotated[
+        str, typer.Option(help="What you predict, so that it will be plainly true or false.")
+    ],
+    probability: Annotated[float, typer.Option(help="That it turns out true: above 0 and below 1.")],
+    about: Annotated[str, typer.Option(help="Whose words, or which project.")],
+    by: Annotated[str, typer.Option(help="Who predicts it.")],
+    kind: Annotated[
+        str, typer.Option(help="feedback: what a person will say; project: what will become of a project.")
+    ] = "feedback",
+    name: Annotated[str, typer.Option(help="Without one, the statement's first words.")] = "",
+    day: Day = None,
+) -> None:
+    """Write down what somebody will say, or what will become of a project, before it is known."""
+    from pydantic import ValidationError
+
+    from takeback.planning.predictions import Predicted
+    from takeback.planning.predictions import predict as write
+    from takeback.planning.predictions.event import KINDS
+
+    if kind not in KINDS:
+        raise unknown_name("kind", kind, KINDS)
+    fields = {"statement": statement, "probability": probability, "about": about, "by": by}
+    try:
+        told = Predicted.model_validate({**fields, "predicted": _day(day), "kind": kind, "name": name})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise TakebackError(f"prediction: {wrong}") from None
+    made = write(told, file)
+    typer.echo(f"{file}: {made.name} written down, seal {made.seal}")
+
+
+def resolve(
+    file: Annotated[Path, typer.Argument(help="A file of predictions.")],
+    name: Annotated[str, typer.Argument(help="Which; without one, all are shown with their scores.")] = "",
+    outcome: Annotated[str, typer.Option(help="true or false.")] = "",
+    because: Annotated[str, typer.Option(help="What happened; a link where there is one.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write tables and a page with calibration here.")
+    ] = None,
+    day: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Settle a prediction, once, and show what became of all and how well their authors foresee."""
+    from takeback.cli.options import show
+    from takeback.planning.predictions import read_predictions
+    from takeback.planning.predictions import resolve as settle
+
+    if bool(name) != bool(outcome):
+        raise TakebackError("to settle a prediction give its name and --outcome true or false")
+    if name:
+        if outcome not in OUTCOMES:
+            raise unknown_name("outcome", outcome, OUTCOMES)
+        settle(file, name, OUTCOMES[outcome], _day(day), because)
+    found = read_predictions(file)
+    if not as_json:
+        found.print()
+        if out is not None:
+            found.findings().write(out)
+        return
+    show(found.findings(), out, as_json)
+
+
+def hat(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE", help="The questions that a person tends to ask.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A project's file, or a tree.")],
+    answers: Annotated[
+        Path | None, typer.Option(help="YAML with answers by question or number; without it you are asked.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who puts the hat on.")] = "",
+    under: Annotated[
+        str,
+        typer.Option(help="Of a tree: the problem, by id or words, that answers go under; else the first."),
+    ] = "",
+    day: Day = None,
+) -> None:
+    """Walk through somebody's questions; answers become notes of a project or problems in a tree."""
+    from takeback.planning.checkin import add_hat, read_answers, read_hat
+    from takeback.planning.checkin.hats import walk
+
+    worn = read_hat(profile)
+    told = read_answers(answers, worn) if answers is not None else walk(worn, _prompt(worn))
+    number = add_hat(target, worn, told, _day(day), by, under)
+    typer.echo(f"{target}: {number} of {len(worn.questions)} questions answered with the hat of {worn.name}")
+
+
+def interactive() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def _prompt(worn: Hat) -> Callable[[str], str]:
+    if not interactive():
+        raise TakebackError(
+            "nobody is here to ask; give --answers FILE with YAML, a question or its number each"
+        )
+    typer.echo(f"The hat of {worn.name}. An empty answer passes a question over.")
+    return lambda question: str(typer.prompt(question, default="", show_default=False))
+
+
+def _day(day: datetime | None) -> date:
+    return datetime.now().astimezone().date() if day is None else day.date()
