@@ -28,7 +28,12 @@ small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: ru
 plants: $(READY)  ## plant changes in known components and look for them: runs/plants/ (about 20 minutes)
 	$(BIN)/python examples/plant-and-recover/run.py
 
-findings: plants  ## the numbers of docs/findings/small-worlds.md: runs/findings/ (hours)
+findings: plants estimators  ## the numbers of all pages in docs/findings/ and of docs/agency.md: runs/findings/ (many hours)
+	$(BIN)/takeback study run examples/endgame/core.yaml --out runs/findings/endgame
+	$(BIN)/takeback study run examples/endgame/second.yaml --out runs/findings/endgame-second
+	$(BIN)/python examples/endgame/tables.py runs/findings/endgame > runs/findings/endgame.md
+	$(BIN)/python examples/endgame/tables.py runs/findings/endgame-second > runs/findings/endgame-second.md
+	$(BIN)/python -m takeback.behaviour.cards > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
