@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "course",
     "conjecture",
+    "plan",
     "demo",
     "report",
 )
