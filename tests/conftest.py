@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 import transformers
 
 import models
 
 transformers.utils.logging.disable_progress_bar()
+hypothesis.settings.register_profile("takeback", deadline=None)  # how busy the machine is, is not what is tested
+hypothesis.settings.load_profile("takeback")
 
 
 @pytest.fixture(scope="session")

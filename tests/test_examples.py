@@ -1,5 +1,8 @@
 """The examples, in a smaller form."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -8,8 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+<<<<<<< HEAD
 from takeback.planning.checkin import check, read_answers, read_hat, read_project
 from takeback.planning.predictions import read_predictions
+=======
+from takeback import cli
+>>>>>>> trees
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -27,6 +34,7 @@ def test_small_worlds_run_and_are_drawn(tmp_path):
     assert "rl-win −" in done.stdout
 
 
+<<<<<<< HEAD
 @pytest.mark.slow
 def test_plants_are_looked_for(tmp_path):
     command = [
@@ -100,3 +108,41 @@ def test_this_project_is_checked_in_on_and_its_evidence_is_there():
     assert read_answers(EXAMPLES / "plan" / "critics-answers.yaml", hat)
     predictions = read_predictions(EXAMPLES / "plan" / "predictions.yaml").predictions
     assert set(predictions["edit"]) == {"as made"}
+=======
+def test_the_trees_of_problems_are_what_the_commands_make(tmp_path, monkeypatch, capsys):
+    """Run the commands of `examples/plan/README.md` in order, and compare with the files that are there."""
+    folder = tmp_path / "examples" / "plan"
+    shutil.copytree(EXAMPLES / "plan", folder)
+    monkeypatch.chdir(folder)
+    blocks = re.findall(r"```console\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
+    commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    assert len(commands) == 9
+    for name in ("merged.md", "tree.md"):
+        Path(name).unlink()
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0, capsys.readouterr().err
+    for name in ("merged.md", "merged.proposals.txt", "tree.md"):
+        assert Path(name).read_bytes() == (EXAMPLES / "plan" / name).read_bytes()
+    for name in ("tree.html", "tree.svg"):
+        assert "untested: nothing-carries-agency in runs/findings/endgame" in Path(name).read_text("utf-8")
+    told = capsys.readouterr().out
+    assert "75 problems, named 88 times by newcomer and reader" in told
+    copy = Path("copy.md").read_text(encoding="utf-8")
+    assert "extends: merged.md" in copy
+    assert len(Path("newcomer-extends.md").read_text(encoding="utf-8")) > len(copy)
+
+
+def test_conjectures_that_the_trees_name_are_those_of_the_core_design():
+    from takeback.planning.conjectures import load_conjectures
+    from takeback.planning.trees import read_tree
+
+    names = {one.name for one in load_conjectures(EXAMPLES / "endgame" / "conjectures.yaml")}
+    linked = {
+        link.name for node in read_tree(EXAMPLES / "plan" / "tree.md").walk() for link in node.own.links
+    }
+    assert "nothing-carries-agency" in linked
+    assert linked <= names
+>>>>>>> trees

@@ -278,7 +278,7 @@ def _slug(words: str) -> str:
 
 
 def _nodes(problems: Sequence[Own], groups: _Groups) -> tuple[Node, ...]:
-    """Lay the problems out as a list, each in full where it comes first; what more people named goes before."""
+    """Lay the problems out as a list, those of most people first; each is in full where it comes first."""
     under = {child for below in groups.children for child in below}
 
     def order(numbers: Iterable[int]) -> list[int]:
