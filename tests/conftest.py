@@ -11,7 +11,9 @@ import transformers
 import models
 
 transformers.utils.logging.disable_progress_bar()
-hypothesis.settings.register_profile("takeback", deadline=None)  # how busy the machine is, is not what is tested
+hypothesis.settings.register_profile(
+    "takeback", deadline=None
+)  # how busy the machine is, is not what is tested
 hypothesis.settings.load_profile("takeback")
 
 

@@ -11,12 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-<<<<<<< HEAD
+from takeback import cli
 from takeback.planning.checkin import check, read_answers, read_hat, read_project
 from takeback.planning.predictions import read_predictions
-=======
-from takeback import cli
->>>>>>> trees
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -34,7 +31,6 @@ def test_small_worlds_run_and_are_drawn(tmp_path):
     assert "rl-win −" in done.stdout
 
 
-<<<<<<< HEAD
 @pytest.mark.slow
 def test_plants_are_looked_for(tmp_path):
     command = [
@@ -108,7 +104,8 @@ def test_this_project_is_checked_in_on_and_its_evidence_is_there():
     assert read_answers(EXAMPLES / "plan" / "critics-answers.yaml", hat)
     predictions = read_predictions(EXAMPLES / "plan" / "predictions.yaml").predictions
     assert set(predictions["edit"]) == {"as made"}
-=======
+
+
 def test_the_trees_of_problems_are_what_the_commands_make(tmp_path, monkeypatch, capsys):
     """Run the commands of `examples/plan/README.md` in order, and compare with the files that are there."""
     folder = tmp_path / "examples" / "plan"
@@ -145,4 +142,3 @@ def test_conjectures_that_the_trees_name_are_those_of_the_core_design():
     }
     assert "nothing-carries-agency" in linked
     assert linked <= names
->>>>>>> trees
