@@ -106,7 +106,7 @@ def _of_contrast(reading: Reading, tables: Tables) -> Margin | None:
         return None
     values = table[reading.of.name].to_numpy(dtype=np.float64)
     place = int(values.argmax() if reading.function == "most" else values.argmin())
-    row: Mapping[str, Any] = table.iloc[place].to_dict()
+    row: Mapping[Any, Any] = table.iloc[place].to_dict()
     numbers = [row[name] for name in ("estimate", "low", "high")]
     if any(pd.isna(one) for one in numbers):
         return None
