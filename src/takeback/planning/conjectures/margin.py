@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from takeback.errors import TakebackError
@@ -103,8 +104,9 @@ def _of_contrast(reading: Reading, tables: Tables) -> Margin | None:
     table = table[table[reading.of.name].notna()]
     if table.empty or (reading.function == "mean" and len(table) > 1):
         return None
-    values = table[reading.of.name].astype(float)
-    row: Mapping[str, Any] = table.loc[values.idxmin() if reading.function != "most" else values.idxmax()]
+    values = table[reading.of.name].to_numpy(dtype=np.float64)
+    place = int(values.argmax() if reading.function == "most" else values.argmin())
+    row: Mapping[Any, Any] = table.iloc[place].to_dict()
     numbers = [row[name] for name in ("estimate", "low", "high")]
     if any(pd.isna(one) for one in numbers):
         return None

@@ -344,12 +344,8 @@ def _proposals(
         found = best.get((one, other))
         if found is None or (-likeness, keys[a], keys[b]) < (-found.likeness, *found.pair):
             said = (*problems[place[keys[a]]].said[:1], *problems[place[keys[b]]].said[:1])
-            best[one, other] = Proposal(
-                OPEN,
-                likeness,
-                *(wording[key].replace(BETWEEN.strip(), " ") for key in (keys[a], keys[b])),
-                said,
-            )
+            first, second = (wording[key].replace(BETWEEN.strip(), " ") for key in (keys[a], keys[b]))
+            best[one, other] = Proposal(OPEN, likeness, first, second, said)
     return _apart(best, refused, groups.children)
 
 

@@ -97,7 +97,7 @@ class Node:
         >>> [one.words for one in Node(Own("a"), (Node(Own("b"), (Node(Own("c")),)), Node(Own("d")))).walk()]
         ['a', 'b', 'c', 'd']
         """
-        stack = [self]
+        stack: list[Node] = [self]
         while stack:
             node = stack.pop()
             yield node
