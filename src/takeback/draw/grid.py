@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from takeback.draw.heatmap import LEGEND, Cell, Ends, legend, square
 from takeback.draw.svg import FAINT, INK, coordinate, drawing, element, text
 
-_HEIGHT, _LETTER, _GAP, _WIDEST, _ROOM = 15.0, 6.6, 8.0, 52.0, 620.0
+_HEIGHT, _LETTER, _GAP, _WIDEST, _ROOM = 15.0, 6.6, 8.0, 52.0, 440.0
 
 
 def grid(

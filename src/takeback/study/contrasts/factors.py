@@ -38,16 +38,14 @@ def factors(found: Contrasts) -> Table:
 
 
 def sentences(found: Contrasts) -> tuple[str, ...]:
-    """Say of each contrast what it shows for sure, and which components carry agency."""
-    groups = found.contrasts.groupby("contrast", sort=False)
-    told = [
-        _sentence(f"{name} ({formula(found.weights[str(name)])})", records(table)) for name, table in groups
-    ]
+    """Say which components carry agency, and of each contrast what it shows for sure."""
+    told: list[str] = []
     carriers = found.agency_carriers
     if not carriers.empty:
         some = ", ".join(carriers[carriers["carries"]]["component"])
-        many = f"none of {len(carriers)} components meets every condition"
-        told.append(f"carries agency: {some or many}.")
+        told.append(f"Carries agency: {some or f'none of {len(carriers)} components meets every condition'}.")
+    for name, table in found.contrasts.groupby("contrast", sort=False):
+        told.append(_sentence(f"{name} ({formula(found.weights[str(name)])})", records(table)))
     return tuple(told)
 
 

@@ -12,7 +12,7 @@ from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.localise.shares import TAKE_BACK
-from takeback.study.contrasts.factors import factors, formula, sentences
+from takeback.study.contrasts.factors import factors, sentences
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import KL, PURSUIT, SHARE
@@ -76,10 +76,9 @@ def print_contrasts(found: Contrasts) -> None:
     )
 
 
-def _formulas(found: Contrasts) -> str:
-    """Number the contrasts as the pictures do, each with its sum over arms."""
-    numbered = enumerate(found.weights.items(), 1)
-    return "; ".join(f"{place} {name} = {formula(weights)}" for place, (name, weights) in numbered) + "."
+def _numbered(found: Contrasts) -> str:
+    """Say which contrast a column's number stands for."""
+    return ", ".join(f"{place} {name}" for place, name in enumerate(found.weights, 1))
 
 
 def _figures(found: Contrasts) -> Iterator[Figure]:
@@ -88,7 +87,7 @@ def _figures(found: Contrasts) -> Iterator[Figure]:
         mine = table[(table["source"] == source) & (table["measure"] == measure) & (table["component"] != "")]
         if len(mine):
             title = f"{measure}, by component" if source == WEIGHTS else f"{source}: {measure}"
-            yield Figure.of(title, _picture(found, records(mine), title), _formulas(found))
+            yield Figure.of(title, _picture(found, records(mine), title), _numbered(found))
 
 
 def _picture(found: Contrasts, rows: list[Row], title: str) -> str:
@@ -106,7 +105,8 @@ def _picture(found: Contrasts, rows: list[Row], title: str) -> str:
     names = [*columns.values(), *dict.fromkeys(column for _, column in cells if column in (FLOOR, RANDOM))]
     limit = limit_of(cell.value for cell in cells.values())
     ends = Ends(limit, signed(limit), signed(-limit))
-    return grid(_layers({row["component"] for row in rows}), names, cells, ends, marked, title)
+    groups = _layers({row["component"] for row in rows})
+    return grid(groups, names, cells, ends, marked, title)
 
 
 def _floor(rows: list[Row], name: str) -> Iterator[tuple[tuple[str, str], Cell]]:
