@@ -87,8 +87,8 @@ def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided
     outcomes = pd.read_parquet(out / "conjectures.parquet").set_index("name")["outcome"]
     assert outcomes.to_dict() == {"drift-stays": True, "two-seeds-show-nothing": True}
     report = (out / "report.html").read_text(encoding="utf-8")
-    for heading in ('id="contrasts"', 'id="conjectures"'):
-        assert heading in report
+    for words in ('id="contrasts"', 'id="conjectures"', "nearest to 0.05 nats", "Carries agency: none of 6"):
+        assert words in report
 
 
 def test_this_project_is_checked_in_on_and_its_evidence_is_there():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from takeback.draw.numbers import count, interval, listing, number, percent, signed
 from takeback.report.games import games_words
@@ -14,6 +14,9 @@ from takeback.report.terms import base_name, described
 from takeback.report.view import Gain, Said, by_set, controls_of, gain_of, mean, told
 
 _TELLING = ("heads of each layer", "each layer", "by name")
+
+MANY_ARMS = 6
+"""Arms of more than so many are not told one by one in the opening: the first table has them."""
 
 
 def lead(record: Record) -> list[Said]:
@@ -27,10 +30,28 @@ def lead(record: Record) -> list[Said]:
         f"Every policy and every takeback was read on the same {count(n, 'held-out situation')}; brackets "
         "are 95% intervals over situations, not over training runs."
     )
-    return [
-        Said("", opening),
-        *(Said(arm.name, _learned(record, arm) + _undone(record, arm)) for arm in record.arms),
-    ]
+    each = [Said(arm.name, _learned(record, arm) + _undone(record, arm)) for arm in record.arms]
+    return [Said("", opening + _matched(record)), *(each if len(each) <= MANY_ARMS else []), *_whose(record)]
+
+
+def _matched(record: Record) -> str:
+    """Say where arms were measured, if not at their last step."""
+    wanted = record.plan.get("measure_at")
+    if not isinstance(wanted, Mapping):
+        return ""
+    return (
+        f" Each arm is measured at the snapshot that is nearest to {wanted['kl']:g} nats (KL) from what it "
+        "started from, not at its last step."
+    )
+
+
+def _whose(record: Record) -> list[Said]:
+    """Say what contrasts between arms come to, where there are any."""
+    if not record.contrasts:
+        return []
+    verdict = next((words for words in record.contrasts[0].words if words.startswith("Carries")), "")
+    told = "What is told from chance of RL, skill, goal and noise stands under “Whose work it is”."
+    return [Said("", f"{verdict} {told}".strip())]
 
 
 def learned_words(record: Record) -> list[Said]:
