@@ -15,6 +15,8 @@ from takeback.localise.question import Question, answer
 from takeback.stats import mean_estimate
 from takeback.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 ENDGAMES = arena("endgames")
 MEASURES = ("utility win", "legal")
 COARSE = Aim(precision=0.05, first=6, growth=2.0)

@@ -23,6 +23,8 @@ from takeback.draw.page import page
 from takeback.errors import TakebackError, UnknownName
 from takeback.parts import Shard, collect, collect_shard
 
+pytestmark = pytest.mark.slow
+
 
 def row_of(found: Between, scope: str, i: int = 0, j: int = 1, relation: str = "pair") -> pd.Series:
     one, other = found.labels[i].name, found.labels[j].name

@@ -36,6 +36,8 @@ from takeback.sweep import Sweep, squared_norms, sweep
 from takeback.sweep.read import Reader, Sides
 from takeback.tables import read_table, write_table
 
+pytestmark = pytest.mark.slow
+
 BOTH = {"rl-win": 0.1, "rl-corner": 0.1}
 RULE = AgencyArms.model_validate(AGENCY)
 

@@ -12,6 +12,8 @@ from takeback.behaviour.probes import Exam, Probes
 from takeback.checkpoint import open_pair
 from takeback.sweep.probes import MOVES, probe_hybrids
 
+pytestmark = pytest.mark.slow
+
 ENDGAMES: Any = arena("endgames")
 
 

@@ -21,6 +21,8 @@ from takeback.training import check_recipe, train
 from takeback.training.free import free_only
 from takeback.training.recipe import dump_recipe
 
+pytestmark = pytest.mark.slow
+
 OWN: dict[str, Any] = {
     "rl": {"prompts": 4, "completions": 4},
     "sft": {"batch": 16},

@@ -22,6 +22,8 @@ from takeback.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
 from takeback.training.networks import _Best
 
+pytestmark = pytest.mark.slow
+
 ENDGAMES = arena("endgames")
 OWN: dict[str, dict[str, Any]] = {
     "rl": {"prompts": 16, "completions": 4},

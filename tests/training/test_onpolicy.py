@@ -23,6 +23,8 @@ from takeback.training.methods import build_trainer
 from takeback.training.pretrain import lesson_seed
 from takeback.training.run import _quiet
 
+pytestmark = pytest.mark.slow
+
 ENDGAMES = arena("endgames")
 Gradients = dict[str, torch.Tensor]
 

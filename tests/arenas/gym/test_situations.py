@@ -12,6 +12,8 @@ from takeback.arenas.gym import Gym, Path, replay
 from takeback.arenas.gym.paths import SEEDS, draw_seed, split_of
 from takeback.errors import TakebackError, UnknownName
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["gym:CartPole-v1", "gym:FrozenLake-v1", "gym:MiniGrid-Empty-Random-6x6-v0", "gym:Taxi-v4"]
 
 

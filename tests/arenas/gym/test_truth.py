@@ -11,6 +11,8 @@ from takeback.arenas.gym.goals import find_goal
 from takeback.arenas.gym.rollouts import returns
 from takeback.errors import TakebackError, UnknownName
 
+pytestmark = pytest.mark.slow
+
 DISCOUNT = 0.99
 
 
