@@ -122,7 +122,10 @@ class LossReader:
         read = Reader(Sides(open_pair(refs["base"], refs["tuned"]), place), situations)
         base, tuned = read.before["base"], read.before["tuned"]
         hybrids = dict(_hybrids(read_table(readouts), read_table(effects), base))
-        found = losses(base, tuned, hybrids, read.context, goal)
+        measured = (
+            goal if goal in read.context.utilities else None
+        )  # one can train toward goals that are no measure
+        found = losses(base, tuned, hybrids, read.context, measured)
         write_table(found.assign(made_of=stamp), kept)
         return found
 
