@@ -2,7 +2,7 @@ from datetime import date
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from takeback.errors import TakebackError
@@ -146,6 +146,7 @@ TEXT = (
 
 
 @settings(deadline=None)
+@example([("0", "0\x850", 0.5, "feedback")])
 @given(
     st.lists(
         st.tuples(TEXT, TEXT, st.floats(0.001, 0.999), st.sampled_from(["feedback", "project"])), max_size=4

@@ -11,6 +11,7 @@ from takeback.errors import TakebackError
 from takeback.files import atomic_file
 from takeback.planning.conjectures.conjecture import Conjecture, check_conjectures
 from takeback.planning.conjectures.lock import ADDED, LOCK, present, read_lock
+from takeback.planning.written import as_yaml
 
 FIELD = "conjectures"
 
@@ -68,7 +69,7 @@ def _append(path: Path, text: str, conjecture: Conjecture) -> None:
     fields = conjecture.model_dump(mode="json")
     grown = [*whole, fields]
     wanted = {**before, FIELD: grown} if isinstance(before, dict) else grown
-    item = yaml.safe_dump([fields], sort_keys=False, allow_unicode=True, width=1_000_000)
+    item = as_yaml([fields])
     new = _grown(text, item, isinstance(before, dict))
     if _read(new, path) != wanted:
         raise TakebackError(f"{path}: its conjectures are laid out so that none can be added; do it by hand")

@@ -20,6 +20,7 @@ from takeback.errors import TakebackError
 from takeback.files import atomic_file
 from takeback.planning.checkin.front import at, read_text
 from takeback.planning.conjectures.conjecture import slug
+from takeback.planning.written import as_yaml
 
 Words = Annotated[str, Field(min_length=1)]
 
@@ -146,7 +147,7 @@ def append(path: str | Path, event: Event) -> Event:
     ordered = {
         name: fields[name] for name in (first, *(n for n in fields if n not in (first, "seal")), "seal")
     }
-    item = yaml.safe_dump([ordered], sort_keys=False, allow_unicode=True, width=1_000_000)
+    item = as_yaml([ordered])
     whole = (text if text.endswith("\n") or not text else f"{text}\n") + item
     if [one for one, _ in parse_events(whole, path)] != [*(one for one, _ in before), event]:
         raise TakebackError(f"{path} is laid out so that nothing can be added; write items beginning with -")

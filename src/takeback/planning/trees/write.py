@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from takeback.files import atomic_file
 from takeback.planning.trees.tree import Front, Node, Own, Tree
+from takeback.planning.written import as_yaml
 
 STEP = 2
 """Columns by which new problems are indented."""
@@ -87,6 +86,6 @@ def _front(front: Front, newline: str) -> str:
     fields = {name: value for name, value in front._asdict().items() if value}
     if front.of:
         fields["of"] = list(front.of)
-    told = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1_000_000)
+    told = as_yaml(fields)
     told = told.replace(f"date: '{front.date}'", f"date: {front.date}")
     return f"---\n{told}---\n".replace("\n", newline)
