@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from takeback.errors import TakebackError
+from takeback.errors import TakebackError, UnknownName
 from takeback.study import load_plan, run_plan
 from takeback.study.claim import claim_plan, settings
 from takeback.study.plan import check_plan, dump_plan
@@ -170,3 +170,13 @@ def test_a_plan_whose_project_is_not_there_is_told_before_anything_runs(tmp_path
     with pytest.raises(TakebackError, match=r"no project at .*none\.md"):
         run_plan(check_plan({**FIELDS, "project": str(tmp_path / "none.md")}), tmp_path / "run")
     assert not (tmp_path / "run" / "plan.yaml").exists()
+
+
+def test_a_goal_that_runs_do_not_measure_is_refused_before_anything_is_trained(tmp_path):
+    arm = {"method": "sft", "goal": "random-7", "steps": 1, "learning_rate": 1e-3}
+    plan = check_plan({"name": "seeded", "base": "endgame-mlp", "arms": {"sft": arm}, "situations": 4})
+    with pytest.raises(
+        UnknownName, match="goal of arm sft that runs measure 'random-7': did you mean 'random'"
+    ):
+        run_plan(plan, tmp_path / "run")
+    assert not (tmp_path / "run" / "arms").exists()

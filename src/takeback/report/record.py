@@ -85,8 +85,8 @@ class Arm:
 
     @property
     def measure(self) -> str:
-        """The utility of the arm's own goal."""
-        return f"utility {self.goal}"
+        """The utility of the arm's own goal; that of legality alone is the mass of legal answers."""
+        return LEGAL if self.goal == LEGAL else f"utility {self.goal}"
 
 
 @dataclass(frozen=True)

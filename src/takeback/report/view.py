@@ -66,12 +66,13 @@ def main_measures(record: Record, arm: Arm) -> tuple[Measure, ...]:
     Legality is left out where every answer is legal.
     """
     legal = f"mass on legal {record.terms.action}s"
-    measures = (
-        Measure(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}"),
+    own = Measure(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}")
+    others = (
         Measure(LEGAL, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
         Measure(KL, "KL divergence", "KL divergence in nats", diverging=False),
     )
-    return tuple(each for each in measures if each.name != LEGAL or record.terms.legality)
+    shown = [each for each in others if each.name != LEGAL or record.terms.legality]
+    return own, *(each for each in shown if each.name != own.name)
 
 
 def gain_of(record: Record, arm: Arm) -> Gain:

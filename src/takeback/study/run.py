@@ -27,6 +27,9 @@ from takeback.sweep.sets import chosen_sets
 BARS = 12
 """Jobs that have a bar each on a terminal; more have one together."""
 
+LEGALITY = "legal"
+"""A goal without a utility of its own among the measures: the mass of legal answers is it."""
+
 
 def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
     """Run a plan into the folder `out` and return the path of its report.
@@ -88,4 +91,7 @@ def _check(plan: Plan) -> None:
             if part not in PARTS:
                 raise unknown_name("part", part, PARTS)
     for arm in plan.arms:
-        place.applies(plan.recipe(arm, plan.seeds[0]).goal, [])
+        goal = plan.recipe(arm, plan.seeds[0]).goal
+        place.applies(goal, [])
+        if goal not in (*place.goals, LEGALITY):
+            raise unknown_name(f"goal of arm {arm} that runs measure", goal, (*place.goals, LEGALITY))
