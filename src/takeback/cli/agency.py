@@ -21,6 +21,7 @@ from takeback.cli.options import (
     Untie,
     print_json,
     print_table,
+    question_for,
     show,
     workers_of,
 )
@@ -82,16 +83,12 @@ def retarget(
     as_json: Json = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.arenas import arena
-    from takeback.checkpoint import open_pair
     from takeback.findings import Findings
-    from takeback.localise import question_of
     from takeback.localise.retarget import Retargeting
     from takeback.localise.retarget import retarget as run
 
     workers = workers_of(count, engine, address)
-    pair = open_pair(base, tuned, untie=untie)
-    question = question_of(pair, arena(arena_name), ["legal"], situations, seed, threads)
+    question = question_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, threads)
     found = run(question, other, goal, Retargeting(share, lost, controls, seed), out, workers)
     show(Findings(found.title, (), {"retarget": found}, "retarget"), out, as_json)
 

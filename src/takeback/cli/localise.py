@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +26,7 @@ from takeback.cli.options import (
     TunedArg,
     Untie,
     chosen_set,
+    question_for,
     show,
     workers_of,
 )
@@ -34,7 +34,6 @@ from takeback.errors import TakebackError
 
 if TYPE_CHECKING:
     from takeback.findings import Findings
-    from takeback.localise import Question
 
 
 def localise(
@@ -83,7 +82,7 @@ def localise(
         if name in found:
             raise TakebackError(f"{ref} is named twice; name each run once")
         place = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
-        question = _question((base, ref), measures, arena_name, (situations, seed), untie, threads)
+        question = question_for((base, ref), measures, arena_name, (situations, seed), untie, threads)
         measures = list(question.measures)
         found[name] = run(question, wanted, settings, place, workers)
         if place is not None:
@@ -128,7 +127,7 @@ def attribute(
     from takeback.findings import Finding, Findings
 
     workers = workers_of(count, engine, address)
-    question = _question((base, tuned), measures, arena_name, (situations, seed), untie, threads)
+    question = question_for((base, tuned), measures, arena_name, (situations, seed), untie, threads)
     found: dict[str, Finding] = {}
     if precision is not None:
         found["precise"] = estimate(
@@ -160,25 +159,9 @@ def explain(
     from takeback.explain import explain as run
     from takeback.findings import Findings
 
-    question = _question((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
+    question = question_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
     text = graft if take_back is None else take_back
     chosen_set(question.anatomy, take_back, graft)
     told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
     told = replace(told, boards=boards)
     show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)
-
-
-def _question(
-    pair: tuple[str, str],
-    measures: Sequence[str] | None,
-    arena_name: str,
-    drawn: tuple[int, int],
-    untie: bool,
-    threads: int,
-) -> Question:
-    from takeback.arenas import arena
-    from takeback.checkpoint import open_pair
-    from takeback.localise import question_of
-
-    place = arena(arena_name)
-    return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from takeback.component import ComponentSet
     from takeback.findings import Findings
     from takeback.jobs import Workers
+    from takeback.localise import Question
 
 ENGINES = ("local", "ray")
 
@@ -134,3 +136,20 @@ def show(found: Findings, out: Path | None, as_json: bool) -> None:
         typer.echo(found.to_json())
     else:
         found.print()
+
+
+def question_for(
+    pair: tuple[str, str],
+    measures: Sequence[str] | None,
+    arena_name: str,
+    drawn: tuple[int, int],
+    untie: bool,
+    threads: int,
+) -> Question:
+    """Open a pair and ask about it in an arena, as the options say."""
+    from takeback.arenas import arena
+    from takeback.checkpoint import open_pair
+    from takeback.localise import question_of
+
+    place = arena(arena_name)
+    return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)

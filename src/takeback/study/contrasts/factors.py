@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from takeback.draw.numbers import interval, number, signed
 from takeback.draw.page import Table
@@ -26,14 +26,38 @@ _INSIDE: Final = (
     (TAKE_BACK, "legal", "legal mass gained by a takeback"),
 )
 _NAMED = 3
-SURE: Final = "sure"
+
+
+class _Difference(NamedTuple):
+    """What differs, in words, with its p-value and the least that so many runs can reach."""
+
+    what: str
+    told: str
+    p: float
+    least: float
+
+    @property
+    def sure(self) -> bool:
+        return self.p <= LEVEL
+
+    @property
+    def certainty(self) -> str:
+        if self.sure:
+            return f"sure, p {number(self.p, 4)}"
+        return f"chance, p {number(self.p, 2)}" + (
+            "; no less with so few runs" if self.p <= self.least else ""
+        )
 
 
 def factors(found: Contrasts) -> Table:
     """Tell of each contrast what differs, in whole models and in which components, and how sure that is."""
     head = ("contrast", "what", "difference", "how sure")
     groups = found.contrasts.groupby("contrast", sort=False)
-    body = [(str(name), *cells) for name, table in groups for cells in _cells(records(table))]
+    body = [
+        (str(name), one.what, one.told, one.certainty)
+        for name, table in groups
+        for one in _cells(records(table))
+    ]
     return Table(head, tuple(body), head)
 
 
@@ -55,27 +79,26 @@ def formula(weights: Mapping[str, float]) -> str:
 
 
 def _sentence(name: str, rows: Sequence[Row]) -> str:
-    sure = [f"{what} {told}" for what, told, words in _cells(rows) if words.startswith(SURE)]
-    rest = [what for what, _, words in _cells(rows) if not words.startswith(SURE)]
-    said = "; ".join(sure) or "nothing is told from chance"
-    return f"{name}: {said}." + (f" Not told from chance: {', '.join(rest)}." if sure and rest else "")
+    cells = list(_cells(rows))
+    said = "; ".join(f"{one.what} {one.told}" for one in cells if one.sure) or "nothing is told from chance"
+    rest = [one.what for one in cells if not one.sure]
+    return f"{name}: {said}." + (
+        f" Not told from chance: {', '.join(rest)}." if rest and len(rest) < len(cells) else ""
+    )
 
 
-def _cells(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
+def _cells(rows: Sequence[Row]) -> Iterator[_Difference]:
     whole = {row["measure"]: row for row in rows if row["source"] == BEHAVIOUR and not row["component"]}
     for measure in _BEHAVIOUR:
         if (row := whole.get(measure)) and row["estimate"] is not None:
             told = f"{signed(row['estimate'])} {interval(row['low'], row['high'])}"
-            yield measure, told, _sure(row["p"], row["smallest_p"])
+            yield _Difference(measure, told, row["p"], row["smallest_p"])
     for source, measure, title in _INSIDE:
         family = [row for row in rows if (row["source"], row["measure"]) == (source, measure)]
         family = [row for row in family if row["component"] and row["estimate"] is not None]
         if family:
-            yield (
-                title,
-                _standing_out(family),
-                _sure(min(r["p_family"] for r in family), family[0]["smallest_p"]),
-            )
+            least = min(row["p_family"] for row in family)
+            yield _Difference(title, _standing_out(family), least, family[0]["smallest_p"])
 
 
 def _standing_out(rows: Sequence[Row]) -> str:
@@ -86,10 +109,3 @@ def _standing_out(rows: Sequence[Row]) -> str:
     told = ", ".join(f"{row['component']} {signed(row['estimate'])}" for row in some[:_NAMED])
     more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
     return f"{len(some)} of {len(rows)} components: {told}{more}"
-
-
-def _sure(p: float, least: float) -> str:
-    """Write a p-value, and whether so few runs could have told more."""
-    if p <= LEVEL:
-        return f"{SURE}, p {number(p, 4)}"
-    return f"chance, p {number(p, 2)}" + ("; no less with so few runs" if p <= least else "")
