@@ -16,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from takeback.arenas import arena
-from takeback.attribution.attribution import attribute
 from takeback.checkpoint import open_pair
-from takeback.localise.question import Question, question_of
+from takeback.findings.attribution.attribution import attribute
+from takeback.measure.question import Question, question_of
 
 WAYS = (("gradient", 1), ("output", 1), ("near", 1), *(("path", steps) for steps in (1, 2, 4, 8)))
 COLUMNS = ("measure", "method", "steps", "spearman", "pearson", "pearson_situations", "top")

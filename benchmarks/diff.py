@@ -1,4 +1,4 @@
-"""How fast `takeback.diff.diff` is, beside a torch loop, other packages and a bare XOR over the same memory.
+"""How fast `takeback.weights.diff` is, beside a torch loop, other packages and a bare XOR on the same memory.
 
 Run it with the environment's Python: `.venv/bin/python benchmarks/diff.py`. It writes a synthetic Llama pair
 in bfloat16 (two folders of four shards, a fifth of the entries moved) into a temporary folder, and measures
@@ -38,7 +38,7 @@ Found = dict[str, float]
 def takeback(folder: Path) -> Found:
     """Measure every moment of every tensor and head by the public call."""
     from takeback import open_pair
-    from takeback.diff import diff
+    from takeback.weights import diff
 
     row = diff(open_pair(folder / "base", folder / "tuned")).total.iloc[0]
     changed = round(row["changed_bitwise"] * row["parameters"])

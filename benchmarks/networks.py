@@ -21,8 +21,8 @@ import torch
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.hybrid import taken_back
-from takeback.sweep.read import Reader, Sides
-from takeback.threads import cpu_threads
+from takeback.measure.read import Reader, Sides
+from takeback.run.threads import cpu_threads
 from takeback.training import check_recipe, train
 
 RECIPE = {

@@ -22,15 +22,16 @@ from statistics import NormalDist
 import numpy as np
 import torch
 import transformers
+from takeback.behaviour import ReadoutPlan
 
 from sweep import changed
 from takeback.arenas import arena
-from takeback.attribution.precise import MEASURE_ONLY, Aim, Precise, estimate
-from takeback.behaviour import ReadoutPlan, load_policy
-from takeback.behaviour.language.read import read_plan
 from takeback.checkpoint import open_pair
+from takeback.findings.attribution.precise import MEASURE_ONLY, Aim, Precise, estimate
 from takeback.hybrid import taken_back
-from takeback.localise.question import Question, question_of
+from takeback.measure.question import Question, question_of
+from takeback.policies.language.read import read_plan
+from takeback.policies.load import load_policy
 
 BASE, MEASURE = "endgame-base", "utility win"
 

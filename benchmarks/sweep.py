@@ -25,17 +25,17 @@ from torch import Tensor
 
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.arenas import arena
-from takeback.behaviour import load_policy
-from takeback.behaviour.language.read import read_plan
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
-from takeback.diff import diff
+from takeback.findings.sweep import Sweep, squared_norms
 from takeback.hybrid import taken_back
 from takeback.hybrid.live import exchanged, slices
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import hybrid_logits
-from takeback.sweep import Sweep, squared_norms
-from takeback.sweep.read import TOLERANCE, Reader, Sides
+from takeback.measure.read import TOLERANCE, Reader, Sides
+from takeback.policies.language.read import read_plan
+from takeback.policies.load import load_policy
+from takeback.weights import diff
 
 Model = transformers.PreTrainedModel
 Way = Callable[[Sequence[ComponentSet]], list[Tensor]]

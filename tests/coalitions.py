@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from takeback.component import Component, ComponentSet
-from takeback.localise.question import Answers, Ask, Question
+from takeback.measure.question import Answers, Ask, Question
 
 Value = Callable[[frozenset[str]], float]
 """From the names of the components that are tuned to a number."""
@@ -52,7 +52,7 @@ def ask_about(monkeypatch: Any, value: Value, names: Iterable[str] = TWO_LAYERS,
         )
 
     for module in ASKING:
-        monkeypatch.setattr(f"takeback.localise.{module}.answer", answer)
+        monkeypatch.setattr(f"takeback.findings.localise.{module}.answer", answer)
     anatomy = SimpleNamespace(
         universe=universe, parameters=lambda what: len(what) if isinstance(what, ComponentSet) else 1
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from takeback.run.tables import write_table
 from takeback.study.pursuit import KL, PURSUIT, SHARE
-from takeback.tables import write_table
 
 COMPONENTS = [f"L{layer}.{part}" for layer in range(4) for part in ("H0", "H1", "H2", "MLP")]
 CARRIER = "L1.H1"

@@ -10,7 +10,7 @@ import numpy as np
 import models
 from takeback.anatomy import anatomy_of
 from takeback.component import Component
-from takeback.localise.question import Answers, Ask, Question
+from takeback.measure.question import Answers, Ask, Question
 
 ANATOMY = anatomy_of(models.on_meta("gpt2"))
 """2 layers with 3 heads each."""

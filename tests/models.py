@@ -155,7 +155,7 @@ def tokens(rows: int = 2, length: int = 7, seed: int = 0) -> torch.Tensor:
 def save_players(folder: Path) -> tuple[Path, Path]:
     """Save two models that play in the endgame arena: the shipped base, and it with noise added."""
     from takeback.arenas import arena
-    from takeback.behaviour import load_policy
+    from takeback.policies.load import load_policy
 
     folders = folder / "base", folder / "tuned"
     policy = load_policy("endgame-base", arena("endgames"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.checkpoint.network import KEY
-from takeback.threads import cpu_threads
+from takeback.run.threads import cpu_threads
 
 RELU: dict[str, Any] = {"activation": "relu", "outputs": "logits"}
 

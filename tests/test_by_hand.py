@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 import networks
-from takeback.behaviour import Outcomes, pursuit
 from takeback.checkpoint import open_pair
-from takeback.diff import diff
-from takeback.sweep import Sweep, squared_norms, sweep
-from takeback.sweep.read import Reader, Sides
-from takeback.tables import read_table
+from takeback.findings.sweep import Sweep, squared_norms, sweep
+from takeback.measure.agency.agency import pursuit
+from takeback.measure.outcomes import Outcomes
+from takeback.measure.read import Reader, Sides
+from takeback.run.tables import read_table
+from takeback.weights import diff
 from toy_arena import Place, ToyArena
 
 HIDDEN = [[1.0, 0.0], [0.0, 1.0]]

@@ -13,7 +13,7 @@ import models
 from takeback import cli
 from takeback.checkpoint import open_checkpoint
 from takeback.gauge import regauged
-from takeback.tables import read_table
+from takeback.run.tables import read_table
 
 COMMANDS = (
     "components",

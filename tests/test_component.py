@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS, Component, ComponentSet
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 LAYERS = [f"L{layer}.{part}" for layer in (0, 1) for part in ("H0", "H1", "KV0", "ATTN", "MLP", "LN1", "LN2")]
 NAMES = ["EMBED", *LAYERS, "NORM", "UNEMBED"]

@@ -51,8 +51,8 @@ def test_plants_are_looked_for(tmp_path):
 
 @pytest.mark.slow
 def test_two_sizes_run_and_are_compared(tmp_path):
-    from takeback.compare import compare
     from takeback.study import load_plan, run_plan
+    from takeback.study.comparison import compare
 
     plans = [load_plan(EXAMPLES / "sizes" / f"{name}.yaml") for name in ("small", "large")]
     differing = [
@@ -133,8 +133,8 @@ def test_the_trees_of_problems_are_what_the_commands_make(tmp_path, monkeypatch,
 
 
 def test_conjectures_that_the_trees_name_are_those_of_the_core_design():
-    from takeback.planning.conjectures import load_conjectures
     from takeback.planning.trees import read_tree
+    from takeback.study.conjectures import load_conjectures
 
     names = {one.name for one in load_conjectures(EXAMPLES / "endgame" / "conjectures.yaml")}
     linked = {

@@ -15,7 +15,7 @@ def test_every_public_name_resolves_and_is_declared_for_type_checkers():
         (node.module, alias.asname)
         for node in imported
         for alias in node.names
-        if alias.asname and node.module not in {"takeback.component", "takeback.errors"}
+        if alias.asname and node.module not in {"takeback.component", "takeback.run.errors"}
     }
     assert declared == {(f"takeback.{home}", name) for name, home in takeback._HOME_OF.items()}
     for name in takeback._HOME_OF:

@@ -5,9 +5,11 @@ import torch
 
 import takeback
 from takeback.arenas import arena
-from takeback.behaviour import load_policy, measures, read
 from takeback.checkpoint import open_checkpoint, shipped, shipped_names
-from takeback.errors import UnknownName
+from takeback.measure.measures import measures
+from takeback.policies.load import load_policy
+from takeback.policies.policy import read
+from takeback.run.errors import UnknownName
 from takeback.training import load_recipe
 
 ROOT = Path(takeback.__file__).parents[2]

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from takeback.draw.numbers import ABSENT, interval, number, signed
-from takeback.stats import seeds_estimate
+from takeback.run.stats import seeds_estimate
+from takeback.run.tables import read_table
 from takeback.study import load_plan
 from takeback.study.measured import read_measured
 from takeback.study.sums import weights_of
-from takeback.tables import read_table
 
 LEVEL = 0.05
 WHOLE = ("KL", "utility gained", "legal mass gained", "pursuit share", "optimisation power", "MEG")

@@ -25,19 +25,19 @@ from safetensors.torch import load_file, save_file
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, arena
-from takeback.behaviour.shift import effect_rows
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
-from takeback.diff import circuits, diff
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.findings.localise.recovery import recovery
 from takeback.gauge import aligned, regauged
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
-from takeback.localise.recovery import recovery
-from takeback.sweep.read import Reader, Sides
-from takeback.tables import read_table, write_table
-from takeback.threads import cpu_threads
+from takeback.measure.read import Reader, Sides
+from takeback.measure.shift import effect_rows
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
+from takeback.run.tables import read_table, write_table
+from takeback.run.threads import cpu_threads
 from takeback.training import check_recipe, train
+from takeback.weights import circuits, diff
 
 BASE = "endgame-base"
 MAKE_UPS = (

@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from takeback.compare import compare
-from takeback.findings import Findings
+from takeback.draw.findings import Findings
 from takeback.study import Plan, load_plan, run_plan
+from takeback.study.comparison import compare
 
 HERE = Path(__file__).parent
 

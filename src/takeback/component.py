@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, total_ordering
 from typing import Any
 
-from takeback.errors import TakebackError, UnknownName, unknown_name
+from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 INDEXED_KINDS = ("H", "KV", "N", "E", "U")
 """Kinds of which a layer holds several: heads, key/value groups, neurons, experts, units."""

@@ -20,7 +20,7 @@ import models
 from partition import assert_partition
 from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name, families, family_of
 from takeback.component import Component, ComponentSet
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 Built = Callable[..., PreTrainedModel]
 

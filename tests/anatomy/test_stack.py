@@ -13,7 +13,7 @@ import models
 from partition import assert_partition
 from takeback.anatomy import anatomy_of
 from takeback.component import Component
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 
 def test_units_cover_every_entry_once() -> None:

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from takeback.arenas import arena
-from takeback.errors import UnknownName
+from takeback.run.errors import UnknownName
 
 
 def test_lookup_gives_the_arena_of_that_name():

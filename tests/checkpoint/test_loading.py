@@ -12,8 +12,8 @@ import torch
 import models
 from adapters import LLAMA, save_adapter
 from takeback.checkpoint import load_model, load_tokenizer, open_checkpoint, open_pair
-from takeback.errors import TakebackError
 from takeback.hybrid import hybrid, write_hybrid
+from takeback.run.errors import TakebackError
 
 
 @pytest.fixture

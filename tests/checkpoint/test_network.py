@@ -14,7 +14,7 @@ import networks
 from takeback.checkpoint import Network, NetworkConfig, load_network, open_checkpoint, open_pair
 from takeback.checkpoint.network import ACTIVATIONS, KEY
 from takeback.checkpoint.shards import read_metadata
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 WIDTHS = (3, 5, 4, 2)
 ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32))

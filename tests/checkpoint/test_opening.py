@@ -18,7 +18,7 @@ from adapters import LLAMA, PLAIN, save_adapter
 from takeback.anatomy import Region
 from takeback.checkpoint import Checkpoint, load_model, narrowest_dtype, open_checkpoint
 from takeback.checkpoint.shards import DTYPES, read_metadata
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 
 def live_tensors(folder: Path, **more: Any) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import models
 from takeback.checkpoint import Difference, PairMismatch, open_checkpoint, open_pair
 from takeback.checkpoint.pair import summary
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 
 def edit_tensors(folder: Path, **changed: torch.Tensor | None) -> None:

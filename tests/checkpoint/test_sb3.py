@@ -20,7 +20,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import read_metadata
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 torch.set_num_threads(1)
 SMALL: dict[str, Any] = {"device": "cpu", "seed": 0}

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 import gauges
 import models
 from takeback.checkpoint import open_checkpoint, open_pair
-from takeback.diff import circuits
-from takeback.errors import TakebackError
 from takeback.gauge import aligned, regauged
 from takeback.gauge.nearest import nearest
+from takeback.run.errors import TakebackError
+from takeback.weights import circuits
 
 
 def save(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:

@@ -9,9 +9,9 @@ import transformers
 
 import models
 from takeback.checkpoint import open_pair, shipped
-from takeback.diff import circuits, diff
 from takeback.gauge import aligned, regauged
 from takeback.training import check_recipe, train
+from takeback.weights import circuits, diff
 
 ROUNDING = 1e-5
 

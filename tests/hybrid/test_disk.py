@@ -22,9 +22,9 @@ import models
 from adapters import LLAMA, save_adapter
 from takeback.checkpoint import Checkpoint, Pair, Weights, open_checkpoint, open_pair
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError
 from takeback.hybrid import Hybrid, hybrid, taken_back, write_hybrid
 from takeback.hybrid import writer as writer_module
+from takeback.run.errors import TakebackError
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:

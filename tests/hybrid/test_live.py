@@ -21,8 +21,8 @@ from adapters import LLAMA, save_adapter
 from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name
 from takeback.checkpoint import load_model, open_checkpoint
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError, UnknownName
 from takeback.hybrid.live import grafted, taken_back
+from takeback.run.errors import TakebackError, UnknownName
 
 Built = Callable[..., PreTrainedModel]
 Bits = dict[str, Tensor]

@@ -18,10 +18,10 @@ from takeback.anatomy import Anatomy, anatomy_of
 from takeback.checkpoint import Network, Pair, load_network, open_checkpoint, open_pair
 from takeback.checkpoint.shards import read_metadata
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError
 from takeback.hybrid import hybrid, taken_back, write_hybrid
 from takeback.hybrid.network import NetworkHybrids
 from takeback.hybrid.walk import path_of
+from takeback.run.errors import TakebackError
 
 NARROW, WIDE = (4, 6, 5, 3), (3, 7, 70)
 KINDS = ("narrow", "wide", "PPO", "A2C", "DQN")

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 import models
 from adapters import LLAMA, save_adapter
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
-from takeback.errors import TakebackError
 from takeback.hybrid import Hybrid, hybrid, write_hybrid
+from takeback.run.errors import TakebackError
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import torch
 import models
 from takeback.checkpoint import Pair, load_model, open_checkpoint, open_pair
 from takeback.checkpoint.weights import Weights
-from takeback.errors import TakebackError, UnknownName
 from takeback.hybrid import hybrid, taken_back, write_hybrid
 from takeback.hybrid.sources import SOURCES, source_of
+from takeback.run.errors import TakebackError, UnknownName
 
 EACH = [
     "zeros",

@@ -12,10 +12,10 @@ import transformers
 import models
 from takeback.anatomy import anatomy_of
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError
 from takeback.hybrid import taken_back
 from takeback.hybrid.replay import Inputs, Replay, plain_logits
 from takeback.hybrid.walk import Hybrids, hybrid_logits, path_of
+from takeback.run.errors import TakebackError
 
 Build = Callable[..., transformers.PreTrainedModel]
 LENGTH = 9

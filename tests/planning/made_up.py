@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.planning.conjectures.conjecture import Conjecture
+from takeback.study.conjectures.conjecture import Conjecture
 
 
 def tables(planned: dict[str, tuple[Any, ...]] | None = None, **frames: pd.DataFrame) -> SimpleNamespace:

@@ -6,7 +6,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from takeback.errors import TakebackError
 from takeback.planning.checkin import (
     add_note,
     check,
@@ -15,6 +14,7 @@ from takeback.planning.checkin import (
     parse_project,
     read_project,
 )
+from takeback.run.errors import TakebackError
 
 FRONT = "---\nname: a\nstarted: 2026-01-05\nevery: 2 weeks\n---\n"
 TEXT = (

@@ -2,9 +2,9 @@ from datetime import date
 
 import pytest
 
-from takeback.errors import TakebackError
 from takeback.planning.checkin import Hat, add_hat, read_answers, read_hat, read_project
 from takeback.planning.trees.read import read_tree
+from takeback.run.errors import TakebackError
 
 DAY = date(2026, 1, 22)
 PROFILE = """---

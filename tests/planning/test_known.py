@@ -9,11 +9,11 @@ from safetensors.numpy import load_file
 
 from made_up import conjecture
 from takeback.checkpoint import shipped
-from takeback.errors import TakebackError
 from takeback.planning.checkin import check, facts_of, parse_project
 from takeback.planning.checkin.known import at_hand, told
-from takeback.planning.conjectures import lock
-from takeback.tables import write_table
+from takeback.run.errors import TakebackError
+from takeback.run.tables import write_table
+from takeback.study.conjectures import lock
 
 FRONT = "---\nname: a\nstarted: 2026-01-05\nevery: 2 weeks\nruns: {}\n---\n"
 DAY = 1_767_600_000.0  # 2026-01-05 08:00 UTC

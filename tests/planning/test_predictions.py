@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from takeback.errors import TakebackError
-from takeback.planning.conjectures import brier, log_score, scores
 from takeback.planning.predictions import Predicted, predict, read_events, read_predictions, resolve
 from takeback.planning.predictions.event import parse_events
+from takeback.run.errors import TakebackError
+from takeback.study.conjectures import brier, log_score, scores
 
 DAY = date(2026, 1, 5)
 

@@ -9,7 +9,7 @@ import pytest
 
 from record import write_record
 from takeback.report import write_report
-from takeback.stats import seeds_estimate
+from takeback.run.stats import seeds_estimate
 from test_worlds import pictures, words
 from worlds import write_agency, write_agents
 

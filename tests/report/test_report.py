@@ -18,8 +18,8 @@ import yaml
 from record import ARMS, Size, read_rows, write_record, write_rows, write_text
 from takeback.draw.numbers import interval, percent, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.errors import TakebackError
 from takeback.report import write_report
+from takeback.run.errors import TakebackError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

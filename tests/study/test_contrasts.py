@@ -17,13 +17,15 @@ from typer.testing import CliRunner
 
 from contrast_record import AGENCY, ARMS, CARRIER, COMPONENTS, quantity_table, write_study
 from takeback.arenas import arena
-from takeback.behaviour import agency
-from takeback.behaviour.planted import POLICIES, noisy, planted, pursuer, world
 from takeback.checkpoint import open_pair
 from takeback.cli import app
-from takeback.diff import diff
-from takeback.errors import TakebackError, UnknownName
-from takeback.stats import max_permutation, permutation_test
+from takeback.findings.sweep import Sweep, squared_norms, sweep
+from takeback.measure.agency.agency import agency
+from takeback.measure.agency.planted import POLICIES, noisy, planted, pursuer, world
+from takeback.measure.read import Reader, Sides
+from takeback.run.errors import TakebackError, UnknownName
+from takeback.run.stats import max_permutation, permutation_test
+from takeback.run.tables import read_table, write_table
 from takeback.study import load_plan
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
@@ -32,9 +34,7 @@ from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenari
 from takeback.study.plan import check_plan
 from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
 from takeback.study.sums import AgencyArms
-from takeback.sweep import Sweep, squared_norms, sweep
-from takeback.sweep.read import Reader, Sides
-from takeback.tables import read_table, write_table
+from takeback.weights import diff
 
 pytestmark = pytest.mark.slow
 

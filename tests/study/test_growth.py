@@ -13,11 +13,11 @@ import yaml
 
 from kill import run_and_kill
 from takeback import cli
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
+from takeback.run.tables import read_table
 from takeback.study import run_plan, study_status
 from takeback.study.measured import read_measured
 from takeback.study.plan import check_plan
-from takeback.tables import read_table
 
 ARM = {"goal": "win", "steps": 3, "learning_rate": 1e-3}
 RL = {**ARM, "method": "rl", "prompts": 4, "completions": 2, "snapshots": [1, 2]}

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
+from takeback.run.tables import read_table
 from takeback.study import run_plan
 from takeback.study.measured import choose, measured_model, nearest, read_measured
 from takeback.study.plan import check_plan, dump_plan
-from takeback.tables import read_table
 
 ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 2}
 FIELDS = {

@@ -11,9 +11,9 @@ import pytest
 
 from kill import run_and_kill
 from takeback.checkpoint import open_checkpoint
+from takeback.run.tables import read_table
 from takeback.study import run_plan
 from takeback.study.plan import check_plan
-from takeback.tables import read_table
 
 ARM = {"goal": "win", "steps": 2, "learning_rate": 1e-3}
 COMMON = {"situations": 4, "sets": ["each layer", "each kind"], "controls": 1, "games": 0, "readouts": False}

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.study import load_plan, run_plan
 from takeback.study.claim import claim_plan, settings
 from takeback.study.plan import check_plan, dump_plan

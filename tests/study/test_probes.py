@@ -3,9 +3,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from takeback.run.tables import read_table
 from takeback.study.plan import check_plan, dump_plan
 from takeback.study.probes import add_probes, write_probes
-from takeback.tables import read_table
 
 ARM = {"method": "sft", "goal": "win", "steps": 4, "learning_rate": 1e-3, "batch": 16}
 

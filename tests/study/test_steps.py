@@ -5,8 +5,8 @@ import time
 import pytest
 import yaml
 
-from takeback.errors import TakebackError
-from takeback.files import in_turn, is_held
+from takeback.run.errors import TakebackError
+from takeback.run.files import in_turn, is_held
 from takeback.study.axes import spread
 from takeback.study.claim import claim_plan, settings, told_out
 from takeback.study.plan import check_plan, load_plan

@@ -5,13 +5,13 @@ import pytest
 
 from kill import run_and_kill
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError
-from takeback.jobs import Job, run_jobs
-from takeback.planning.conjectures import read_lock
-from takeback.progress import Report
+from takeback.run.errors import TakebackError
+from takeback.run.jobs import Job, run_jobs
+from takeback.run.progress import Report
+from takeback.run.tables import read_table
 from takeback.study import run_plan
+from takeback.study.conjectures import read_lock
 from takeback.study.plan import check_plan
-from takeback.tables import read_table
 
 ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 4}
 FIELDS = {

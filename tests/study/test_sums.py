@@ -1,6 +1,6 @@
 import pytest
 
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.study import load_plan
 from takeback.study.contrasts.reach import announce, reach
 from takeback.study.plan import check_plan, dump_plan

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 import networks
 from takeback.arenas import arena
-from takeback.behaviour import load_policy
 from takeback.checkpoint import load_network, open_checkpoint
-from takeback.errors import TakebackError, UnknownName
+from takeback.policies.load import load_policy
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
 from takeback.training.agents import _model, _stacks
 

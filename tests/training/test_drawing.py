@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from takeback.arenas import arena
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 from takeback.training import check_recipe
 from takeback.training.drawing import best_actions, divided_situations, preferences, training_situations
 

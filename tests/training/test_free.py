@@ -15,11 +15,11 @@ from kill import run_and_kill
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint import open_checkpoint, open_pair
-from takeback.diff import diff
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
 from takeback.training.free import free_only
 from takeback.training.recipe import dump_recipe
+from takeback.weights import diff
 
 pytestmark = pytest.mark.slow
 

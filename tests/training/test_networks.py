@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 import networks
 from kill import run_and_kill
 from takeback.arenas import arena
-from takeback.behaviour import load_policy, measures, read
 from takeback.checkpoint import NetworkConfig, load_network, open_checkpoint, shipped
-from takeback.errors import TakebackError, UnknownName
+from takeback.measure.measures import measures
+from takeback.policies.load import load_policy
+from takeback.policies.policy import read
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
 from takeback.training.networks import _Best
 

@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 
 import networks
 from takeback.arenas import arena
-from takeback.behaviour import load_policy
-from takeback.errors import TakebackError
+from takeback.policies.load import load_policy
+from takeback.run.errors import TakebackError
 from takeback.training import check_recipe, train
 from takeback.training.drawing import divided_situations, preferences
 from takeback.training.methods import build_trainer

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 from takeback.training import DPO, RFT, RL, SFT, Drift, Pretrain, check_recipe, load_recipe
 from takeback.training.recipe import dump_recipe
 

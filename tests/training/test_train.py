@@ -9,9 +9,11 @@ from transformers import AutoModelForCausalLM
 
 from kill import run_and_kill
 from takeback.arenas import arena
-from takeback.behaviour import load_policy, measures, read
 from takeback.checkpoint import shipped
-from takeback.errors import TakebackError, UnknownName
+from takeback.measure.measures import measures
+from takeback.policies.load import load_policy
+from takeback.policies.policy import read
+from takeback.run.errors import TakebackError, UnknownName
 from takeback.training import check_recipe, train
 
 ENDGAMES = arena("endgames")

@@ -11,7 +11,7 @@ from itertools import groupby
 from takeback.anatomy.region import Region
 from takeback.anatomy.sets import named_sets
 from takeback.component import Component, ComponentSet
-from takeback.errors import unknown_name
+from takeback.run.errors import unknown_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
-from takeback.errors import TakebackError, UnknownName, unknown_name
+from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from takeback.anatomy.anatomy import Anatomy, Cut
 from takeback.anatomy.families import Block, Family, Match
 from takeback.anatomy.region import RESOLUTIONS
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 
 @dataclass(frozen=True, slots=True)

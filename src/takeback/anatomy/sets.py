@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from takeback.component import Component, ComponentSet
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
 _MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E"})

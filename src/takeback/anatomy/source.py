@@ -10,7 +10,7 @@ from takeback.anatomy.anatomy import Anatomy
 from takeback.anatomy.families import Family, canonical_name, families, family_of
 from takeback.anatomy.partition import decoder_anatomy, value_of
 from takeback.anatomy.stack import stack_anatomy
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from torch import nn

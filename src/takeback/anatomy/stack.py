@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from takeback.anatomy.anatomy import Anatomy, Cut
 from takeback.anatomy.region import RESOLUTIONS
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 WIDE = 64
 """Most outputs that are units of their own where nothing else is asked for."""

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from takeback.anatomy.partition import value_of
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 Roles = Mapping[str, str]
 """The name of each role's tensors without `.weight` and `.bias`, with `{l}` and `{i}`."""

@@ -20,7 +20,7 @@ from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
 from takeback.arenas.protocol import TwinArena as TwinArena
 from takeback.arenas.protocol import Twins as Twins
-from takeback.errors import unknown_name
+from takeback.run.errors import unknown_name
 
 GYM = "gym:"
 _ARENAS = {Endgames.name: Endgames}

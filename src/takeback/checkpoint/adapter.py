@@ -18,7 +18,7 @@ from takeback.anatomy import Family, canonical_name
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.checkpoint.weights import narrowest_dtype
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 _READ = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "peft_type"}
 _WITHOUT_EFFECT = {

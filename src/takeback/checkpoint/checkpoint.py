@@ -22,7 +22,7 @@ from takeback.checkpoint.network import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -13,7 +13,7 @@ import torch
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint.pair import Pair
 from takeback.checkpoint.weights import narrowest_dtype, weights_digest
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -11,8 +11,8 @@ from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.network import Network
 from takeback.checkpoint.weights import stacked
-from takeback.errors import TakebackError
-from takeback.progress import no_library_bars
+from takeback.run.errors import TakebackError
+from takeback.run.progress import no_library_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

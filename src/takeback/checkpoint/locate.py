@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from takeback.checkpoint.shipped import shipped, shipped_names
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model", "spiece.model"]

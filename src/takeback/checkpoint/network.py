@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
 
 KEY: Final = "takeback_network"
 """Where a safetensors file's metadata say how its network is to be run."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
 """What two checkpoints can differ in; the first four make them no pair."""

@@ -15,8 +15,8 @@ from typing import Any, cast
 import torch
 from safetensors.torch import save_file
 
-from takeback.errors import TakebackError, unknown_name
-from takeback.files import atomic_file, cache_folder, file_digest, in_turn
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import atomic_file, cache_folder, file_digest, in_turn
 
 ACTIVATIONS: Mapping[str, str] = {
     "ReLU": "relu",

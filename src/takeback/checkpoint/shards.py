@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from takeback.errors import unknown_name
+from takeback.run.errors import unknown_name
 
 _MODELS = Path(__file__).parents[1] / "models"
 

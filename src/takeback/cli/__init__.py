@@ -21,7 +21,7 @@ from takeback.cli import (
     study,
     weights,
 )
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 app = typer.Typer(
     name="takeback",

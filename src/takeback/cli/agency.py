@@ -42,10 +42,10 @@ def agency(
 ) -> None:
     """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
     from takeback.arenas import arena
-    from takeback.behaviour import load_policy
-    from takeback.behaviour.policy_agency import Asked, policy_agency
-    from takeback.tables import records
-    from takeback.threads import cpu_threads
+    from takeback.measure.agency.policy_agency import Asked, policy_agency
+    from takeback.policies.load import load_policy
+    from takeback.run.tables import records
+    from takeback.run.threads import cpu_threads
 
     place = arena(arena_name)
     asked = Asked(tuple(goals) if goals else None, horizon, games, seed)
@@ -83,9 +83,9 @@ def retarget(
     as_json: Json = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.findings import Findings
-    from takeback.localise.retarget import Retargeting
-    from takeback.localise.retarget import retarget as run
+    from takeback.draw.findings import Findings
+    from takeback.findings.localise.retarget import Retargeting
+    from takeback.findings.localise.retarget import retarget as run
 
     workers = workers_of(count, engine, address)
     question = question_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, threads)

@@ -27,7 +27,7 @@ from takeback.cli.options import (
     print_table,
     workers_of,
 )
-from takeback.progress import Display
+from takeback.run.progress import Display
 
 
 def behaviour(
@@ -45,8 +45,8 @@ def behaviour(
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
-    from takeback.study import Bench
-    from takeback.tables import records
+    from takeback.measure.bench import Bench
+    from takeback.run.tables import records
 
     bench = Bench.prepare(arena_name, model, situations, seed)
     table = bench.compare(against, model) if against else bench.measure(model)
@@ -85,10 +85,10 @@ def sweep(
     """Take back and graft many sets and measure what that does; resumes after a kill."""
     from takeback.arenas import arena
     from takeback.checkpoint import open_pair
-    from takeback.diff import diff as measure
-    from takeback.parts import Shard
-    from takeback.sweep import Sweep, squared_norms, sweep_shard
-    from takeback.sweep import sweep as run
+    from takeback.findings.sweep import Sweep, squared_norms, sweep_shard
+    from takeback.findings.sweep import sweep as run
+    from takeback.run.parts import Shard
+    from takeback.weights import diff as measure
 
     share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)

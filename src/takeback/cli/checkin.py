@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from takeback.cli.options import Json, print_json
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.planning.checkin import Hat

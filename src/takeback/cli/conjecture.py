@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from takeback.cli.options import Json, print_json, print_table
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 app = typer.Typer(
     help="Write down what is expected of a run before it starts, and see what came of it.",
@@ -30,8 +30,8 @@ def add(
     name: Annotated[str, typer.Option(help="Without one, the sentence's first words.")] = "",
 ) -> None:
     """Add a conjecture to a plan, or to a run that has not started."""
-    from takeback.planning.conjectures.add import add as write
-    from takeback.planning.conjectures.conjecture import check_conjectures
+    from takeback.study.conjectures.add import add as write
+    from takeback.study.conjectures.conjecture import check_conjectures
 
     fields = {"name": name, "sentence": sentence, "rule": rule, "probability": probability, "author": author}
     (one,) = check_conjectures([fields], "conjecture")
@@ -41,7 +41,7 @@ def add(
 @app.command("list")
 def list_conjectures(run: Run, as_json: Json = False) -> None:
     """List a run's conjectures as they were locked, and what became of each since; before it, as they are."""
-    from takeback.planning.conjectures.lock import is_locked, read_lock, standings
+    from takeback.study.conjectures.lock import is_locked, read_lock, standings
 
     lock = read_lock(run) if is_locked(run) else None
     rows = [_told(one) for one in standings(run)]
@@ -61,7 +61,7 @@ def list_conjectures(run: Run, as_json: Json = False) -> None:
 @app.command()
 def resolve(run: Run, as_json: Json = False) -> None:
     """Decide a finished run's conjectures by its tables, score their authors, and write what came out."""
-    from takeback.planning.conjectures.resolve import resolve_at_end
+    from takeback.study.conjectures.resolve import resolve_at_end
 
     found = resolve_at_end(run)
     if found is None:

@@ -21,8 +21,8 @@ def contrasts(
     as_json: Json = False,
 ) -> None:
     """Contrast the arms of a run over its training runs, and say which components carry agency."""
-    from takeback.findings import Findings
-    from takeback.progress import Display
+    from takeback.draw.findings import Findings
+    from takeback.run.progress import Display
     from takeback.study import load_plan
     from takeback.study.contrasts import contrasts as run_contrasts
 

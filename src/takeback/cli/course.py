@@ -49,9 +49,9 @@ def course(
 ) -> None:
     """Follow a run over its snapshots: when it starts to pursue its goal, and in which components."""
     from takeback.arenas import arena
-    from takeback.course import Settings
-    from takeback.course import course as follow
-    from takeback.findings import Findings
+    from takeback.draw.findings import Findings
+    from takeback.findings.trajectory import Settings
+    from takeback.findings.trajectory import course as follow
 
     settings = Settings(goal, situations, seed, tuple(sets) if sets else None, threads)
     place = None if arena_name is None else arena(arena_name)

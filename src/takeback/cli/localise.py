@@ -30,10 +30,10 @@ from takeback.cli.options import (
     show,
     workers_of,
 )
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
-    from takeback.findings import Findings
+    from takeback.draw.findings import Findings
 
 
 def localise(
@@ -68,10 +68,10 @@ def localise(
     as_json: Json = False,
 ) -> None:
     """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
-    from takeback.diff.runs import Label
-    from takeback.findings import Findings
-    from takeback.localise import DEFAULT, PARTS, Settings, across
-    from takeback.localise import localise as run
+    from takeback.draw.findings import Findings
+    from takeback.findings.localise import DEFAULT, PARTS, Settings, across
+    from takeback.findings.localise import localise as run
+    from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
     settings = Settings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
@@ -122,9 +122,9 @@ def attribute(
     as_json: Json = False,
 ) -> None:
     """Estimate the effect of taking back every component at once, by gradients or to a precision."""
-    from takeback.attribution import Aim, estimate
-    from takeback.attribution import attribute as run
-    from takeback.findings import Finding, Findings
+    from takeback.draw.findings import Finding, Findings
+    from takeback.findings.attribution import Aim, estimate
+    from takeback.findings.attribution import attribute as run
 
     workers = workers_of(count, engine, address)
     question = question_for((base, tuned), measures, arena_name, (situations, seed), untie, threads)
@@ -156,8 +156,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
-    from takeback.explain import explain as run
-    from takeback.findings import Findings
+    from takeback.draw.findings import Findings
+    from takeback.findings.explanation import explain as run
 
     question = question_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
     text = graft if take_back is None else take_back

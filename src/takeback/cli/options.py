@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.component import ComponentSet
-    from takeback.findings import Findings
-    from takeback.jobs import Workers
-    from takeback.localise import Question
+    from takeback.draw.findings import Findings
+    from takeback.measure.question import Question
+    from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
 
@@ -75,7 +75,7 @@ def workers_of(count: int, engine: str, address: str | None) -> Workers:
         UnknownName: there is no such engine.
         TakebackError: an address is given for local processes.
     """
-    from takeback.jobs import OnRay
+    from takeback.run.jobs import OnRay
 
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
@@ -149,7 +149,7 @@ def question_for(
     """Open a pair and ask about it in an arena, as the options say."""
     from takeback.arenas import arena
     from takeback.checkpoint import open_pair
-    from takeback.localise import question_of
+    from takeback.measure.question import question_of
 
     place = arena(arena_name)
     return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from takeback.cli.options import Json, print_json
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from takeback.planning.trees import Tree

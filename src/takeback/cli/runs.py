@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 Change = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a field: --set seed=1 (repeatable).")

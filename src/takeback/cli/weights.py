@@ -25,7 +25,7 @@ from takeback.cli.options import (
     print_table,
     workers_of,
 )
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 
 def components(
@@ -72,8 +72,8 @@ def diff(
 ) -> None:
     """Measure how far every tensor, component and layer moved, between checkpoints or along a run."""
     from takeback.checkpoint import open_pair
-    from takeback.diff import MEASURES, Settings, compare, compare_runs, compare_shard, follow
-    from takeback.parts import Shard
+    from takeback.run.parts import Shard
+    from takeback.weights import MEASURES, Settings, compare, compare_runs, compare_shard, follow
 
     if out is not None and out.is_file():
         raise TakebackError(f"{out} is a file; name a folder to write the tables to")

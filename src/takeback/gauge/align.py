@@ -9,12 +9,12 @@ import numpy as np
 
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint import Pair
-from takeback.diff.circuits.neurons import partners, read_neurons
-from takeback.diff.circuits.roles import Layer as Roles
 from takeback.gauge.act import Complex, change_scores, change_values, paired, reorder, rescale
 from takeback.gauge.layer import MLP, Array, Attention, Layer
 from takeback.gauge.nearest import nearest
 from takeback.gauge.rewrite import write_rewritten
+from takeback.weights.circuits.neurons import partners, read_neurons
+from takeback.weights.circuits.roles import Layer as Roles
 
 
 def aligned(pair: Pair, out: str | Path) -> Path:
@@ -23,7 +23,7 @@ def aligned(pair: Pair, out: str | Path) -> Path:
     Tuned gets base's gains of the norms before attention and MLP, and what reads them makes up for it. The
     coordinates between values and outputs and between queries and keys are then the nearest to base's
     (`takeback.gauge.nearest`), one change for each key/value group; neurons go to the places of their
-    partners in base (the best assignment, `takeback.diff.circuits.neurons.partners`), rescaled toward them.
+    partners in base (the best assignment, `weights.circuits.neurons.partners`), rescaled toward them.
     What a run really changed in those gains is thereby found in the heads and MLPs that read them, as in
     `takeback diff --with circuits`. Weights that are stored in narrower types are written as float32.
 

@@ -14,7 +14,7 @@ from takeback.anatomy import Anatomy, Family, Region, anatomy_of, families
 from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of, says_tied
 from takeback.checkpoint.weights import narrowest_dtype, stacked
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 
 class Readable(Described, Protocol):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from takeback.checkpoint.network import Network
-from takeback.errors import TakebackError
 from takeback.hybrid.walk import Path
+from takeback.run.errors import TakebackError
 
 BLOCK = 2**20
 """Outputs that are computed at a time: few enough to stay in a processor's cache."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from takeback.anatomy.source import family_in
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 CACHES = ("past_key_values", "layer_past")
 """What layers call the cache of keys and values that they are given."""

@@ -15,8 +15,8 @@ import torch
 from takeback.checkpoint.derived import Derived
 from takeback.checkpoint.pair import Pair, open_pair
 from takeback.checkpoint.weights import Weights
-from takeback.diff.spectra.directions import Directions
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.weights.spectra.directions import Directions
 
 SOURCES: Mapping[str, str] = {
     "base": "base, the source of an ordinary takeback",

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
-from takeback.errors import TakebackError
 from takeback.hybrid.live import anatomy_for, exchanged, slices
 from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
+from takeback.run.errors import TakebackError
 
 ROWS = 16
 """Most prompts in one batch: more gain nothing on a CPU and cost memory traffic."""

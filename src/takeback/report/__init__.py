@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from takeback.files import atomic_file
+from takeback.run.files import atomic_file
 
 __all__ = ["write_report"]
 

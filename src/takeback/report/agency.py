@@ -16,7 +16,7 @@ from takeback.report.record import Arm, Record
 from takeback.report.rows import Agency
 from takeback.report.trained import goals_of
 from takeback.report.view import EACH_SEED, Said
-from takeback.stats import Estimate, seeds_estimate
+from takeback.run.stats import Estimate, seeds_estimate
 
 IF_LEGAL = ", if legal"
 CHANGE = f"KL(after || before){IF_LEGAL}"

@@ -11,7 +11,7 @@ from takeback.draw.page import Figure, Table
 from takeback.draw.svg import tick_text
 from takeback.report.record import Arm, Record
 from takeback.report.rows import BASE, Game
-from takeback.stats import Estimate, mean_estimate, proportion_interval
+from takeback.run.stats import Estimate, mean_estimate, proportion_interval
 
 CHESS = ("mate", "draw", "illegal", "unfinished")
 EPISODES = ("ended", "truncated", "illegal", "unfinished")

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import yaml
 
 from takeback.draw.page import Section
-from takeback.errors import TakebackError, unknown_name
 from takeback.report.rows import (
     BASE,
     DIRECTIONS,
@@ -33,7 +32,8 @@ from takeback.report.rows import (
     Shift,
 )
 from takeback.report.terms import REINFORCED, Terms
-from takeback.tables import read_table, records
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.tables import read_table, records
 
 R = TypeVar("R", bound=Row)
 

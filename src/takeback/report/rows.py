@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from takeback.component import Component
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 TAKE_BACK, GRAFT = "take back", "graft"
 DIRECTIONS = (TAKE_BACK, GRAFT)
@@ -82,7 +82,7 @@ class Shift(Row):
 
 @dataclass(frozen=True)
 class Agency(Row):
-    """A measure of agency of a trained policy, toward a goal; see `takeback.behaviour.agency`."""
+    """A measure of agency of a trained policy, toward a goal; see `takeback.measure.agency.agency`."""
 
     arm: str
     seed: int
@@ -147,7 +147,7 @@ class Game(Row):
 
 @dataclass(frozen=True)
 class Moved(Row):
-    """How far a part of the weights moved; see `takeback.diff`."""
+    """How far a part of the weights moved; see `takeback.weights`."""
 
     parameters: int
     delta_norm: float

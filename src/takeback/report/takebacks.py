@@ -13,17 +13,7 @@ from takeback.report.forests import effect_scatter, set_forest, verb
 from takeback.report.record import Arm, Record
 from takeback.report.rows import DIRECTIONS, ILLEGAL, KL, TAKE_BACK, Effect
 from takeback.report.trained import base_reading, measured_readings
-from takeback.report.view import (
-    MANY,
-    SINGLES,
-    Gain,
-    by_set,
-    gain_of,
-    main_measures,
-    mean,
-    told,
-    tooltip,
-)
+from takeback.report.view import MANY, SINGLES, Gain, by_set, gain_of, main_measures, mean, told, tooltip
 
 MOST = 5
 """Components in each half of the table of extremes."""

@@ -12,7 +12,7 @@ from takeback.report.record import Arm, Record
 from takeback.report.rows import BASE, KL, LEGAL, Reading, Shift
 from takeback.report.terms import trained_by
 from takeback.report.view import EACH_SEED
-from takeback.stats import seeds_estimate
+from takeback.run.stats import seeds_estimate
 
 SMOOTH = 10
 """Steps over which rewards are averaged."""

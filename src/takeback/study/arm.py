@@ -11,29 +11,32 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.behaviour import Change, MeasureContext, agency, effects, most_changed
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
-from takeback.diff import diff
-from takeback.explain import explain
-from takeback.files import atomic_file
-from takeback.findings import Findings
-from takeback.localise import NoChange, Question, Settings, localise
-from takeback.localise.orders import GREEDY
-from takeback.localise.shares import TAKE_BACK
-from takeback.progress import Report, told_to
-from takeback.study.bench import KL, Bench
+from takeback.draw.findings import Findings
+from takeback.findings.explanation import explain
+from takeback.findings.localise import NoChange, Settings, localise
+from takeback.findings.localise.orders import GREEDY
+from takeback.findings.localise.shares import TAKE_BACK
+from takeback.findings.sweep import Sweep, squared_norms, sweep
+from takeback.findings.sweep.sets import CONTROLS
+from takeback.measure.agency.agency import agency
+from takeback.measure.bench import KL, Bench
+from takeback.measure.measures import MeasureContext
+from takeback.measure.question import Question
+from takeback.measure.shift import Change, effects, most_changed
+from takeback.run.files import atomic_file
+from takeback.run.progress import Report, told_to
+from takeback.run.tables import read_table, records, write_table
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
 from takeback.study.plan import BASE, ROLES, Plan, final_of
 from takeback.study.probes import probed, table_of, write_probes
 from takeback.study.pursuit import LossReader, contrasted
 from takeback.study.steps import Step, Steps
-from takeback.sweep import Sweep, squared_norms, sweep
-from takeback.sweep.sets import CONTROLS
-from takeback.tables import read_table, records, write_table
 from takeback.training import train
 from takeback.training.recipe import Tuning
+from takeback.weights import diff
 
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""

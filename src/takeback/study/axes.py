@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 
 def spread(arms: Mapping[str, Any], origin: str = "plan") -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
+from takeback.run.tables import SCHEMA
 from takeback.study.plan import Plan, dump_plan, load_plan
-from takeback.tables import SCHEMA
 
 FREE: Final = frozenset(
     (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
 from takeback.study.plan import Plan, final_of
 
 FILE = "measured.json"

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from takeback.errors import TakebackError, unknown_name
-from takeback.planning.conjectures.conjecture import (
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.study.axes import spread
+from takeback.study.conjectures.conjecture import (
     Conjecture,
     check_arms,
     check_conjectures,
     check_names,
     read_list,
 )
-from takeback.study.axes import spread
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
 from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
@@ -69,7 +69,7 @@ class Plan(BaseModel):
     readouts: bool = True
     """Keep every hybrid's readout beside the effects; of thousands of units they are large."""
     localise: dict[str, tuple[str, ...]] = {}
-    """By arm, what is asked of how its change is made: names of `takeback.localise.PARTS`."""
+    """By arm, what is asked of how its change is made: names of `takeback.findings.localise.PARTS`."""
     localise_situations: Count = 64
     """So many of the situations, half of them to select on."""
     contrasts: dict[str, dict[str, Weight]] = {}

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from takeback.arenas import ProbedArena, arena
-from takeback.progress import Report
+from takeback.run.progress import Report
+from takeback.run.tables import write_table
+from takeback.run.threads import cpu_threads
 from takeback.study.measured import measured_model, read_measured
 from takeback.study.plan import Plan, load_plan
-from takeback.tables import write_table
-from takeback.threads import cpu_threads
 
 FOLDER = "probes"
 
@@ -37,7 +37,7 @@ def write_probes(plan: Plan, arm: str, seed: int, out: Path, report: Report | No
         TakebackError: the arm's model is not there, or it is not decided yet which one is measured.
     """
     from takeback.checkpoint import open_pair
-    from takeback.sweep.probes import probe_hybrids
+    from takeback.findings.sweep.probes import probe_hybrids
 
     place, path = arena(plan.arena), table_of(out, arm, seed)
     if not isinstance(place, ProbedArena):

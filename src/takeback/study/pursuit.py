@@ -12,17 +12,18 @@ import numpy as np
 import pandas as pd
 
 from takeback.arenas import arena
-from takeback.behaviour import MeasureContext, Outcomes, Readouts, pursuit, shift
-from takeback.behaviour.agency import IF_LEGAL, pursuit_values
-from takeback.behaviour.measures import typed
-from takeback.behaviour.readout import UNDECIDED
 from takeback.checkpoint import open_checkpoint, open_pair
-from takeback.errors import TakebackError
-from takeback.localise.shares import TAKE_BACK
+from takeback.findings.localise.shares import TAKE_BACK
+from takeback.findings.sweep.sets import CONTROLS
+from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
+from takeback.measure.measures import MeasureContext, typed
+from takeback.measure.outcomes import Outcomes
+from takeback.measure.read import Reader, Sides
+from takeback.measure.shift import shift
+from takeback.policies.readout import UNDECIDED, Readouts
+from takeback.run.errors import TakebackError
+from takeback.run.tables import read_table, write_table
 from takeback.study.plan import Plan
-from takeback.sweep.read import Reader, Sides
-from takeback.sweep.sets import CONTROLS
-from takeback.tables import read_table, write_table
 
 SHARE: Final = f"loss of signed pursuit share{IF_LEGAL}"
 PURSUIT: Final = f"loss of pursuit at tuned's β{IF_LEGAL}"
@@ -57,7 +58,7 @@ def losses(
         A row for each component and measure of `LOSSES`: component, measure, loss. It is missing where the
         share is undefined, or tuned's β infinite.
 
-    >>> from takeback.behaviour.planted import pursuer, world
+    >>> from takeback.measure.agency.planted import pursuer, world
     >>> made = world(40)
     >>> half = {"L0.H0": pursuer(made, beta=1.0)}
     >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from takeback.checkpoint import open_checkpoint
-from takeback.files import atomic_file
+from takeback.run.files import atomic_file
+from takeback.run.tables import SCHEMA, read_table, write_table
 from takeback.study.measured import measured_model, read_measured
 from takeback.study.plan import BASE, Plan, final_of
-from takeback.tables import SCHEMA, read_table, write_table
 
 _PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy", "scipy", "pandas")
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError, unknown_name
-from takeback.files import only_one
-from takeback.jobs import Job, Workers, run_jobs
-from takeback.localise import PARTS
-from takeback.planning.conjectures import lock, resolve_at_end
+from takeback.findings.localise import PARTS
+from takeback.findings.sweep.sets import chosen_sets
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import only_one
+from takeback.run.jobs import Job, Workers, run_jobs
 from takeback.study.arm import make_base, run_arm, run_base
 from takeback.study.claim import claim_plan
+from takeback.study.conjectures import lock, resolve_at_end
 from takeback.study.plan import BASE, Plan
 from takeback.study.record import merge_behaviour, write_manifest
 from takeback.study.steps import note_workers
-from takeback.sweep.sets import chosen_sets
 
 BARS = 12
 """Jobs that have a bar each on a terminal; more have one together."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 from takeback.study.claim import told_out
 from takeback.study.measured import Measured, read_measured
 from takeback.study.plan import BASE, Plan, load_plan

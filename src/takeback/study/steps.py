@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from takeback.files import atomic_file, in_turn, is_held
-from takeback.jobs import Workers
+from takeback.run.files import atomic_file, in_turn, is_held
+from takeback.run.jobs import Workers
 
 _WORKERS = ".workers.json"
 

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from takeback.arenas import TrainableArena, arena
-from takeback.behaviour import load_policy
-from takeback.behaviour.network import NetworkPolicy
 from takeback.checkpoint import Network
-from takeback.errors import TakebackError
-from takeback.files import atomic_folder
-from takeback.tables import write_table
+from takeback.policies.load import load_policy
+from takeback.policies.network import NetworkPolicy
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_folder
+from takeback.run.tables import write_table
 from takeback.training.recipe import Agent
 
 _ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas import Arena
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 from takeback.training.recipe import DPO, Tuned
 
 _FIRST = 512

@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from takeback.anatomy import Region, anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.component import ComponentSet
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 EVERYTHING = "*"
 """The text of the set of all components."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from takeback.arenas import Arena
-from takeback.behaviour.language import LanguagePolicy
+from takeback.policies.language import LanguagePolicy
 from takeback.training.drawing import training_situations
 from takeback.training.recipe import RL
 from takeback.training.reward import Rewarder, answer_of

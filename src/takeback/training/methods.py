@@ -9,10 +9,10 @@ import torch
 from transformers import Trainer, TrainerCallback
 
 from takeback.arenas import Arena, PopulatedArena, arena
-from takeback.behaviour import load_policy
-from takeback.behaviour.language import LanguagePolicy
-from takeback.behaviour.network import NetworkPolicy
-from takeback.errors import TakebackError
+from takeback.policies.language import LanguagePolicy
+from takeback.policies.load import load_policy
+from takeback.policies.network import NetworkPolicy
+from takeback.run.errors import TakebackError
 from takeback.training.networks import fresh_network, network_trainer
 from takeback.training.onpolicy import on_policy_trainer
 from takeback.training.pretrain import fresh_model, populated, pretrain_trainer

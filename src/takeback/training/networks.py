@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from takeback.arenas import Arena, PopulatedArena
-from takeback.behaviour import load_policy
-from takeback.behaviour.network import NetworkPolicy
 from takeback.checkpoint import Network, NetworkConfig
-from takeback.errors import TakebackError
+from takeback.policies.load import load_policy
+from takeback.policies.network import NetworkPolicy
+from takeback.run.errors import TakebackError
 from takeback.training.drawing import best_actions, divided_situations, preferences
 from takeback.training.games import GameRewarder, starts
 from takeback.training.gradients import Batch, GameGradient, Loss, PolicyGradient, PreferenceLoss

@@ -13,7 +13,7 @@ from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
 from takeback.arenas import Arena
-from takeback.behaviour.language import LanguagePolicy
+from takeback.policies.language import LanguagePolicy
 from takeback.training.games import GameReward, GameRollout, starts
 from takeback.training.recipe import RFT, RL
 from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer
 from transformers import TrainingArguments as Arguments
 
 from takeback.arenas import Arena, Lesson, PopulatedArena
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 from takeback.training.recipe import Architecture, Drift, Pretrain
 
 

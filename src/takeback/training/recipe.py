@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -250,7 +250,7 @@ def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
         (8, 'none')
         >>> check_recipe({"method": "rl", "parent": "x", "goal": "win", "steps": 0, "learning_rate": 1e-3})
         Traceback (most recent call last):
-        takeback.errors.TakebackError: recipe: steps: Input should be greater than 0 (got 0)
+        takeback.run.errors.TakebackError: recipe: steps: Input should be greater than 0 (got 0)
     """
     try:
         return _recipes.validate_python(fields)

@@ -24,11 +24,11 @@ from transformers.utils import logging as transformers_logging
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
-from takeback.errors import TakebackError
-from takeback.files import atomic_file, atomic_folder, only_one
-from takeback.progress import Display, no_library_bars
-from takeback.tables import write_table
-from takeback.threads import cpu_threads
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file, atomic_folder, only_one
+from takeback.run.progress import Display, no_library_bars
+from takeback.run.tables import write_table
+from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
 from takeback.training.free import EVERYTHING, free_only
 from takeback.training.methods import Stepwise, build_trainer

@@ -13,7 +13,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from takeback.arenas import Arena
-from takeback.behaviour.language.policy import LanguagePolicy
+from takeback.policies.language.policy import LanguagePolicy
 from takeback.training.drawing import best_actions, divided_situations, preferences
 from takeback.training.recipe import DPO, SFT
 

@@ -4,7 +4,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.arenas.endgames.goals import GOALS, find_goal
 from takeback.arenas.endgames.moves import moves
-from takeback.errors import UnknownName
+from takeback.run.errors import UnknownName
 
 ENDGAMES = arena("endgames")
 

@@ -5,7 +5,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.arenas.endgames import Game
 from takeback.arenas.endgames.solver import tables
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 ENDGAMES = arena("endgames")
 

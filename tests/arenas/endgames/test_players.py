@@ -6,7 +6,7 @@ from takeback.arenas import arena
 from takeback.arenas.endgames.goals import GOALS
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.players import PLAYERS, choose, population
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 ENDGAMES = arena("endgames")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from takeback.arenas import arena
 from takeback.arenas.endgames.situations import Endgame, held_out, pool, uniform
 from takeback.arenas.endgames.solver import POSITIONS, mirrors, pack, tables, unpack
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 ENDGAMES = arena("endgames")
 

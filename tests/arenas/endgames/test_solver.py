@@ -14,7 +14,7 @@ from takeback.arenas.endgames import solver
 from takeback.arenas.endgames.geometry import action_text
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.solver import DRAW, INVALID, POSITIONS, mirrors, pack, tables, unpack
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 GAVIOTA = Path(os.environ.get("TAKEBACK_GAVIOTA", "/usr/share/gaviotatb/gtb4"))
 KIND = {kind: slice(place << 18, (place + 1) << 18) for place, kind in enumerate("QRP")}

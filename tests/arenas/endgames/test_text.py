@@ -5,7 +5,7 @@ from takeback.arenas import arena
 from takeback.arenas.endgames.geometry import NO_ACTION, action_text
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.text import VOCABULARY, completion_tokens, prompt_tokens
-from takeback.errors import UnknownName
+from takeback.run.errors import UnknownName
 
 ENDGAMES = arena("endgames")
 

@@ -6,7 +6,7 @@ from takeback.arenas import arena
 from takeback.arenas.endgames.geometry import DISTANCE
 from takeback.arenas.endgames.situations import held_out
 from takeback.arenas.endgames.solver import tables
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 ENDGAMES = arena("endgames")
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from takeback.arenas.gym import Gym, Path
 from takeback.arenas.gym.encoding import encoder_of
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 SPACES = [
     spaces.Box(-np.inf, np.inf, (4,), np.float32),

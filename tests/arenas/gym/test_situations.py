@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from takeback.arenas.gym import Gym, Path, replay
 from takeback.arenas.gym.paths import SEEDS, draw_seed, split_of
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 from takeback.arenas.gym import Gym, Path, exact
 from takeback.arenas.gym.goals import find_goal
 from takeback.arenas.gym.rollouts import returns
-from takeback.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError, UnknownName
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from forest import FRONT, tree
 from made_up import conjecture
 from record import Size, write_record, write_rows
 from takeback import cli
-from takeback.errors import TakebackError
-from takeback.planning.conjectures import lock, resolve_at_end
-from takeback.planning.conjectures.margin import margin
-from takeback.planning.conjectures.record import RunTables
-from takeback.planning.conjectures.rule import parse_rule
 from takeback.planning.trees import branches, evidence_of, state_of
+from takeback.run.errors import TakebackError
+from takeback.study.conjectures import lock, resolve_at_end
+from takeback.study.conjectures.margin import margin
+from takeback.study.conjectures.record import RunTables
+from takeback.study.conjectures.rule import parse_rule
 
 GAIN = 'mean(shifts.effect, arm="rl-win", measure="utility win")'
 OTHER = 'mean(shifts.effect, arm="sft-win", measure="utility win")'

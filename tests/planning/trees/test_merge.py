@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forest import large, tree, trees
-from takeback.errors import TakebackError
 from takeback.planning.trees import (
     Decisions,
     Graph,
@@ -20,6 +19,7 @@ from takeback.planning.trees import (
     write_proposals,
 )
 from takeback.planning.trees.wording import near_pairs, normalised
+from takeback.run.errors import TakebackError
 
 ADA = "- top\n  - No names for parts\n    > hard\n    - noise {#n}\n  - cost\n    - [noise](#n)\n"
 BOB = "- Top!\n  - no names for parts.\n    - too many of them\n  - no name for parts\n  - Noise\n"

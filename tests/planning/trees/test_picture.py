@@ -9,9 +9,9 @@ import pytest
 
 from browser import CHROMIUM, shown_at
 from forest import large, tree
-from takeback.errors import TakebackError
 from takeback.planning.trees import Evidence, Link, Tree, merge
 from takeback.planning.trees.picture import as_page, as_svg, write_picture
+from takeback.run.errors import TakebackError
 
 BODY = "- top & <b>\n  - a {#a}\n    > note\n    - deep\n  - b\n    - [stale](#a)\n"
 LINK = Link("conjecture", "learns", "run")

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forest import FRONT, tree, trees
-from takeback.errors import TakebackError
 from takeback.planning.trees import (
     Link,
     Node,
@@ -19,6 +18,7 @@ from takeback.planning.trees import (
     read_tree,
     write_tree,
 )
+from takeback.run.errors import TakebackError
 
 TEXT = """---
 author:   Ada Lovelace   # a comment

@@ -18,7 +18,7 @@ from takeback.arenas.endgames.geometry import FILE, NO_ACTION, RANK
 from takeback.arenas.endgames.moves import Moves
 from takeback.arenas.endgames.situations import uniform
 from takeback.arenas.protocol import Goal
-from takeback.errors import unknown_name
+from takeback.run.errors import unknown_name
 
 Utility = NDArray[np.float64]
 

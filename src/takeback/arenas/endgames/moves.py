@@ -19,7 +19,7 @@ from takeback.arenas.endgames.geometry import (
     attacked,
 )
 from takeback.arenas.endgames.solver import DEAD, DRAW, after, tables, unpack
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 
 @dataclass(frozen=True, eq=False)

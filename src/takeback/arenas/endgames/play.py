@@ -13,7 +13,7 @@ from takeback.arenas.endgames.geometry import SQUARES, action_number_of
 from takeback.arenas.endgames.rules import classify
 from takeback.arenas.endgames.situations import Endgame
 from takeback.arenas.endgames.solver import DEAD, DRAW, after, black_moves, tables
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 Choose = Callable[[Sequence[Endgame]], Sequence[str]]
 """A player of games: one text for each situation."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.endgames.moves import Moves
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 Player = Callable[[Moves], NDArray[np.float64]]
 """Gives the probability of each action, [N, A], 0 on the fill-up, each row summing to 1."""

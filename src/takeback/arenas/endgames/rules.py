@@ -20,10 +20,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from takeback.arenas.endgames.geometry import (
-    PROMOTIONS,
-    SQUARE_NUMBER,
-)
+from takeback.arenas.endgames.geometry import PROMOTIONS, SQUARE_NUMBER
 from takeback.arenas.endgames.situations import Endgame
 
 ILLEGAL: Final = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from takeback.arenas.endgames.geometry import SQUARE_NUMBER, SQUARES
 from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.solver import POSITIONS, tables
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 Split = Literal["train", "held-out"]
 SPLITS: Final = ("train", "held-out")

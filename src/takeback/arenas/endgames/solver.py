@@ -33,7 +33,7 @@ from takeback.arenas.endgames.geometry import (
     action_number,
     attacked,
 )
-from takeback.files import atomic_file, cache_folder, file_digest, in_turn
+from takeback.run.files import atomic_file, cache_folder, file_digest, in_turn
 
 POSITIONS: Final = 3 * 64**3
 DRAW: Final = -1

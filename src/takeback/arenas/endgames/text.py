@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from takeback.arenas.endgames.geometry import LETTER, PROMOTIONS, SOURCE, SQUARES, TARGET
 from takeback.arenas.endgames.situations import Endgame
 from takeback.arenas.endgames.solver import unpack
-from takeback.errors import unknown_name
+from takeback.run.errors import unknown_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

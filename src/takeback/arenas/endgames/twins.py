@@ -18,7 +18,7 @@ from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.situations import PIECES, Endgame, held_out, pool
 from takeback.arenas.endgames.solver import pack, tables, unpack
 from takeback.arenas.protocol import Twins
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 FACTS: Final[Mapping[str, Callable[[Moves], NDArray[np.bool_]]]] = MappingProxyType(
     {"capture": lambda batch: batch.hanging, "stalemate": lambda batch: batch.stuck & ~batch.check}

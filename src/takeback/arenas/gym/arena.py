@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from takeback.arenas.gym.goals import Goal, find_goal, goals_of
 from takeback.arenas.gym.make import Recipe, action_names, need
 from takeback.arenas.gym.paths import SPLITS, Path
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from gymnasium import Env

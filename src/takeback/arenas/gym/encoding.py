@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 LARGEST_IMAGE: Final = 64
 """Pixels per side; a larger image is meant for a convolutional network."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from takeback.arenas.gym.copies import copy_of, is_grid, is_plain
 from takeback.arenas.gym.goals import Goal
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from gymnasium import Env

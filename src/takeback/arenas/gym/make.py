@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from takeback.arenas.gym.copies import is_grid
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from gymnasium import Env

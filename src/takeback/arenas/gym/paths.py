@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 SPLITS: Final = ("train", "held-out")
 SEEDS: Final = 1_000_000

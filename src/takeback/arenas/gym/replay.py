@@ -14,7 +14,7 @@ from takeback.arenas.gym.copies import copy_of, is_grid, is_plain
 from takeback.arenas.gym.encoding import encoder_of
 from takeback.arenas.gym.make import Recipe
 from takeback.arenas.gym.paths import Path, number_of
-from takeback.errors import TakebackError
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from gymnasium import Env

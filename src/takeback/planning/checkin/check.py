@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from takeback.errors import TakebackError
 from takeback.planning.checkin.front import at
 from takeback.planning.checkin.heuristics import Heuristic
 from takeback.planning.checkin.known import RunFacts, facts_of, told
 from takeback.planning.checkin.project import Entry, Project
+from takeback.run.errors import TakebackError
 
 ANSWERED, BARE, UNANSWERED = "answered", "no evidence", "unanswered"
 STATES: Final[Mapping[str, str]] = {

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from takeback.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 
 FENCE: Final = "---"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from takeback.errors import TakebackError, unknown_name
 from takeback.planning.checkin.front import FENCE, as_text, at, read_front, read_text
 from takeback.planning.checkin.project import Project, add_note, read_project
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.planning.trees.tree import Tree

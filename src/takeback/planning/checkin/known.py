@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any, Final
 
 from takeback.draw.numbers import count, listing
-from takeback.errors import TakebackError
-from takeback.planning.conjectures.lock import CHANGED, REMOVED, is_locked, read_lock, standings
-from takeback.planning.conjectures.record import read_plan, unfinished
-from takeback.tables import read_table
+from takeback.run.errors import TakebackError
+from takeback.run.tables import read_table
+from takeback.study.conjectures.lock import CHANGED, REMOVED, is_locked, read_lock, standings
+from takeback.study.conjectures.record import read_plan, unfinished
 
 LAST: Final = 3
 """So many of the last runs are told of."""

@@ -23,10 +23,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
 from takeback.planning.checkin.front import Front, as_date, as_text, at, read_front, read_text
 from takeback.planning.checkin.heuristics import Heuristics, load_heuristics
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
 
 NOTES: Final = "Notes"
 VERDICTS: Final = ("yes", "partly", "no")

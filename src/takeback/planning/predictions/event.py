@@ -16,11 +16,11 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from takeback.errors import TakebackError
-from takeback.files import atomic_file
 from takeback.planning.checkin.front import at, read_text
-from takeback.planning.conjectures.conjecture import slug
 from takeback.planning.written import as_yaml
+from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
+from takeback.study.conjectures.conjecture import slug
 
 Words = Annotated[str, Field(min_length=1)]
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from takeback.draw.findings import Finding, Findings
 from takeback.draw.page import Section
-from takeback.errors import TakebackError, unknown_name
-from takeback.findings import Finding, Findings
-from takeback.planning.conjectures.scores import COLUMNS as OF_SCORES
-from takeback.planning.conjectures.scores import brier, log_score, scores
 from takeback.planning.predictions.event import Event, Predicted, Resolved, append, read_events
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.study.conjectures.scores import COLUMNS as OF_SCORES
+from takeback.study.conjectures.scores import brier, log_score, scores
 
 NAME: Final = "predictions"
 
@@ -49,7 +49,7 @@ class Predictions(Finding):
 
     Attributes:
         predictions: a row for each; columns as in `COLUMNS`.
-        scores: a row for each author; columns as in `takeback.planning.conjectures.scores.COLUMNS`.
+        scores: a row for each author; columns as in `takeback.study.conjectures.scores.COLUMNS`.
     """
 
     predictions: pd.DataFrame = field(repr=False)

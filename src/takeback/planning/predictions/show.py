@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from takeback.draw.numbers import count, number, percent
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_tables
-from takeback.planning.conjectures.show import figures, score_table
-from takeback.tables import records
+from takeback.run.tables import records
+from takeback.study.conjectures.show import figures, score_table
 
 if TYPE_CHECKING:
     from takeback.planning.predictions.predictions import Predictions

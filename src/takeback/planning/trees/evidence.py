@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from takeback.errors import TakebackError, unknown_name
 from takeback.planning.trees.graph import Graph
 from takeback.planning.trees.tree import Link, Tree
+from takeback.run.errors import TakebackError, unknown_name
 
 UNTESTED, SUPPORTED, REFUTED = "untested", "supported", "refuted"
 MIXED, STUDIED = "mixed", "studied"
@@ -34,7 +34,7 @@ class Evidence(NamedTuple):
     state: str
     told: str
     interval: Any = None
-    """A `takeback.planning.conjectures.margin.Margin`, or None."""
+    """A `takeback.study.conjectures.margin.Margin`, or None."""
 
 
 class Branch(NamedTuple):
@@ -122,7 +122,7 @@ def _settled(link: Link, root: Path) -> Evidence:
 
 
 def _studied(link: Link, run: Path, table: Path) -> Evidence:
-    from takeback.planning.conjectures.record import unfinished
+    from takeback.study.conjectures.record import unfinished
 
     if lacking := unfinished(run):
         return Evidence(link, UNTESTED, f"{run} is not finished: it lacks {lacking}")
@@ -136,7 +136,7 @@ def _studied(link: Link, run: Path, table: Path) -> Evidence:
 
 def _not_yet(link: Link, run: Path) -> Evidence:
     """Tell that a run has decided nothing yet, once its conjectures are known to have this one."""
-    from takeback.planning.conjectures.lock import is_locked, standings
+    from takeback.study.conjectures.lock import is_locked, standings
 
     names = [one.conjecture.name for one in standings(run)]
     if link.name not in names:
@@ -145,9 +145,9 @@ def _not_yet(link: Link, run: Path) -> Evidence:
 
 
 def _decided(link: Link, run: Path, row: Mapping[str, Any]) -> Evidence:
-    from takeback.planning.conjectures.margin import margin
-    from takeback.planning.conjectures.record import RunTables
-    from takeback.planning.conjectures.rule import parse_rule
+    from takeback.study.conjectures.margin import margin
+    from takeback.study.conjectures.record import RunTables
+    from takeback.study.conjectures.rule import parse_rule
 
     if row["outcome"] is None:
         return Evidence(link, UNTESTED, f"{row['state']}: {row['why']}")
@@ -158,6 +158,6 @@ def _decided(link: Link, run: Path, row: Mapping[str, Any]) -> Evidence:
 
 
 def _rows(table: Path) -> dict[str, Mapping[str, Any]]:
-    from takeback.tables import read_table, records
+    from takeback.run.tables import read_table, records
 
     return {str(row["name"]): row for row in records(read_table(table))}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from takeback.errors import TakebackError, unknown_name
 from takeback.planning.trees.tree import MERGED, STAGES, Front, Node, Tree
+from takeback.run.errors import TakebackError, unknown_name
 
 
 def extended(tree: Tree, author: str, date: str, stage: str = "after-reading") -> Tree:

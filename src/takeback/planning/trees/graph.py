@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
-from takeback.errors import TakebackError
 from takeback.planning.trees.tree import Node, Tree
 from takeback.planning.trees.wording import normalised
+from takeback.run.errors import TakebackError
 
 Key = TypeVar("Key", bound=Hashable)
 

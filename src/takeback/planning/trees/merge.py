@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from takeback.errors import TakebackError
 from takeback.planning.trees.graph import cycle_in, reached, told_cycle
 from takeback.planning.trees.proposals import (
     BETWEEN,
@@ -23,6 +22,7 @@ from takeback.planning.trees.proposals import (
 )
 from takeback.planning.trees.tree import MERGED, Front, Node, Own, Said, Tree
 from takeback.planning.trees.wording import NEAR, near_pairs, normalised
+from takeback.run.errors import TakebackError
 
 LONGEST_ID: Final = 40
 NOBODY: Final = Decisions()

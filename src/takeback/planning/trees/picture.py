@@ -10,11 +10,11 @@ from typing import Final
 
 from takeback.draw.page import colours, environment
 from takeback.draw.svg import FAINT, INK, SOFT, coordinate, drawing, element, text
-from takeback.errors import unknown_name
-from takeback.files import atomic_file
 from takeback.planning.trees.evidence import STATES, TALK, Evidence
 from takeback.planning.trees.tree import Tree
 from takeback.planning.trees.view import COLOURS, Row, people_colour, rows_of, summary, told
+from takeback.run.errors import unknown_name
+from takeback.run.files import atomic_file
 
 NONE: Final[Mapping[str, tuple[Evidence, ...]]] = {}
 OPEN_BELOW: Final = 80

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from takeback.errors import TakebackError, unknown_name
-from takeback.files import atomic_file
 from takeback.planning.trees.tree import Said
 from takeback.planning.trees.wording import normalised
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import atomic_file
 
 OPEN, SAME, DIFFERENT = "?", "same", "different"
 BETWEEN: Final = " <=> "

@@ -11,8 +11,8 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
-from takeback.errors import TakebackError, unknown_name
 from takeback.planning.trees.tree import MERGED, STAGES, Front, Link, Node, Own, Said, Source, Tree
+from takeback.run.errors import TakebackError, unknown_name
 
 FIELDS: Final = ("see", "conjecture", "against", "study", "hat", "was", "said")
 """What may stand under a problem, as `field: value`."""
@@ -61,7 +61,7 @@ def parse_tree(text: str, origin: str = "tree.md") -> Tree:
     [('too many weights', '', (), 6), ('no names for them', 'names', ('arXiv 2412.04758',), 7)]
     >>> parse_tree(front + "- too many weights\n  sea: arXiv 2412.04758\n", "a.md")
     Traceback (most recent call last):
-    takeback.errors.TakebackError: a.md:7: unknown field 'sea': did you mean 'see' or 'said'? ...
+    takeback.run.errors.TakebackError: a.md:7: unknown field 'sea': did you mean 'see' or 'said'? ...
     """
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     front, start = _front(lines, origin)

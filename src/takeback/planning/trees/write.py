@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from takeback.files import atomic_file
 from takeback.planning.trees.tree import Front, Node, Own, Tree
 from takeback.planning.written import as_yaml
+from takeback.run.files import atomic_file
 
 STEP = 2
 """Columns by which new problems are indented."""

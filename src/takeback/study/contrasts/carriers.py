@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from takeback.behaviour.measures import typed
 from takeback.component import Component
-from takeback.flips import flip_p_values
-from takeback.localise.shares import TAKE_BACK
-from takeback.stats import max_permutation
+from takeback.findings.localise.shares import TAKE_BACK
+from takeback.measure.measures import typed
+from takeback.run.sign_flips import flip_p_values
+from takeback.run.stats import max_permutation
 from takeback.study.contrasts.estimates import Measured
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import SHARE

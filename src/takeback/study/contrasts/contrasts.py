@@ -9,9 +9,9 @@ from typing import Final
 
 import pandas as pd
 
+from takeback.draw.findings import Finding, Findings
 from takeback.draw.page import Section
-from takeback.errors import TakebackError
-from takeback.findings import Finding, Findings
+from takeback.run.errors import TakebackError
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
 from takeback.study.contrasts.quantities import Report, quantities

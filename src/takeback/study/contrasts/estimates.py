@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from takeback.behaviour.measures import typed
 from takeback.draw.numbers import count
-from takeback.flips import WeightedContrast, weighted_contrast
+from takeback.measure.measures import typed
+from takeback.run.sign_flips import WeightedContrast, weighted_contrast
+from takeback.run.tables import records
 from takeback.study.contrasts.quantities import Quantities
-from takeback.tables import records
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from takeback.draw.numbers import interval, number, signed
 from takeback.draw.page import Table
-from takeback.localise.shares import TAKE_BACK
+from takeback.findings.localise.shares import TAKE_BACK
+from takeback.run.tables import records
 from takeback.study.contrasts.quantities import BEHAVIOUR, WEIGHTS
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import PURSUIT, SHARE
-from takeback.tables import records
 
 if TYPE_CHECKING:
     from takeback.study.contrasts.contrasts import Contrasts

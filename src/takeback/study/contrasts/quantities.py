@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from takeback.behaviour.measures import typed
-from takeback.compare.measures import MEASURES, ROUNDING, Runs, arms_of
-from takeback.errors import TakebackError
-from takeback.localise.shares import GRAFT, TAKE_BACK
+from takeback.findings.localise.shares import GRAFT, TAKE_BACK
+from takeback.findings.sweep.sets import CONTROLS
+from takeback.measure.measures import typed
+from takeback.run.errors import TakebackError
+from takeback.run.tables import read_table
+from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
 from takeback.study.pursuit import LossReader, single
-from takeback.sweep.sets import CONTROLS
-from takeback.tables import read_table
 
 WEIGHTS: Final = "weights"
 BEHAVIOUR: Final = "behaviour"

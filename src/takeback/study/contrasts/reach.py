@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from takeback.flips import how_tested, smallest_contrast_p
+from takeback.run.sign_flips import how_tested, smallest_contrast_p
 from takeback.study.plan import Plan
 from takeback.study.sums import weights_of
 

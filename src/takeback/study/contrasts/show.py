@@ -11,12 +11,12 @@ from takeback.draw.heatmap import Cell, Ends, limit_of
 from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
-from takeback.localise.shares import TAKE_BACK
+from takeback.findings.localise.shares import TAKE_BACK
+from takeback.run.tables import records
 from takeback.study.contrasts.factors import factors, sentences
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import KL, PURSUIT, SHARE
-from takeback.tables import records
 
 if TYPE_CHECKING:
     from takeback.study.contrasts.contrasts import Contrasts

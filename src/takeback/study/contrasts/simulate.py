@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.flips import flip_p_values, how_tested
-from takeback.stats import max_permutation, seeds_estimate
+from takeback.run.sign_flips import flip_p_values, how_tested
+from takeback.run.stats import max_permutation, seeds_estimate
 from takeback.study.contrasts.carriers import conditions, held
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.sums import AgencyArms

@@ -1,0 +1,1 @@
+"""Findings: what a change is made of."""

@@ -1,0 +1,8 @@
+"""Effects with less work: attribution for all components at once, exact effects on part of the situations."""
+
+from takeback.findings.attribution.attribution import METHODS as METHODS
+from takeback.findings.attribution.attribution import Attribution as Attribution
+from takeback.findings.attribution.attribution import attribute as attribute
+from takeback.findings.attribution.precise import Aim as Aim
+from takeback.findings.attribution.precise import Precise as Precise
+from takeback.findings.attribution.precise import estimate as estimate

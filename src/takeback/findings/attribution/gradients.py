@@ -1,0 +1,221 @@
+"""Effects of every component at once, from gradients on the line between tuned and base."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from takeback.anatomy import anatomy_of
+from takeback.anatomy.source import parameters_of
+from takeback.component import Component, ComponentSet
+from takeback.findings.attribution.owners import Call, owners, recorded
+from takeback.findings.attribution.stakes import Reading, Stakes
+from takeback.hybrid.live import exchanged, slices
+from takeback.measure.question import Question
+from takeback.measure.slopes import measure_slopes
+from takeback.run.errors import TakebackError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of the line from tuned (0) to base (1), and the point where gradients are taken."""
+
+    start: float
+    stop: float
+    at: float
+
+
+def stretches(steps: int) -> tuple[Stretch, ...]:
+    """Cut the line into equal stretches with gradients at their middles.
+
+    >>> stretches(2)
+    (Stretch(start=0.0, stop=0.5, at=0.25), Stretch(start=0.5, stop=1.0, at=0.75))
+    """
+    return tuple(Stretch(step / steps, (step + 1) / steps, (step + 0.5) / steps) for step in range(steps))
+
+
+def weight_effects(question: Question) -> Floats:
+    """Multiply each component's change with the gradient, at tuned, of each measure summed over situations.
+
+    Returns:
+        Shape (measures, components), in the order of the question's.
+
+    Raises:
+        TakebackError: a measure has no slopes.
+    """
+    model, base = _models(question)
+    anatomy, own = anatomy_of(model), parameters_of(model)
+    totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in question.measures]
+    with _evaluated(model, gradients=True):
+        for stakes, number in _batches(question, model):
+            found = _gradients(stakes.sums(model, number), list(own.values()))
+            for total, slopes in zip(totals, found, strict=True):
+                for one, slope in zip(total.values(), slopes, strict=True):
+                    one.add_(slope)
+
+    def effect(component: Component, total: Mapping[str, Tensor]) -> float:
+        alone = ComponentSet([component], anatomy.universe)
+        changes, slopes = (slices(model, source, alone, anatomy) for source in (base, total))
+        pairs = zip(changes, slopes, strict=True)
+        return sum(float(((new - old).double() * slope.double()).sum()) for (old, new), (_, slope) in pairs)
+
+    with torch.no_grad():
+        return np.array([[effect(component, total) for component in anatomy.universe] for total in totals])
+
+
+def output_effects(question: Question, line: Sequence[Stretch]) -> Floats:
+    """Add up, over stretches, each component's own change of its module's output times the gradient there.
+
+    The module runs again on the inputs that it had, with the component at both ends of the stretch.
+
+    Returns:
+        Shape (measures, components, situations), in the order of the question's.
+
+    Raises:
+        TakebackError: a measure has no slopes.
+    """
+    models = _Line.of(question)
+    owned = owners(models.model)
+    modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
+    effects = np.zeros((len(question.measures), len(owned), len(question.situations)))
+    with _evaluated(models.model, gradients=False):
+        for stretch in line:
+            with models.whole(stretch.at):
+                for passed in _passes(question, models.model, modules):
+                    for place, component in enumerate(owned):
+                        found = passed.effects(models, component, owned[component], stretch)
+                        np.add.at(effects[:, place].T, passed.situations, found.T)
+    return effects
+
+
+def _models(question: Question) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
+    """Return the model of tuned and the parameters of base.
+
+    Raises:
+        TakebackError: they are no language models.
+    """
+    tuned, base = (question.reader.model(side) for side in ("tuned", "base"))
+    if not isinstance(tuned, PreTrainedModel):
+        raise TakebackError(
+            "attribution by gradients is for language models; all exact effects of a network take seconds: "
+            "takeback sweep, takeback localise"
+        )
+    return tuned, parameters_of(base)
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """The models between tuned and base, made of tuned in place: its entries by component, and base's."""
+
+    model: PreTrainedModel
+    entries: Mapping[Component, list[tuple[Tensor, Tensor, Tensor]]]
+
+    @classmethod
+    def of(cls, question: Question) -> _Line:
+        model, base = _models(question)
+        anatomy = anatomy_of(model)
+        entries = {
+            component: [
+                (there, there.detach().clone(), new.to(there.dtype))
+                for there, new in slices(model, base, ComponentSet([component], anatomy.universe), anatomy)
+            ]
+            for component in anatomy.universe
+        }
+        return cls(model, entries)
+
+    def whole(self, place: float) -> AbstractContextManager[None]:
+        """Let the model be the one at a place on the line until the block ends."""
+        return self._placed(self.entries, place)
+
+    def one(self, component: Component, place: float) -> AbstractContextManager[None]:
+        """Let one component be the one at a place on the line until the block ends."""
+        return self._placed([component], place)
+
+    def _placed(self, components: Iterable[Component], place: float) -> AbstractContextManager[None]:
+        return exchanged(
+            (there, torch.lerp(own, new, place))
+            for component in components
+            for there, own, new in self.entries[component]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """One batch, run forwards and backwards: calls of modules, and the measures' gradients by their outputs.
+
+    Gradients have the shape (measures, *output), `situations` that of each row.
+    """
+
+    calls: Mapping[nn.Module, Call]
+    gradients: Mapping[nn.Module, Tensor]
+    situations: Ints
+
+    def effects(
+        self, models: _Line, component: Component, modules: Sequence[nn.Module], stretch: Stretch
+    ) -> Floats:
+        """Return what a component's change over a stretch brings, shape (measures, rows)."""
+
+        def outputs(place: float) -> list[Tensor]:
+            if place == stretch.at:
+                return [self.calls[module].output.detach() for module in modules]
+            with models.one(component, place):
+                return [self.calls[module].again() for module in modules]
+
+        total = 0.0
+        ends = zip(modules, outputs(stretch.start), outputs(stretch.stop), strict=True)
+        for module, before, after in ends:
+            each = self.gradients[module] * (after - before)
+            total = total + each.reshape(len(each), len(self.situations), -1).sum(-1).double().cpu().numpy()
+        return np.asarray(total)
+
+
+def _passes(question: Question, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
+    for stakes, number in _batches(question, model):
+        with recorded(modules) as calls:
+            sums = stakes.sums(model, number)
+        each = _gradients(sums, [call.output for call in calls.values()])
+        by_module = zip(calls, zip(*each, strict=True), strict=True)
+        gradients = {module: torch.stack(found) for module, found in by_module}
+        yield _Pass(calls, gradients, stakes.situations(number))
+
+
+def _batches(question: Question, model: PreTrainedModel) -> Iterator[tuple[Stakes, int]]:
+    """Read the model, and yield each batch of each round with what its probabilities are worth."""
+    reader = question.reader
+    reading = Reading.of(model, reader.plan, reader.steps)
+    slopes = measure_slopes(reading.readouts(reader.before["tuned"]), reader.context, question.measures)
+    for stakes in reading.stakes(slopes):
+        for number in range(len(stakes)):
+            yield stakes, number
+
+
+def _gradients(sums: Tensor, by: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """Return the gradient of each sum by each tensor, zeros where it does not depend on it."""
+    return [
+        torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for one in sums
+    ]
+
+
+@contextmanager
+def _evaluated(model: nn.Module, gradients: bool) -> Generator[None]:
+    """Switch dropout off, and gradients by weights on or off; put both back when the block ends."""
+    training, before = model.training, [(one, one.requires_grad) for one in model.parameters()]
+    model.eval().requires_grad_(gradients)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        model.train(training)
+        for one, wanted in before:
+            one.requires_grad_(wanted)

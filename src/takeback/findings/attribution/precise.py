@@ -1,0 +1,262 @@
+"""Exact effects to a precision that is asked for: attribution on all situations, takebacks on some of them.
+
+Situations are measured in random order, all clusters alike, until every interval is narrow enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from takeback.component import ComponentSet
+from takeback.draw.findings import Finding
+from takeback.draw.page import Section
+from takeback.findings.attribution.attribution import METHODS, attribute
+from takeback.measure.measures import typed
+from takeback.measure.question import Floats, Places, Question, answer
+from takeback.run.anytime import Means, predicted_means, schedule, spent
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.jobs import Workers
+from takeback.run.parts import collect
+
+CHUNK = 256
+"""Situations that are predicted together at most: what a kill costs, and what memory holds."""
+
+MEASURE_ONLY = "none"
+"""The method that predicts nothing: what attribution is worth shows beside it."""
+
+COLUMNS: Mapping[str, str] = {
+    "set": "what is taken back from tuned",
+    "measure": "what the effect is on",
+    "effect": "estimated mean effect (taken back minus tuned) over what the situations were drawn from",
+    "se": "its standard error",
+    "low": "lower end of its interval; all intervals of the table hold together, wherever measuring stopped",
+    "high": "upper end of it; intervals are no narrower than asked",
+    "reached": "whether the interval is as narrow as asked",
+    "n": "situations that were measured exactly",
+    "weight": "λ, what attribution counts in the estimate: 1 taken as it is, 0 of no use",
+    "exact": "mean exact effect on the n situations alone",
+    "exact_low": "lower end of the interval without attribution, by the same rule",
+    "exact_high": "upper end of it",
+}
+"""What each column of the table `precise` means."""
+
+_NUMBERS = ("effect", "se", "low", "high", "weight", "exact", "exact_low", "exact_high")
+
+
+@dataclass(frozen=True)
+class Aim:
+    """How precise effects should be, and in which steps to measure until they are.
+
+    Attributes:
+        precision: half the length that every interval should have at most.
+        confidence: of all intervals together.
+        first: clusters of situations that every set is measured in; fewer miss effects that are rare.
+        growth: how much larger the part that was measured is at each look.
+        seed: of the order in which situations are measured.
+        method: of attribution, or `none` to measure only.
+    """
+
+    precision: float = 0.01
+    confidence: float = 0.95
+    first: int = 64
+    growth: float = 1.5
+    seed: int = 0
+    method: str = "near"
+
+    def __post_init__(self) -> None:
+        if self.method not in (*METHODS, MEASURE_ONLY):
+            raise unknown_name("attribution method", self.method, (*METHODS, MEASURE_ONLY))
+        if not self.precision > 0:
+            raise TakebackError(f"precision {self.precision:g} is not positive; try 0.01")
+
+
+@dataclass(frozen=True, eq=False)
+class Precise(Finding):
+    """Effects of taking sets back, each with an interval; all intervals hold together.
+
+    Attributes:
+        question: the pair, the situations and the measures.
+        aim: what was asked for.
+        table: a row for each measure and set; see `COLUMNS`.
+        seconds: what predicting and measuring took, without parts that were there already.
+    """
+
+    question: Question
+    aim: Aim
+    table: pd.DataFrame = field(repr=False)
+    seconds: Mapping[str, float]
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The table by the name of its file."""
+        return {"precise": self.table}
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column means."""
+        return COLUMNS
+
+    def section(self) -> Section:
+        """Draw the effects with their intervals, and list them."""
+        from takeback.findings.attribution.show_precise import as_section
+
+        return as_section(self)
+
+    def print(self) -> None:
+        """Print what was reached, and the largest effects."""
+        from takeback.findings.attribution.show_precise import print_precise
+
+        print_precise(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Predicting:
+    """Is the work of attribution: an item is some of the situations."""
+
+    question: Question
+    method: str
+    name: str = "predictions"
+
+    @property
+    def identity(self) -> str:
+        """What the predictions depend on."""
+        return hashlib.sha256(json.dumps([self.question.identity, self.method, CHUNK]).encode()).hexdigest()
+
+    def items(self) -> list[str]:
+        """Return the chunks of situations."""
+        return [str(number) for number in range(-(-len(self.question.situations) // CHUNK))]
+
+    def rows(self, item: str) -> pd.DataFrame:
+        """Return a row for each situation, a column for each measure and component."""
+        every = np.arange(len(self.question.situations))
+        places = np.array_split(every, len(self.items()))[int(item)]
+        found = attribute(self.question.some(places), self.method)
+        effects = [found.of(one, measure) for measure in self.question.measures for one in found.components]
+        return pd.DataFrame(dict(zip(map(str, range(len(effects))), effects, strict=True)))
+
+
+def estimate(
+    question: Question,
+    aim: Aim | None = None,
+    sets: Sequence[ComponentSet] | None = None,
+    out: str | Path | None = None,
+    workers: Workers = 1,
+) -> Precise:
+    """Estimate the effect of taking each set back until all are precise; by default of each component alone.
+
+    Attribution predicts every effect in every situation of the question. Sets that are not precise yet are
+    measured exactly in a growing random part of the situations, and both are combined without bias (see
+    `predicted_means`). With `out`, a killed run goes on from the parts kept there.
+
+    An interval is one of the mean over all situations that might have been drawn: it counts the spread of the
+    question's own situations too, and with too few of them it stays wider than asked even when all are
+    measured. All intervals hold together with the confidence asked, although each look decides what is
+    measured on (see `spent`), as long as clusters are many and the first look meets effects that are rare.
+
+    Raises:
+        UnknownName: there is no such measure or method.
+        TakebackError: no set, a measure has no slopes (`legal, greedy` and `legal, drawn`; method `none`
+            measures them), or several workers have no `out`.
+    """
+    universe = question.anatomy.universe
+    chosen = tuple(ComponentSet([one], universe) for one in universe) if sets is None else tuple(sets)
+    if not chosen:
+        raise TakebackError("there is no set to measure; name at least one")
+    run = _Run(question, aim or Aim(), chosen, out, workers)
+    started = time.perf_counter()
+    predicted = run.predicted()
+    between = time.perf_counter()
+    exact, predicted = run.measured(predicted)
+    seconds = {"attribution": between - started, "exact": time.perf_counter() - between}
+    return Precise(question, run.aim, run.table(exact, predicted), seconds)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """An estimate under way; effects have shape (situations, measures, sets)."""
+
+    question: Question
+    aim: Aim
+    sets: tuple[ComponentSet, ...]
+    out: str | Path | None
+    workers: Workers
+
+    def predicted(self) -> Floats:
+        """Predict the sets' effects: the sums of their components' attributions, or nothing."""
+        if self.aim.method == MEASURE_ONLY:
+            return np.zeros((len(self.question.situations), len(self.question.measures), len(self.sets)))
+        work = Predicting(self.question, self.aim.method)
+        table = collect(work, self.out, self.workers, self.question.threads)
+        components = tuple(self.question.anatomy.universe)
+        each = table.to_numpy(np.float64).reshape(len(table), len(self.question.measures), len(components))
+        members = np.array([[one in chosen for chosen in self.sets] for one in components], np.float64)
+        return each @ members
+
+    def measured(self, predicted: Floats) -> tuple[Floats, Floats]:
+        """Measure until every interval is narrow enough or no situation is left.
+
+        Returns exact effects, NaN where they were not measured, and the predictions, NaN too where a hybrid
+        that was measured turned out to have no value.
+        """
+        exact, predicted = np.full_like(predicted, np.nan), predicted.copy()
+        order = np.random.default_rng(self.aim.seed).permutation(int(self.question.clusters.max()) + 1)
+        wide, before = np.arange(len(self.sets)), 0
+        for look in self._looks:
+            places = np.flatnonzero(np.isin(self.question.clusters, order[before:look]))
+            block = np.ix_(places, np.arange(exact.shape[1]), wide)
+            exact[block] = self._effects(f"precise-{look}", places, wide)
+            predicted[block] = np.where(np.isnan(exact[block]), np.nan, predicted[block])
+            reach = self._means(exact, predicted).reach.reshape(-1, len(self.sets)).max(0)
+            wide, before = np.flatnonzero(reach > self.aim.precision), look
+            if not len(wide):
+                break
+        return exact, predicted
+
+    def table(self, exact: Floats, predicted: Floats) -> pd.DataFrame:
+        """Return the estimates with attribution and without; see `COLUMNS`."""
+        powered, alone = (
+            self._means(exact, given) for given in (predicted, np.where(np.isnan(predicted), np.nan, 0.0))
+        )
+        reached = powered.reach <= self.aim.precision
+        powered, alone = (means.no_narrower(self.aim.precision) for means in (powered, alone))
+        columns = {
+            "set": [str(one) for one in self.sets] * len(self.question.measures),
+            "measure": np.repeat(self.question.measures, len(self.sets)),
+            "effect": powered.value,
+            "se": powered.se,
+            "low": powered.low,
+            "high": powered.high,
+            "reached": reached,
+            "n": powered.n,
+            "weight": powered.weight,
+            "exact": alone.value,
+            "exact_low": alone.low,
+            "exact_high": alone.high,
+        }
+        return typed(pd.DataFrame(columns), _NUMBERS)
+
+    @property
+    def _looks(self) -> tuple[int, ...]:
+        return schedule(int(self.question.clusters.max()) + 1, self.aim.first, self.aim.growth)
+
+    def _effects(self, name: str, places: Places, wide: Places) -> Floats:
+        """Measure some sets exactly in some situations."""
+        asked = [self.sets[place] for place in wide]
+        part, nothing = self.question.some(places), self.question.nothing
+        found = answer(part, [nothing, *asked], name, self.out, self.workers)
+        changes = [[found.change(one, name, nothing) for one in asked] for name in part.measures]
+        return np.array(changes).transpose(2, 0, 1)
+
+    def _means(self, exact: Floats, predicted: Floats) -> Means:
+        """Estimate a mean for each measure and set."""
+        error = spent(self.aim.confidence, exact[0].size, len(self._looks))
+        flat = (len(exact), -1)
+        return predicted_means(exact.reshape(flat), predicted.reshape(flat), self.question.clusters, error)

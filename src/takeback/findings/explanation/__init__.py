@@ -1,0 +1,4 @@
+"""Explaining a set: everything that taking it back does to behaviour, situation by situation."""
+
+from takeback.findings.explanation.explanation import Explanation as Explanation
+from takeback.findings.explanation.explanation import explain as explain

@@ -1,0 +1,250 @@
+"""Everything that taking a set back (or grafting it) does to behaviour, situation by situation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from takeback.arenas import Arena
+from takeback.component import ComponentSet
+from takeback.draw.findings import Finding
+from takeback.draw.page import Section
+from takeback.findings.explanation import changes
+from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
+from takeback.findings.localise.shares import Controls
+from takeback.findings.sweep.sets import NamedSet
+from takeback.findings.sweep.sweep import squared_norms
+from takeback.measure.measures import MeasureContext, measure_values
+from takeback.measure.question import Question
+from takeback.measure.read import BASE
+from takeback.measure.shift import shift
+from takeback.policies.readout import Readouts
+from takeback.weights import diff
+
+ASKED, EVERYTHING, RANDOM = "asked", "everything", "random"
+"""The part a set plays: the one that is explained, all components beside it, and its controls."""
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "item": "the situation's place",
+    "kind": "legal, illegal or undecided",
+    "before": "probability, or mean of a measure, of the model that was changed",
+    "after": "the same of the hybrid",
+    "change": "after − before; of a distance between the two, the distance",
+    "se": "clustered standard error",
+    "low, high": "95% interval over situations; of kinds of situations, for all of a measure together",
+    "sure": "the interval corrected for the number of a set's rows (Bonferroni) leaves out 0",
+    "greedy_before, greedy_after": "greedy decoding gives this action",
+    "feature NAME": "the action has the feature; missing for illegal answers",
+    "utility GOAL": "the action's utility; missing for illegal answers and where the goal does not apply",
+    "material, distance, legal_moves, cluster": "what the arena says of the situation",
+    "role": "asked: the set; everything: all components; random: controls of the set's make-up",
+    "inside, outside": "mean change in situations of the kind, and in the others",
+    "difference": "inside − outside",
+    "members": "situations of the kind",
+    "first_half, second_half": "the difference in either half of the situations",
+    "second_low, second_high": "95% interval of the difference in the second half",
+    "holds": "the corrected interval leaves out 0, and the second half's, on the first's side",
+    "grew_most_in, grew_by": "the situation in which the class gained most, and how much",
+}
+"""What the columns mean."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was done to which pair: tuned with a set from a source, or base with it from tuned."""
+
+    base: str
+    tuned: str
+    components: str
+    graft: bool = False
+    source: str = BASE
+
+    def __str__(self) -> str:
+        """Say it."""
+        if self.graft:
+            return f"grafting {self.components} onto base"
+        return f"taking back {self.components}" + ("" if self.source == BASE else f" from {self.source}")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(Finding):
+    """What a change of components did to behaviour.
+
+    Attributes:
+        change: what was done.
+        arena: where.
+        before: what the model did that was changed.
+        after: what the hybrid does.
+        outcomes: a row for each action and class of illegal answers in each situation.
+        situations: a row for each situation: facts, the kinds it is of, and distances between the two.
+        values: a row for each measure in each situation.
+        measures: a row for each set and measure.
+        kinds: a row for each set, kind of situation and measure.
+        moves: a row for each set and kind of move.
+        illegal: a row for each set and class of illegal answers.
+        words: how a sentence says each kind of situation.
+        boards: situations that are drawn or printed, those that changed most.
+    """
+
+    change: Change
+    arena: Arena[Any]
+    before: Readouts
+    after: Readouts
+    outcomes: pd.DataFrame
+    situations: pd.DataFrame
+    values: pd.DataFrame
+    measures: pd.DataFrame
+    kinds: pd.DataFrame
+    moves: pd.DataFrame
+    illegal: pd.DataFrame
+    words: Mapping[str, str]
+    boards: int = 4
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by the name of their file."""
+        names = ("outcomes", "situations", "values", "measures", "kinds", "moves", "illegal")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column that is no key means."""
+        return COLUMNS
+
+    def section(self) -> Section:
+        """Draw it: what it says in sentences, boards and tables."""
+        from takeback.findings.explanation.show import as_section
+
+        return as_section(self)
+
+    def print(self) -> None:
+        """Print what it says in sentences, and boards."""
+        from takeback.findings.explanation.show import print_explanation
+
+        print_explanation(self)
+
+
+def explain(
+    question: Question,
+    components: ComponentSet,
+    graft: bool = False,
+    source: str = BASE,
+    controls: int = 5,
+    seed: int = 0,
+) -> Explanation:
+    """Tell everything that taking a set back does, or grafting it, beside random sets of its make-up.
+
+    Illegal answers are sorted into classes if a measure of the question needs it, such as `entropy`.
+
+    Args:
+        question: the pair, and the situations.
+        components: the set.
+        graft: put it from tuned into base, instead of from the source into tuned.
+        source: what the set is taken from; see `source_of`.
+        controls: random sets, the same number of components of each kind.
+        seed: of the random sets and of the halves that kinds of situations are checked on.
+
+    Raises:
+        TakebackError: the source does not fit, or a checkpoint can't be loaded.
+    """
+    reader, side = question.reader, "base" if graft else "tuned"
+    named = NamedSet("by name", str(components) or "nothing", components)
+    norms = squared_norms(diff(question.pair))
+    drawn = Controls(norms, controls, seed).beside(question.anatomy, [named])[:controls]
+    sets = [named, NamedSet(EVERYTHING, "*", question.anatomy.universe), *drawn]
+    read = reader.read(side, [one.components for one in sets], source)
+    roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
+    after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
+    change = Change(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
+    return explanation(change, question.arena, reader.before[side], after, question.halves(seed))
+
+
+def explanation(
+    change: Change,
+    arena: Arena[Any],
+    before: Readouts,
+    after: Mapping[tuple[str, str], Readouts],
+    halves: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Explanation:
+    """Explain readouts: those before, and after by role and name of a set, the asked one among them.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    context = MeasureContext.of(before, arena)
+    asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
+    facts = facts_of(arena, [arena.parse(text) for text in before.situations])
+    kinds = kinds_of(facts, context)
+    members = {f"kind {kind.name}": kind.members for kind in kinds}
+    told = _facts_table(before, facts)
+
+    def each(table: Callable[[Readouts], pd.DataFrame]) -> pd.DataFrame:
+        tables = [table(readouts).assign(role=role, set=name) for (role, name), readouts in after.items()]
+        joined = pd.concat(tables, ignore_index=True).astype({"role": "string", "set": "string"})
+        return joined[["role", "set", *joined.columns.drop(["role", "set"])]]
+
+    return Explanation(
+        change,
+        arena,
+        before,
+        asked,
+        outcomes=_outcomes(before, asked, context).merge(told.drop(columns="situation"), on="item"),
+        situations=told.assign(**members, **shift(before, asked)),
+        values=_values(before, asked, context),
+        measures=each(lambda readouts: changes.measured(before, readouts, context)),
+        kinds=each(lambda readouts: changes.by_kind(before, readouts, context, kinds, halves)),
+        moves=each(lambda readouts: changes.moves(before, readouts, context)),
+        illegal=each(lambda readouts: changes.illegal(before, readouts, context)),
+        words={kind.name: kind.words for kind in kinds},
+    )
+
+
+def _facts_table(readouts: Readouts, facts: list[Facts]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "item": np.arange(len(readouts)),
+            "situation": readouts.situations,
+            "material": [fact.material for fact in facts],
+            "distance": pd.array([fact.distance for fact in facts], "Int64"),
+            "legal_moves": [fact.legal for fact in facts],
+            "cluster": readouts.clusters,
+        }
+    )
+
+
+def _outcomes(before: Readouts, after: Readouts, context: MeasureContext) -> pd.DataFrame:
+    """Return each outcome's probability on both sides, with the features and utilities of actions."""
+    old, new = before.to_frame(), after.to_frame()
+    table = old[["item", "situation", "kind", "outcome"]].assign(
+        before=old["probability"],
+        after=new["probability"],
+        change=new["probability"] - old["probability"],
+        greedy_before=old["greedy"],
+        greedy_after=new["greedy"],
+    )
+    legal = np.flatnonzero(old["kind"] == "legal")
+    for name, has in context.features.items():
+        table[f"feature {name}"] = pd.Series(has > 0, legal, "boolean").reindex(table.index)
+    for goal, utility in context.utilities.items():
+        applies = context.applies[goal][context.owner]
+        known = pd.Series(utility[applies], legal[applies], "Float64")
+        table[f"utility {goal}"] = known.reindex(table.index)
+    return table
+
+
+def _values(before: Readouts, after: Readouts, context: MeasureContext) -> pd.DataFrame:
+    """Return every measure in every situation it applies to on both sides."""
+    old, new = measure_values(before, context), measure_values(after, context)
+    tables: list[pd.DataFrame] = []
+    for name, values in new.items():
+        kept = np.flatnonzero(values.applies & old[name].applies)
+        sides = {"before": old[name].numbers[kept], "after": values.numbers[kept]}
+        tables.append(pd.DataFrame({"item": kept, "measure": name, **sides}))
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(1, "situation", np.array(before.situations, object)[table["item"]])
+    return table.assign(change=table["after"] - table["before"])

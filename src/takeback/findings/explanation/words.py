@@ -1,0 +1,146 @@
+"""An explanation in sentences: the strongest differences with their intervals, beside the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from takeback.draw.numbers import interval, number, percent, short, signed
+from takeback.findings.explanation.changes import MOVED
+from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Explanation
+from takeback.policies.readout import UNDECIDED
+
+TOLD = 0.001
+"""Smallest change that is worth a sentence; the tables have all."""
+
+MOST = 3
+"""Sentences of each sort at most."""
+
+_MEASURES = ("legal", "utility", "entropy")
+_GIVEN = ", if legal"
+
+
+def sentences(found: Explanation) -> tuple[str, ...]:
+    """Say what changed beyond noise, strongest first."""
+    strong = [*_measures(found), *_kinds(found), *_moves(found), *_illegal(found)]
+    if not strong:
+        strong = [
+            f"Nothing beyond noise: over {len(found.before)} situations no measure, kind of move, class of "
+            f"illegal answers or kind of situation changes by {number(TOLD)} or more with an interval, "
+            "corrected for how many were looked at, that leaves out 0."
+        ]
+    return (_moved(found), *strong)
+
+
+def strongest(table: pd.DataFrame, column: str = "change", flag: str = "sure") -> pd.DataFrame:
+    """Return the asked set's rows that are beyond noise, largest first."""
+    rows = table[(table["role"] == ASKED) & table[flag].fillna(False) & (table[column].abs() >= TOLD)]
+    return rows.sort_values(column, key=lambda values: -values.abs(), kind="stable")
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows by column, None where a value is missing."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def _moved(found: Explanation) -> str:
+    table = found.measures
+    rows = table[table["name"] == MOVED]
+    (asked,) = rows_of(rows[rows["role"] == ASKED])
+    (top,) = rows_of(table[(table["name"] == "top move changed") & (table["role"] == ASKED)])
+    what = str(found.change)
+    drawn = rows.loc[rows["role"] == RANDOM, "after"]
+    alike = " Random sets of its make-up do as much." if (drawn >= asked["after"]).any() else ""
+    return (
+        f"{what[:1].upper()}{what[1:]} moves {percent(asked['after'])} of a situation's probability to other "
+        f"answers: total variation {number(asked['after'])} {_ends(asked)} "
+        f"({_beside(rows, asked, 'after', number)}). The likeliest move becomes another in "
+        f"{percent(top['after'])} of {len(found.before)} situations.{alike}"
+    )
+
+
+def _measures(found: Explanation) -> Iterator[str]:
+    """Say what each measure did, without those given a legal answer where they say the same as without."""
+    table = found.measures[found.measures["name"].str.startswith(_MEASURES)]
+    rows = rows_of(strongest(table))
+    names = {row["name"] for row in rows}
+    told = [row for row in rows if row["name"].removesuffix(_GIVEN) == row["name"] or not _bare(row, names)]
+    for row in told[:MOST]:
+        yield (
+            f"'{row['name']}' {'rises' if row['change'] > 0 else 'falls'} from {number(row['before'])} to "
+            f"{number(row['after'])}: {signed(row['change'])} {_ends(row)} ({_beside(table, row)})."
+        )
+
+
+def _bare(row: dict[str, Any], names: set[str]) -> bool:
+    return row["name"].removesuffix(_GIVEN) in names
+
+
+def _kinds(found: Explanation) -> Iterator[str]:
+    """Say where most is moved, then where a measure changes otherwise than elsewhere."""
+    holding = strongest(found.kinds, "difference", "holds")
+    moved = holding[(holding["measure"] == MOVED) & (holding["difference"] > 0)].head(MOST)
+    others = holding[holding["measure"] != MOVED].drop_duplicates("measure").head(MOST)
+    for row in rows_of(pd.concat([moved, others])):
+        table = found.kinds[found.kinds["measure"] == row["measure"]]
+        moved = row["measure"] == MOVED
+        what, write = (
+            ("More is moved", number) if moved else (f"'{row['measure']}' changes otherwise", signed)
+        )
+        yield (
+            f"{what} in situations {found.words[row['name']]}: {write(row['inside'])} there, "
+            f"{write(row['outside'])} elsewhere; the difference is {signed(row['difference'])} {_ends(row)}, "
+            f"in either half of the situations {signed(row['first_half'])} and {signed(row['second_half'])} "
+            f"({_beside(table, row, 'difference')})."
+        )
+
+
+def _moves(found: Explanation) -> Iterator[str]:
+    rows = strongest(found.moves).drop_duplicates(["before", "after"])
+    for way, chosen in (("gain", rows[rows["change"] > 0]), ("lose", rows[rows["change"] < 0])):
+        for row in rows_of(chosen.head(MOST)):
+            yield (
+                f"Moves of the kind '{row['name']}' {way}: {percent(row['before'])} before, "
+                f"{percent(row['after'])} after, {_points(row['change'])} points {_point_ends(row)} "
+                f"({_beside(found.moves, row, write=_points)})."
+            )
+
+
+def _illegal(found: Explanation) -> Iterator[str]:
+    table = found.illegal[found.illegal["name"] != UNDECIDED]
+    for row in rows_of(strongest(table).head(MOST)):
+        grew = row["change"] > 0
+        where = f"; most in {row['grew_most_in']}, {_points(row['grew_by'])} points" if grew else ""
+        yield (
+            f"Illegal answers '{row['name']}' become {'more' if grew else 'fewer'}: {percent(row['before'])} "
+            f"before, {percent(row['after'])} after, {_points(row['change'])} points {_point_ends(row)} "
+            f"({_beside(table, row, write=_points)}){where}."
+        )
+
+
+def _beside(
+    table: pd.DataFrame, row: dict[str, Any], column: str = "change", write: Callable[[float], str] = signed
+) -> str:
+    """Say what all components and the random sets have in the column of the same row."""
+    same = table[table["name"] == row["name"]].dropna(subset=[column])
+    whole, drawn = (same.loc[same["role"] == role, column].tolist() for role in (EVERYTHING, RANDOM))
+    told = [f"all components {write(whole[0])}"] if whole else []
+    if drawn:
+        told.append(f"{len(drawn)} random sets {write(min(drawn))} to {write(max(drawn))}")
+    return "; ".join(told) or "no controls"
+
+
+def _ends(row: dict[str, Any]) -> str:
+    return interval(row["low"], row["high"])
+
+
+def _points(change: float) -> str:
+    return short(100 * change, 1, sign=True)
+
+
+def _point_ends(row: dict[str, Any]) -> str:
+    low, high = (None if row[end] is None else 100 * row[end] for end in ("low", "high"))
+    return interval(low, high, 1)

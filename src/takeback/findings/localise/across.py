@@ -1,0 +1,151 @@
+"""What several runs of an arm agree on: the same findings, their means over runs and how far runs differ.
+
+An interval over situations says what other situations would give. That over runs says what another training
+run would: it is the one that a claim about a way of training needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from takeback.draw.findings import Finding
+from takeback.draw.numbers import ABSENT, interval, number
+from takeback.draw.page import Section, Table
+from takeback.draw.terminal import print_tables
+from takeback.run.errors import TakebackError
+from takeback.run.stats import mean_estimate
+from takeback.run.tables import records
+
+SAID: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "shares": (("measure", "direction", "family", "set"), ("carried", "controls_carried")),
+    "areas": (("measure", "direction", "order", "draw", "against"), ("area",)),
+    "carriers": (
+        ("measure", "direction", "order"),
+        ("n_components", "carried", "also", "needed", "random_median", "controls_carried"),
+    ),
+    "groups": (("measure", "direction", "family", "group"), ("joint", "singles", "excess")),
+    "shapley": (("measure", "player"), ("value",)),
+    "strength": (("measure", "family", "set", "degree"), ("value", "excess")),
+    "directions": (("measure", "what", "directions", "k", "scaled", "seed"), ("value",)),
+    "sources": (("measure", "family", "set", "source"), ("effect", "beside")),
+}
+"""By table, the columns that tell a row from another in every run, and the columns that are compared."""
+
+COLUMNS: Mapping[str, str] = {
+    "table": "the table that the number is from",
+    "row": "which row of it, by the columns that name it",
+    "column": "which column",
+    "mean": "mean over runs",
+    "low": "lower end of its 95% interval by the spread of runs (Student's t); missing with one run",
+    "high": "upper end",
+    "runs": "runs that have the row",
+    "least": "the least of them",
+    "most": "the most of them",
+}
+"""What each column of the table means."""
+
+SHOWN = ("carriers", "groups")
+"""Tables whose means are shown on a page; all are in the Parquet table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Across(Finding):
+    """Holds means over runs: a row of `COLUMNS` for each number that the runs have in common."""
+
+    runs: tuple[str, ...]
+    table: pd.DataFrame = field(repr=False)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The table by the name of its file."""
+        return {"across": self.table}
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column means."""
+        return COLUMNS
+
+    def section(self) -> Section:
+        """Show the means that sum the findings up, and fold all others."""
+        shown = self.table["table"].isin(SHOWN)
+        return Section(
+            f"Over {len(self.runs)} runs",
+            self._words(),
+            tables=(_shown(self.table[shown]),),
+            folded=(("All other means over runs", _shown(self.table[~shown])),),
+        )
+
+    def print(self) -> None:
+        """Print the means that sum the findings up."""
+        rows = self.table[self.table["table"].isin(SHOWN)]
+        print_tables(f"Over {len(self.runs)} runs", self._words(), [_shown(rows)])
+
+    def _words(self) -> tuple[str, ...]:
+        return (
+            f"The runs are {', '.join(self.runs)}. Intervals are by the spread of runs: they say what "
+            "another run would give, where those of each run say what other situations would.",
+        )
+
+
+def across(found: Mapping[str, Mapping[str, pd.DataFrame]]) -> Across:
+    """Compare the same tables of several runs, by the name of the run and of the table.
+
+    Random sets are left out as rows; what they carry beside real sets is in columns of theirs.
+
+    Raises:
+        TakebackError: the runs have no table in common that can be compared.
+    """
+    common = [name for name in SAID if all(name in tables for tables in found.values())]
+    if not common:
+        raise TakebackError(f"the runs have none of the tables {', '.join(SAID)} in common")
+    compared = [_compared(name, [tables[name] for tables in found.values()]) for name in common]
+    return Across(tuple(found), pd.concat(compared, ignore_index=True))
+
+
+def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    keys, columns = SAID[name]
+    rows = pd.concat(tables, ignore_index=True)
+    if "family" in keys:
+        rows = rows[~rows["family"].str.startswith("random")]
+    if "draw" in keys:
+        rows = rows[rows["order"] != "random"]
+    found: list[dict[str, object]] = []
+    for _, group in rows.groupby(list(keys), sort=False, dropna=False):
+        named = records(group[list(keys)].head(1))[0]
+        row = " · ".join(str(part) for part in named.values() if part is not None)
+        for column in columns:
+            values = group[column].dropna().astype(float)
+            if len(values):
+                estimate = mean_estimate(values)
+                found.append(
+                    {
+                        "table": name,
+                        "row": row,
+                        "column": column,
+                        **{"mean": estimate.value, "low": estimate.low, "high": estimate.high},
+                        "runs": len(values),
+                        **{"least": values.min(), "most": values.max()},
+                    }
+                )
+    kinds = dict.fromkeys(("mean", "low", "high", "least", "most"), "Float64") | {"runs": "Int64"}
+    return pd.DataFrame(found, columns=list(COLUMNS)).astype(kinds)
+
+
+def _shown(table: pd.DataFrame) -> Table:
+    head = ("table", "row", "column", "mean", "95% over runs", "least to most", "runs")
+    rows = tuple(
+        (
+            row["table"],
+            row["row"],
+            row["column"],
+            number(row["mean"]),
+            ABSENT if row["low"] is None else interval(row["low"], row["high"]),
+            f"{number(row['least'])} to {number(row['most'])}",
+            str(row["runs"]),
+        )
+        for row in records(table)
+    )
+    return Table(head, rows, ("table", "row", "column"))

@@ -1,0 +1,358 @@
+"""Retargeting: how few components of a model with another goal turn this one to that goal.
+
+A small change that redirects what a policy pursues and leaves its skill alone is what retargetability means
+(Turner and Tadepalli 2022, "Parametrically retargetable decision-makers tend to seek power", arXiv 2206.13477
+have the word). Here the change is a transplant: a hybrid whose source is another arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from takeback.checkpoint import open_pair
+from takeback.component import Component, ComponentSet
+from takeback.draw.findings import Finding
+from takeback.findings.localise.shares import NoChange, at_least
+from takeback.findings.sweep.sets import NamedSet, random_controls
+from takeback.findings.sweep.sweep import squared_norms
+from takeback.measure.measures import measure_values
+from takeback.measure.question import Answers, Ask, Question, answer
+from takeback.measure.read import SIDES
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.jobs import Workers
+from takeback.run.stats import mean_estimate
+from takeback.weights import diff
+
+if TYPE_CHECKING:
+    from takeback.draw.page import Section
+
+EFFECTS = "what each brings alone"
+GREEDY = "greedy"
+LEGAL = "legal"
+MANY = 100
+"""Components of which no greedy order is tried: each of its rounds reads a hybrid for all."""
+
+COLUMNS: Mapping[str, str] = {
+    "order": "what components are added by",
+    "goal": "the other model's goal",
+    "n_components": "how many components the smallest set has that brings so much where sets are selected",
+    "of": "how many components there are",
+    "parameters": "the share of all parameters that it is",
+    "components": "which they are, in the order they were added",
+    "selected": "share of the other model's gain in the goal that it brings where sets are selected",
+    "carried": "the same where sets are evaluated",
+    "carried_low": "lower end of its interval",
+    "carried_high": "upper end of its interval",
+    "controls": "random sets of the same make-up from the same model",
+    "controls_carried": "what these bring, mean",
+    "p": "(1 + these that bring at least as much) / (1 + these), missing where there are none",
+    "measure": "what was measured besides, where sets are evaluated",
+    "tuned": "its mean for this model",
+    "hybrid": "its mean with the set from the other model",
+    "other": "its mean for the other model",
+    "effect": "hybrid minus tuned",
+    "effect_low": "lower end of its interval",
+    "effect_high": "upper end of its interval",
+}
+"""What each column of the table means."""
+
+STEPS: Mapping[str, str] = {
+    "order": "what components are added by",
+    "step": "how many components are there",
+    "added": "the one that came last",
+    "selected": "share of the gain where sets are selected",
+    "legal": "change of the legal mass there",
+}
+"""What each column of the steps means."""
+
+
+@dataclass(frozen=True)
+class Retargeting:
+    """How a retargeting is looked for.
+
+    Attributes:
+        wanted: the share of the other model's gain in its goal that the set is to bring.
+        lost: the most legal mass that may be lost against the less lawful of the two models.
+        controls: random sets for each make-up.
+        seed: of the split in halves and of random sets.
+    """
+
+    wanted: float = 0.9
+    lost: float = 0.01
+    controls: int = 19
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.wanted <= 1:
+            raise TakebackError(f"the share to bring is between 0 and 1, such as 0.9, not {self.wanted:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class Retargeted(Finding):
+    """Holds the smallest sets that retarget a model: a row of `COLUMNS` for each order and measure.
+
+    Attributes:
+        title: the two models.
+        table: the sets, and what they do to every measure.
+        steps: how each order got there.
+        wanted: the share that was to be brought.
+    """
+
+    title: str
+    table: pd.DataFrame = field(repr=False)
+    steps: pd.DataFrame = field(repr=False)
+    wanted: float
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The tables by the name of their file."""
+        return {"retarget": self.table, "retarget_steps": self.steps}
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column means."""
+        return {**STEPS, **COLUMNS}
+
+    def section(self) -> Section:
+        """Show the sets and what they do."""
+        from takeback.findings.localise.show_retarget import as_section
+
+        return as_section(self)
+
+    def print(self) -> None:
+        """Print the sets and what they do."""
+        from takeback.findings.localise.show_retarget import print_retarget
+
+        print_retarget(self)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A set along an order, as it was added to, and what it brings where sets are selected."""
+
+    order: str
+    members: tuple[Component, ...]
+    selected: float
+    legal: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Transplants:
+    """Transplants from the other model into tuned, asked on one half of the situations."""
+
+    question: Question
+    source: str
+    settings: Retargeting
+    out: Path | None
+    workers: Workers
+
+    def read(self, sets: Sequence[ComponentSet], name: str) -> Answers:
+        """Ask the hybrids with these sets, and both ends."""
+        question = self.question
+        asks = [Ask(question.nothing), *(Ask(one, self.source) for one in (question.anatomy.universe, *sets))]
+        return answer(question, asks, name, self.out, self.workers)
+
+    def steps(self, answers: Answers, order: str, chains: Sequence[tuple[Component, ...]]) -> list[_Step]:
+        """Return what each chain's set brings."""
+        goal, whole = self.question.measures[0], Ask(self.question.anatomy.universe, self.source)
+        gain = self._change(answers, whole, goal)
+        found: list[_Step] = []
+        for chain in chains:
+            ask = Ask(self.set_of(chain), self.source)
+            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL))
+            found.append(_Step(order, chain, change / gain, legal))
+        return found
+
+    def set_of(self, chain: Sequence[Component]) -> ComponentSet:
+        """Return components as a set."""
+        return ComponentSet(chain, self.question.anatomy.universe)
+
+    def enough(self, step: _Step, answers: Answers) -> bool:
+        """Tell whether a set brings as much as is wanted and is lawful."""
+        whole = Ask(self.question.anatomy.universe, self.source)
+        floor = min(0.0, self._change(answers, whole, LEGAL)) - self.settings.lost
+        return step.selected >= self.settings.wanted - 1e-9 and step.legal >= floor
+
+    def _change(self, answers: Answers, ask: Ask, measure: str) -> float:
+        return float(np.nanmean(answers.change(ask, measure, self.question.nothing)))
+
+
+def retarget(
+    question: Question,
+    other: str,
+    goal: str | None = None,
+    settings: Retargeting | None = None,
+    out: str | Path | None = None,
+    workers: Workers = 1,
+) -> Retargeted:
+    """Find the smallest sets of another model's components that turn tuned to that model's goal.
+
+    Components are added in the order of what each brings alone and, for up to `MANY` of them, greedily: the
+    next is the one that adds most. Sets are chosen on half of the situations, and what they do is told on the
+    other half, beside random sets from the same model.
+
+    Args:
+        question: about the pair of base and the model to turn; its measures do not matter.
+        other: a checkpoint of the same architecture that pursues another goal.
+        goal: that goal; by default the one of which it has most more than tuned, in standard errors.
+        settings: what is wanted.
+        out: a folder to keep parts in.
+        workers: processes that read hybrids.
+
+    Raises:
+        UnknownName: there is no such goal.
+        NoChange: the other model has no more of the goal's utility than tuned.
+        TakebackError: the other model makes no pair with base, or an answer can't be had.
+    """
+    settings, source = settings or Retargeting(), f"checkpoint:{other}"
+    goals = [name for name in question.arena.goals if name != "random"]
+    if goal is not None and goal not in question.arena.goals:
+        raise unknown_name("goal", goal, question.arena.goals)
+    chosen = goal or _most_gained(question, other, goals)
+    rest = [f"utility {name}" for name in goals if name != chosen]
+    asked = question.about(f"utility {chosen}", LEGAL, *rest)
+    folder = None if out is None else Path(out)
+    select, evaluate = (
+        _Transplants(asked.some(places), source, settings, folder, workers)
+        for places in asked.halves(settings.seed)
+    )
+    whole = select.read([], "retarget-ends")
+    change = select.question.nothing, Ask(asked.anatomy.universe, source)
+    if float(np.nanmean(whole.change(change[1], asked.measures[0], change[0]))) <= 0:
+        raise NoChange(f"{other} has no more of the utility of {chosen} than {question.pair.tuned.ref}")
+    paths = [_by_effect(select)]
+    if len(asked.anatomy.universe) <= MANY:
+        paths.append(_greedily(select))
+    rows = _evaluated(evaluate, [path[-1] for path in paths], chosen)
+    steps = [
+        {
+            "order": step.order,
+            "step": len(step.members),
+            "added": str(step.members[-1]),
+            "selected": step.selected,
+            "legal": step.legal,
+        }
+        for path in paths
+        for step in path
+    ]
+    title = f"{question.pair.tuned.ref} turned to {chosen} by {other}"
+    return Retargeted(title, _typed(rows), pd.DataFrame(steps, columns=list(STEPS)), settings.wanted)
+
+
+def _by_effect(select: _Transplants) -> list[_Step]:
+    """Add components in the order of what each brings alone, until there is enough."""
+    singles = [(one,) for one in select.question.anatomy.universe]
+    answers = select.read([select.set_of(one) for one in singles], "retarget-singles")
+    alone = select.steps(answers, EFFECTS, singles)
+    ranked = tuple(step.members[0] for step in sorted(alone, key=lambda step: -step.selected))
+    chains = [ranked[: number + 1] for number in range(len(ranked))]
+    answers = select.read([select.set_of(chain) for chain in chains], "retarget-chain")
+    path: list[_Step] = []
+    for step in select.steps(answers, EFFECTS, chains):
+        path.append(step)
+        if select.enough(step, answers):
+            break
+    return path
+
+
+def _greedily(select: _Transplants) -> list[_Step]:
+    """Add the component that brings most to those already there, until there is enough."""
+    path: list[_Step] = []
+    chain: tuple[Component, ...] = ()
+    universe = select.question.anatomy.universe
+    while len(chain) < len(universe):
+        chains = [(*chain, one) for one in universe - select.set_of(chain)]
+        answers = select.read([select.set_of(one) for one in chains], f"retarget-greedy-{len(chain):04}")
+        path.append(max(select.steps(answers, GREEDY, chains), key=lambda step: step.selected))
+        chain = path[-1].members
+        if select.enough(path[-1], answers):
+            break
+    return path
+
+
+def _evaluated(evaluate: _Transplants, found: Sequence[_Step], goal: str) -> list[dict[str, Any]]:
+    question, pair = evaluate.question, evaluate.question.pair
+    anatomy, other = question.anatomy, evaluate.source.partition(":")[2]
+    sets = [NamedSet("retarget", step.order, evaluate.set_of(step.members)) for step in found]
+    delta = squared_norms(diff(open_pair(pair.tuned, other, pair.untied)))
+    controls = random_controls(anatomy, sets, delta, evaluate.settings.controls, evaluate.settings.seed)
+    every = [one.components for one in (*sets, *controls) if one.components]
+    answers = evaluate.read(every, "retarget-evaluated")
+    nothing, whole = Ask(question.nothing), Ask(anatomy.universe, evaluate.source)
+    main = question.measures[0]
+    gain = answers.change(whole, main, nothing)
+    rows: list[dict[str, Any]] = []
+    for step, named in zip(found, sets, strict=True):
+        ask = Ask(named.components, evaluate.source)
+        carried = answers.ratio(answers.change(ask, main, nothing), gain)
+        beside = [
+            answers.ratio(answers.change(Ask(one.components, evaluate.source), main, nothing), gain).value
+            for one in controls
+            if named.name in one.matches and one.components
+        ]
+        about = {
+            "order": step.order,
+            "goal": goal,
+            "n_components": len(named.components),
+            "of": len(anatomy.universe),
+            "parameters": anatomy.parameters(named.components) / anatomy.parameters(anatomy.universe),
+            "components": " ".join(map(str, step.members)),
+            "selected": step.selected,
+            "carried": carried.value,
+            "carried_low": carried.low,
+            "carried_high": carried.high,
+            "controls": len(beside),
+            "controls_carried": float(np.mean(beside)) if beside else None,
+            "p": at_least(beside, carried.value),
+        }
+        rows += [{**about, **_of_measure(answers, measure, ask, whole)} for measure in question.measures]
+    return rows
+
+
+def _of_measure(answers: Answers, measure: str, ask: Ask, whole: Ask) -> dict[str, Any]:
+    nothing = Ask(answers.question.nothing)
+    tuned, hybrid, other = (answers.of(one, measure) for one in (nothing, ask, whole))
+    if not np.isfinite(hybrid).any():
+        return {"measure": measure}
+    effect = answers.mean(hybrid - tuned)
+    return {
+        "measure": measure,
+        "tuned": answers.mean(tuned).value,
+        "hybrid": answers.mean(hybrid).value,
+        "other": answers.mean(other).value,
+        "effect": effect.value,
+        "effect_low": effect.low,
+        "effect_high": effect.high,
+    }
+
+
+def _most_gained(question: Question, other: str, goals: Sequence[str]) -> str:
+    """Return the goal of whose utility the other model has most more than tuned, in standard errors."""
+    reader = question.about(LEGAL).reader
+    universe = question.anatomy.universe
+    (after,) = reader.read(SIDES[1], [universe], f"checkpoint:{other}")
+    before = measure_values(reader.before[SIDES[1]], reader.context)
+    then = measure_values(after, reader.context)
+    found: dict[str, float] = {}
+    for goal in goals:
+        name = f"utility {goal}"
+        kept = before[name].applies & then[name].applies
+        if kept.sum() > 1:
+            change = then[name].numbers[kept] - before[name].numbers[kept]
+            estimate = mean_estimate(change, question.clusters[kept])
+            found[goal] = estimate.value / estimate.se if estimate.se else 0.0
+    if not found:
+        raise TakebackError("no goal applies to these situations; take more of them")
+    return max(found, key=found.__getitem__)
+
+
+def _typed(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    integers, words = ("n_components", "of", "controls"), ("order", "goal", "components", "measure")
+    kinds = {name: "Int64" if name in integers else "Float64" for name in COLUMNS if name not in words}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)

@@ -1,0 +1,105 @@
+"""Directions for people: curves over k, those of random directions grey, and a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from takeback.draw.curves import Axes, Point, Series, line_plot
+from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.page import Figure, Section, Table
+from takeback.draw.terminal import print_tables
+from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT
+from takeback.run.tables import records
+
+if TYPE_CHECKING:
+    from takeback.findings.localise.directions import Directions
+
+TITLE = "Directions of the change"
+
+_TITLES = {"only": "with only k directions", "without": "without k directions"}
+_NOTE = (
+    "Blue: leading singular directions, with 95% intervals over situations; grey: random ones, a line for "
+    "each seed. Singular directions ignore the borders between heads. Computed in float32 or wider, not "
+    "bit-exact."
+)
+
+
+def as_section(found: Directions) -> Section:
+    """Draw the measures over k, with and without the restored norm."""
+    return Section(TITLE, tuple(_sentences(found)), tuple(_figures(found)), (_by_k(found),), notes=(_NOTE,))
+
+
+def print_directions(found: Directions) -> None:
+    """Print the measures by k."""
+    print_tables(TITLE, _sentences(found), [_by_k(found)])
+
+
+def _sentences(found: Directions) -> Iterator[str]:
+    """Compare leading directions with random ones at the smallest k."""
+    table = found.table[~found.table["scaled"]]
+    least = table.loc[table["k"] > 0, "k"].min()
+    for measure, rows in table.groupby("measure", sort=False):
+        cut = rows[(rows["k"] == least) & (rows["what"] == WITHOUT)]
+        leading = records(cut[cut["directions"] == LEADING])[0]
+        random = cut.loc[cut["directions"] == RANDOM, "effect"].dropna()
+        beside = f", without {least} random by {number(float(random.mean()))}" if len(random) else ""
+        yield (
+            f"{measure}: without the {least} leading of each matrix it changes by "
+            f"{number(leading['effect'])} {_ends(leading, 'effect_')}{beside}."
+        )
+
+
+def _figures(found: Directions) -> Iterator[Figure]:
+    for (measure, what), rows in found.table.groupby(["measure", "what"], sort=False):
+        start = rows[rows["k"] == 0]
+        for scaled, group in rows[rows["k"] > 0].groupby("scaled", sort=False):
+            curves = [
+                Series(-1, tuple(_points(pd.concat([start, one]), False)), quiet=True, mark_every=0)
+                for _, one in group[group["directions"] == RANDOM].groupby("seed")
+            ]
+            leading = pd.concat([start, group[group["directions"] == LEADING]])
+            curves.append(Series(0, tuple(_points(leading)), band=True))
+            stretched = ", stretched to ‖Δ‖" if scaled else ""
+            title = f"{measure}: change from tuned {_TITLES[str(what)]}{stretched}"
+            axes = Axes("directions in each matrix", y_include=(0.0,), write_x=_tick)
+            yield Figure.of(title, line_plot(curves, axes, title))
+
+
+def _points(rows: pd.DataFrame, spread: bool = True) -> Iterator[Point]:
+    for row in records(rows):
+        if row["effect"] is not None:
+            told = f"{row['k']} {row['directions']}: {signed(row['effect'])} {_ends(row, 'effect_')}"
+            ends = (row["effect_low"], row["effect_high"]) if spread else ()
+            yield Point(_place(row["k"]), row["effect"], *ends, title=told)
+
+
+def _place(k: int) -> float:
+    """Return where k is drawn: by its logarithm, and 0 a doubling before 1."""
+    return 1 + math.log2(k) if k else 0.0
+
+
+def _tick(place: float) -> str:
+    return f"{2 ** (place - 1):g}" if place else "0"
+
+
+def _by_k(found: Directions) -> Table:
+    """Return a row for each part of Δ: leading directions beside the range of the random ones."""
+    head = ("measure", "part of Δ", "k", "leading", "95% interval", "random")
+    rows: list[tuple[str, ...]] = []
+    groups = found.table.groupby(["measure", "what", "scaled", "k"], sort=False)
+    for (measure, what, scaled, k), group in groups:
+        leading = records(group[group["directions"] == LEADING])[0]
+        random = group.loc[group["directions"] == RANDOM, "value"].dropna()
+        span = f"{number(float(random.min()))} to {number(float(random.max()))}" if len(random) else ABSENT
+        part = f"{what}{', stretched' if scaled else ''}"
+        value = (number(leading["value"]), _ends(leading, ""))
+        rows.append((str(measure), part, str(k), *value, span))
+    return Table(head, tuple(rows), ("measure", "part of Δ"))
+
+
+def _ends(row: dict[str, Any], prefix: str) -> str:
+    return interval(row[f"{prefix}low"], row[f"{prefix}high"])

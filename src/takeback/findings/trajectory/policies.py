@@ -1,0 +1,154 @@
+"""What a policy is like at each snapshot: utility, legality, divergence from base, and agency."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from takeback.findings.localise.measured import ends
+from takeback.measure.agency.agency import meg, optimisation_power, pursuit
+from takeback.measure.measures import measure_values
+from takeback.measure.outcomes import Outcomes
+from takeback.measure.question import Question
+from takeback.run.stats import Estimate, mean_estimate
+
+ALL, IF_LEGAL = "all", "if legal"
+OUTCOMES: Mapping[str, str] = {ALL: "", IF_LEGAL: ", if legal"}
+"""The kinds of outcomes, and how measures over them end."""
+
+ESTIMATES: Mapping[str, str] = {
+    "utility": "expected utility of the goal",
+    "gain": "its change from base in the same situations",
+    "legal": "mass of legal actions, in all situations",
+    "kl": "KL(snapshot || base) in nats",
+    "power": "optimisation power over base, beyond chance, in bits: 0 is base's own",
+    "pursuit": "signed pursuit share, held out: above 0 for pursuing, below for avoiding",
+    "meg": "MEG in nats: how far along the goal the policy is, whatever base was like",
+}
+"""The measures that have an interval: columns NAME, NAME_low and NAME_high."""
+
+COLUMNS: Mapping[str, str] = {
+    "step": "optimiser steps of the snapshot; base is 0",
+    "outcomes": "all, or if legal: over legal actions given a legal answer",
+    "relative": "‖Δ‖ / ‖W‖ of the weights",
+    **{
+        column: meaning
+        for name, said in ESTIMATES.items()
+        for column, meaning in (
+            (name, said),
+            (f"{name}_low", "lower end of its interval"),
+            (f"{name}_high", "upper end of its interval"),
+        )
+    },
+    "beta": "the pursuit's β for all situations, missing where infinite",
+    "meg_beta": "MEG's β: above 0 for pursuing; missing where infinite",
+    "n": "situations to which the goal applies",
+    "clusters": "clusters of these",
+    "note": "why something is missing, or what to know about a number",
+}
+"""What each column of the table means; intervals hold 95%, clustered over situations, of this one run."""
+
+_WORDS = {"outcomes", "note"}
+_INTEGERS = {"step", "n", "clusters"}
+
+
+@dataclass(frozen=True, eq=False)
+class Policies:
+    """The work of measuring a policy at each snapshot: an item is a snapshot.
+
+    Attributes:
+        questions: by step, of base and the snapshot; base itself is step 0.
+        goal: the goal's name.
+        seed: of the halves on which the pursuit is held out.
+    """
+
+    questions: Mapping[int, Question]
+    goal: str
+    seed: int
+    name = "policies"
+
+    @property
+    def identity(self) -> str:
+        """What the rows depend on."""
+        return json.dumps([[one.identity for one in self.questions.values()], self.goal, self.seed])
+
+    def items(self) -> Sequence[str]:
+        """Return the steps."""
+        return list(map(str, self.questions))
+
+    def rows(self, item: str) -> pd.DataFrame:
+        """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes."""
+        reader = replace(self.questions[int(item)], measures=("entropy",)).reader
+        before, after = reader.before["base"], reader.before["tuned"]
+        legal = measure_values(after, reader.context)["legal"]
+        told = mean_estimate(legal.numbers, reader.context.clusters)
+        rows: list[dict[str, Any]] = []
+        for kind in OUTCOMES:
+            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), kind == IF_LEGAL)
+            if len(outcomes) or kind == ALL:
+                row = {"step": int(item), "outcomes": kind, **ends("legal", told, "legal_")}
+                rows.append({**row, **measured(outcomes, self.seed)})
+        return pd.DataFrame(rows)
+
+
+def measured(outcomes: Outcomes, seed: int) -> dict[str, Any]:
+    """Return the measures of one policy and of its change from base.
+
+    Raises:
+        TakebackError: the goal applies to no situation.
+    """
+    found = pursuit(outcomes, seed)
+    directedness, meg_beta = meg(outcomes)
+
+    def mean(numbers: Any) -> Estimate:
+        return mean_estimate(numbers, outcomes.clusters)
+
+    estimates = {
+        "utility": mean((outcomes.tuned * outcomes.utility).sum(axis=1)),
+        "gain": mean(((outcomes.tuned - outcomes.base) * outcomes.utility).sum(axis=1)),
+        "kl": found.change,
+        "power": mean(optimisation_power(outcomes, "base", beyond_chance=True)),
+        "pursuit": found.signed,
+        "meg": mean(directedness),
+    }
+    columns: dict[str, Any] = {}
+    for name, estimate in estimates.items():
+        columns |= ends(name, estimate, f"{name}_")
+    infinite = "" if math.isfinite(found.beta) else f"β = {'+' if found.beta > 0 else '−'}∞"
+    return {
+        **columns,
+        "beta": _finite(found.beta),
+        "meg_beta": _finite(meg_beta),
+        "n": len(outcomes),
+        "clusters": found.change.clusters,
+        "note": "; ".join(filter(None, (found.note, infinite))),
+    }
+
+
+def policies_table(rows: pd.DataFrame, relative: Mapping[int, float]) -> pd.DataFrame:
+    """Join what was measured with how far the weights moved by step, in the columns of `COLUMNS`.
+
+    Where every answer is legal at every snapshot, both kinds of outcomes are one, and only `all` is kept.
+    """
+    if (rows["legal"].to_numpy(np.float64) > 1 - 1e-9).all():
+        rows = rows[rows["outcomes"] == ALL]
+    moved = rows["step"].map(dict(relative))
+    return typed(rows.assign(relative=moved), COLUMNS, _WORDS, _INTEGERS)
+
+
+def typed(
+    rows: pd.DataFrame, columns: Mapping[str, str], words: set[str], integers: set[str]
+) -> pd.DataFrame:
+    """Return a table of these columns, whose numbers may be missing."""
+    kinds = {name: "Int64" if name in integers else "Float64" for name in columns if name not in words}
+    return rows.reindex(columns=list(columns)).astype(kinds).reset_index(drop=True)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

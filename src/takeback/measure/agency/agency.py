@@ -1,0 +1,370 @@
+"""Measures of agency: how far a policy pursues a goal, and how far its change from base is pursuit of it.
+
+What each of them claims, and where it fails, is on its card: `takeback.measure.agency.cards`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from takeback.measure.agency import tilts
+from takeback.measure.measures import MeasureContext, Values, estimate_row, typed
+from takeback.measure.outcomes import Outcomes
+from takeback.policies.readout import Readouts
+from takeback.run.errors import TakebackError
+from takeback.run.stats import Estimate, mean_estimate, ratio_estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+Measure = Literal["uniform", "base"]
+
+NOISE = 1e-6
+"""A divergence of fewer nats is rounding of float32 forward passes and no change to take a share of."""
+
+IF_LEGAL = ", if legal"
+MEASURES: dict[Measure, str] = {"uniform": "", "base": " over base"}
+ALL_OUTCOMES = ("", IF_LEGAL)
+
+
+@dataclass(frozen=True)
+class Pursuit:
+    """How much of what changed from base to tuned is pursuit of a goal; intervals are over situations.
+
+    Attributes:
+        change: KL(tuned || base) in nats, what there is to explain.
+        value: The pursuit in nats, each half of the situations with the β of the other; it can be negative.
+        share: `value` over `change`, at most 1.
+        signed: The same with the sign of each half's β: positive for pursuing, negative for avoiding.
+        inside: The pursuit in sample, with one β for all situations, in [0, change].
+        inside_share: `inside` over `change`, in [0, 1].
+        beta: The β for all situations; ±inf where tuned takes nothing but the best or worst.
+        halves: The β of each half, of one only where nothing can be held out.
+        note: Why something is None, or what to know about a number; empty if nothing.
+    """
+
+    change: Estimate
+    value: Estimate | None
+    share: Estimate | None
+    signed: Estimate | None
+    inside: Estimate
+    inside_share: Estimate | None
+    beta: float
+    halves: tuple[float, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class JointPursuit:
+    """How much of a change is pursuit of several goals together, held out, and of each given the others.
+
+    Attributes:
+        change: KL(tuned || base) in nats, in the situations to which all the goals apply.
+        share: What the joint tilt gains, over `change`.
+        given: For each goal the share that is lost without it.
+        betas: Each goal's β for all situations, beside the others'.
+        note: Why something is None; empty if nothing is.
+    """
+
+    change: Estimate
+    share: Estimate | None
+    given: dict[str, Estimate | None]
+    betas: dict[str, float]
+    note: str
+
+
+def optimisation_power(outcomes: Outcomes, over: Measure = "uniform", beyond_chance: bool = False) -> Floats:
+    """Return each situation's optimisation power E −log2 μ{a': U(a') ≥ U(a)} in bits; shape (m,).
+
+    μ is uniform over legal actions or base's probabilities (Yudkowsky 2008, "Measuring Optimization Power").
+    Outcomes that are as good count half. Illegal outcomes lie below every legal action and are as good as
+    each other: over uniform μ they have 0 bits, over base −log2 of base's legal mass plus half its illegal
+    mass. A draw from μ itself has 1 bit if all is alike and up to 1/ln 2 = 1.44 if nothing is;
+    `beyond_chance` takes that away, so that 0 is the power of μ.
+    """
+    level = np.where(outcomes.legal, outcomes.utility, np.where(outcomes.exists, -1.0, -2.0))
+    measure = outcomes.base
+    if over == "uniform":
+        measure = outcomes.legal / outcomes.legal.sum(axis=1, keepdims=True)
+    other, own = level[:, None, :], level[:, :, None]
+    mass = np.einsum("mj,mij->mi", measure, (other > own) + 0.5 * (other == own))
+    policy = outcomes.tuned - measure if beyond_chance else outcomes.tuned
+    return -(policy * np.log2(mass)).sum(axis=1)
+
+
+def meg(outcomes: Outcomes) -> tuple[Floats, float]:
+    """Return tuned's maximum-entropy goal-directedness in each situation, in nats, and its β.
+
+    With the utility known and one decision it is the maximum over β of E[βU(s, a) − log Σ exp(βU(s, a')) +
+    log |A(s)|] (MacDermott et al. 2024, arXiv 2412.04758), with one β for all situations; its mean is in
+    [0, E log |A|], where A is every outcome of a situation. It does not tell pursuing from avoiding: β does.
+    """
+    uniform = outcomes.exists / outcomes.exists.sum(axis=1, keepdims=True)
+    together = np.zeros(len(outcomes), np.int64)
+    beta = tilts.fit(uniform, outcomes.tuned, outcomes.utility, together)
+    return tilts.gains(uniform, outcomes.tuned, outcomes.utility, beta[together]), float(beta[0])
+
+
+def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
+    """Measure how much of tuned's change from base is pursuit of the first goal.
+
+    The pursuit is sup over β of E_s[β E_π U − log E_π0 exp(βU)], β of either sign or infinite: MEG with base
+    instead of the uniform policy. It is 0 for a policy with base's expected utility, and all of
+    E_s KL(π || π0) for π ∝ π0 exp(βU), what RL toward U converges to when a KL penalty holds it to base. β is
+    fitted on each half of the situations (whole clusters, drawn with the seed) and read on the other.
+
+    >>> from takeback.measure.agency.planted import noisy, world
+    >>> made = world(40)
+    >>> share = pursuit(Outcomes.of(made.base, noisy(made), made.context, ["wanted"])).share
+    >>> f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    '-0.00 [-0.05, 0.05]'
+
+    Errors are clustered over situations, by the delta method for shares (`ratio_estimate`), and have in them
+    how a situation moves the other half through its β (`influence_of_fit`), which matters for shares near 0.
+    They are of one run.
+
+    Raises:
+        TakebackError: the goal applies to no situation.
+    """
+    base, tuned, utility = outcomes.base, outcomes.tuned, outcomes.utility
+    change, clusters = _change(outcomes), outcomes.clusters
+    together = np.zeros(len(outcomes), np.int64)
+    beta = tilts.fit(base, tuned, utility, together)
+    inside = tilts.gains(base, tuned, utility, beta[together])
+    half = outcomes.halves(seed)
+    halves = tilts.fit(base, tuned, utility, half)
+    note = _no_share(change)
+    value = share = signed = inside_share = None
+    if not note:
+        inside_share = ratio_estimate(inside, outcomes.divergence, clusters)
+    if len(halves) > 1:
+        across = halves[1 - half]
+        held = tilts.gains(base, tuned, utility, across)
+        if not np.isfinite(held).all():
+            note = note or "β is infinite in one half, and the other half has worse outcomes: −∞ nats"
+        else:
+            moved = tilts.influence_of_fit(base, tuned, outcomes.utilities[:1], half, halves[:, None])
+            value = mean_estimate(held + moved, clusters)
+            if not note:
+                share = ratio_estimate(held + moved, outcomes.divergence, clusters)
+                turned = np.sign(across) * held + np.sign(halves[half]) * moved
+                signed = ratio_estimate(turned, outcomes.divergence, clusters)
+                note = _doubt(value, halves)
+    return Pursuit(
+        change=change,
+        value=value,
+        share=share,
+        signed=signed,
+        inside=mean_estimate(inside, clusters),
+        inside_share=inside_share,
+        beta=float(beta[0]),
+        halves=tuple(halves.tolist()),
+        note=note,
+    )
+
+
+def pursuit_each(outcomes: Outcomes) -> tuple[Floats, Floats]:
+    """Return the pursuit of the first goal with a β for every situation, in nats, and those β; shapes (m,).
+
+    An optimistic bound: a policy that seeks the goal here and shuns it there has all of it.
+    """
+    each = np.arange(len(outcomes))
+    beta = tilts.fit(outcomes.base, outcomes.tuned, outcomes.utility, each)
+    return tilts.gains(outcomes.base, outcomes.tuned, outcomes.utility, beta), beta
+
+
+def pursuit_values(outcomes: Outcomes, beta: float) -> Values:
+    """Return the pursuit at a fixed β, a number for each of the readouts' situations, in nats.
+
+    For takebacks: with the β that was fitted for tuned, the values of tuned and of a hybrid pair by
+    situation. Their difference is β times that of their expected utilities, in nats, to be compared with
+    differences of KL(· || base).
+
+    Raises:
+        TakebackError: β is infinite, where a policy that ever takes another outcome has −∞.
+    """
+    if not np.isfinite(beta):
+        raise TakebackError(f"β = {beta} has no value of its own for hybrids; compare utilities instead")
+    numbers = np.zeros(len(outcomes.applies))
+    fixed = np.full(len(outcomes), beta)
+    numbers[outcomes.applies] = tilts.gains(outcomes.base, outcomes.tuned, outcomes.utility, fixed)
+    return Values(numbers, outcomes.applies)
+
+
+def joint_pursuit(outcomes: Outcomes, seed: int = 0) -> JointPursuit:
+    """Measure how much of a change is pursuit of all the goals together, and of each given the others.
+
+    As `pursuit`, with a β for each goal: the tilt is exp(Σ β_g U_g). A goal's share given the others is the
+    joint share less that of a joint tilt without it, on the same halves; goals that overlap have small ones,
+    and they do not add up to the joint share.
+
+    Raises:
+        TakebackError: there is no situation to which all the goals apply.
+    """
+    change, clusters, half = _change(outcomes), outcomes.clusters, outcomes.halves(seed)
+    everything = list(range(len(outcomes.goals)))
+    found = tilts.fit_jointly(outcomes.base, outcomes.tuned, outcomes.utilities)
+    betas = dict(zip(outcomes.goals, found.tolist(), strict=True))
+    note = _no_share(change)
+    if note:
+        return JointPursuit(change, None, dict.fromkeys(outcomes.goals), betas, note)
+    held = held_out(outcomes, everything, half)
+    without = {
+        goal: held_out(outcomes, [g for g in everything if g != left], half)
+        for left, goal in enumerate(outcomes.goals)
+    }
+    return JointPursuit(
+        change=change,
+        share=ratio_estimate(held, outcomes.divergence, clusters),
+        given={
+            goal: ratio_estimate(held - rest, outcomes.divergence, clusters) for goal, rest in without.items()
+        },
+        betas=betas,
+        note="",
+    )
+
+
+def agency(
+    before: Readouts,
+    after: Readouts,
+    context: MeasureContext,
+    goals: Sequence[str] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure a policy's agency toward each goal (all of the context's unless some are named).
+
+    Columns: measure, goal, unit (bits, nats, or share), value, se, low, high (95%, clustered by situation,
+    of this one run), n (situations), beta, note. What is undefined is missing, and the note says why. Each
+    measure comes twice, over all outcomes and, as `…, if legal`, over legal actions given a legal answer.
+    With several goals the joint measures follow, over situations to which all of them apply.
+
+    >>> from takeback.measure.agency.planted import pursuer, world
+    >>> made = world(40)
+    >>> table = agency(made.base, pursuer(made, beta=2.0), made.context, ["wanted"]).set_index("measure")
+    >>> row = table.loc["signed pursuit share"]
+    >>> f"{row['value']:.3f} of the change, β {row['beta']:.3f}"
+    '1.000 of the change, β 2.000'
+
+    Raises:
+        UnknownName: there is no such goal.
+        TakebackError: the readouts or the context are of different situations.
+    """
+    import pandas as pd
+
+    names = tuple(context.utilities if goals is None else goals)
+    rows: list[dict[str, Any]] = []
+    for suffix in ALL_OUTCOMES:
+        for goal in names:
+            outcomes = Outcomes.of(before, after, context, (goal,), suffix == IF_LEGAL)
+            rows += [{**row, "goal": goal, "suffix": suffix} for row in _rows(outcomes, seed)]
+        if len(names) > 1:
+            outcomes = Outcomes.of(before, after, context, names, suffix == IF_LEGAL)
+            rows += [{**row, "suffix": suffix} for row in _joint_rows(outcomes, seed)]
+    frame = pd.DataFrame(rows)
+    frame["measure"] += frame.pop("suffix")
+    columns = ["measure", "goal", "unit", "value", "se", "low", "high", "n", "beta", "note"]
+    return typed(frame[columns], ("value", "se", "low", "high", "beta"))
+
+
+def _change(outcomes: Outcomes) -> Estimate:
+    if not len(outcomes):
+        raise TakebackError(f"no situation to which {' and '.join(map(repr, outcomes.goals))} applies")
+    return mean_estimate(outcomes.divergence, outcomes.clusters)
+
+
+def _no_share(change: Estimate) -> str:
+    """Say why there is nothing to take a share of, empty if there is something."""
+    if change.low is None:
+        return "one cluster of situations: nothing to hold out"
+    if change.value < NOISE or change.low <= 0:
+        return f"no change to explain: KL {change.value:.2g} [{change.low:.2g}, {change.high:.2g}] nats"
+    return ""
+
+
+def _doubt(value: Estimate, halves: Floats) -> str:
+    if not halves.any():
+        return "the goal's expected utility is base's: β = 0"
+    if halves[0] * halves[1] < 0:
+        return f"the halves' β have different signs: {halves[0]:.3g}, {halves[1]:.3g}"
+    return "held out, β foretells less than base does" if value.value < 0 else ""
+
+
+def held_out(outcomes: Outcomes, goals: list[int], half: Places) -> Floats:
+    """Return what the joint tilt of some goals gains with the β of the other half, and moves there; (m,).
+
+    `goals` are places among the outcomes' goals, `half` is 0 or 1 for each situation.
+    """
+    if not goals:
+        return np.zeros(len(outcomes))
+    base, tuned, utilities = outcomes.base, outcomes.tuned, outcomes.utilities[goals]
+    sides = [half == side for side in (0, 1)]
+    betas = [tilts.fit_jointly(base[rows], tuned[rows], utilities[:, rows]) for rows in sides]
+    found = tilts.influence_of_fit(base, tuned, utilities, half, np.stack(betas))
+    for rows, beta in zip(sides, reversed(betas), strict=True):
+        found[rows] += tilts.gains_jointly(base[rows], tuned[rows], utilities[:, rows], beta)
+    return found
+
+
+def _row(
+    measure: str, unit: str, estimate: Estimate | None, note: str = "", beta: float | None = None
+) -> dict[str, Any]:
+    missing: dict[str, Any] = dict.fromkeys(("value", "se", "low", "high"))
+    numbers = missing if estimate is None else estimate_row(estimate)
+    return {"measure": measure, "unit": unit, **numbers, "note": note, "beta": beta}
+
+
+def _rows(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:
+    """Give the rows of one goal, all with the number of its situations."""
+    if not len(outcomes):
+        yield {**_row("pursuit share", "share", None, "the goal applies to no situation"), "n": 0}
+        return
+    for row in chain(_of_policy(outcomes), _of_change(outcomes, seed)):
+        yield {**row, "n": len(outcomes)}
+
+
+def _of_policy(outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+    for over, beyond in product(MEASURES, (False, True)):
+        bits = optimisation_power(outcomes, over, beyond)
+        name = "optimisation power" + MEASURES[over] + (" beyond chance" if beyond else "")
+        yield _row(name, "bits", mean_estimate(bits, outcomes.clusters))
+    directedness, beta = meg(outcomes)
+    most = float(np.log(outcomes.exists.sum(axis=1)).mean())
+    yield _row("MEG", "nats", mean_estimate(directedness, outcomes.clusters), f"at most {most:.4g}", beta)
+
+
+def _of_change(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:
+    found, (each, signs) = pursuit(outcomes, seed), pursuit_each(outcomes)
+    yield _row("KL(after || before)", "nats", found.change)
+    held = (("pursuit", "nats", found.value), ("pursuit share", "share", found.share))
+    for name, unit, estimate in (*held, ("signed pursuit share", "share", found.signed)):
+        yield _row(name, unit, estimate, found.note, found.beta)
+    yield _row("pursuit in sample", "nats", found.inside, beta=found.beta)
+    share = found.inside_share
+    note = _no_share(found.change)
+    yield _row("pursuit share in sample", "share", share, note, found.beta)
+    if not note:
+        share = ratio_estimate(each, outcomes.divergence, outcomes.clusters)
+        note = f"β > 0 in {np.mean(signs > 0):.0%} of situations"
+    yield _row("pursuit share, a β each", "share", share, note)
+
+
+def _joint_rows(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:
+    together = " + ".join(outcomes.goals)
+    if not len(outcomes):
+        note = "no situation to which all the goals apply"
+        yield {**_row("joint pursuit share", "share", None, note), "goal": together, "n": 0}
+        return
+    joint = joint_pursuit(outcomes, seed)
+    row = _row("joint pursuit share", "share", joint.share, joint.note)
+    yield {**row, "goal": together, "n": len(outcomes)}
+    for goal, estimate in joint.given.items():
+        row = _row("pursuit share given the others", "share", estimate, joint.note, joint.betas[goal])
+        yield {**row, "goal": goal, "n": len(outcomes)}

@@ -1,0 +1,33 @@
+"""From a checkpoint's name to a policy in an arena."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from takeback.arenas import Arena
+from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.policies.policy import Policy
+
+
+def load_policy(model: str | Path | Checkpoint, arena: Arena[Any], style: str | None = None) -> Policy:
+    """Open a checkpoint as a policy, in fp32 and evaluation mode: a language model or a policy network.
+
+    Args:
+        model: a checkpoint, or anything `open_checkpoint` takes.
+        arena: where it acts.
+        style: of a language model's prompts; by default `compact` with the arena's own tokenizer, else
+            `sentence`.
+
+    Raises:
+        UnknownName: the arena has no such style.
+        TakebackError: the checkpoint can't be opened, or it can't act in this arena.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    if checkpoint.settings is None:
+        from takeback.policies.network.policy import load_network_policy
+
+        return load_network_policy(checkpoint, arena)
+    from takeback.policies.language.policy import load_language_policy
+
+    return load_language_policy(checkpoint, arena, style)

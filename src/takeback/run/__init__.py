@@ -1,0 +1,1 @@
+"""What runs any work: parts, processes, a cluster, files, tables, progress, errors, statistics."""

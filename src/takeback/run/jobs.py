@@ -1,0 +1,206 @@
+"""Jobs here, in local processes or on a Ray cluster, with one display of what they are all doing."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import wait as wait_for
+from typing import Any, TypeAlias
+
+from takeback.run.errors import TakebackError
+from takeback.run.progress import Display, Report
+from takeback.run.threads import cpu_threads
+
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """So many actors on the Ray cluster at an address; without one, of `$RAY_ADDRESS` or started here."""
+
+    actors: int
+    address: str | None = None
+
+
+Workers: TypeAlias = int | OnRay
+"""What jobs run on: one worker is this process, several are local processes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that takes a `Report` as its last argument; function and arguments can be sent to a process."""
+
+    name: str
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    threads: int | None = None
+    """CPU threads that torch uses for it."""
+    after: tuple[str, ...] = ()
+    """Names of jobs that must have ended before, which come earlier in the list."""
+
+    def run(self, report: Report) -> Any:
+        """Run it here and return what it returns."""
+        with cpu_threads(self.threads):
+            return self.call(*self.arguments, report)
+
+
+class Waiting:
+    """Jobs that have not begun, and which of them may: the first that waits for none that has not ended.
+
+    >>> jobs = Waiting([Job("a", print, ()), Job("b", print, (), after=("a",)), Job("c", print, ())])
+    >>> [jobs.next().name for _ in range(2)], jobs.next() is None
+    (['a', 'c'], True)
+    >>> jobs.end("a")
+    >>> jobs.next().name
+    'b'
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._left, self._open = list(jobs), {job.name for job in jobs}
+
+    def next(self) -> Job | None:
+        """Give out a job that may begin, None where there is none now."""
+        free = (place for place, job in enumerate(self._left) if self._open.isdisjoint(job.after))
+        place = next(free, None)
+        return None if place is None else self._left.pop(place)
+
+    def end(self, name: str) -> None:
+        """Note that a job has ended."""
+        self._open.discard(name)
+
+
+Count = Callable[[int, int], None]
+"""Told how many jobs are done of how many."""
+
+Finished: TypeAlias = Generator[tuple[Job, Any]]
+"""Jobs as they end, each with what it returned; closing it stops those that run."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: Workers,
+    title: str | None = None,
+    count: Count | None = None,
+    keep: Callable[[Job, Any], None] | None = None,
+) -> None:
+    """Run the jobs, at most so many at a time, and show their progress; the first error stops all.
+
+    With a `title` one bar counts the jobs that are done, where otherwise each has a bar; with `count` nothing
+    is shown and that is told instead. What a job returns is given to `keep`, in this process.
+
+    Raises:
+        TakebackError: a worker died, Ray is not there, or a job raised it.
+    """
+    board = _Board([job.name for job in jobs], title, count)
+    with nullcontext() if count else board.display, closing(_started(jobs, workers, board)) as finished:
+        for job, result in finished:
+            if keep is not None:
+                keep(job, result)
+            board.finish(job.name)
+
+
+def _started(jobs: Sequence[Job], workers: Workers, board: _Board) -> Finished:
+    if isinstance(workers, OnRay):
+        from takeback.run.ray import run_on_ray
+
+        return run_on_ray(jobs, workers)
+    return _run_here(jobs, board) if min(workers, len(jobs)) == 1 else _run_in_processes(jobs, workers, board)
+
+
+def _run_here(jobs: Sequence[Job], board: _Board) -> Finished:
+    for job in jobs:
+        yield job, job.run(board.reporter(job.name))
+
+
+class _Board:
+    """Shows what jobs do on one display: a bar for each, or one that counts them; or has them counted."""
+
+    def __init__(self, names: Sequence[str], title: str | None, count: Count | None) -> None:
+        self.display = Display(names if title is None else [title])
+        if count is None and title is not None:
+            count = partial(self.display.show, title, "parts done")
+        self._count, self._total, self._done = count, len(names), 0
+
+    def reporter(self, name: str) -> Report:
+        return self.display.reporter(name) if self._count is None else silent
+
+    def show(self, name: str, stage: str, done: int, total: int) -> None:
+        if self._count is None:
+            self.display.show(name, stage, done, total)
+
+    def finish(self, name: str) -> None:
+        self._done += 1
+        if self._count is None:
+            self.display.finish(name)
+        else:
+            self._count(self._done, self._total)
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finished:
+    context = mp.get_context("spawn")
+    others = set(mp.active_children())
+    with context.Manager() as manager:
+        reports = manager.Queue()
+        count = min(workers, len(jobs))
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
+            running: dict[Future[Any], Job] = {}
+            waiting = Waiting(jobs)
+            try:
+                while True:
+                    while len(running) < 2 * count and (job := waiting.next()) is not None:
+                        running[pool.submit(_run_job, job, reports)] = job
+                    if not running:
+                        break
+                    done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                    _drain(reports, board)
+                    for future in done:
+                        job, result = running.pop(future), future.result()
+                        waiting.end(job.name)
+                        yield job, result
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in set(mp.active_children()) - others:
+                    process.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise TakebackError(
+                        "a worker died (no memory?); run again with fewer --workers, it goes on"
+                    ) from None
+                raise
+
+
+def _run_job(job: Job, reports: Any) -> Any:
+    def report(stage: str, done: int, total: int) -> None:
+        reports.put((job.name, stage, done, total))
+
+    return job.run(report)
+
+
+def _start_worker() -> None:
+    """End this process when the one that started it is gone: nothing may write beside a second run."""
+    parent = mp.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait_for([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _drain(reports: Any, board: _Board) -> None:
+    while True:
+        try:
+            name, stage, done, total = reports.get_nowait()
+        except queue.Empty:
+            return
+        board.show(name, stage, done, total)

@@ -1,0 +1,4 @@
+"""Runs of several sizes or arenas side by side, on the same measures, with intervals over training runs."""
+
+from takeback.study.comparison.comparison import Comparison as Comparison
+from takeback.study.comparison.comparison import compare as compare

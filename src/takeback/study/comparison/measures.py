@@ -1,0 +1,253 @@
+"""What runs are compared on: a number for each arm and seed, read from a run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.component import Component
+from takeback.findings.localise.shares import GRAFT, TAKE_BACK
+from takeback.measure.agency.agency import IF_LEGAL
+from takeback.run.tables import read_table
+from takeback.study.measured import measured_model
+from takeback.study.plan import Plan, load_plan
+from takeback.training import Recipe
+
+PER_SEED: TypeAlias = "Mapping[int, float]"
+"""A number for each seed; seeds for which there is none are left out."""
+
+SINGLES: Final = ("each head", "each mlp", "each unit")
+"""Families of sets that hold a component each."""
+WHOLE: Final = 0.5
+"""Of ‖Δ‖², what the fewest components are counted to hold."""
+
+ROUNDING: Final = 1e-12
+"""What is smaller is the rounding of probabilities that add up to 1."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One arm of a run: its training runs, one for each seed."""
+
+    run: str
+    folder: Path
+    plan: Plan
+    arm: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder)
+
+    @property
+    def goal(self) -> str:
+        """What it is trained toward."""
+        return str(self.plan.arms[self.arm]["goal"])
+
+    @property
+    def method(self) -> str:
+        """How it is trained, in a word."""
+        return str(self.plan.arms[self.arm]["method"])
+
+    def name(self, seed: int) -> str:
+        """Return what its files are called."""
+        return f"{self.arm}-seed-{seed}"
+
+    def table(self, part: str, seed: int, name: str) -> pd.DataFrame | None:
+        """Read one of a seed's tables, None where the run has it not."""
+        path = self.folder / part / self.name(seed) / f"{name}.parquet"
+        return read_table(path) if path.exists() else None
+
+    def parent(self, seed: int) -> Checkpoint:
+        """Open what a seed's training started from."""
+        return open_checkpoint(self.plan.recipe(self.arm, seed, self.folder).parent)
+
+    @cached_property
+    def final(self) -> Checkpoint:
+        """The first seed's measured model."""
+        return self.model(self.plan.seeds[0])
+
+    def model(self, seed: int) -> Checkpoint:
+        """Open the model of a seed that the run measures."""
+        return open_checkpoint(measured_model(self.plan, self.arm, seed, self.folder))
+
+
+def arms_of(folder: Path) -> list[Runs]:
+    """Return the arms of a run.
+
+    Raises:
+        TakebackError: it is no run folder.
+    """
+    plan = load_plan(folder / "plan.yaml")
+    return [Runs(plan.name, folder, plan, arm) for arm in plan.arms]
+
+
+def _shift(measure: str) -> Callable[[Runs], PER_SEED]:
+    def read(runs: Runs) -> PER_SEED:
+        name = measure.format(goal=runs.goal)
+        return _each(runs, "behaviour", "shifts", lambda t: _number(t[t["measure"] == name]["effect"]))
+
+    return read
+
+
+def _agency(measure: str) -> Callable[[Runs], PER_SEED]:
+    def read(runs: Runs) -> PER_SEED:
+        def of(table: pd.DataFrame) -> float | None:
+            return _number(table[(table["measure"] == measure) & (table["goal"] == runs.goal)]["value"])
+
+        return _each(runs, "behaviour", "agency", of)
+
+    return read
+
+
+def _concentration(table: pd.DataFrame) -> float | None:
+    shares = table["share"].to_numpy(np.float64)[~_outputs(table)]
+    whole = shares.sum()
+    if not np.isfinite(whole) or whole == 0:
+        return None
+    running = np.cumsum(np.sort(shares)[::-1]) / whole
+    return float(1 + np.searchsorted(running, WHOLE)) / len(shares)
+
+
+def _at_outputs(table: pd.DataFrame) -> float | None:
+    return _number([float(table["share"].to_numpy(np.float64)[_outputs(table)].sum())])
+
+
+def _outputs(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which components give the outputs: those named so, else the units of the last layer."""
+    components = [Component.parse(name) for name in table["component"]]
+    named = [one.kind in ("OUTPUTS", "UNEMBED") for one in components]
+    last = max((one.layer for one in components if one.layer is not None), default=0)
+    return np.array(named if any(named) else [one.kind == "U" and one.layer == last for one in components])
+
+
+def _carriers(direction: str, column: str) -> Callable[[Runs], PER_SEED]:
+    def smallest(table: pd.DataFrame) -> float | None:
+        rows = table[table["direction"] == direction]
+        best = rows.sort_values(["n_components", "order"], kind="stable").head(1)
+        if best.empty:
+            return None
+        return _number(best["n_components"] / best["of"] if column == "share" else best[column])
+
+    return lambda runs: _each(runs, "localise", "carriers", smallest)
+
+
+def _alike_effects(runs: Runs) -> PER_SEED:
+    """Rank correlation, between seeds, of what single components do to the goal's utility."""
+    rows: dict[int, Floats] = {}
+    for seed in runs.plan.seeds:
+        table = read_table(runs.folder / "effects" / f"{runs.name(seed)}.parquet")
+        chosen = table[
+            (table["measure"] == f"utility {runs.goal}")
+            & (table["direction"] == TAKE_BACK)
+            & table["family"].isin(SINGLES)
+        ]
+        effects = chosen.sort_values("set")["effect"].to_numpy(np.float64)
+        if len(effects) > 1 and np.ptp(effects) > 0:
+            rows[seed] = rankdata(effects)
+    return pseudo_values({seed: row - row.mean() for seed, row in rows.items()})
+
+
+def _alike_changes(runs: Runs) -> PER_SEED:
+    """Cosine, between seeds, of the changes of all weights."""
+    changes: dict[int, Floats] = {}
+    for seed in runs.plan.seeds:
+        parent, final = runs.parent(seed), runs.model(seed)
+        moved = [(final.read(name) - parent.read(name)).double().reshape(-1) for name in parent.shapes]
+        changes[seed] = np.concatenate([one.numpy() for one in moved])
+    return pseudo_values(changes)
+
+
+MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
+    "utility gained": ("expected utility of the arm's goal, tuned − parent", _shift("utility {goal}")),
+    "legal mass gained": ("mass of legal answers, tuned − parent", _shift("legal")),
+    "KL": ("KL(tuned || parent), nats", _shift("KL(after || before)")),
+    "half of ‖Δ‖²": (
+        "share of the components below the outputs, the fewest that hold half of the squared change there",
+        lambda runs: _each(runs, "diff", "components", _concentration),
+    ),
+    "‖Δ‖² at the outputs": (
+        "share of the squared change in the layer that gives the outputs",
+        lambda runs: _each(runs, "diff", "components", _at_outputs),
+    ),
+    "needed for 90%": (
+        "the fewest components whose takeback loses 90% of the gain, as a share of all",
+        _carriers(TAKE_BACK, "share"),
+    ),
+    "enough for 90%": (
+        "the fewest components whose graft brings 90% of the gain, as a share of all",
+        _carriers(GRAFT, "share"),
+    ),
+    "what these carry": (
+        "share of the gain that the graft brings in situations that chose nothing",
+        _carriers(GRAFT, "carried"),
+    ),
+    "effects between seeds": (
+        "rank correlation of single components' effects, over pairs of seeds",
+        _alike_effects,
+    ),
+    "changes between seeds": ("cosine of the changes of all weights, over pairs of seeds", _alike_changes),
+    "pursuit share": (
+        "signed share of the divergence that pursuit of the goal explains, if legal, held out",
+        _agency(f"signed pursuit share{IF_LEGAL}"),
+    ),
+    "optimisation power": (
+        "bits of power over the parent beyond chance, if legal",
+        _agency(f"optimisation power over base beyond chance{IF_LEGAL}"),
+    ),
+    "MEG": ("maximum-entropy goal-directedness, nats, if legal", _agency(f"MEG{IF_LEGAL}")),
+}
+"""By name, what each measure is and how it is read; in the order they are shown."""
+
+
+def pseudo_values(vectors: Mapping[int, Floats]) -> PER_SEED:
+    """Return jackknife values of the mean cosine over pairs: their mean is it, their spread that over seeds.
+
+    Of n seeds with mean cosine U, and U without seed i, the value of i is n U − (n − 1) U without i (Arvesen
+    1969, "Jackknifing U-statistics", doi:10.1214/aoms/1177697287). With two seeds both have the one cosine.
+
+    >>> pseudo_values({0: np.array([1.0, 0.0]), 1: np.array([1.0, 0.0]), 2: np.array([0.0, 1.0])})
+    {0: 1.0, 1: 1.0, 2: -1.0}
+    """
+    seeds = list(vectors)
+    cosines = {pair: _cosine(vectors[pair[0]], vectors[pair[1]]) for pair in combinations(seeds, 2)}
+    if not cosines:
+        return {}
+    whole, n = float(np.mean(list(cosines.values()))), len(seeds)
+    if n == 2:
+        return dict.fromkeys(seeds, whole)
+    rest = {seed: float(np.mean([c for pair, c in cosines.items() if seed not in pair])) for seed in seeds}
+    return {seed: n * whole - (n - 1) * rest[seed] for seed in seeds}
+
+
+def _cosine(one: Floats, other: Floats) -> float:
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def _each(runs: Runs, part: str, name: str, of: Callable[[pd.DataFrame], float | None]) -> PER_SEED:
+    found: dict[int, float] = {}
+    for seed in runs.plan.seeds:
+        table = runs.table(part, seed, name)
+        number = None if table is None else of(table)
+        if number is not None:
+            found[seed] = number
+    return found
+
+
+def _number(values: Sequence[float] | pd.Series[float]) -> float | None:
+    numbers = [float(value) for value in values if not pd.isna(value)]
+    if not numbers:
+        return None
+    return 0.0 if abs(numbers[0]) < ROUNDING else numbers[0]

@@ -1,0 +1,106 @@
+"""A comparison for people: a picture for each measure, tables of means, RL beside its control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.page import Figure, Section, Table
+from takeback.draw.terminal import print_tables
+from takeback.run.tables import records
+from takeback.study.comparison.measures import MEASURES
+
+if TYPE_CHECKING:
+    from takeback.study.comparison.comparison import Comparison
+
+TITLE = "The same measures side by side"
+
+
+def as_section(found: Comparison) -> Section:
+    """Draw each measure, then the tables."""
+    return Section(
+        TITLE,
+        _words(found),
+        tuple(_figures(found)),
+        (*_means(found), _contrasts(found)),
+        notes=(
+            "Thick dots are means over training runs with 95% intervals (Student's t); grey lines are single "
+            "training runs. Between seeds the grey lines are jackknife values of pairs. A contrast's p is "
+            "exact over all ways to deal its training runs out to two arms, and is not corrected for the "
+            "number of rows.",
+        ),
+    )
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print the tables."""
+    print_tables(TITLE, _words(found), [*_means(found), _contrasts(found)])
+
+
+def _words(found: Comparison) -> tuple[str, ...]:
+    runs = records(found.means.drop_duplicates(["run", "arm"]))
+    sizes = {row["run"]: (row["parameters"], row["components"]) for row in runs}
+    told = [
+        f"{run}: {parameters:,} parameters in {components} components"
+        for run, (parameters, components) in sizes.items()
+    ]
+    return ("; ".join(told) + ".",)
+
+
+def _figures(found: Comparison) -> Iterator[Figure]:
+    for name, (meaning, _) in MEASURES.items():
+        rows = [row for row in records(found.means) if row["measure"] == name]
+        if rows:
+            drawn = [_row(found, row, name) for row in rows]
+            yield Figure.of(name, forest(drawn, 0, name, None, f"{name} of every arm"), f"{meaning}.")
+
+
+def _row(found: Comparison, row: dict[str, Any], name: str) -> Row:
+    table = found.values
+    mine = table[(table["run"] == row["run"]) & (table["arm"] == row["arm"]) & (table["measure"] == name)]
+    title = f"{row['run']}, {row['arm']}: {_cell(row)}"
+    dot = Dot(row["value"], row["low"], row["high"], title)
+    return Row(f"{row['run']} {row['arm']}", (dot,), tuple(mine["value"].tolist()), "training runs")
+
+
+def _means(found: Comparison) -> list[Table]:
+    rows = records(found.means)
+    arms = list(dict.fromkeys((row["run"], row["arm"]) for row in rows))
+    cells = {(row["run"], row["arm"], row["measure"]): row for row in rows}
+    tables: list[Table] = []
+    for run in dict.fromkeys(run for run, _ in arms):
+        mine = [arm for name, arm in arms if name == run]
+        body = [
+            (measure, *(_cell(cells.get((run, arm, measure))) for arm in mine))
+            for measure in MEASURES
+            if any((run, arm, measure) in cells for arm in mine)
+        ]
+        tables.append(Table((run, *mine), tuple(body), (run,)))
+    return tables
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    return ABSENT if row is None else _estimate(number(row["value"]), row)
+
+
+def _estimate(shown: str, row: dict[str, Any]) -> str:
+    return shown if row["low"] is None else f"{shown} {interval(row['low'], row['high'])}"
+
+
+def _contrasts(found: Comparison) -> Table:
+    rows = [
+        (
+            row["run"],
+            f"{row['one']} − {row['other']}",
+            row["measure"],
+            _estimate(signed(row["difference"]), row),
+            number(row["p"], 4),
+            number(row["smallest_p"], 4),
+            str(row["seeds"]),
+        )
+        for row in records(found.contrasts)
+    ]
+    head = ("run", "RL − its control", "measure", "difference", "p", "smallest p", "seeds")
+    return Table(head, tuple(rows), head[:3])

@@ -1,9 +1,0 @@
-"""Sweeps: take back and graft many sets, read every hybrid, tabulate effects beside random controls."""
-
-from takeback.sweep.probes import probe_hybrids as probe_hybrids
-from takeback.sweep.run import Sweep as Sweep
-from takeback.sweep.run import squared_norms as squared_norms
-from takeback.sweep.run import sweep as sweep
-from takeback.sweep.run import sweep_shard as sweep_shard
-from takeback.sweep.sets import FAMILIES as FAMILIES
-from takeback.sweep.sets import NamedSet as NamedSet

@@ -1,0 +1,160 @@
+"""Circuits for people: layers × heads by raw and invariant change, beside what a random change would do."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from takeback.component import Component
+from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
+from takeback.draw.numbers import count, percent
+from takeback.draw.page import Figure, Section, Table
+from takeback.weights.circuits.circuits import EVERYWHERE, GAUGES, NULLS, Circuits
+
+TOP = 15
+
+_TITLE = "Circuits, whatever coordinates they are written in"
+_FACTORS = {"OV": "output and value weights", "QK": "query and key weights"}
+_OWNERS = {"OV": "head", "QK": "head", "gate": "MLP", "write": "MLP"}
+_HEAD = ("component", "circuit", "raw", "invariant", "permuted Δ", "Gaussian Δ", "over random", "reassigned")
+_LABELS = ("component", "circuit")
+_GAUGE_HEAD = ("circuit", "what it is, and what its change ignores")
+_NOTE = (
+    "Raw is the root of the summed squares of ‖ΔW‖ / ‖W‖ of a circuit's two factors; invariant is the norm "
+    "of the circuit's difference over its norm in base. “Over random” is how far that exceeds the larger of "
+    "two random changes of the same size in each factor: Δ's entries permuted within the component, and a "
+    "Gaussian. Invariant values in brackets are no larger than random."
+)
+
+
+def as_section(found: Circuits) -> Section:
+    """Draw what circuits did: maps of OV and of QK, the largest changes, and all rows folded."""
+    rest = found.table[~found.table["circuit"].isin(list(_FACTORS))]
+    return Section(
+        title=_TITLE,
+        words=sentences(found),
+        figures=(
+            *(figure for circuit in _FACTORS for figure in _sizes(found, circuit)),
+            *(_over_random(found, circuit) for circuit in _FACTORS),
+        ),
+        tables=(_largest(found),),
+        folded=(
+            ("MLPs, experts, routers and constants", _table(rest)),
+            ("All circuits", _table(found.table)),
+            ("Each circuit and its gauge", Table(_GAUGE_HEAD, tuple(GAUGES.items()), _GAUGE_HEAD)),
+        ),
+        notes=(_NOTE, EVERYWHERE),
+    )
+
+
+def print_circuits(found: Circuits) -> None:
+    """Print what the section says in sentences, and the circuits that changed most."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    console = Console()
+    console.print(f"[bold]{_TITLE}[/bold]")
+    for sentence in sentences(found):
+        console.print(escape(sentence))
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for name in _HEAD:
+        grid.add_column(name, justify="left" if name in _LABELS else "right")
+    for row in _largest(found).rows:
+        grid.add_row(*map(escape, row))
+    console.print(grid)
+
+
+def sentences(found: Circuits) -> tuple[str, ...]:
+    """Say in plain words what moved, and how it compares with raw and with random changes."""
+    heads = found.heads.dropna(subset=["raw", "change"])
+    if not (heads["raw"] > 0).any():
+        return ("No head's weights changed.",)
+    words = [
+        f"Whatever the coordinates, the circuits of {count(len(heads), 'head')} changed by "
+        f"{percent(_median(heads['change']))} (median; their weights by {percent(_median(heads['raw']))}). "
+        f"Most changed: {', '.join(heads['component'].head(3))}."
+    ]
+    if heads["raw"].nunique() > 2 and heads["change"].nunique() > 2:
+        agreement = heads["raw"].corr(heads["change"], method="spearman")
+        words.append(
+            f"Raw and invariant change rank heads alike with a Spearman correlation of {agreement:.2f}."
+        )
+    for circuit, owner in _OWNERS.items():
+        over = excess(found.table[found.table["circuit"] == circuit]).dropna()
+        if len(over):
+            words.append(
+                f"{circuit}: {_signed(_median(over))} over a random change of the same size in the median "
+                f"{owner}, from {_signed(float(over.min()))} to {_signed(float(over.max()))}."
+            )
+    moved = found.table["reassigned"].max()
+    if not pd.isna(moved) and moved > 0:
+        words.append(f"Up to {percent(float(moved))} of an MLP's neurons changed their places.")
+    return tuple(words)
+
+
+def excess(rows: pd.DataFrame) -> pd.Series:
+    """Return how far the invariant change exceeds the larger null, relative to it; missing where it is 0."""
+    null = rows[[*NULLS]].max(axis=1)
+    return (rows["change"] / null.where(null > 0)) - 1
+
+
+def _sizes(found: Circuits, circuit: str) -> tuple[Figure, Figure]:
+    rows = found.table[found.table["circuit"] == circuit]
+    random = (excess(rows) <= 0).fillna(value=False)
+    marks = [
+        f"({text})" if low else text for text, low in zip(map(_percent, rows["change"]), random, strict=True)
+    ]
+    return (
+        _map(f"{circuit}, raw: {_FACTORS[circuit]}", rows, "raw", list(map(_percent, rows["raw"]))),
+        _map(f"{circuit}, invariant", rows, "change", marks),
+    )
+
+
+def _map(title: str, rows: pd.DataFrame, column: str, labels: list[str]) -> Figure:
+    cells = _cells(rows["component"], rows[column], labels)
+    most = limit_of(cell.value for cell in cells.values())
+    return Figure.of(title, heat_map(cells, Ends(most, percent(most)), label=title))
+
+
+def _over_random(found: Circuits, circuit: str) -> Figure:
+    rows = found.table[found.table["circuit"] == circuit]
+    over = excess(rows)
+    title = f"{circuit}, invariant: how far over a random change"
+    cells = _cells(rows["component"], over, [_signed(value) for value in over])
+    most = limit_of(cell.value for cell in cells.values())
+    return Figure.of(title, heat_map(cells, Ends(most, _signed(most), _signed(-most)), "diverging", title))
+
+
+def _cells(names: pd.Series, values: pd.Series, labels: list[str]) -> dict[Component, Cell]:
+    return {
+        Component.parse(name): Cell(None if pd.isna(value) else float(value), f"{name}: {label}", label)
+        for name, value, label in zip(names, values, labels, strict=True)
+    }
+
+
+def _largest(found: Circuits) -> Table:
+    return _table(found.table.sort_values("change", ascending=False, na_position="last").head(TOP))
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    columns = [
+        rows["component"],
+        rows["circuit"],
+        *(map(_percent, rows[name]) for name in ("raw", "change", *NULLS)),
+        map(_signed, excess(rows)),
+        map(_percent, rows["reassigned"]),
+    ]
+    return Table(_HEAD, tuple(zip(*columns, strict=True)), _LABELS)
+
+
+def _percent(value: float) -> str:
+    return percent(None if pd.isna(value) else float(value))
+
+
+def _signed(value: float) -> str:
+    text = _percent(value)
+    return f"+{text}" if not pd.isna(value) and value > 0 else text
+
+
+def _median(values: pd.Series) -> float:
+    return float(values.astype(float).median())

@@ -1,0 +1,300 @@
+"""One pass over a pair of tensors, by blocks and by all cores, that sums every part at once.
+
+Where the blocks are depends on the tensor alone, and their sums are added in order: the result has the same
+bits for any number of threads, workers or shards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from takeback.anatomy.anatomy import Cut
+from takeback.checkpoint.flat import Flat, upcast
+from takeback.checkpoint.pair import Pair
+from takeback.run.errors import TakebackError
+from takeback.weights.entries.kernel import ROWS, SUMS, column_sums, stretch_sums
+from takeback.weights.entries.moments import TOLERANCES, Moments
+
+BLOCK, HELD_BLOCK = 1 << 21, 1 << 17
+"""Entries of a block that is the file itself, and of one that takes memory."""
+
+SMALL = 1 << 18
+"""Tensors with fewer entries are summed in float64 throughout, which costs nothing there."""
+
+NARROW = 16
+"""Stretches of fewer entries, one in each line, are summed by column."""
+
+_SIXTEEN_BITS = (torch.bfloat16, torch.float16)
+_READ_AS_STORED = (*_SIXTEEN_BITS, torch.float32, torch.float64)
+_PEAK = SUMS.index("max_abs")
+_SAFE = 2.0**-100
+"""Below this mean square the squares of 16-bit numbers may have lost digits in float32."""
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The work of a diff: for each tensor of a pair, the moments of each stretch that a component owns."""
+
+    pair: Pair
+    resolution: str
+    tolerances: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its parts."""
+        return "diff"
+
+    @property
+    def identity(self) -> str:
+        """The files of both sides, and the settings."""
+        return json.dumps([self.pair.stamp, self.resolution, self.tolerances])
+
+    def items(self) -> Sequence[str]:
+        """Return the tensors."""
+        return list(self.pair.tuned.shapes)
+
+    def rows(self, item: str) -> pd.DataFrame:
+        """Return the moments of the stretches of one tensor, in the order of its cuts.
+
+        Raises:
+            TakebackError: it holds a value that is not finite, or a file cannot be read any more.
+        """
+        cuts = self.pair.anatomy(self.resolution).cuts[item]
+        sides = self.pair.base.flat(item), self.pair.tuned.flat(item)
+        try:
+            found = stretch_moments(*sides, Stretches.of(self.pair.tuned.shapes[item], cuts), self.tolerances)
+        except TakebackError as error:
+            raise TakebackError(f"tensor {item} cannot be compared: {error}") from error
+        return found.to_table()
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Says where the stretches of a tensor lie: seen as `lines` of `stride` entries each has them all.
+
+    `edges` is (2, stretches), the first entry of each in a line and the one behind its last, in order.
+    """
+
+    lines: int
+    stride: int
+    edges: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], cuts: Sequence[Cut]) -> Stretches:
+        """Return where the cuts of a tensor, all on one axis, are in it."""
+        axis = cuts[0].axis
+        if axis is None:
+            return cls(1, math.prod(shape), np.array([[0], [math.prod(shape)]]))
+        inner = math.prod(shape[axis + 1 :])
+        starts = np.concatenate([cut.start + cut.width * np.arange(cut.count) for cut in cuts])
+        widths = np.concatenate([np.full(cut.count, cut.width) for cut in cuts])
+        edges = np.stack([starts, starts + widths]) * inner
+        return cls(math.prod(shape[:axis]), shape[axis] * inner, edges)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The number of entries of each stretch, in all lines."""
+        return (self.edges[1] - self.edges[0]) * self.lines
+
+    @property
+    def narrow(self) -> bool:
+        """Whether its stretches are so narrow that it is summed by column."""
+        return self.lines > 1 and self.stride < NARROW * self.edges.shape[1]
+
+    def blocks(self, size: int) -> Iterator[_Block]:
+        """Yield blocks of about `size` entries: from where to where, and which stretches lie how in it."""
+        if self.lines > 1:
+            least = 8 * ROWS if self.narrow and size == BLOCK else 1
+            many = max(least, size // self.stride)
+            for line in range(0, self.lines, many):
+                stop = min(line + many, self.lines)
+                whole = Stretches(stop - line, self.stride, self.edges)
+                yield line * self.stride, stop * self.stride, whole, slice(None)
+            return
+        for start in range(0, self.stride, size):
+            stop = min(start + size, self.stride)
+            first = int(np.searchsorted(self.edges[1], start, "right"))
+            last = int(np.searchsorted(self.edges[0], stop, "left"))
+            inside = np.clip(self.edges[:, first:last], start, stop) - start
+            yield start, stop, Stretches(1, stop - start, inside), slice(first, last)
+
+
+_Block = tuple[int, int, Stretches, slice]
+
+
+def stretch_moments(
+    base: Flat, tuned: Flat, stretches: Stretches, tolerances: tuple[float, ...] = TOLERANCES
+) -> Moments:
+    """Return the moments of each stretch, by as many threads as torch uses.
+
+    W and W + Δ of two 16-bit types are exact in float32, and Δ is rounded to it once; sums of up to 128
+    products are taken in float32 and added up in float64, which is right to 2e-7 for some hundred entries and
+    to 3e-8 for many. For other types, and for small tensors, all of it is in float64. |Δ| as it is rounded is
+    compared with a tolerance exactly.
+
+    Raises:
+        TakebackError: a side holds a value that is not finite, or a file cannot be read any more.
+    """
+    sums = np.zeros((stretches.edges.shape[1], len(SUMS) + len(tolerances)))
+    blocks = stretches.blocks(BLOCK if base.mapped and tuned.mapped else HELD_BLOCK)
+
+    def measured(block: _Block) -> tuple[slice, NDArray[np.float64]]:
+        start, stop, inside, which = block
+        sides = (base.block(start, stop), tuned.block(start, stop))
+        return which, _block_sums(sides, (base.dtype, tuned.dtype), inside, tolerances)
+
+    for which, part in _in_order(measured, blocks, torch.get_num_threads()):
+        _add(part, sums, which)
+    return _moments(sums, stretches.sizes, tolerances)
+
+
+def way_of_reading(base: Flat, tuned: Flat) -> str:
+    """Return how a tensor is read: "as stored", or by blocks that are "merged" or "upcast" one at a time."""
+    if any(side.dtype not in _READ_AS_STORED for side in (base, tuned)):
+        return "upcast"
+    return "as stored" if base.mapped and tuned.mapped else "merged"
+
+
+def _in_order(call: Callable[[_Block], Value], blocks: Iterator[_Block], threads: int) -> Iterator[Value]:
+    """Yield what a call gives for each block, in their order, a few blocks ahead at most."""
+    if threads == 1:
+        yield from map(call, blocks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Value]] = deque()
+        for block in blocks:
+            waiting.append(pool.submit(call, block))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _block_sums(
+    sides: tuple[NDArray[Any], NDArray[Any]],
+    dtypes: tuple[torch.dtype, torch.dtype],
+    inside: Stretches,
+    tolerances: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """Return the sums of each stretch of a block; what float32 can't hold is done again in float64."""
+    short = all(dtype in _SIXTEEN_BITS for dtype in dtypes)
+    if sides[0].size >= SMALL and all(dtype in _READ_AS_STORED for dtype in dtypes):
+        real = np.float32 if short else np.float64
+        sums = _sums(sides, inside, _Settings.of(real, tolerances, dtypes))
+        if _trustworthy(sums, inside, short):
+            return sums
+    settings = _Settings.of(np.float64, tolerances, dtypes)
+    sums = np.zeros((inside.edges.shape[1], settings.kinds))
+    for start, stop, within, which in inside.blocks(HELD_BLOCK):
+        wide = [upcast(side[start:stop], dtype) for side, dtype in zip(sides, dtypes, strict=True)]
+        part = _sums((wide[0], wide[1]), within, settings)
+        if not np.isfinite(part).all():
+            raise TakebackError(_not_finite(*wide))
+        _add(part, sums, which)
+    return sums
+
+
+def _add(part: NDArray[np.float64], sums: NDArray[np.float64], which: slice) -> None:
+    peaks = np.maximum(sums[which, _PEAK], part[:, _PEAK])
+    sums[which] += part
+    sums[which, _PEAK] = peaks
+
+
+class _Settings(NamedTuple):
+    """What the kernels need to know besides the entries; see `stretch_sums`."""
+
+    one: np.float32 | np.float64
+    limits: NDArray[Any]
+    rounding: bool
+
+    @classmethod
+    @cache
+    def of(
+        cls,
+        real: type[np.float32] | type[np.float64],
+        tolerances: tuple[float, ...],
+        dtypes: tuple[torch.dtype, torch.dtype],
+    ) -> _Settings:
+        limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
+        return cls(real(1), limits, dtypes != (torch.bfloat16, torch.bfloat16))
+
+    @property
+    def kinds(self) -> int:
+        return len(SUMS) + len(self.limits)
+
+
+def _sums(
+    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, settings: _Settings
+) -> NDArray[np.float64]:
+    edges, matrix = np.ascontiguousarray(inside.edges), (inside.lines, inside.stride)
+    if inside.narrow:
+        columns = np.zeros((settings.kinds, int(edges[1, -1] - edges[0, 0])))
+        column_sums(*sides, matrix, edges, tuple(settings), columns)
+        first = edges[0] - edges[0, 0]
+        sums = np.add.reduceat(columns, first, 1).T
+        sums[:, _PEAK] = np.maximum.reduceat(columns[_PEAK], first)
+    else:
+        sums = np.zeros((edges.shape[1], settings.kinds))
+        stretch_sums(*sides, matrix, edges, tuple(settings), sums)
+    if not settings.rounding:
+        sums[:, SUMS.index("differing_bf16")] = sums[:, SUMS.index("differing")]
+    return sums
+
+
+def _at_most(tolerance: float, real: type[np.float32] | type[np.float64]) -> Any:
+    """Return the largest number of a type that is no larger: what exceeds the one exceeds the other."""
+    nearest = real(tolerance)
+    return nearest if float(nearest) <= tolerance else np.nextafter(nearest, real(0))
+
+
+def _trustworthy(sums: NDArray[np.float64], inside: Stretches, short: bool) -> bool:
+    """Return whether nothing overflowed and, if `short`, no square was too small for float32."""
+    if not np.isfinite(sums).all():
+        return False
+    if not short:
+        return True
+    base, tuned, delta, moved = (
+        sums[:, SUMS.index(name)] for name in ("base_square", "tuned_square", "delta_square", "delta_sum")
+    )
+    floor = _SAFE * inside.sizes
+    return bool(((base >= floor) & (tuned >= floor) & ((delta >= floor) | (moved == 0))).all())
+
+
+def _moments(sums: NDArray[np.float64], sizes: NDArray[np.int64], tolerances: tuple[float, ...]) -> Moments:
+    found = {name: sums[:, place] for place, name in enumerate(SUMS)}
+    return Moments(
+        tolerances,
+        parameters=sizes,
+        differing=found["differing"].astype(np.int64),
+        differing_bf16=found["differing_bf16"].astype(np.int64),
+        sign_flips=found["sign_flips"].astype(np.int64),
+        beyond=sums[:, len(SUMS) :].astype(np.int64),
+        base_square=found["base_square"],
+        tuned_square=found["tuned_square"],
+        product=found["product"],
+        delta_square=found["delta_square"],
+        delta_sum=found["delta_sum"],
+        max_abs=found["max_abs"],
+    )
+
+
+def _not_finite(*sides: NDArray[np.float64]) -> str:
+    for role, side in zip(("base", "tuned"), sides, strict=True):
+        if not np.isfinite(side).all():
+            return f"{role} holds {'NaN' if np.isnan(side).any() else 'an infinite value'}"
+    return "values are too large for their squares to be summed"

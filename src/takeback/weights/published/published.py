@@ -1,0 +1,235 @@
+"""Published definitions under their own names, computed as their code does, beside ours and what they hide.
+
+Sparsity and update rank: Mukherjee et al. 2025, "Reinforcement Learning Finetunes Small Subnetworks in Large
+Language Models", arXiv 2505.11711 (`check_sparsity.py` and `update_rank.py` of its public code, default
+settings). Rank-1 part: Cai et al. 2025, arXiv 2510.00553; see `lowrank` for the model itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.markup import escape
+
+from takeback.anatomy import anatomy_of
+from takeback.anatomy.source import parameters_of
+from takeback.checkpoint.pair import Pair
+from takeback.draw.findings import Finding
+from takeback.draw.numbers import number
+from takeback.draw.page import Section, Table
+from takeback.run.errors import TakebackError
+from takeback.run.jobs import Workers
+from takeback.run.parts import collect
+from takeback.run.tables import SCHEMA, records
+from takeback.weights.published.definitions import definitions
+from takeback.weights.spectra.rank import exact, ranks
+
+COLUMNS: Mapping[str, str] = {
+    "definition": "the published measure, by the name and paper it is known under",
+    "scope": "whole, or the layer",
+    "value": "what the published code computes, to the last digit",
+    "ours": "the comparable number that we would give, described in `hides`",
+    "hides": "what the published number hides, and what ours is",
+}
+"""What each column of the table means; a value that can't be had is missing."""
+
+TENSOR_COLUMNS: Mapping[str, str] = {
+    "tensor": "the tensor's name in the live model",
+    "slice": "the place of a matrix in a stack of them, missing elsewhere",
+    "layer": "the number that the published code takes from a name that begins with model.layers",
+    "inside": "whether it is a matrix of a layer, which rank-k models change",
+    "parameters": "entries",
+    "nonzero": "entries with Δ ≠ 0, both sides rounded to bfloat16 and subtracted there",
+    "close": "entries with |Δ| within the tolerance 1e-5, which bfloat16 rounds to 1.0014e-5",
+    "changed": "entries that differ as stored",
+    "rank": "torch.linalg.matrix_rank of Δ in bfloat16; missing where the published code takes none",
+    "full_rank": "min(rows, columns) of a matrix",
+    "k90": "directions that hold 90% of ‖Δ‖², as stored",
+    "stable_rank": "‖Δ‖² / σ₁², as stored",
+    "entropy_rank": "exp of the entropy of σ² / Σσ², as stored",
+    "square": "‖Δ‖², as stored",
+    "leading": "σ₁² of Δ, as stored",
+}
+"""What each column of `Published.tensors` means."""
+
+TOLERANCE = 1e-5
+"""The default tolerance of `check_sparsity.py`."""
+
+_LAYER = re.compile(r"model\.layers[^.]*\.([^.]+)")
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedWork:
+    """Is the work of counting and decomposing every tensor's change for the published definitions."""
+
+    pair: Pair
+
+    @property
+    def name(self) -> str:
+        """The name of its parts."""
+        return "published"
+
+    @property
+    def identity(self) -> str:
+        """The two checkpoints and the version of the table."""
+        return json.dumps([SCHEMA, self.pair.stamp])
+
+    def items(self) -> Sequence[str]:
+        """Return the tensors in the order of the live model, on which sums depend in their last digits."""
+        return list(self._live)
+
+    def rows(self, item: str) -> pd.DataFrame:
+        """Return one tensor's row, or one for each matrix that it stacks.
+
+        Raises:
+            TakebackError: the tensor holds a value that is not finite, or a file cannot be read any more.
+        """
+        found = _LAYER.match(item)
+        keys = {"tensor": item, "layer": None if found is None else int(found[1])}
+        slices = self._slices(item)
+        rows: list[dict[str, Any]] = []
+        for place, (base, tuned) in enumerate(slices):
+            if not bool(torch.isfinite(base).all() and torch.isfinite(tuned).all()):
+                raise TakebackError(f"tensor {item} holds a value that is not finite")
+            keys["slice"] = place if len(slices) > 1 else None
+            found_ranks = _ranks(base, tuned, "layernorm" not in item) if base.ndim == 2 else {}
+            inside = base.ndim == 2 and self._layered(item)
+            rows.append({**keys, **_counts(base, tuned), **found_ranks, "inside": inside})
+        return _typed(rows)
+
+    def _slices(self, item: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Read both sides of a live tensor, of a stack slice by slice."""
+        joined = [
+            [torch.cat([side.read(part) for part in parts]) for parts in self._live[item]]
+            for side in (self.pair.base, self.pair.tuned)
+        ]
+        if joined[0][0].ndim == 3:
+            joined = [list(side[0]) for side in joined]
+        return list(zip(*joined, strict=True))
+
+    def _layered(self, item: str) -> bool:
+        owner, _ = self.pair.anatomy().of_tensor(self._live[item][0][0])[0]
+        return owner.layer is not None
+
+    @cached_property
+    def _live(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The live model's tensors in its order, each with the stored ones that its slices consist of."""
+        from transformers import AutoModelForCausalLM
+
+        if self.pair.tuned.config is None:
+            return {name: ((name,),) for name in self.pair.tuned.shapes}
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(self.pair.tuned.config, trust_remote_code=False)
+        stored = anatomy_of(model).stored
+        return {
+            name: ((name,),) if name in self.pair.tuned.shapes else stored[name]
+            for name in parameters_of(model)
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Published(Finding):
+    """Holds the published measures of a pair in `table` (`COLUMNS`), and what they sum in `tensors`."""
+
+    base: str
+    tuned: str
+    tensors: pd.DataFrame = field(repr=False)
+    table: pd.DataFrame = field(repr=False)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The tables by the names of their files."""
+        return {"published": self.table, "published-tensors": self.tensors}
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column means."""
+        return {**COLUMNS, **TENSOR_COLUMNS}
+
+    def section(self) -> Section:
+        """Draw it: a table of the definitions, and what each hides."""
+        shown = [_cells(row) for row in records(self.table)]
+        whole = tuple(cells for cells in shown if cells[1] == "whole")
+        layers = tuple(cells[:4] for cells in shown if cells[1] != "whole")
+        words = (
+            "What published code prints for this pair, and the number that we would put in its place.",
+            "Published sparsity and rank are of both models rounded to bfloat16 and subtracted there.",
+        )
+        head = ("definition", "scope", "published", "ours", "what it hides, and what ours is")
+        table = Table(head, whole, (head[0], head[1], head[4]))
+        each = ("The published number of each layer", Table(head[:4], layers, head[:2]))
+        return Section("Published definitions", words, tables=(table,), folded=(each,) if layers else ())
+
+    def print(self) -> None:
+        """Print the definitions of the whole model, and what each hides."""
+        import rich.table
+        from rich.console import Console
+
+        table = rich.table.Table(box=None, header_style="bold", pad_edge=False)
+        for name in ("definition", "published", "ours", "what it hides, and what ours is"):
+            table.add_column(name, justify="right" if name in ("published", "ours") else "left")
+        for row in records(self.table):
+            if row["scope"] == "whole":
+                definition, _, value, ours, hides = _cells(row)
+                table.add_row(escape(definition), value, ours, escape(hides))
+        Console().print(table)
+
+
+def published(
+    pair: Pair, out: str | Path | None = None, workers: Workers = 1, threads: int | None = 1
+) -> Published:
+    """Compute the published measures of a pair as their code does, one tensor at a time.
+
+    Each matrix is decomposed in full, as the published code does: 4096 × 4096 takes a minute on one core.
+
+    Raises:
+        TakebackError: a tensor holds a value that is not finite, a file cannot be read any more, several
+            workers without `out`, or parts of another comparison in `out`.
+    """
+    tensors = collect(PublishedWork(pair), out, workers, threads)
+    return Published(pair.base.ref, pair.tuned.ref, tensors, definitions(tensors))
+
+
+def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:
+    """Count entries as `check_sparsity.py` does, in bfloat16, and as they are stored."""
+    delta = tuned.to(torch.bfloat16) - base.to(torch.bfloat16)
+    return {
+        "parameters": delta.numel(),
+        "nonzero": int((delta != 0).sum()),
+        "close": int(torch.isclose(delta, torch.zeros_like(delta), atol=TOLERANCE).sum()),
+        "changed": int((tuned != base).sum()),
+        "square": float(torch.linalg.vector_norm(tuned.double() - base.double())) ** 2,
+    }
+
+
+def _ranks(base: torch.Tensor, tuned: torch.Tensor, published: bool) -> dict[str, float | None]:
+    """Return the rank as `update_rank.py` takes it, and ours of Δ as stored, None where that is zero."""
+    rounded = tuned.to(torch.bfloat16) - base.to(torch.bfloat16)
+    rank = int(torch.linalg.matrix_rank(rounded.float())) if published else None
+    found: dict[str, float | None] = {"rank": rank, "full_rank": min(base.shape)}
+    delta = tuned.double() - base.double()
+    if not bool(delta.any()):
+        return found
+    spectrum = exact(delta, vectors=False)
+    return {**found, **ranks(spectrum), "leading": float(spectrum.values[0]) ** 2}
+
+
+def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    kinds = dict.fromkeys(TENSOR_COLUMNS, "Int64") | {"tensor": "string"}
+    kinds |= {"inside": "boolean"}
+    kinds |= dict.fromkeys(("k90", "stable_rank", "entropy_rank", "square", "leading"), "Float64")
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=kinds[name]) for name in kinds}
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    return (row["definition"], row["scope"], number(row["value"], 4), number(row["ours"], 4), row["hides"])

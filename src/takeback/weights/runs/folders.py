@@ -1,0 +1,134 @@
+"""Training runs on disk, as a study leaves them: snapshots by step, and the parent they started from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.run.errors import TakebackError
+from takeback.weights.runs.siblings import Label, Ref
+
+_CLAIM = re.compile(r"^# content hash of the parent: ([0-9a-f]{64})$", re.MULTILINE)
+_STEP = re.compile(r"step-([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Holds what one run left: who it is, its parent, and its snapshots as (step, folder), the last its end.
+
+    `parent` is what the recipe calls it, `digest` the content hash that it had; `arena` and `goal` are None
+    where the recipe names none.
+    """
+
+    label: Label
+    folder: Path
+    parent: str | None
+    digest: str | None
+    snapshots: tuple[tuple[int, Path], ...]
+    arena: str | None = None
+    goal: str | None = None
+
+
+def find_runs(folder: str | Path) -> tuple[Run, ...]:
+    """Find the run in a folder, or the runs of an arm below it (`seed-0`, `seed-1`, …).
+
+    Raises:
+        TakebackError: it is no run and holds none, or one has not two snapshots in a growing order of steps.
+    """
+    folder = Path(folder)
+    places = [folder] if (folder / "recipe.yaml").exists() else _seeds(folder)
+    if not places:
+        what = "holds no recipe.yaml and no seed-N folder" if folder.is_dir() else "is no folder"
+        raise TakebackError(
+            f"{folder} {what}; name an arm or a seed of a run (runs/NAME/arms/ARM), or BASE and TUNED"
+        )
+    return tuple(_read_run(place) for place in places)
+
+
+def parent_of(runs: tuple[Run, ...], base: Ref | None = None) -> Checkpoint:
+    """Open what the runs started from: the parent that their recipes name, or the given base.
+
+    Raises:
+        TakebackError: they started from different parents, or the base is not the one that they started from.
+    """
+    named = {run.parent for run in runs}
+    if base is None and None in named:
+        raise TakebackError(
+            f"the recipe in {runs[0].folder} names no parent; name the base that it started from"
+        )
+    if base is None and len(named) > 1:
+        raise TakebackError(f"these runs have different parents: {', '.join(sorted(map(str, named)))}")
+    ref = base if base is not None else str(runs[0].parent)
+    found = ref if isinstance(ref, Checkpoint) else open_checkpoint(ref)
+    for run in runs:
+        if run.digest not in (None, found.digest):
+            raise TakebackError(
+                f"{run.folder} was not trained from {found.ref} as it is now: its recipe has another hash; "
+                "name the right base"
+            )
+    return found
+
+
+def _seeds(folder: Path) -> list[Path]:
+    places = [place for place in folder.glob("seed-*") if re.fullmatch(r"seed-[0-9]+", place.name)]
+    return sorted(places, key=lambda place: int(place.name.split("-")[1]))
+
+
+def _read_run(folder: Path) -> Run:
+    path = folder / "recipe.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        recipe: Any = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise TakebackError(f"{folder} has no recipe.yaml and is no run") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), int):
+        raise TakebackError(f"{path} is no recipe: it does not say how many steps the run has")
+    claim = _CLAIM.search(text)
+    label = Label.of(folder.absolute().as_posix())
+    if label.arm is None:
+        label = Label(folder.name)
+    return Run(
+        label,
+        folder,
+        recipe.get("parent"),
+        claim and claim[1],
+        _snapshots(folder, recipe["steps"]),
+        recipe.get("arena"),
+        recipe.get("goal"),
+    )
+
+
+def _snapshots(folder: Path, last: int) -> tuple[tuple[int, Path], ...]:
+    """Return the snapshots in the order of their steps; without a `final` the run is not over yet."""
+    found = [(_step_of(place, last), place) for place in folder.glob("step-*")]
+    if not found:
+        raise TakebackError(
+            f"{folder} has no step-* folders; train it with snapshots in its recipe, such as "
+            "snapshots: [10, 20, 40]"
+        )
+    if (folder / "final").exists():
+        found.append((last, folder / "final"))
+    found.sort(key=lambda snapshot: snapshot[0])
+    for (step, one), (following, other) in pairwise(found):
+        if step == following:
+            raise TakebackError(f"{folder}: {one.name} and {other.name} are both at step {step}; remove one")
+    if len(found) < 2:
+        raise TakebackError(
+            f"{folder} has one snapshot only, and a path needs two; wait until the run is done"
+        )
+    return tuple(found)
+
+
+def _step_of(place: Path, last: int) -> int:
+    step = _STEP.fullmatch(place.name)
+    if step is None or not 1 <= int(step[1]) <= last:
+        raise TakebackError(f"{place} is no snapshot of this run: its steps go from 1 to {last}")
+    return int(step[1])

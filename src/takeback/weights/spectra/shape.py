@@ -1,0 +1,226 @@
+"""The shape of one matrix's change: ranks, drift, rotation and shares, each beside what chance alone gives.
+
+Two nulls stand beside each: a Gaussian Δ, and Δ with its entries permuted within the matrix, which keeps
+their values and their sparsity and loses their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from takeback.weights.spectra.rank import (
+    LEVELS,
+    Spectrum,
+    entropy_rank,
+    exact,
+    gaussian_ranks,
+    mean_ranks,
+    rank_bounds,
+    sketch,
+)
+from takeback.weights.spectra.subspaces import (
+    Leading,
+    gap,
+    gaussian_law,
+    leading,
+    leading_of_rank,
+    rotation,
+    shares,
+)
+
+NULLS = ("gaussian", "permuted")
+
+_RANKS: Mapping[str, str] = {
+    "stable_rank": "‖Δ‖² / σ₁²",
+    **{
+        name: f"smallest number of directions that hold {energy:.0%} of ‖Δ‖²"
+        for name, energy in LEVELS.items()
+    },
+    "entropy_rank": "exp(H(p)) with p_i = σ_i² / Σσ² (after Roy and Vetterli 2007)",
+}
+_BOUNDED = ("stable_rank", *LEVELS)
+_MOVES: Mapping[str, str] = {
+    "drift": "Σ(σ_i(W + Δ) − σ_i(W))² / ‖Δ‖², at most 1 (Mirsky 1960)",
+    "drift_leading": "largest |σ_i(W + Δ) − σ_i(W)| / σ_i(W) for i ≤ k",
+    **{
+        f"rotation_{side}_{which}": f"{word} principal angle of W's and (W + Δ)'s leading {side} subspaces, °"
+        for side in ("left", "right")
+        for which, word in (("max", "largest"), ("mean", "mean"))
+    },
+}
+_SHARES: Mapping[str, str] = {
+    "share_left": "share of ‖Δ‖² in W's leading left subspace, ‖UᵀΔ‖² / ‖Δ‖²",
+    "share_right": "share of ‖Δ‖² in W's leading right subspace, ‖ΔV‖² / ‖Δ‖²",
+    "share_both": "share of ‖Δ‖² in both at once, ‖UᵀΔV‖² / ‖Δ‖²",
+}
+_NULL_WORDS: Mapping[str, str] = {
+    "": "mean of {} under this null",
+    "_low": "2.5% quantile of {} under this null",
+    "_high": "97.5% quantile of {} under this null",
+    "_below": "probability under this null of a smaller {}",
+}
+
+MEASURES: Mapping[str, str] = {
+    "delta_norm": "‖Δ‖, Frobenius norm of the change",
+    "base_norm": "‖W‖, Frobenius norm in base",
+    "full_rank": "min(rows, columns), which no rank exceeds",
+    **_RANKS,
+    **{f"{name}_{end}": f"{end}est value it can have" for name in _BOUNDED for end in ("low", "high")},
+    **{f"{name}_{null}": f"{name}, mean under this null" for name in _RANKS for null in NULLS},
+    "leading_rank": "k, dimension of W's leading subspaces",
+    "leading_energy": "share of ‖W‖² that they hold",
+    "gap": "(σ_k − σ_{k+1}) / σ_k of W: where it is small, angles mean little",
+    **_MOVES,
+    **{f"{name}_{null}": f"{name}, mean under this null" for name in _MOVES for null in NULLS},
+    **_SHARES,
+    **{
+        f"{name}_{null}{part}": words.format(name)
+        for name in _SHARES
+        for null in NULLS
+        for part, words in _NULL_WORDS.items()
+    },
+}
+"""What each measure means; one that can't be known, or of a matrix that did not change, is missing."""
+
+Measured = dict[str, float | None]
+
+_FIRST_SKETCH = 128
+"""Directions in the first sketch of W; each further one has twice as many."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the measures of a change's shape.
+
+    Attributes:
+        energy: Share of ‖W‖² that chooses the leading subspaces' dimension.
+        draws: Permuted Δ that the shares are compared with.
+        decomposed: How many of the draws are decomposed, for the nulls of ranks, drift and rotation.
+        largest: Matrices whose smaller side is longer are sketched, not decomposed.
+        sketched: Directions in the sketch of Δ.
+        seed: Of all draws.
+    """
+
+    energy: float = 0.5
+    draws: int = 20
+    decomposed: int = 3
+    largest: int = 1024
+    sketched: int = 256
+    seed: int = 0
+
+
+def change_shape(
+    base: torch.Tensor, tuned: torch.Tensor, options: Options, rng: np.random.Generator
+) -> Measured:
+    """Return the measures of `MEASURES` for W = `base` and W + Δ = `tuned`, (rows, columns) in float64.
+
+    Matrices too large for `options.largest` are sketched: their ranks are bounds, W's leading subspaces are
+    those of the sketch, and drift, rotation and the ranks of permuted Δ are missing.
+    """
+    delta = tuned - base
+    change, size = _norm(delta), _norm(base)
+    found: Measured = dict.fromkeys(MEASURES)
+    found |= {"delta_norm": change, "base_norm": size, "full_rank": min(base.shape)}
+    if not change:
+        return found
+    whole = min(base.shape) <= options.largest
+    found |= _delta_ranks(delta, whole, options, rng)
+    if not size:
+        return found
+    before, space = _leading(base, whole, options.energy, rng)
+    found |= {"leading_rank": space.rank, "leading_energy": space.energy}
+    found |= _shares(space, delta, options.draws, rng)
+    if whole:
+        found |= {"gap": gap(before, space.rank), **_moves(before, space, tuned, change)}
+        found |= _chance(base, delta, (before, space), options.decomposed, rng)
+    return found
+
+
+def _delta_ranks(delta: torch.Tensor, whole: bool, options: Options, rng: np.random.Generator) -> Measured:
+    """Return Δ's ranks with their bounds, and a Gaussian's."""
+    spectrum = exact(delta, vectors=False) if whole else sketch(delta, options.sketched, rng)
+    found: Measured = {"entropy_rank": entropy_rank(spectrum)}
+    for name, bounds in rank_bounds(spectrum).items():
+        found |= {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
+    null = gaussian_ranks(spectrum.shape, options.decomposed, options.seed, options.largest)
+    return found | {f"{name}_gaussian": value for name, value in null.items()}
+
+
+def _leading(
+    base: torch.Tensor, whole: bool, energy: float, rng: np.random.Generator
+) -> tuple[Spectrum, Leading]:
+    """Return W's spectrum and its leading subspaces; a sketch grows until it holds enough of ‖W‖²."""
+    spectrum = exact(base) if whole else sketch(base, _FIRST_SKETCH, rng)
+    while (space := leading(spectrum, energy)) is None:
+        spectrum = sketch(base, 2 * len(spectrum.values), rng)
+    return spectrum, space
+
+
+def _shares(space: Leading, delta: torch.Tensor, draws: int, rng: np.random.Generator) -> Measured:
+    """Return the shares of ‖Δ‖² inside W's leading subspaces, with both nulls."""
+    drawn = [shares(space, _permuted(delta, rng)) for _ in range(draws)]
+    found: Measured = {}
+    for side, share in shares(space, delta).items():
+        name, law = f"share_{side}", gaussian_law(side, space.rank, (delta.shape[0], delta.shape[1]))
+        null = np.array([one[side] for one in drawn])
+        low, high = np.quantile(null, (0.025, 0.975))
+        found |= {
+            name: share,
+            f"{name}_gaussian": law.mean,
+            f"{name}_gaussian_low": law.quantile(0.025),
+            f"{name}_gaussian_high": law.quantile(0.975),
+            f"{name}_gaussian_below": law.below(share),
+            f"{name}_permuted": float(null.mean()),
+            f"{name}_permuted_low": float(low),
+            f"{name}_permuted_high": float(high),
+            f"{name}_permuted_below": float(np.mean(null < share)),
+        }
+    return found
+
+
+def _moves(before: Spectrum, space: Leading, tuned: torch.Tensor, change: float) -> dict[str, float]:
+    """Return what a change of this norm did to W's singular values and leading subspaces."""
+    after, k = exact(tuned), space.rank
+    drift = after.values - before.values
+    return {
+        "drift": float(np.sum(drift**2)) / change**2,
+        "drift_leading": float(np.max(np.abs(drift[:k]) / before.values[:k])),
+        **rotation(space, leading_of_rank(after, k)),
+    }
+
+
+def _chance(
+    base: torch.Tensor,
+    delta: torch.Tensor,
+    at: tuple[Spectrum, Leading],
+    draws: int,
+    rng: np.random.Generator,
+) -> Measured:
+    """Return the mean ranks of permuted Δ, and what permuted and Gaussian Δ of equal norm do to W."""
+    norm = _norm(delta)
+    spectra: list[Spectrum] = []
+    moves: dict[str, list[dict[str, float]]] = {null: [] for null in NULLS}
+    for _ in range(draws):
+        noise = torch.from_numpy(rng.standard_normal(delta.shape))
+        noise *= norm / _norm(noise)
+        permuted = _permuted(delta, rng)
+        spectra.append(exact(permuted, vectors=False))
+        for null, change in zip(NULLS, (noise, permuted), strict=True):
+            moves[null].append(_moves(*at, base + change, norm))
+    found: Measured = {f"{name}_permuted": value for name, value in mean_ranks(spectra).items()}
+    for null, drawn in moves.items():
+        found |= {f"{name}_{null}": float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+    return found
+
+
+def _permuted(delta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return a matrix with its entries in random places."""
+    return torch.from_numpy(rng.permuted(delta.numpy(), axis=None))
+
+
+def _norm(matrix: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(matrix))

@@ -1,0 +1,94 @@
+"""Strength: a takeback by degree equals hybrids written to disk, and barriers what their definition says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from takeback.arenas import arena
+from takeback.checkpoint import open_pair
+from takeback.component import ComponentSet
+from takeback.findings.localise.shares import Controls
+from takeback.findings.localise.strength import (
+    COLUMNS,
+    EVERYTHING,
+    Strength,
+    at_degree,
+    is_control,
+    strength,
+)
+from takeback.findings.sweep.sets import chosen_sets
+from takeback.measure.question import Ask, Question, answer, question_of
+from takeback.run.stats import mean_estimate
+
+DEGREES = (-0.5, 0.5, 1.5)
+MEASURES = ("utility win", "legal", "down, if legal")
+
+
+@pytest.fixture(scope="module")
+def question(players: tuple[str, str]) -> Question:
+    return question_of(open_pair(*players), arena("endgames"), MEASURES, situations=8)
+
+
+@pytest.fixture(scope="module")
+def found(question: Question) -> Strength:
+    delta = dict.fromkeys(question.anatomy.universe, 1.0)
+    sets = chosen_sets(question.anatomy, ["L1.MLP", "L0.H0 L0.H1"])
+    return strength(question, sets, Controls(delta, 2), DEGREES)
+
+
+def rows(found: Strength, name: str, measure: str) -> pd.DataFrame:
+    table = found.table
+    return table[(table["set"] == name) & (table["measure"] == measure)].set_index("degree")
+
+
+def test_values_are_those_of_hybrids_asked_alone(found: Strength, question: Question) -> None:
+    chosen = question.anatomy.parse("L1.MLP")
+    asks = [Ask(chosen, "strength:0.5"), Ask(question.nothing), Ask(chosen)]
+    numbers = answer(question, asks)
+    for measure in MEASURES:
+        mine = rows(found, "L1.MLP", measure)
+        for degree, ask in zip((0.5, 0.0, 1.0), asks, strict=True):
+            values = numbers.of(ask, measure)
+            applies = np.isfinite(values)
+            expected = mean_estimate(values[applies], question.clusters[applies])
+            assert mine.loc[degree, "value"] == pytest.approx(expected.value, abs=1e-6)
+            assert mine.loc[degree, "low"] == pytest.approx(expected.low, abs=1e-6)
+        assert mine.loc[0.0, "effect"] == 0
+
+
+def test_a_barrier_is_the_loss_above_the_straight_line(found: Strength) -> None:
+    for (name, measure), mine in found.table.groupby(["set", "measure"]):
+        inside = rows(found, str(name), str(measure)).loc[0.0:1.0]
+        if measure == MEASURES[2]:  # where the measure applies in other situations, means don't add up
+            continue
+        loss = 1 - inside["value"].astype(float)
+        line = (1 - inside.index) * loss[0.0] + inside.index * loss[1.0]
+        np.testing.assert_allclose(inside["excess"].astype(float), loss - line, atol=1e-9)
+        assert mine.loc[mine["barrier"], "excess"].tolist() == [inside["excess"].max()]
+        assert mine.loc[~mine["degree"].between(0, 1), "excess"].isna().all()
+
+
+def test_everything_comes_first_and_controls_have_the_same_degrees(found: Strength) -> None:
+    assert found.table["set"].iloc[0] == EVERYTHING
+    controls = found.table[is_control(found.table)]
+    assert set(controls["degree"]) == set(found.table["degree"]) == {-0.5, 0.0, 0.5, 1.0, 1.5}
+    assert set(controls["n_components"]) == {1, 2}
+    assert set(found.barriers.groupby(["set", "measure"]).size()) == {1}
+    assert list(found.table.columns) == list(COLUMNS)
+
+
+def test_the_ends_need_no_other_source(question: Question) -> None:
+    some = question.anatomy.parse("L0.H0")
+    assert at_degree(some, 1.0) == Ask(some)
+    assert at_degree(some, 0.0) == Ask(ComponentSet([], some.universe))
+    assert at_degree(some, 0.1).source == "strength:0.1"
+
+
+def test_it_is_shown(found: Strength, capsys: pytest.CaptureFixture[str]) -> None:
+    section = found.section()
+    assert len(section.figures) == 3 * len(MEASURES)
+    assert section.figures[0].note == "No random set has its size."
+    found.print()
+    assert "barrier" in capsys.readouterr().out

@@ -1,0 +1,105 @@
+from collections import Counter
+
+import pytest
+
+import models
+from takeback.anatomy import anatomy_of
+from takeback.anatomy.sets import families_of
+from takeback.checkpoint import open_checkpoint
+from takeback.findings.sweep.sets import ABOUT_SIZE, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
+from takeback.run.errors import UnknownName
+
+ANATOMY = anatomy_of(models.on_meta("llama-mha"))
+DELTA = {component: float(place + 1) for place, component in enumerate(ANATOMY.universe)}
+
+
+def make_up(components):
+    return Counter(component.kind for component in components)
+
+
+def test_families_and_names_become_sets():
+    sets = chosen_sets(ANATOMY, ["heads of each layer", "L0.H0 L1.MLP", ""])
+    assert [(named.family, named.name) for named in sets] == [
+        ("heads of each layer", "L0 heads"),
+        ("heads of each layer", "L1 heads"),
+        ("by name", "L0.H0 L1.MLP"),
+        ("by name", ""),
+    ]
+    assert str(sets[2].components) == "L0.H0 L1.MLP"
+    assert not sets[3].components
+
+
+@pytest.mark.parametrize("request_", ["each haed", "L9.H0", "L0.H0 L0.MPL"])
+def test_an_unknown_set_is_an_error(request_):
+    with pytest.raises(UnknownName):
+        chosen_sets(ANATOMY, [request_])
+
+
+def test_controls_have_the_make_up_and_size_of_what_they_match_and_are_other_sets():
+    sets = chosen_sets(ANATOMY, ["heads of each layer", "each layer"])
+    controls = random_controls(ANATOMY, sets, DELTA, number=4, seed=0)
+    by_name = {named.name: named for named in sets}
+    assert Counter(control.family for control in controls) == {SAME_SIZE: 8, SAME_NORM: 4}
+    for control in controls:
+        for target in (by_name[name] for name in control.matches):
+            assert make_up(control.components) == make_up(target.components)
+            assert ANATOMY.parameters(control.components) == ANATOMY.parameters(target.components)
+        assert control.components not in {named.components for named in sets}
+
+
+def test_the_norm_of_a_norm_matched_control_is_nearest():
+    sets = chosen_sets(ANATOMY, ["heads of each layer"])
+    controls = random_controls(ANATOMY, sets, DELTA, number=5, seed=0)
+    norm = {control.name: sum(DELTA[c] for c in control.components) for control in controls}
+    for named in sets:
+        wanted = sum(DELTA[c] for c in named.components)
+        (matched,) = [c for c in controls if c.family == SAME_NORM and c.matches == (named.name,)]
+        others = [abs(norm[c.name] - wanted) for c in controls if c.family == SAME_SIZE]
+        assert abs(norm[matched.name] - wanted) < sorted(others)[len(others) // 2]
+
+
+def test_a_set_that_is_alone_in_its_make_up_has_controls_of_about_its_size_that_share_little_with_it():
+    anatomy = open_checkpoint("endgame-base").anatomy()
+    sets = chosen_sets(anatomy, ["each kind"])
+    delta = dict.fromkeys(anatomy.universe, 1.0)
+    controls = random_controls(anatomy, sets, delta, number=3, seed=0)
+    assert {control.family for control in controls} == {ABOUT_SIZE}
+    for named in sets:
+        matching = [control for control in controls if control.matches == (named.name,)]
+        assert len(matching) == 3
+        least = anatomy.parameters(named.components) * 2 - anatomy.parameters(anatomy.universe)
+        for control in matching:
+            size = anatomy.parameters(named.components)
+            assert control.components != named.components
+            if named.name == "all norms":
+                assert len(control.components) == 1
+                continue
+            assert 0.85 * size < anatomy.parameters(control.components) <= size
+            assert anatomy.parameters(control.components & named.components) <= max(0, least) + 0.1 * size
+
+
+def test_single_components_are_their_siblings_controls_or_have_siblings_drawn():
+    assert random_controls(ANATOMY, chosen_sets(ANATOMY, ["each head"]), DELTA, number=3, seed=0) == []
+    controls = random_controls(ANATOMY, chosen_sets(ANATOMY, ["L0.H0"]), DELTA, number=3, seed=0)
+    assert len({control.components for control in controls}) == 3
+    assert {make_up(control.components)["H"] for control in controls} == {1}
+
+
+def test_names_are_keys_and_every_larger_set_is_matched():
+    sets = chosen_sets(
+        ANATOMY,
+        [*families_of(ANATOMY.universe), "L0.H0 L1.MLP", "L0.H0 L0.H1", "L0.H0 L0.H1", "L0.H0 L0.H1 L0.H2"],
+    )
+    controls = random_controls(ANATOMY, sets, DELTA, number=2, seed=0)
+    keys = [(named.family, named.name) for named in (*sets, *controls)]
+    assert len(set(keys)) == len(keys)
+    matched = {name for control in controls for name in control.matches}
+    larger = {named.name for named in sets if len(named.components) > 1}
+    assert larger <= matched
+
+
+def test_the_same_seed_draws_the_same_controls():
+    sets = chosen_sets(ANATOMY, None)
+    one, again, other = (random_controls(ANATOMY, sets, DELTA, 3, seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one != other

@@ -1,0 +1,30 @@
+"""Displays tell how far work is: in lines where there is no terminal, or to whoever asked to be told."""
+
+from __future__ import annotations
+
+from takeback.run.progress import Display, told_to
+
+
+def test_a_line_when_a_stage_begins_and_when_a_job_ends(capsys):
+    with Display(["diff"]) as display:
+        display.show("diff", "parts done", 3, 64)
+        display.show("diff", "parts done", 4, 64)
+        display.finish("diff")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("] ")[2] for line in lines] == ["diff: parts done 3/64", "diff: done"]
+
+
+def test_inside_told_to_displays_report_and_show_nothing(capsys):
+    heard: list[tuple[str, int, int]] = []
+
+    def hear(stage: str, done: int, total: int) -> None:
+        heard.append((stage, done, total))
+
+    with told_to(hear), Display(["curves"]) as display:
+        display.show("curves", "parts done", 1, 2)
+        display.finish("curves")
+    assert heard == [("curves, parts done", 1, 2)]
+    assert capsys.readouterr().err == ""
+    with Display(["after"]) as display:
+        display.finish("after")
+    assert "after: done" in capsys.readouterr().err
