@@ -13,8 +13,8 @@ from takeback.findings.localise.groups import groups
 from takeback.findings.localise.search import CORE, Search, giving_back
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep import squared_norms
+from takeback.findings.sweep.run import DIRECTIONS
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.findings.sweep.sweep import DIRECTIONS
 from takeback.measure.question import question_of
 from takeback.run.errors import TakebackError
 from takeback.weights import diff

@@ -11,7 +11,7 @@ from takeback.checkpoint import open_pair
 from takeback.component import Component
 from takeback.draw.page import fragment
 from takeback.findings.localise.pairs import pairs
-from takeback.findings.sweep.sweep import DIRECTIONS
+from takeback.findings.sweep.run import DIRECTIONS
 from takeback.measure.question import answer, question_of
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import ratio_estimate

@@ -144,7 +144,7 @@ def test_a_killed_sweep_goes_on_with_or_without_readouts(
             raise _Killed
         return effect_rows(before, after, context, side)
 
-    monkeypatch.setattr("takeback.findings.sweep.sweep.effect_rows", counted)
+    monkeypatch.setattr("takeback.findings.sweep.run.effect_rows", counted)
     with pytest.raises(_Killed):
         sweep(what, out)
     assert not out.exists()

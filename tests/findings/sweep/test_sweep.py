@@ -10,7 +10,7 @@ from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
-from takeback.findings.sweep.sweep import PART
+from takeback.findings.sweep.run import PART
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.measure.measures import measures
 from takeback.measure.read import TOLERANCE
@@ -194,7 +194,7 @@ def test_a_sweep_that_is_done_is_not_done_again_and_another_is_not_written_over_
 def test_a_sweep_killed_while_it_wrote_its_tables_goes_on(swept, players, tmp_path, monkeypatch):
     out = tmp_path / "effects.parquet"
     with monkeypatch.context() as kill:
-        kill.setattr("takeback.findings.sweep.sweep.shutil.rmtree", lambda *_, **__: None)
+        kill.setattr("takeback.findings.sweep.run.shutil.rmtree", lambda *_, **__: None)
         sweep(prepared(players), out, LABELS)
     out.with_suffix(".sweep.json").unlink()
     sweep(prepared(players), out, LABELS)

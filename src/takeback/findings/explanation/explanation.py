@@ -17,8 +17,8 @@ from takeback.draw.page import Section
 from takeback.findings.explanation import changes
 from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
 from takeback.findings.localise.shares import Controls
+from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
-from takeback.findings.sweep.sweep import squared_norms
 from takeback.measure.measures import MeasureContext, measure_values
 from takeback.measure.question import Question
 from takeback.measure.read import BASE

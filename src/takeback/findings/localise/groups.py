@@ -19,8 +19,8 @@ from takeback.findings.localise.measured import ends
 from takeback.findings.localise.pairs import ALPHA, carried_by, excess, of_change
 from takeback.findings.localise.search import NOTHING, Looking, Search, candidates
 from takeback.findings.localise.shares import Controls, at_least, changes_of, hybrids_of
+from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
-from takeback.findings.sweep.sweep import MATCHES
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.jobs import Workers
 

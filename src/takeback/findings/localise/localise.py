@@ -35,8 +35,8 @@ from takeback.findings.localise.search import Search
 from takeback.findings.localise.shapley import Orders, Players, shapley
 from takeback.findings.localise.shares import Controls, NoChange, changes_of, every_set, shares
 from takeback.findings.localise.strength import strength
+from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
-from takeback.findings.sweep.sweep import squared_norms
 from takeback.measure.question import Question
 from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, unknown_name

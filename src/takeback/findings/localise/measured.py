@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import NamedSet
-from takeback.findings.sweep.sweep import MATCHES
 from takeback.measure.question import Answers, Ask, Floats
 from takeback.run.stats import Estimate
 

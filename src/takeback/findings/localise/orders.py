@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from takeback.component import Component, ComponentSet
 from takeback.findings.localise.shares import carried, changes_of, hybrids_of, share_of, taken_back
-from takeback.findings.sweep.sweep import DIRECTIONS, squared_norms
+from takeback.findings.sweep.run import DIRECTIONS, squared_norms
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers

@@ -20,7 +20,7 @@ from takeback.component import Component, ComponentSet
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
 from takeback.findings.localise.shares import TAKE_BACK, at_least, changes_of, hybrids_of
-from takeback.findings.sweep.sweep import DIRECTIONS
+from takeback.findings.sweep.run import DIRECTIONS
 from takeback.measure.question import Answers, Floats, Places, Question, answer
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers

@@ -19,8 +19,8 @@ from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.findings import Finding
 from takeback.findings.localise.shares import NoChange, at_least
+from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, random_controls
-from takeback.findings.sweep.sweep import squared_norms
 from takeback.measure.measures import measure_values
 from takeback.measure.question import Answers, Ask, Question, answer
 from takeback.measure.read import SIDES

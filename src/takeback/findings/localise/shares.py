@@ -15,8 +15,8 @@ import pandas as pd
 
 from takeback.component import Component, ComponentSet
 from takeback.draw.findings import Finding
+from takeback.findings.sweep.run import DIRECTIONS, MATCHES
 from takeback.findings.sweep.sets import CONTROLS, NamedSet, chosen_sets, random_controls
-from takeback.findings.sweep.sweep import DIRECTIONS, MATCHES
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate

@@ -12,8 +12,8 @@ from takeback.draw.numbers import count, interval, listing, number, percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.localise.shares import TAKE_BACK
+from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.findings.sweep.sweep import MATCHES
 from takeback.run.tables import records
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from takeback.draw.numbers import interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.localise.others import MATCHED, ZEROS
+from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.findings.sweep.sweep import MATCHES
 from takeback.measure.read import BASE
 from takeback.run.tables import records
 

@@ -14,7 +14,7 @@ from takeback.draw.numbers import ABSENT, interval, number, percent, short
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.localise.shares import TAKE_BACK
-from takeback.findings.sweep.sweep import DIRECTIONS
+from takeback.findings.sweep.run import DIRECTIONS
 from takeback.run.tables import records
 
 if TYPE_CHECKING:

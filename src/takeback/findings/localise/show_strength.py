@@ -12,7 +12,7 @@ from takeback.draw.numbers import ABSENT, interval, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.localise.strength import EVERYTHING, is_control
-from takeback.findings.sweep.sweep import MATCHES
+from takeback.findings.sweep.run import MATCHES
 from takeback.run.tables import records
 
 if TYPE_CHECKING:
