@@ -19,9 +19,9 @@ from takeback.cli.options import (
     Situations,
     Threads,
     Untie,
+    bench_for,
     print_json,
     print_table,
-    question_for,
     show,
     workers_of,
 )
@@ -86,10 +86,11 @@ def retarget(
     from takeback.draw.findings import Findings
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
+    from takeback.measure.bench import Setup
 
-    workers = workers_of(count, engine, address)
-    question = question_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, threads)
-    found = run(question, other, goal, Retargeting(share, lost, controls, seed), out, workers)
+    setup = Setup(out, workers=workers_of(count, engine, address), threads=threads)
+    bench = bench_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, setup)
+    found = run(bench, other, goal, Retargeting(share, lost, controls, seed))
     show(Findings(found.title, (), {"retarget": found}, "retarget"), out, as_json)
 
 

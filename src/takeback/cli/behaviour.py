@@ -45,13 +45,13 @@ def behaviour(
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
-    from takeback.measure.bench import Bench
+    from takeback.measure.alone import HeldOut
     from takeback.run.tables import records
 
-    bench = Bench.prepare(arena_name, model, situations, seed)
-    table = bench.compare(against, model) if against else bench.measure(model)
+    alone = HeldOut.draw(arena_name, model, situations, seed)
+    table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
-    results = _counts(bench.games(model, games, moves, seed)["result"]) if games else {}
+    results = _counts(alone.games(model, games, moves, seed)["result"]) if games else {}
     if as_json:
         return print_json({"measures": rows, "games": results})
     shown = ("measure", "value", "effect", "low", "high", "n")
@@ -87,21 +87,23 @@ def sweep(
     from takeback.checkpoint import open_pair
     from takeback.findings.sweep import Sweep, squared_norms, sweep_shard
     from takeback.findings.sweep import sweep as run
+    from takeback.measure.bench import Bench, Setup
     from takeback.run.parts import Shard
     from takeback.weights import diff as measure
 
     share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
     pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
     chosen = place.situations("held-out", situations, seed)
+    bench = Bench(pair, place, chosen, setup=Setup(workers=workers, threads=threads))
     norms, requests = squared_norms(measure(pair)), tuple(sets) if sets else None
-    what = Sweep(pair, place, chosen, norms, requests, controls, seed, threads)
+    what = Sweep(bench, norms, requests, controls, seed)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:
-            sweep_shard(what, out, share, report=told, workers=workers)
+            sweep_shard(what, out, share, told)
             typer.echo(f"{out}: shard {shard} is done; run without --shard when all are")
             return
-        run(what, out, report=told, workers=workers)
+        run(what, out, report=told)
     typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")
 
 

@@ -25,8 +25,8 @@ from takeback.cli.options import (
     Threads,
     TunedArg,
     Untie,
+    bench_for,
     chosen_set,
-    question_for,
     show,
     workers_of,
 )
@@ -71,6 +71,7 @@ def localise(
     from takeback.draw.findings import Findings
     from takeback.findings.localise import DEFAULT, PARTS, Settings, across
     from takeback.findings.localise import localise as run
+    from takeback.measure.bench import Setup
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
@@ -82,9 +83,10 @@ def localise(
         if name in found:
             raise TakebackError(f"{ref} is named twice; name each run once")
         place = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
-        question = question_for((base, ref), measures, arena_name, (situations, seed), untie, threads)
-        measures = list(question.measures)
-        found[name] = run(question, wanted, settings, place, workers)
+        setup = Setup(place, workers=workers, threads=threads)
+        bench = bench_for((base, ref), measures, arena_name, (situations, seed), untie, setup)
+        measures = list(bench.measures)
+        found[name] = run(bench, wanted, settings)
         if place is not None:
             found[name].write(place)
         if len(tuned) == 1 or not as_json:
@@ -125,17 +127,16 @@ def attribute(
     from takeback.draw.findings import Finding, Findings
     from takeback.findings.attribution import Aim, estimate
     from takeback.findings.attribution import attribute as run
+    from takeback.measure.bench import Setup
 
-    workers = workers_of(count, engine, address)
-    question = question_for((base, tuned), measures, arena_name, (situations, seed), untie, threads)
+    setup = Setup(out, workers=workers_of(count, engine, address), threads=threads)
+    bench = bench_for((base, tuned), measures, arena_name, (situations, seed), untie, setup)
     found: dict[str, Finding] = {}
     if precision is not None:
-        found["precise"] = estimate(
-            question, Aim(precision, seed=seed, method=method), out=out, workers=workers
-        )
+        found["precise"] = estimate(bench, Aim(precision, seed=seed, method=method))
     else:
-        estimated = run(question, method, steps)
-        found["attribution"] = estimated.checked(out, workers) if exact else estimated
+        estimated = run(bench, method, steps)
+        found["attribution"] = estimated.checked() if exact else estimated
     show(Findings(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
 
 
@@ -158,10 +159,12 @@ def explain(
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
     from takeback.draw.findings import Findings
     from takeback.findings.explanation import explain as run
+    from takeback.measure.bench import Setup
 
-    question = question_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
+    setup = Setup(out, threads=threads)
+    bench = bench_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, setup)
     text = graft if take_back is None else take_back
-    chosen_set(question.anatomy, take_back, graft)
-    told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
+    chosen_set(bench.anatomy, take_back, graft)
+    told = run(bench, bench.anatomy.parse(text or ""), graft is not None, source, controls, seed)
     told = replace(told, boards=boards)
     show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.component import ComponentSet
     from takeback.draw.findings import Findings
-    from takeback.measure.question import Question
+    from takeback.measure.bench import Bench, Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -138,18 +138,17 @@ def show(found: Findings, out: Path | None, as_json: bool) -> None:
         found.print()
 
 
-def question_for(
+def bench_for(
     pair: tuple[str, str],
     measures: Sequence[str] | None,
     arena_name: str,
     drawn: tuple[int, int],
     untie: bool,
-    threads: int,
-) -> Question:
+    setup: Setup,
+) -> Bench:
     """Open a pair and ask about it in an arena, as the options say."""
     from takeback.arenas import arena
     from takeback.checkpoint import open_pair
-    from takeback.measure.question import question_of
+    from takeback.measure.bench import Bench
 
-    place = arena(arena_name)
-    return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)
+    return Bench.held_out(open_pair(*pair, untie=untie), arena(arena_name), measures or (), drawn, setup)

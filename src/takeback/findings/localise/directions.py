@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,9 +12,8 @@ from takeback.component import ComponentSet
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
 from takeback.findings.localise.measured import MEASURED, measured, tabled
-from takeback.measure.question import Ask, Question, answer
+from takeback.measure.bench import Ask, Bench
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 
 ONLY, WITHOUT = KEPT = ("only", "without")
 LEADING, RANDOM = ("leading", "random")
@@ -93,12 +91,10 @@ class Directions(Finding):
 
 
 def directions(
-    question: Question,
+    bench: Bench,
     ks: Sequence[int] = KS,
     components: ComponentSet | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Directions:
     """Measure a set's change (None: of everything) without its k leading directions, and with only those.
 
@@ -111,11 +107,11 @@ def directions(
     Learning Dynamics for Large Language Models", arXiv 2510.00553.
 
     Raises:
-        TakebackError: no k, a k below 1, or an answer can't be had (see `answer`).
+        TakebackError: no k, a k below 1, or an answer can't be had (see `Bench.answer`).
     """
     if not ks or min(ks) < 1:
         raise TakebackError(f"directions are counted from 1, not {min(ks, default='by nothing')}")
-    chosen = question.anatomy.universe if components is None else components
+    chosen = bench.anatomy.universe if components is None else components
     parts = [Part(what, 0) for what in KEPT]
     parts += [
         Part(what, k, scaled, seed)
@@ -124,9 +120,7 @@ def directions(
         for seed in (None, *seeds)
         for k in sorted(set(ks))
     ]
-    answers = answer(
-        question, [question.nothing, *(part.ask(chosen) for part in parts)], "directions", out, workers
-    )
+    answers = bench.answer([bench.nothing, *(part.ask(chosen) for part in parts)])
     rows: list[dict[str, Any]] = [
         {
             "components": str(chosen),
@@ -137,7 +131,7 @@ def directions(
             "seed": part.seed,
             **measured(answers, part.ask(chosen), measure),
         }
-        for measure in question.measures
+        for measure in bench.measures
         for part in parts
     ]
-    return Directions(f"{question.pair.base.ref} → {question.pair.tuned.ref}", tabled(rows, COLUMNS))
+    return Directions(f"{bench.pair.base.ref} → {bench.pair.tuned.ref}", tabled(rows, COLUMNS))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,8 +14,7 @@ from takeback.draw.page import Section
 from takeback.findings.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
-from takeback.measure.question import Answers, Ask, Question, answer
-from takeback.run.jobs import Workers
+from takeback.measure.bench import Answers, Ask, Bench
 
 COLUMNS: Mapping[str, str] = {
     **SET,
@@ -78,12 +76,10 @@ class Strength(Finding):
 
 
 def strength(
-    question: Question,
+    bench: Bench,
     sets: Sequence[NamedSet],
     controls: Controls,
     degrees: Sequence[float] = DEGREES,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Strength:
     """Measure each set, and everything, at every degree α of a takeback: tuned + α (base − tuned) in the set.
 
@@ -95,18 +91,16 @@ def strength(
     is for the degree where it lies and knows nothing of the choice among degrees.
 
     Raises:
-        TakebackError: an answer can't be had (see `answer`).
+        TakebackError: an answer can't be had (see `Bench.answer`).
     """
-    whole = NamedSet("by name", EVERYTHING, question.anatomy.universe)
+    whole = NamedSet("by name", EVERYTHING, bench.anatomy.universe)
     real = [whole, *(one for one in sets if one.components != whole.components)]
-    every = [*real, *controls.beside(question.anatomy, real)]
+    every = [*real, *controls.beside(bench.anatomy, real)]
     steps = sorted({0.0, 1.0, *map(float, degrees)})
     asks = [at_degree(one.components, degree) for one in every for degree in steps]
-    answers = answer(question, [question.nothing, *asks], "strength", out, workers)
-    rows = [
-        row for one in every for measure in question.measures for row in _path(answers, one, measure, steps)
-    ]
-    return Strength(f"{question.pair.base.ref} → {question.pair.tuned.ref}", tabled(rows, COLUMNS))
+    answers = bench.answer([bench.nothing, *asks])
+    rows = [row for one in every for measure in bench.measures for row in _path(answers, one, measure, steps)]
+    return Strength(f"{bench.pair.base.ref} → {bench.pair.tuned.ref}", tabled(rows, COLUMNS))
 
 
 def at_degree(components: ComponentSet, degree: float) -> Ask:
