@@ -303,7 +303,7 @@ class Bench:
 
     def _like(self, places: Places | None = None, measures: tuple[str, ...] | None = None) -> Bench:
         """Return a bench that shares models and store."""
-        other = Bench.__new__(Bench)
+        other = type(self).__new__(type(self))
         other.setup, other._reader, other._layout = self.setup, self._reader, self._layout
         other.measures = self.measures if measures is None else measures
         other.places = self.places if places is None else places
