@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,8 @@ from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import file_digest
+from takeback.run.identity import identity, told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -90,11 +91,11 @@ class Checkpoint:
 
     @property
     def stamp(self) -> str:
-        """What tells these files from others without reading them: names, sizes and times of change."""
+        """What tells these files from others without reading them: names, sizes, times, the config."""
         deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
         files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return hashlib.sha256(json.dumps([states, sorted(self.entries)]).encode()).hexdigest()
+        return identity(states, sorted(self.entries), self.settings, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -189,6 +190,11 @@ class Checkpoint:
         if (folder := self.tokenizer_folder) is not None:
             yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
+    def side_digests(self) -> list[tuple[str, str]]:
+        """Return names and content hashes of `side_files`, those of a folder one by one."""
+        places = (place for path in self.side_files() for place in (path, *sorted(path.rglob("*"))))
+        return [(place.name, file_digest(place)) for place in places if place.is_file()]
+
     @property
     def _file(self) -> Path:
         return next(iter(self.entries.values())).file
@@ -224,6 +230,11 @@ class Checkpoint:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
+
+
+@told.register(Checkpoint)
+def _(checkpoint: Checkpoint) -> Any:
+    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests()]
 
 
 @dataclass(frozen=True)

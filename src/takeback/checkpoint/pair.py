@@ -14,6 +14,7 @@ from typing import Any, Literal
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
+from takeback.run.identity import told
 
 Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
 """What two checkpoints can differ in; the first four make them no pair."""
@@ -122,6 +123,11 @@ class Pair:
         found += _of_tokenizers(self.base, self.tuned)
         order = list(_TITLES)
         return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
+
+
+@told.register(Pair)
+def _(pair: Pair) -> Any:
+    return [pair.base, pair.tuned]
 
 
 def open_pair(base: str | Path | Checkpoint, tuned: str | Path | Checkpoint, untie: bool = False) -> Pair:

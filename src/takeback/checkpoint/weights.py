@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from takeback.anatomy import Anatomy, Region
+from takeback.run.identity import told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -79,6 +80,11 @@ def stacked(read: Callable[[str], torch.Tensor], parts: Iterable[Iterable[str]])
 def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the bytes of a tensor's entries in row-major order, copied only where they lie otherwise."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+@told.register(torch.Tensor)
+def _(tensor: torch.Tensor) -> Any:
+    return [str(tensor.dtype), list(tensor.shape), bytes(raw_bytes(tensor))]
 
 
 def narrowest_dtype(*dtypes: torch.dtype) -> torch.dtype:

@@ -22,6 +22,7 @@ from takeback.measure.read import Reader, Sides
 from takeback.measure.shift import shift
 from takeback.policies.readout import UNDECIDED, Readouts
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.tables import read_table, write_table
 from takeback.study.plan import Plan
 
@@ -108,10 +109,11 @@ class LossReader:
         effects, kept = (self._run / folder / f"{name}.parquet" for folder in ("effects", "pursuit"))
         about = effects.with_suffix(".sweep.json")
         manifest = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
-        stamp = f"{manifest.get('key')} {goal}"
+        stamp = identity(manifest.get("key"), goal)
         if kept.exists():
             table = read_table(kept)
-            if not manifest or set(table["made_of"]) == {stamp}:
+            before = f"{manifest.get('key')} {goal}"  # as version 0.1 wrote it
+            if not manifest or set(table["made_of"]) <= {stamp, before}:
                 return table.drop(columns="made_of")
         readouts = effects.with_suffix(".readouts.parquet")
         if not manifest or not readouts.exists():

@@ -6,7 +6,6 @@ bits for any number of threads, workers or shards.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
 from takeback.checkpoint.pair import Pair
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.weights.entries.kernel import ROWS, SUMS, column_sums, stretch_sums
 from takeback.weights.entries.moments import TOLERANCES, Moments
 
@@ -62,7 +62,7 @@ class Pass:
     @property
     def identity(self) -> str:
         """The files of both sides, and the settings."""
-        return json.dumps([self.pair.stamp, self.resolution, self.tolerances])
+        return identity(self.pair.stamp, self.resolution, self.tolerances)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

@@ -6,7 +6,6 @@ steps of a small weight and none of a large one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,9 +24,9 @@ from takeback.draw.findings import Finding
 from takeback.draw.numbers import percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA
 
 COLUMNS: Mapping[str, str] = {
     "tensor": "the tensor's name",
@@ -54,7 +53,7 @@ class UlpsWork:
     @property
     def identity(self) -> str:
         """The files of both sides and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp])
+        return identity(self.pair.stamp)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
