@@ -11,7 +11,7 @@ from takeback.arenas.protocol import Arena
 from takeback.run.identity import told
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Asked:
     """An arena with situations, for `identity`: what they are worth and of which kind, not what it is called.
 

@@ -53,7 +53,7 @@ _NAMED: Final = (FunctionType, type, ModuleType)
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
 
-class _Untold(Exception):
+class _Unknowable(Exception):
     """Something whose state can't be read."""
 
 
@@ -78,7 +78,7 @@ def identity(*what: Any, versions: bool = True) -> str:
     made_of = [*what, {"tables": SCHEMA, **_versions()}] if versions else list(what)
     try:
         text = json.dumps(_plain(made_of, {}, ()))
-    except (_Untold, RecursionError) as why:
+    except (_Unknowable, RecursionError) as why:
         _say(str(why))
         text = uuid.uuid4().hex
     return hashlib.sha256(text.encode()).hexdigest()
@@ -99,7 +99,7 @@ def told(value: Any) -> Any:
         written = copyreg.dispatch_table.get(type(value))
         made: Any = written(value) if written else value.__reduce_ex__(2)
     except Exception as error:  # each type has its own way to say that it can't be pickled
-        raise _Untold(f"a {type(value).__module__}.{type(value).__qualname__}") from error
+        raise _Unknowable(f"a {type(value).__module__}.{type(value).__qualname__}") from error
     if isinstance(made, str):
         return [type(value), made]
     call, arguments, state, items, pairs = (*made, None, None, None)[:5]
@@ -199,9 +199,9 @@ def _plain(value: Any, met: dict[int, tuple[int, Any]], within: tuple[int, ...])
         within = (*within, id(value))
     try:
         return ["told", _plain(told(value), met, within)]
-    except _Untold as why:
+    except _Unknowable as why:
         if isinstance(value, FunctionType):
-            raise _Untold(f"{value.__qualname__}, which uses {why}") from why
+            raise _Unknowable(f"{value.__qualname__}, which uses {why}") from why
         raise
 
 

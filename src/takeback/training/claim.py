@@ -52,8 +52,8 @@ def refuse_other(out: Path, claim: str) -> None:
     (was, told), (asked, wanted) = (_anywhere(text) for text in (path.read_text(encoding="utf-8"), claim))
     if was != asked or told != wanted[: len(told)]:
         raise TakebackError(
-            f"{out} holds a run of another recipe, parent or reward ({path}); choose another folder or "
-            "remove it"
+            f"{out} holds a run of another recipe or parent, or by another reward ({path}); choose another "
+            "folder or remove it"
         )
     if len(told) < len(wanted) and own_reward(str(getattr(asked, "goal", ""))):
         raise TakebackError(
