@@ -22,9 +22,9 @@ from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
 from takeback.measure.bench import KL, Bench
-from takeback.measure.measures import MeasureContext
+from takeback.measure.effects import Change, effects, most_changed
+from takeback.measure.measure import MeasureContext
 from takeback.measure.question import Question
-from takeback.measure.shift import Change, effects, most_changed
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to

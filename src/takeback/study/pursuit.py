@@ -16,7 +16,8 @@ from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
-from takeback.measure.measures import MeasureContext, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import typed
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.read import Reader, Sides
 from takeback.measure.shift import shift

@@ -23,7 +23,7 @@ from takeback.measure.agency.agency import (
     pursuit_values,
 )
 from takeback.measure.agency.planted import POLICIES, World, noisy, planted, pursuer, world
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts

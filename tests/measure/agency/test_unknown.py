@@ -10,7 +10,7 @@ from takeback.arenas import arena
 from takeback.measure.agency.agency import meg
 from takeback.measure.agency.planted import World, world
 from takeback.measure.agency.unknown import FEATURES, GOALS, family, unknown_meg, unknown_utility
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts

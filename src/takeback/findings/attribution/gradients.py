@@ -18,8 +18,8 @@ from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.owners import Call, owners, recorded
 from takeback.findings.attribution.stakes import Reading, Stakes
 from takeback.hybrid.live import exchanged, slices
+from takeback.measure.measures import measure_slopes
 from takeback.measure.question import Question
-from takeback.measure.slopes import measure_slopes
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]

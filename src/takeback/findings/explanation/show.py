@@ -14,8 +14,8 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import ASKED, RANDOM, Explanation
 from takeback.findings.explanation.words import rows_of, sentences
-from takeback.measure.shift import Change as Moved
-from takeback.measure.shift import most_changed
+from takeback.measure.effects import Change as Moved
+from takeback.measure.effects import most_changed
 
 LISTED = 6
 """Answers that stand beside a board."""

@@ -22,8 +22,9 @@ from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.hybrid.walk import path_of
-from takeback.measure.read import TOLERANCE, Reader, Sides
-from takeback.measure.shift import effect_rows, effects_table
+from takeback.measure.effects import effect_rows, effects_table
+from takeback.measure.measure import TOLERANCE
+from takeback.measure.read import Reader, Sides
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity

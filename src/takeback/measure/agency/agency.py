@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.measures import MeasureContext, Values, estimate_row, typed
+from takeback.measure.measure import MeasureContext, Values
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError

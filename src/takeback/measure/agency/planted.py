@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency.probes import order_accuracy
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.policies.readout import Readouts
 from takeback.run.errors import unknown_name
 from takeback.run.grouping import sum_by
