@@ -13,7 +13,7 @@ import pandas as pd
 
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Findings
+from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.localise import NoChange, Settings, localise
 from takeback.findings.localise.orders import GREEDY
@@ -224,7 +224,7 @@ def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path
     try:
         found = localise(question, plan.localise[arm], short, folder)
     except NoChange as error:
-        found = Findings("No change to localise", (str(error),), {}, "localise")
+        found = Results("No change to localise", (str(error),), {}, "localise")
     found.write(folder)
 
 
@@ -232,7 +232,7 @@ def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
     told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
-    Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
+    Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
 def _most_needed(question: Question, swept: Path) -> ComponentSet:

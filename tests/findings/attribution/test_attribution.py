@@ -15,6 +15,7 @@ import toy_arena
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
+from takeback.draw.result import section_of
 from takeback.findings.attribution.attribution import AGREEMENT, COLUMNS, attribute
 from takeback.findings.attribution.owners import owners
 from takeback.hybrid.live import exchanged, slices
@@ -220,7 +221,7 @@ def test_the_table_has_a_row_for_each_component_and_measure_and_no_nan(asked: As
 
 def test_it_can_be_shown(asked: Ask, capsys: pytest.CaptureFixture[str]) -> None:
     found = attribute(asked("gpt2", LARGE), "output")
-    assert "exact effects" in found.section().words[1]
+    assert "exact effects" in section_of(found).words[1]
     found.checked().print()
     assert "rank correlation with exact effects" in " ".join(capsys.readouterr().out.split())
     assert found.checked()._repr_html_().count("<svg") == 2 * len(MEASURES)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from takeback.draw.findings import Finding, Findings
+from takeback.draw.result import Result, Results
 from takeback.findings.localise.carriers import carriers
 from takeback.findings.localise.curves import MOST, Curves, Halves, curves
 from takeback.findings.localise.directions import directions
@@ -154,7 +154,7 @@ ORDERED: Mapping[str, Callable[[Localisation, str], list[Order]]] = {
 }
 """How each order is made; see `ORDERS` for what it goes by."""
 
-PARTS: Mapping[str, Callable[[Localisation], Finding]] = {
+PARTS: Mapping[str, Callable[[Localisation], Result]] = {
     "shares": lambda asked: shares(
         asked.question,
         every_set(asked.question.anatomy, asked.settings.sets),
@@ -199,12 +199,12 @@ def localise(
     settings: Settings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Findings:
+) -> Results:
     """Tell what a change is made of: each of `what`, names of `PARTS`.
 
     For n components and one measure the curves read 2 n hybrids for each order, in each half of the
     situations; the greedy order reads n² more in one half. With `out`, finished parts are kept in that
-    folder, so that a killed run goes on; `Findings.write` to the same folder removes them.
+    folder, so that a killed run goes on; `Results.write` to the same folder removes them.
 
     Raises:
         UnknownName: there is no such part or order.
@@ -215,12 +215,12 @@ def localise(
     asked = Localisation(question, settings or Settings(), None if out is None else Path(out), workers)
     for name in asked.settings.orders:
         _named(ORDERED, "order", name)
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     words = (
         f"{len(question.situations)} situations. Shares are of the difference between tuned and base: taking "
         "a set back shows whether the change needs it, grafting it onto base whether it is enough.",
     )
-    found: dict[str, Finding] = {}
+    found: dict[str, Result] = {}
     for name, find in parts.items():
         try:
             found[name] = find(asked)
@@ -228,7 +228,7 @@ def localise(
             words += (f"Without {name}: {error}",)
     if not found:
         raise NoChange("; ".join(words[1:]))
-    return Findings(title, words, found, "localise")
+    return Results(title, words, found, "localise")
 
 
 def _named(known: Mapping[str, Value], kind: str, name: str) -> Value:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent, short, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.findings.trajectory.onsets import GAIN, PURSUIT, SET
 from takeback.findings.trajectory.policies import ALL, ESTIMATES, OUTCOMES
+from takeback.findings.trajectory.trajectory import Course
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.trajectory.trajectory import Course
 
 MOST = 60
 """Rows of the map: sets with an onset, then those of the largest effects."""
@@ -44,12 +43,13 @@ _NOTES = (
 )
 
 
-def as_section(found: Course) -> Section:
+@section_of.register
+def _(found: Course) -> Section:
     """Show on a page how policy and sets develop."""
     folded = [(f"Every set with an onset, {kind}", _begun(found, kind, None)) for kind in _kinds(found)]
     folded += [(f"Every snapshot, {kind}", _in_full(found, kind)) for kind in _kinds(found)]
     return Section(
-        _title(found),
+        f"The course of {found.title}, toward {found.goal}",
         tuple(_sentences(found)),
         figures=(*_curves(found), _map(found)),
         tables=(
@@ -60,17 +60,6 @@ def as_section(found: Course) -> Section:
         folded=tuple(folded),
         notes=_NOTES,
     )
-
-
-def print_course(found: Course) -> None:
-    """Print the snapshots, the sets in which it begins, and what chance would tell."""
-    kind = found.outcomes
-    tables = [_snapshots(found, kind), _begun(found, kind, TOP), _chance(found, kind)]
-    print_tables(_title(found), _sentences(found), tables)
-
-
-def _title(found: Course) -> str:
-    return f"The course of {found.title}, toward {found.goal}"
 
 
 def _kinds(found: Course) -> list[str]:
@@ -262,29 +251,24 @@ def _cell(row: dict[str, Any], digits: int) -> Cell:
 
 def _snapshots(found: Course, kind: str) -> Table:
     """Write what people look at first of every snapshot."""
-    rows = [
+    return table_of(
+        _of(found.table, kind),
         (
-            str(row["step"]),
-            percent(row["relative"], 1),
-            _plain(row["utility"]),
-            _plain(row["legal"]),
-            _plain(row["kl"]),
-            _with_interval(row, "pursuit"),
-            number(row["beta"], 2),
-        )
-        for row in records(_of(found.table, kind))
-    ]
-    head = ("step", "‖Δ‖/‖W‖", f"utility {found.goal}{OUTCOMES[kind]}", "legal", "KL", "pursuit share", "β")
-    return Table(head, tuple(rows))
+            Column("step", str),
+            Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
+            Column(f"utility {found.goal}{OUTCOMES[kind]}", _plain, "utility"),
+            Column("legal", _plain),
+            Column("KL", _plain, "kl"),
+            Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),
+            Column("β", number, "beta", digits=2),
+        ),
+    )
 
 
 def _in_full(found: Course, kind: str) -> Table:
     """Write every measure of every snapshot with its interval."""
-    rows = [
-        (str(row["step"]), *(_with_interval(row, name) for name in ESTIMATES), row["note"])
-        for row in records(_of(found.table, kind))
-    ]
-    return Table(("step", *ESTIMATES, "note"), tuple(rows), ("note",))
+    measures = (Column(name, _told, name, f"{name}_low", f"{name}_high") for name in ESTIMATES)
+    return table_of(_of(found.table, kind), (Column("step", str), *measures, Column("note")))
 
 
 def _plain(value: float | None) -> str:
@@ -292,11 +276,10 @@ def _plain(value: float | None) -> str:
     return number(0.0 if value is not None and abs(value) < NOTHING else value)
 
 
-def _with_interval(row: dict[str, Any], name: str) -> str:
-    value = row[name]
+def _told(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or abs(value) < NOTHING:
         return _plain(value)
-    return f"{number(value)} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+    return f"{number(value)} {interval(low, high)}"
 
 
 def _begun(found: Course, kind: str, most: int | None) -> Table:
@@ -304,33 +287,29 @@ def _begun(found: Course, kind: str, most: int | None) -> Table:
     rows = _of(found.onsets, kind)
     begun = rows[(rows["what"] == SET) & rows["onset"].notna()]
     begun = begun.sort_values(["onset", "value"], kind="stable").head(most or len(begun))
-    told = [
+    return table_of(
+        begun,
         (
-            row["set"],
-            f"{row['before']}–{row['onset']}",
-            {True: "yes", False: "no", None: ABSENT}[row["begins"]],
-            signed(row["value"]),
-            percent(row["of_gain"]),
-        )
-        for row in records(begun)
-    ]
-    head = ("works for the goal", "onset between", "it begins here", "effect at the end", "of the gain")
-    return Table(head, tuple(told), head[:1])
+            Column("works for the goal", None, "set"),
+            Column("onset between", "{}–{}".format, "before", "onset"),
+            Column("it begins here", {True: "yes", False: "no", None: ABSENT}.__getitem__, "begins"),
+            Column("effect at the end", signed, "value"),
+            Column("of the gain", percent, "of_gain"),
+        ),
+    )
 
 
 def _chance(found: Course, kind: str) -> Table:
     """Write how many sets are told at each snapshot, beside how many would be by chance."""
-    rows = [
+    return table_of(
+        _of(found.chance, kind),
         (
-            str(row["step"]),
-            str(row["sets"]),
-            str(row["told"]),
-            f"≤ {number(row['expected'])}",
-            number(row["flipped"]),
-            str(row["onsets"]),
-            number(row["flipped_onsets"]),
-        )
-        for row in records(_of(found.chance, kind))
-    ]
-    head = ("step", "sets", "told", "by chance", "signs flipped", "onsets", "onsets, signs flipped")
-    return Table(head, tuple(rows))
+            Column("step", str),
+            Column("sets", str),
+            Column("told", str),
+            Column("by chance", lambda expected: f"≤ {number(expected)}", "expected"),
+            Column("signs flipped", number, "flipped"),
+            Column("onsets", str),
+            Column("onsets, signs flipped", number, "flipped_onsets"),
+        ),
+    )
