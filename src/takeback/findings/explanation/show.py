@@ -68,7 +68,7 @@ def _in_letters(found: Explanation, one: Moved) -> str:
     """Draw a situation's board beside its answers; see `Section.terminal`."""
     pieces = found.arena.board(found.arena.parse(one.situation))
     lines = zip_longest(text_board(pieces), _answers(one), fillvalue="")
-    width = 19 if pieces else 0
+    width = 17 if pieces else 0
     return "".join(f"\n  {left:<{width}}   {right}".rstrip(" ") for left, right in lines)
 
 
