@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from takeback.planning.checkin.front import at, read_text
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
-from takeback.run.written import as_yaml
+from takeback.run.yaml_text import as_yaml
 from takeback.study.conjectures.conjecture import slug
 
 Words = Annotated[str, Field(min_length=1)]

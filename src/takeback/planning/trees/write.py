@@ -7,7 +7,7 @@ from pathlib import Path
 
 from takeback.planning.trees.tree import Front, Node, Own, Tree
 from takeback.run.files import atomic_file
-from takeback.run.written import as_yaml
+from takeback.run.yaml_text import as_yaml
 
 STEP = 2
 """Columns by which new problems are indented."""
