@@ -51,10 +51,10 @@ def course(
     """Follow a run over its snapshots: when it starts to pursue its goal, and in which components."""
     from takeback.arenas import arena
     from takeback.draw.result import Results
-    from takeback.findings.trajectory import Settings
+    from takeback.findings.trajectory import CourseSettings
     from takeback.findings.trajectory import course as follow
 
-    settings = Settings(goal, situations, seed, tuple(sets) if sets else None, threads)
+    settings = CourseSettings(goal, situations, seed, tuple(sets) if sets else None, threads)
     place = None if arena_name is None else arena(arena_name)
     workers = workers_of(count, engine, address)
     found = follow(base, run, place, settings, out, workers)

@@ -69,12 +69,12 @@ def localise(
 ) -> None:
     """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
     from takeback.draw.result import Results
-    from takeback.findings.localise import DEFAULT, PARTS, Settings, across
+    from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
     from takeback.findings.localise import localise as run
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
-    settings = Settings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
+    settings = LocaliseSettings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
     workers = workers_of(count, engine, address)
     found: dict[str, Results] = {}
     names = [Label.of(ref).name for ref in tuned]

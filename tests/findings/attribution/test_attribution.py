@@ -17,7 +17,7 @@ from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import section_of
 from takeback.findings.attribution.attribution import AGREEMENT, COLUMNS, attribute
-from takeback.findings.attribution.owners import owners
+from takeback.findings.attribution.modules import modules_of
 from takeback.hybrid.live import exchanged, slices
 from takeback.measure.measures import measure_values
 from takeback.measure.question import Question
@@ -159,14 +159,14 @@ def test_tied_embeddings_act_in_two_places(built: Build) -> None:
     ):
         model = built(family)
         names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
-        found = owners(model)
+        found = modules_of(model)
         assert {names[module] for module in found[Component("EMBED")]} == wanted
 
 
-def test_owners_are_the_smallest_modules_that_compute_with_a_component(built: Build) -> None:
+def test_modules_are_the_smallest_modules_that_compute_with_a_component(built: Build) -> None:
     model = built("mixtral")
     names = {module: name for name, module in model.named_modules()}
-    found = {str(one): [names[module] for module in some] for one, some in owners(model).items()}
+    found = {str(one): [names[module] for module in some] for one, some in modules_of(model).items()}
     assert found["L1.H2"] == found["L1.KV0"] == ["model.layers.1.self_attn"]
     assert found["L0.E1"] == ["model.layers.0.mlp.experts"]
     assert found["L0.ROUTER"] == ["model.layers.0.mlp"]
@@ -191,7 +191,7 @@ def test_the_models_are_left_as_they_were(method: str, asked: Ask, monkeypatch: 
     weights = [{name: one.clone() for name, one in parameters_of(model).items()} for model in sides]
     before = state()
     attribute(question, method, 2)
-    near = "takeback.findings.attribution.owners.Call.again"
+    near = "takeback.findings.attribution.modules.Call.again"
     last = {"gradient": "torch.autograd.grad", "near": near}[method]
     with monkeypatch.context() as broken:
         broken.setattr(last, lambda *_, **__: 1 / 0)

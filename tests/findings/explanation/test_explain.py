@@ -15,7 +15,7 @@ from takeback.checkpoint import open_pair
 from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.explanation.changes import MOVED, by_kind, contrast
-from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Change, explanation
+from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Intervention, explanation
 from takeback.findings.explanation.kinds import LEAST, facts_of, kinds_of
 from takeback.findings.explanation.show import text_board
 from takeback.findings.explanation.words import sentences, strongest
@@ -29,7 +29,7 @@ from takeback.run.stats import mean_estimate
 ENDGAMES = arena("endgames")
 SITUATIONS = 120
 HALVES = np.arange(0, SITUATIONS, 2), np.arange(1, SITUATIONS, 2)
-CHANGE = Change("base", "tuned", "L9.H9")
+CHANGE = Intervention("base", "tuned", "L9.H9")
 
 
 def made_up(seed: int = 0) -> Readouts:

@@ -18,7 +18,7 @@ from takeback.checkpoint import Network, open_checkpoint
 from takeback.checkpoint.network import NetworkConfig
 from takeback.draw.page import page
 from takeback.draw.result import Results, section_of
-from takeback.findings.trajectory import Course, Settings, course
+from takeback.findings.trajectory import CourseSettings, Trajectory, course
 from takeback.findings.trajectory.components import ALPHA, is_told
 from takeback.findings.trajectory.onsets import Effects, by_chance, first_to_stay, told_for_the_goal
 from takeback.findings.trajectory.policies import ALL, IF_LEGAL
@@ -27,7 +27,7 @@ from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import mean_estimate
 from toy_arena import Place, ToyArena
 
-SMALL = Settings(situations=24)
+SMALL = CourseSettings(situations=24)
 PULL = torch.tensor([0.25, 0.0, 0.5, 1.0, 0.5, 1.0, 0.0])
 """What each output of the toy arena is worth where it is legal."""
 
@@ -75,7 +75,7 @@ def save_run(
     return base, run
 
 
-def onsets(found: Course, kind: str = IF_LEGAL) -> dict[str, int]:
+def onsets(found: Trajectory, kind: str = IF_LEGAL) -> dict[str, int]:
     """Return the steps of all that has an onset, by the name of the set or the policy's measure."""
     rows = found.onsets[(found.onsets["outcomes"] == kind) & found.onsets["onset"].notna()]
     return dict(zip(rows["set"].fillna(rows["what"]), rows["onset"], strict=True))
@@ -88,7 +88,7 @@ def planted(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def found(planted) -> Course:
+def found(planted) -> Trajectory:
     return course(*planted, Copies(), SMALL)
 
 

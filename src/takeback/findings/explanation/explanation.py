@@ -54,7 +54,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Change:
+class Intervention:
     """What was done to which pair: tuned with a set from a source, or base with it from tuned."""
 
     base: str
@@ -91,7 +91,7 @@ class Explanation(Result):
     """
 
     name = "explain"
-    change: Change
+    change: Intervention
     arena: Arena[Any]
     before: Readouts
     after: Readouts
@@ -137,12 +137,12 @@ def explain(
     read = reader.read(side, [one.components for one in sets], source)
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
-    change = Change(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
+    change = Intervention(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
     return explanation(change, question.arena, reader.before[side], after, question.halves(seed))
 
 
 def explanation(
-    change: Change,
+    change: Intervention,
     arena: Arena[Any],
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],

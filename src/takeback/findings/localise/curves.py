@@ -100,7 +100,7 @@ def curves(
 ) -> Curves:
     """Follow orders of the components, measuring what their first few carry together.
 
-    Every set is read in both halves: `carriers` chooses by the one and is judged by the other. For n
+    Every set is read in both halves: `smallest_sets` chooses by the one and is judged by the other. For n
     components that is up to 2 × (n − 1) hybrids for each distinct order, in each half.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Directions: what a change does without its leading singular directions, and what they do alone."""
+"""DirectionCuts: what a change does without its leading singular directions, and what they do alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Directions(Result):
+class DirectionCuts(Result):
     """Holds measures by number of directions: a row of `COLUMNS` for each part of Δ and measure.
 
     Attributes:
@@ -75,7 +75,7 @@ def directions(
     seeds: Sequence[int] = (0, 1, 2),
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Directions:
+) -> DirectionCuts:
     """Measure a set's change (None: of everything) without its k leading directions, and with only those.
 
     Every matrix of a layer loses, or keeps, the directions of its k largest singular values; other tensors
@@ -116,4 +116,4 @@ def directions(
         for measure in question.measures
         for part in parts
     ]
-    return Directions(str(question.pair), tabled(rows, COLUMNS))
+    return DirectionCuts(str(question.pair), tabled(rows, COLUMNS))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from takeback.draw.result import Result, Results
-from takeback.findings.localise.carriers import carriers
 from takeback.findings.localise.curves import MOST, Curves, Halves, curves
 from takeback.findings.localise.directions import directions
 from takeback.findings.localise.groups import groups
@@ -34,6 +33,7 @@ from takeback.findings.localise.pairs import pairs
 from takeback.findings.localise.search import Search
 from takeback.findings.localise.shapley import Orders, Players, shapley
 from takeback.findings.localise.shares import Controls, NoChange, changes_of, every_set, shares
+from takeback.findings.localise.smallest import smallest_sets
 from takeback.findings.localise.strength import strength
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
@@ -51,7 +51,7 @@ FEW = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class LocaliseSettings:
     """How a change is localised.
 
     Attributes:
@@ -84,7 +84,7 @@ class Localisation:
     """What is asked, and what its parts share, made when it is first needed."""
 
     question: Question
-    settings: Settings
+    settings: LocaliseSettings
     out: Path | None
     workers: Workers
 
@@ -163,7 +163,7 @@ PARTS: Mapping[str, Callable[[Localisation], Result]] = {
         workers=asked.workers,
     ),
     "curves": lambda asked: asked.curves,
-    "carriers": lambda asked: carriers(
+    "carriers": lambda asked: smallest_sets(
         asked.halves, asked.curves, asked.controls, asked.settings.carried, asked.out, asked.workers
     ),
     "groups": lambda asked: groups(
@@ -196,7 +196,7 @@ DEFAULT = ("shares", "curves", "carriers", "groups")
 def localise(
     question: Question,
     what: Sequence[str] = DEFAULT,
-    settings: Settings | None = None,
+    settings: LocaliseSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
 ) -> Results:
@@ -212,7 +212,9 @@ def localise(
         TakebackError: several workers have no `out`, or a part fails.
     """
     parts = {name: _named(PARTS, "part", name) for name in what}
-    asked = Localisation(question, settings or Settings(), None if out is None else Path(out), workers)
+    asked = Localisation(
+        question, settings or LocaliseSettings(), None if out is None else Path(out), workers
+    )
     for name in asked.settings.orders:
         _named(ORDERED, "order", name)
     title = str(question.pair)

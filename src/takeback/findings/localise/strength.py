@@ -37,7 +37,7 @@ EVERYTHING = "*"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Strength(Result):
+class StrengthCurves(Result):
     """Holds measures by degree of takeback: a row of `COLUMNS` for each set, degree and measure.
 
     Attributes:
@@ -60,7 +60,7 @@ def strength(
     degrees: Sequence[float] = DEGREES,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Strength:
+) -> StrengthCurves:
     """Measure each set, and everything, at every degree α of a takeback: tuned + α (base − tuned) in the set.
 
     Random sets that match the given ones are measured at the same degrees. The barrier is the largest rise of
@@ -82,7 +82,7 @@ def strength(
     rows = [
         row for one in every for measure in question.measures for row in _path(answers, one, measure, steps)
     ]
-    return Strength(str(question.pair), tabled(rows, COLUMNS))
+    return StrengthCurves(str(question.pair), tabled(rows, COLUMNS))
 
 
 def at_degree(components: ComponentSet, degree: float) -> Ask:

@@ -34,7 +34,7 @@ HEADS = ("each head", "each mlp")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CourseSettings:
     """How the course of a run is measured.
 
     Attributes:
@@ -64,7 +64,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Course(Result):
+class Trajectory(Result):
     """Holds how a policy and its components develop over the snapshots of one run.
 
     Attributes:
@@ -97,7 +97,7 @@ class _Asked:
     pairs: Mapping[int, Pair]
     arena: Arena[Any]
     goal: str
-    settings: Settings
+    settings: CourseSettings
     situations: tuple[Any, ...]
     sets: tuple[NamedSet, ...]
 
@@ -120,10 +120,10 @@ def course(
     base: str | Path | Checkpoint,
     run: str | Path,
     arena: Arena[Any] | None = None,
-    settings: Settings | None = None,
+    settings: CourseSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Course:
+) -> Trajectory:
     """Measure how weights, agency and the effects of components develop over the snapshots of a run.
 
     Every snapshot is a pair with base and is read on the same situations. With `out`, finished parts are
@@ -143,7 +143,7 @@ def course(
         TakebackError: the folder holds no run with snapshots, or several; it started from another base or was
             trained in another arena; or the goal applies to none of the situations.
     """
-    asked = _asked(base, run, arena, settings or Settings())
+    asked = _asked(base, run, arena, settings or CourseSettings())
     walked = movement(asked.run.folder, asked.pairs[0].base, out, workers).table
     questions = {step: asked.question(step) for step in asked.pairs}
     work = Policies(questions, asked.goal, asked.settings.seed)
@@ -153,7 +153,7 @@ def course(
     table = policies_table(rows, {0: 0.0, **relative})
     kinds = tuple(table["outcomes"].unique())
     effects, chance = _taken_back(asked, kinds, walked, out, workers)
-    return Course(
+    return Trajectory(
         f"{asked.run.label.name} from {asked.pairs[0].base.ref}",
         asked.goal,
         table,
@@ -164,7 +164,7 @@ def course(
 
 
 def _asked(
-    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: Settings
+    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: CourseSettings
 ) -> _Asked:
     """Find the run and what it was trained for, and choose situations and sets."""
     one, *others = find_runs(run)

@@ -1,4 +1,4 @@
-"""Carriers: the smallest set along each order that carries most of a change, tested on other situations."""
+"""The smallest set along each order that carries most of a change, tested on other situations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FAMILY = "carriers"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Carriers(Result):
+class SmallestSets(Result):
     """Holds the smallest set for each order, measure and direction: a row of `COLUMNS`.
 
     Attributes:
@@ -71,14 +71,14 @@ class Carriers(Result):
         return {**self.checked.columns, **COLUMNS}
 
 
-def carriers(
+def smallest_sets(
     halves: Halves,
     found: Curves,
     controls: Controls,
     wanted: float = 0.9,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Carriers:
+) -> SmallestSets:
     """Find the smallest set along each curve that carries `wanted` of the change, and test it.
 
     It is chosen in the situations to select on; what it carries is told in the others, beside random sets of
@@ -96,7 +96,7 @@ def carriers(
     checked = shares(halves.evaluation, list(sets.values()), controls, FAMILY, out, workers)
     tested = smallest(found.points.assign(selected=found.points["share"]), wanted)
     rows = [_row(row, tested, checked.table, len(anatomy.universe)) for row in records(real)]
-    return Carriers(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
+    return SmallestSets(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
 
 
 def smallest(points: pd.DataFrame, wanted: float = 0.9) -> pd.DataFrame:
