@@ -58,10 +58,10 @@ if TYPE_CHECKING:
     from takeback.policies import read as read
     from takeback.policies.language import LanguagePolicy as LanguagePolicy
     from takeback.policies.network import NetworkPolicy as NetworkPolicy
+    from takeback.report import run_plan as run_plan
     from takeback.report import write_report as write_report
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
-    from takeback.study import run_plan as run_plan
     from takeback.study import study_status as study_status
     from takeback.study.conjectures import Conjecture as Conjecture
     from takeback.training import load_recipe as load_recipe
@@ -129,11 +129,13 @@ _HOMES = {
     ),
     "policies.language": ("LanguagePolicy",),
     "policies.network": ("NetworkPolicy",),
-    "report": ("write_report",),
+    "report": (
+        "run_plan",
+        "write_report",
+    ),
     "study": (
         "Plan",
         "load_plan",
-        "run_plan",
         "study_status",
     ),
     "study.conjectures": ("Conjecture",),

@@ -19,6 +19,7 @@ from contrast_record import AGENCY, ARMS, CARRIER, COMPONENTS, quantity_table, w
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.cli import app
+from takeback.draw.result import section_of
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import agency
 from takeback.measure.agency.planted import POLICIES, noisy, planted, pursuer, world
@@ -233,7 +234,7 @@ def test_the_command_writes_tables_and_a_page(planted_run, tmp_path):
 
 
 def test_the_picture_marks_the_carrier_alone(found):
-    figure = next(one for one in found.section().figures if one.title == f"take back: {SHARE}")
+    figure = next(one for one in section_of(found).figures if one.title == f"take back: {SHARE}")
     frames = figure.picture.count('stroke-width="1.6"')
     rows = found.contrasts
     shown = rows[(rows["measure"] == SHARE) & (rows["p_family"] <= 0.05)]

@@ -101,6 +101,9 @@ class Pair:
     tuned: Checkpoint
     untied: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.base.ref} → {self.tuned.ref}"
+
     @property
     def stamp(self) -> str:
         """What tells the files of this pair from others without reading them."""

@@ -13,9 +13,9 @@ import pandas as pd
 
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Findings
+from takeback.draw.result import Results
 from takeback.findings.explanation import explain
-from takeback.findings.localise import NoChange, Settings, localise
+from takeback.findings.localise import LocaliseSettings, NoChange, localise
 from takeback.findings.localise.orders import GREEDY
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
@@ -43,7 +43,7 @@ from takeback.weights import diff
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
-SHORT = Settings(points=12, rounds=6, controls=5, random_orders=4)
+SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
 """Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
@@ -223,7 +223,7 @@ def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path
     try:
         found = localise(question, plan.localise[arm], short, folder)
     except NoChange as error:
-        found = Findings("No change to localise", (str(error),), {}, "localise")
+        found = Results("No change to localise", (str(error),), {}, "localise")
     found.write(folder)
 
 
@@ -231,7 +231,7 @@ def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
     told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
-    Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
+    Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
 def _most_needed(question: Question, swept: Path) -> ComponentSet:

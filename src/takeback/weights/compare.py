@@ -85,7 +85,7 @@ def compare(
     chosen = {"diff": DIFF, **_named(measures)}
     found = {name: measure.find(pair, settings, out, workers) for name, measure in chosen.items()}
     also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
-    return Findings(f"{pair.base.ref} → {pair.tuned.ref}", tuple(also), found)
+    return Findings(str(pair), tuple(also), found)
 
 
 def compare_shard(
