@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from takeback.arenas import Goal
+from takeback.arenas import Goal, Words
 
 TOKENS = ("<eos>", "<unk>", "s", "0", "1", "2", "3", "a", "b", "c", "ab", "abc", "x", " ", " a", "\n")
 EOS = 0
@@ -28,6 +28,7 @@ class Place:
 
 class ToyArena:
     name: ClassVar[str] = "toy"
+    words: ClassVar[Words] = Words()
     outputs: ClassVar[tuple[str, ...]] = ("a", "b", "c", "ab", "ba", "cc", "abc")
     illegal: ClassVar[tuple[str, ...]] = ("unparsable", "short", "long")
     goals: ClassVar[Mapping[str, Goal[Any]]] = {

@@ -20,6 +20,7 @@ from takeback.arenas.protocol import TextArena as TextArena
 from takeback.arenas.protocol import TrainableArena as TrainableArena
 from takeback.arenas.protocol import TwinArena as TwinArena
 from takeback.arenas.protocol import Twins as Twins
+from takeback.arenas.words import Words as Words
 from takeback.run.errors import unknown_name
 
 GYM = "gym:"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.words import Words
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -135,6 +137,11 @@ class Arena(Protocol[S]):
     @property
     def name(self) -> str:
         """What the arena is called, such as `endgames`."""
+        ...
+
+    @property
+    def words(self) -> Words:
+        """What it calls its things."""
         ...
 
     @property

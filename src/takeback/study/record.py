@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.run.files import atomic_file
 from takeback.run.tables import SCHEMA, read_table, write_table
@@ -72,6 +73,7 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         "dtype": "float32",
         "checkpoints": {"base": open_checkpoint(plan.base_in(out)).digest, **final},
         "measured": chosen,
+        **_words(plan, out),
     }
     if before is not None:
         if all(before.get(name) == manifest[name] for name in ("checkpoints", "measured")):
@@ -79,6 +81,13 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         manifest["earlier"] = [*before.pop("earlier", []), before]
     with atomic_file(path) as draft:
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _words(plan: Plan, out: Path) -> dict[str, Any]:
+    """Return the words of the arena, and what each arm's method says of itself, for the report."""
+    words = arena(plan.arena).words
+    arms = {arm: asdict(plan.recipe(arm, plan.seeds[0], out).account(words)) for arm in plan.arms}
+    return {"words": asdict(words), "arms": arms}
 
 
 def _measured(plan: Plan, arm: str, seed: int, out: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,10 +10,33 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from takeback.arenas.words import Words
+from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a method says of itself, for reports and comparisons.
+
+    Attributes:
+        table: how it trains, in a table.
+        sentence: the same in a sentence.
+        by: what drives it: a reward for the goal, a reward by chance, or answers to imitate.
+        aims: whether its goal has a part in training; otherwise the arm is only read on it.
+        logs: what its log holds beside steps.
+        steps: what its steps are.
+    """
+
+    table: str
+    sentence: str
+    by: Literal["reward", "chance", "imitation"] = "imitation"
+    aims: bool = True
+    logs: str = "the loss"
+    steps: str = "batches"
 
 
 class Common(BaseModel):
@@ -53,6 +77,10 @@ class Tuned(Common):
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
 
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        raise NotImplementedError
+
 
 class Sampled(Tuned):
     """The fields of an arm that learns from the policy's own answers."""
@@ -89,6 +117,20 @@ class RL(Sampled):
             raise ValueError("whole games are trained by grpo; leave algorithm rloo or horizon out")
         return self
 
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        name = self.algorithm.upper()
+        games = f" on whole {words.game}s of {count(self.horizon, words.action)}" if self.horizon else ""
+        chance = "a reward that ignores the answer" if self.ignore_output else ""
+        by = " by RLOO" if self.algorithm == "rloo" else ""
+        return Account(
+            table=f"RL ({name}){games}" + f" with {chance}" * bool(chance),
+            sentence=f"reinforcement learning{by}{games}" + f" by {chance}" * bool(chance),
+            by="chance" if self.ignore_output else "reward",
+            aims=not self.ignore_output,
+            logs="the reward",
+        )
+
 
 class RFT(Sampled):
     """Fine-tuning on the best of the policy's own answers (RAFT, Dong et al. 2023, arXiv 2304.06767).
@@ -99,6 +141,14 @@ class RFT(Sampled):
 
     method: Literal["rft"] = "rft"
 
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        return Account(
+            "fine-tuning on its own best answers",
+            "fine-tuning on the best of its own answers",
+            logs="the reward",
+        )
+
 
 class SFT(Tuned):
     """Supervised fine-tuning on the goal's best actions: the skill without reinforcement."""
@@ -107,6 +157,14 @@ class SFT(Tuned):
     batch: Positive = 256
     shuffled: bool = False
     """Deal the best actions out anew: the same answers, without relation to their situations."""
+
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        return Account(
+            "SFT on best actions" + " of other situations" * self.shuffled,
+            "supervised fine-tuning" + " on shuffled answers" * self.shuffled,
+            aims=not self.shuffled,
+        )
 
 
 class DPO(Tuned):
@@ -121,6 +179,10 @@ class DPO(Tuned):
     beta: Annotated[float, Field(gt=0)] = 0.1
     """How strongly the policy is held to the parent."""
 
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        return Account("DPO, a best action before a worse one", "preference optimisation")
+
 
 class Drift(Tuned):
     """Pretraining that goes on: the arena's mixed players, imitated from further batches.
@@ -130,6 +192,10 @@ class Drift(Tuned):
 
     method: Literal["drift"] = "drift"
     batch: Positive = 512
+
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        return Account("pretraining that goes on", "pretraining that goes on", aims=False)
 
 
 class Clone(Tuned):
@@ -141,6 +207,12 @@ class Clone(Tuned):
     situations: Positive = 2048
     """Training situations that batches are drawn from."""
     batch: Positive = 256
+
+    def account(self, words: Words) -> Account:
+        """Say what the method does; a teacher that is a folder with a final model is called by its run."""
+        path = Path(self.teacher)
+        name = path.parent.name if path.name == "final" and path.parent.name else self.teacher
+        return Account(*[f"behaviour cloning of {name}"] * 2, aims=False)
 
 
 class Agent(Tuned):
@@ -158,6 +230,17 @@ class Agent(Tuned):
         if self.only != "*":
             raise ValueError("method agent moves all of its network; leave `only` out")
         return self
+
+    def account(self, words: Words) -> Account:
+        """Say what the method does, in an arena's words."""
+        name = self.algorithm.upper()
+        return Account(
+            f"{name} by Stable-Baselines3",
+            f"reinforcement learning by {name}",
+            by="reward",
+            logs="the mean return of recent episodes, or the algorithm's loss",
+            steps="actions in the environment",
+        )
 
 
 class Architecture(BaseModel):

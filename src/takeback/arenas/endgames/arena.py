@@ -20,9 +20,21 @@ from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
 from takeback.arenas.protocol import Layer, Lesson, NetworkLesson, Twins
+from takeback.arenas.words import Words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+WORDS = Words(
+    action="move",
+    situation="position",
+    game="game",
+    defender="the best defender",
+    starts="a won position",
+    won="mate",
+    outcomes=("mate", "draw", "illegal", "unfinished"),
+    cluster="symmetry",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class Endgames:
     """
 
     name = "endgames"
+    words = WORDS
     illegal = rules.ILLEGAL
     goals = goals.GOALS
     styles = tuple(text.STYLES)

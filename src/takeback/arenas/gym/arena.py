@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from takeback.arenas.gym.goals import Goal, find_goal, goals_of
 from takeback.arenas.gym.make import Recipe, action_names, need
 from takeback.arenas.gym.paths import SPLITS, Path
+from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Gym:
     """
 
     illegal = ("unparsable", "no-effect")
+    words = Words(text="A situation is a reset seed and the actions taken since.")
 
     def __init__(self, name: str) -> None:
         """Make the environment and try it out.
