@@ -10,14 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
-from takeback.checkpoint.network import KEY, WEIGHTS, NetworkConfig
+from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
@@ -26,6 +24,7 @@ from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig
 
 
@@ -62,9 +61,16 @@ class Checkpoint:
 
     @property
     def dtypes(self) -> Mapping[str, torch.dtype]:
-        """The element type of each tensor by canonical name; float32 where an adapter is merged in."""
+        """The element type of each tensor by canonical name; see `elements`."""
+        import torch
+
+        return {name: getattr(torch, element) for name, element in self.elements.items()}
+
+    @property
+    def elements(self) -> Mapping[str, str]:
+        """The name of each tensor's element type; float32 where an adapter is merged in."""
         return {
-            name: self.deltas[name].dtype if name in self.deltas else entry.dtype
+            name: self.deltas[name].element if name in self.deltas else entry.element
             for name, entry in self.entries.items()
         }
 
@@ -345,7 +351,7 @@ def _tie(
     if embed not in entries:
         entries[embed], stored[embed] = entries.pop(unembed), stored.pop(unembed)
         return settings
-    if not torch.equal(entries[embed].read(), entries[unembed].read()):
+    if not entries[embed].read().equal(entries[unembed].read()):
         return _untied(settings)
     del entries[unembed], stored[unembed]
     return settings
@@ -386,10 +392,14 @@ def _refuse_constant(text: str) -> float:
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
-    whole = next((name for name, entry in entries.items() if not entry.dtype.is_floating_point), None)
+    whole = next(
+        (name for name, entry in entries.items() if not entry.element.startswith(("float", "bfloat"))),
+        None,
+    )
     if whole is not None:
         raise TakebackError(
-            f"{place} holds {whole} as {entries[whole].dtype}; dequantize it to floating-point weights first"
+            f"{place} holds {whole} as {entries[whole].element}; dequantize it to floating-point "
+            "weights first"
         )
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from takeback.checkpoint.flat import upcast
@@ -81,7 +80,7 @@ class UlpsWork:
         size = int(np.prod(self.pair.tuned.shapes[item], dtype=np.int64))
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
-            base, tuned = (upcast(side.block(start, stop), side.dtype) for side in sides)
+            base, tuned = (upcast(side.block(start, stop), side.element) for side in sides)
             yield base, tuned
 
 
@@ -215,6 +214,8 @@ def step_bins(steps: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _place(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return each value's place among the bfloat16 numbers in order; 0 is that of zero."""
+    import torch
+
     rounded = torch.from_numpy(values.copy()).to(torch.bfloat16)
     bits = rounded.view(torch.int16).numpy().astype(np.int64)
     return np.where(bits < 0, -(bits & 0x7FFF), bits)
