@@ -60,13 +60,6 @@ def losses(
         A row for each component and measure of `LOSSES`: component, measure, loss. It is missing where the
         share is undefined, or tuned's β infinite.
 
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> half = {"L0.H0": pursuer(made, beta=1.0)}
-    >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")
-    >>> f"{abs(found['loss'][SHARE]):.3f} of the share, {found['loss'][PURSUIT]:.3f} nats"
-    '0.000 of the share, 0.149 nats'
-
     Raises:
         UnknownName: there is no such goal.
         TakebackError: the readouts are of different situations.
