@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from takeback.draw.colour import variables
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FALLBACK = re.compile(r"var\((--\w+),#[0-9a-f]{6}\)")
 """A colour with the fallback that a picture needs when it stands alone; a page declares every colour."""
@@ -39,10 +41,23 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     words: tuple[str, ...] = ()
 
+    def only(self, *heads: str) -> Table:
+        """Return the table with these columns alone, in the order given.
+
+        >>> Table(("a", "b", "c"), (("1", "2", "3"),), ("b",)).only("c", "b").rows
+        (('3', '2'),)
+        """
+        places = [self.head.index(head) for head in heads]
+        return Table(heads, tuple(tuple(row[place] for place in places) for row in self.rows), self.words)
+
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, sentences in plain words, then figures and tables; what is `folded` opens by a click."""
+    """A heading, sentences in plain words, then figures and tables; what is `folded` opens by a click.
+
+    A terminal shows the words and the tables, or what `terminal` holds: sentences, tables and pictures made
+    of letters, which are texts of several lines.
+    """
 
     title: str
     words: tuple[str, ...] = ()
@@ -50,15 +65,23 @@ class Section:
     tables: tuple[Table, ...] = ()
     folded: tuple[tuple[str, Table], ...] = ()
     notes: tuple[str, ...] = ()
+    terminal: tuple[str | Table, ...] | None = None
+
+    @property
+    def on_terminal(self) -> tuple[str | Table, ...]:
+        """What a terminal shows under the heading."""
+        return (*self.words, *self.tables) if self.terminal is None else self.terminal
 
     def plain(self) -> dict[str, Any]:
-        """Return it as values that go into JSON; `of` reads them back.
+        """Return what a page shows as values that go into JSON; `of` reads them back.
 
         >>> section = Section("Spectra", figures=(Figure.of("Ranks", "<svg></svg>"),))
         >>> Section.of(section.plain()) == section
         True
         """
-        return asdict(self)
+        plain = asdict(replace(self, terminal=None))
+        del plain["terminal"]
+        return plain
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -98,6 +121,8 @@ def page(title: str, words: Sequence[str], sections: Sequence[Section]) -> str:
 
 def environment(*folders: Path) -> Environment:
     """Return the templates of this folder and of others, which come first."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     return Environment(
         loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,

@@ -4,6 +4,7 @@ The calls for one finding each have the names of their modules and are imported 
 `takeback.findings.localise.curves.curves`; `localise` runs any of them by name.
 """
 
+from takeback.findings.localise import show_shares as show_shares
 from takeback.findings.localise.across import Across as Across
 from takeback.findings.localise.across import across as across
 from takeback.findings.localise.localise import DEFAULT as DEFAULT

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from takeback.draw.numbers import ABSENT, count, number, percent
+from takeback.draw.numbers import ABSENT, count, number, percent, share
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_tables
-from takeback.findings.localise.show_shares import with_interval
 from takeback.run.tables import records
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _sentences(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield (
             f"{_name(lane)}: the smallest set is {best['n_components']} of "
             f"{count(best['of'], 'component')}, by {best['order']}; where it was not chosen it carries "
-            f"{with_interval(best['carried'], best['low'], best['high'])}. "
+            f"{share(best['carried'], best['low'], best['high'])}. "
             f"Random orders need {_needed(best)}."
             + (f" By {' and by '.join(whole)} nothing less than everything does." if whole else "")
         )
@@ -86,7 +85,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         row["order"],
         f"{row['n_components']}/{row['of']}",
         percent(row["parameters"]),
-        with_interval(row["carried"], row["low"], row["high"]),
+        share(row["carried"], row["low"], row["high"]),
         _needed(row),
         percent(row["controls_carried"]),
         number(row["p"], 2),

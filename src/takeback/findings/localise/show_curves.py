@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, count, number, percent
+from takeback.draw.numbers import ABSENT, count, number, percent, share
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.localise.curves import AGAINST
 from takeback.findings.localise.orders import ORDERS, RANDOM
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.findings.localise.show_shares import with_interval
 from takeback.run.tables import records
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _series(rows: pd.DataFrame, column: str) -> Iterator[Series]:
 def _point(row: dict[str, Any], column: str) -> Point:
     title = (
         f"{row['order']}: {count(row['n_components'], 'component')}, with {row['added'] or 'none'} "
-        f"{with_interval(row['share'], row['low'], row['high'])}"
+        f"{share(row['share'], row['low'], row['high'])}"
     )
     return Point(row[column], row["share"], row["low"], row["high"], title)
 
@@ -115,7 +114,7 @@ def _areas(found: Curves) -> Iterator[Table]:
         rows: list[tuple[str, ...]] = []
         for row in records(lane.sort_values("against", kind="stable")):
             random = _random(found, row["measure"], row["direction"], row["against"])["area"].tolist()
-            area = with_interval(row["area"], row["low"], row["high"])
+            area = share(row["area"], row["low"], row["high"])
             rows.append((row["order"], row["against"], area, _span(random), number(row["p"], 2)))
         yield Table((head, "against", "area", "random orders", "p"), tuple(rows), (head, "against"))
 

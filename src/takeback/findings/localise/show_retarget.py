@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from takeback.draw.numbers import count, interval, number, percent, signed
+from takeback.draw.numbers import count, interval, number, percent, share, signed
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_tables
-from takeback.findings.localise.show_shares import with_interval
 from takeback.run.tables import records
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _sentences(found: Retargeted) -> Iterator[str]:
         if row["n_components"] == row["of"]:
             yield f"{row['order']}: nothing less than all components brings {percent(found.wanted)} lawfully."
             continue
-        told = with_interval(row["carried"], row["carried_low"], row["carried_high"])
+        told = share(row["carried"], row["carried_low"], row["carried_high"])
         yield (
             f"{row['order']}: {count(row['n_components'], 'component')} of {row['of']} "
             f"({percent(row['parameters'])} of the parameters) bring {told} of the gain in {row['goal']}; "
