@@ -31,8 +31,8 @@ from takeback.gauge import aligned, regauged
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
 from takeback.measure.bench import Bench
+from takeback.measure.effects import effect_rows
 from takeback.measure.read import Ask
-from takeback.measure.shift import effect_rows
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.tables import read_table, write_table

@@ -83,7 +83,6 @@ def retarget(
     as_json: Json = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.draw.findings import Findings
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
     from takeback.measure.bench import Setup
@@ -91,7 +90,7 @@ def retarget(
     setup = Setup(out, workers=workers_of(count, engine, address), threads=threads)
     bench = bench_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, setup)
     found = run(bench, other, goal, Retargeting(share, lost, controls, seed))
-    show(Findings(found.title, (), {"retarget": found}, "retarget"), out, as_json)
+    show(found, out, as_json)
 
 
 def probes(

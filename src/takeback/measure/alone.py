@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, arena
+from takeback.arenas import Arena, Asked, arena
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.measure.bench import Setup
+from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
-from takeback.measure.measures import MeasureContext, estimate_row, measures, typed
-from takeback.measure.shift import effects, shift
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, measures, typed
+from takeback.measure.shift import shift
 from takeback.measure.store import Part, Store
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
 from takeback.policies.policy import Policy
 from takeback.policies.readout import TOLERANCE, Readouts
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.stats import mean_estimate
 
 KL = "KL(after || before)"
@@ -119,7 +122,8 @@ class HeldOut:
     @cached_property
     def store(self) -> Store:
         """What was read."""
-        return self.setup.store(lambda: self._layout.identity("alone", [TOLERANCE, self.setup.threads]))
+        asked = Asked(self.arena, self.situations)
+        return self.setup.store(lambda: identity(asked, ["alone", TOLERANCE, self.setup.threads]))
 
     @cached_property
     def _plan(self) -> Any:

@@ -16,19 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Asked
 from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.layout import Layout
-from takeback.measure.measures import MeasureContext, measure_values
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, TOLERANCE, Ask, Batch, Load, Reader
+from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
+from takeback.measure.measures import find_measures
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, Batch, Load, Reader
+from takeback.measure.standard import LEGAL, utility
 from takeback.measure.store import FOLDER, Key, Part, Store
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
 from takeback.run.job import Job, Workers
 from takeback.run.jobs import run_jobs
 from takeback.run.parts import Shard, watched
@@ -38,9 +41,6 @@ from takeback.run.threads import cpu_threads
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
-
-LEGAL_ONLY = ("legal", "utility")
-"""How measures begin that depend on legal actions alone, as those that end in `if legal` do."""
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -79,7 +79,7 @@ class Bench:
 
     Attributes:
         situations: what hybrids are read on.
-        measures: names of `measure_values` that it is asked about; none for all of them.
+        asked: the measures it is asked about by name; what is relative to another policy is from base.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Bench:
         pair: Pair,
         arena: Arena[Any],
         situations: Iterable[Any],
-        measures: Sequence[str] = (),
+        measures: Iterable[str | Numbers | Measure] = (),
         setup: Setup | None = None,
     ) -> None:
-        self.situations, self.measures = tuple(situations), tuple(dict.fromkeys(measures))
+        self.situations, self._named, self._every = tuple(situations), tuple(measures), False
         self.setup = setup or Setup()
         self.places: Places = np.arange(len(self.situations))
         self._reader = Reader(pair, arena, self.situations, self.setup.load)
@@ -102,7 +102,7 @@ class Bench:
         cls,
         pair: Pair,
         arena: Arena[Any],
-        measures: Sequence[str] = (),
+        measures: Sequence[str | Numbers | Measure] = (),
         drawn: tuple[int, int] = (192, 0),
         setup: Setup | None = None,
     ) -> Bench:
@@ -111,7 +111,7 @@ class Bench:
         Args:
             pair: base and tuned.
             arena: where they act.
-            measures: names of `measure_values`.
+            measures: names of measures, or own ones: a function, a `Measure`, or where it is.
             drawn: how many situations, and the seed they are drawn with.
             setup: how it works.
 
@@ -123,7 +123,7 @@ class Bench:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave models and readouts here."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("ends", "context")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("ends", "context", "asked")}
         return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": []}
 
     @property
@@ -156,16 +156,28 @@ class Bench:
         """The cluster of each situation as a number, shape (n,)."""
         return cluster_codes([str(self.arena.cluster(one)) for one in self.situations], len(self.situations))
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures."""
+        names = (one if isinstance(one, str) else own_measure(one).name for one in self._named)
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def asked(self) -> Mapping[str, Measure]:
+        """The measures themselves by name, in their order."""
+        return {measure.name: measure for measure in find_measures(self._named, self.arena)}
+
     @cached_property
     def context(self) -> MeasureContext:
-        """What measures need of the arena."""
-        return MeasureContext.of(self.ends["base"], self.arena)
+        """What measures need of the arena and of base."""
+        context = MeasureContext.of(self.ends["base"], self.arena, tuple(self.asked.values()))
+        return replace(context, before=self.ends["base"])
 
     @property
     def tolerance(self) -> float:
         """How finely illegal mass is decided: as the finest of the measures needs."""
-        legal = all(name.startswith(LEGAL_ONLY) or name.endswith("if legal") for name in self.measures)
-        return LEGAL_ACTIONS if legal and self.measures else TOLERANCE
+        least = TOLERANCE if self._every or not self.asked else LEGAL_ACTIONS
+        return min([least, *(measure.unsorted for measure in self.asked.values())])
 
     @cached_property
     def ends(self) -> dict[str, Readouts]:
@@ -175,11 +187,9 @@ class Bench:
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all that readouts depend on: weights, configs, what the arena says, code settings."""
-        sides = (self.pair.base, self.pair.tuned)
-        weights = [[side.digest, side.runs_as] for side in sides]
-        settings = [self.places.tolist(), TOLERANCE, self.setup.threads]
-        return self._layout.identity(weights, settings)
+        """The identity of what hybrids do in the situations."""
+        asked = Asked(self.arena, self._layout.situations)
+        return identity(self.pair, asked, self.places.tolist(), [TOLERANCE, self.setup.threads])
 
     @property
     def store(self) -> Store:
@@ -223,7 +233,12 @@ class Bench:
 
     def about(self, *measures: str) -> Bench:
         """Return the same bench about other measures."""
-        return self._like(measures=tuple(dict.fromkeys(measures)))
+        own = {own_measure(one).name: one for one in self._named if not isinstance(one, str)}
+        return self._like(named=tuple(own.get(name, name) for name in measures), every=False)
+
+    def about_all(self) -> Bench:
+        """Return the same bench about every measure of the arena, beside its own."""
+        return self._like(every=True)
 
     def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
         """Count the hybrids that would have to be read for these: what asking for them costs."""
@@ -249,16 +264,13 @@ class Bench:
             TakebackError: a source does not fit, or a model can't be loaded.
         """
         wanted = {ask.key: ask for ask in map(_ask, asks)}
-        known = measure_values(self.ends["tuned"], self.context)
-        for name in self.measures:
-            if name not in known:
-                raise unknown_name("measure", name, known)
+        asked = self.asked.values()
         self.gather(wanted.values())
         keys = {self._key(ask): key for key, ask in wanted.items()}
         numbers: dict[Key, Floats] = {}
         for stored in self.store.by_part(keys, self.tolerance):
-            values = measure_values(self._readouts(stored), self.context)
-            each = (values[name] for name in self.measures or known)
+            readouts = self._readouts(stored)
+            each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
         return Answers(self, {key: numbers[key] for key in wanted})
 
@@ -301,11 +313,17 @@ class Bench:
         """Remove what was read from the store's folder, or from memory."""
         self.store.forget()
 
-    def _like(self, places: Places | None = None, measures: tuple[str, ...] | None = None) -> Bench:
+    def _like(
+        self,
+        places: Places | None = None,
+        named: tuple[str | Numbers | Measure, ...] | None = None,
+        every: bool | None = None,
+    ) -> Bench:
         """Return a bench that shares models and store."""
         other = type(self).__new__(type(self))
         other.setup, other._reader, other._layout = self.setup, self._reader, self._layout
-        other.measures = self.measures if measures is None else measures
+        other._named = self._named if named is None else named
+        other._every = self._every if every is None else every
         other.places = self.places if places is None else places
         other.situations = tuple(self._layout.situations[place] for place in other.places)
         other._stores = self._stores
@@ -361,9 +379,8 @@ class Bench:
                     if count is not None:
                         count(sizes[place])
             return
-        identity = self._whole.identity
         jobs = [
-            Job(str(place), _read_in_worker, (identity, self._reader, *one), self.setup.threads)
+            Job(str(place), _read_in_worker, (self._reader.token, self._reader, *one), self.setup.threads)
             for place, one in enumerate(work)
         ]
         told = None if count is None else lambda done, _: count(sizes[done - 1])
@@ -443,12 +460,12 @@ _HELD: dict[str, Reader] = {}
 """The reader that this process, a worker, used last, with its models."""
 
 
-def _read_in_worker(identity: str, reader: Reader, batch: Batch, marks: Sequence[Places], _: Report) -> Part:
+def _read_in_worker(token: str, reader: Reader, batch: Batch, marks: Sequence[Places], _: Report) -> Part:
     """Read a batch in a process that reads several: each of them sends the reader anew."""
-    if identity not in _HELD:
+    if token not in _HELD:
         _HELD.clear()
-        _HELD[identity] = reader
-    return _HELD[identity].read(batch, marks)
+        _HELD[token] = reader
+    return _HELD[token].read(batch, marks)
 
 
 def _ask(ask: Ask | ComponentSet) -> Ask:
@@ -457,16 +474,16 @@ def _ask(ask: Ask | ComponentSet) -> Ask:
 
 def _most_changed(bench: Bench) -> str:
     """Return the utility whose change from base to tuned is the most standard errors from 0."""
-    bench = bench.about("legal")
-    base, tuned = (measure_values(bench.ends[side], bench.context) for side in SIDES)
+    bench = bench.about(LEGAL.name)
     found: dict[str, float] = {}
     for goal in bench.arena.goals:
-        name = f"utility {goal}"
-        kept = base[name].applies & tuned[name].applies
+        measure = utility(goal)
+        base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
+        kept = base.applies & tuned.applies
         if kept.sum() > 1:
-            change = tuned[name].numbers[kept] - base[name].numbers[kept]
+            change = tuned.numbers[kept] - base.numbers[kept]
             estimate = mean_estimate(change, bench.clusters[kept])
-            found[name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+            found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
     if not found:
         raise TakebackError("no goal applies to these situations; name a measure")
     return max(found, key=found.__getitem__)

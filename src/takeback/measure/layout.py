@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,7 +11,6 @@ from numpy.typing import NDArray
 
 from takeback.arenas import Arena
 from takeback.policies.readout import Readouts
-from takeback.run.tables import SCHEMA
 
 Places = NDArray[np.int64]
 
@@ -43,16 +39,6 @@ class Layout:
             illegal=tuple(self.arena.illegal),
             **whole,
         )
-
-    def identity(self, weights: Any, settings: Any) -> str:
-        """Return a hash of what the arena says here, of weights as they are told, and of settings."""
-        utilities = {
-            goal: self.arena.utility(goal, self.situations).round(12).tolist() for goal in self.arena.goals
-        }
-        features = {name: has.tolist() for name, has in self.arena.features(self.situations).items()}
-        said = [self.arena.name, self._told, utilities, features]
-        code = [importlib.metadata.version("takeback"), SCHEMA]
-        return hashlib.sha256(json.dumps([weights, said, settings, code]).encode()).hexdigest()
 
     @cached_property
     def _told(self) -> list[tuple[str, str, tuple[str, ...]]]:

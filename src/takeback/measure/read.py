@@ -6,6 +6,7 @@ hybrids that are read with it.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,9 +26,6 @@ from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
-
-TOLERANCE: Final = 0.05
-"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -88,12 +86,14 @@ class Reader:
         pair: base and tuned.
         arena: where they act.
         situations: all that can be asked; what is read together is said by places among them.
+        token: tells it from others in one process.
     """
 
     def __init__(
         self, pair: Pair, arena: Arena[Any], situations: Sequence[Any], load: Load = load_policy
     ) -> None:
         self.pair, self.arena, self.situations, self._load = pair, arena, tuple(situations), load
+        self.token = uuid.uuid4().hex
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
 

@@ -14,10 +14,12 @@ from takeback.findings.sweep.run import Sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
 from takeback.measure.bench import Bench
-from takeback.measure.measures import MeasureContext, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import typed
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
+from takeback.run.identity import identity
 from takeback.run.tables import write_table
 from takeback.study.plan import Plan
 
@@ -53,13 +55,6 @@ def losses(
     Returns:
         A row for each component and measure of `LOSSES`: component, measure, loss. It is missing where the
         share is undefined, or tuned's β infinite.
-
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> half = {"L0.H0": pursuer(made, beta=1.0)}
-    >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")
-    >>> f"{abs(found['loss'][SHARE]):.3f} of the share, {found['loss'][PURSUIT]:.3f} nats"
-    '0.000 of the share, 0.149 nats'
 
     Raises:
         UnknownName: there is no such goal.
@@ -112,7 +107,7 @@ def keep_losses(
 
 def stamp(key: str | None, goal: str | None) -> str:
     """Return what losses were made of: a sweep, by its key, and a goal."""
-    return f"{key} {goal}"
+    return identity(key, goal)
 
 
 def _numbers(

@@ -18,9 +18,9 @@ from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
 from takeback.measure.bench import Bench
+from takeback.measure.effects import effects
 from takeback.measure.measures import measures
 from takeback.measure.read import Ask, Batch, Reader
-from takeback.measure.shift import effects
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result
 from takeback.findings.attribution.gradients import Stretch, output_effects, stretches, weight_effects
 from takeback.measure.bench import Answers, Bench
-from takeback.measure.measures import estimate_row, measure_values, typed
+from takeback.measure.measures import estimate_row, typed
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.stats import mean_estimate
 from takeback.run.threads import cpu_threads
@@ -59,8 +58,8 @@ AGREEMENT: Mapping[str, str] = {
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Result):
     """The estimated effect of taking back each component alone from tuned: hybrid minus tuned.
 
     Attributes:
@@ -74,6 +73,7 @@ class Attribution(Finding):
         exact: exact effects of the same takebacks on the same situations, where they were measured.
     """
 
+    name = "attribution"
     bench: Bench
     method: str
     steps: int
@@ -128,18 +128,6 @@ class Attribution(Finding):
     def columns(self) -> Mapping[str, str]:
         """What the columns mean."""
         return COLUMNS if self.exact is None else {**COLUMNS, **AGREEMENT}
-
-    def section(self) -> Section:
-        """Draw each measure: a map of the components, and estimates against exact effects."""
-        from takeback.findings.attribution.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the largest effects, and the agreement with exact ones."""
-        from takeback.findings.attribution.show import print_attribution
-
-        print_attribution(self)
 
     def _alone(self, component: Component) -> ComponentSet:
         return ComponentSet([component], self.bench.anatomy.universe)
@@ -211,17 +199,17 @@ def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution
         if method == "gradient":
             sums = zip(bench.measures, weight_effects(bench), strict=True)
             means = {name: found / applies[name].sum() for name, found in sums}
-            return Attribution(bench, method, 1, components, means, {})
+            return Attribution(str(bench.pair), bench, method, 1, components, means, {})
         whole = Stretch(0.0, 1.0, at=NEAR if method == "near" else 0.0)
         line = stretches(steps) if method == "path" else (whole,)
         found = zip(bench.measures, output_effects(bench, line), strict=True)
     values = {name: np.where(applies[name], each, np.nan) for name, each in found}
     means = {name: np.nanmean(each, axis=1) for name, each in values.items()}
-    return Attribution(bench, method, len(line), components, means, values)
+    return Attribution(str(bench.pair), bench, method, len(line), components, means, values)
 
 
 def _applies(bench: Bench, measure: str) -> NDArray[np.bool_]:
-    applies = measure_values(bench.ends["tuned"], bench.context)[measure].applies
+    applies = bench.asked[measure].of(bench.ends["tuned"], bench.context).applies
     if not applies.any():
         raise TakebackError(f"measure {measure!r} applies to none of these situations; take more situations")
     return applies

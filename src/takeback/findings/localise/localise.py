@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
-from takeback.draw.findings import Finding, Findings
-from takeback.findings.localise.carriers import carriers
+from takeback.draw.result import Result, Results
 from takeback.findings.localise.curves import MOST, Curves, Halves, curves
 from takeback.findings.localise.directions import directions
 from takeback.findings.localise.groups import groups
@@ -33,11 +32,11 @@ from takeback.findings.localise.pairs import pairs
 from takeback.findings.localise.search import Search
 from takeback.findings.localise.shapley import Orders, Players, shapley
 from takeback.findings.localise.shares import Controls, NoChange, changes_of, every_set, shares
+from takeback.findings.localise.smallest import smallest_sets
 from takeback.findings.localise.strength import strength
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.measure.bench import Bench
-from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.weights import Diff, diff
 from takeback.weights.circuits import circuits
@@ -49,7 +48,7 @@ FEW = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class LocaliseSettings:
     """How a change is localised.
 
     Attributes:
@@ -82,7 +81,7 @@ class Localisation:
     """What is asked, and what its parts share, made when it is first needed."""
 
     bench: Bench
-    settings: Settings
+    settings: LocaliseSettings
 
     @cached_property
     def moved(self) -> Diff:
@@ -134,7 +133,7 @@ def _by_attribution(asked: Localisation, _: str) -> list[Order]:
 
     if asked.bench.of_networks:
         return []
-    measures = [name for name in asked.bench.measures if name not in EXACT_ONLY]
+    measures = [measure.name for measure in asked.bench.asked.values() if not measure.jumps]
     selection = asked.halves.selection.about(*measures)
     return by_attribution(selection, attribute(selection).of) if measures else []
 
@@ -150,12 +149,14 @@ ORDERED: Mapping[str, Callable[[Localisation, str], list[Order]]] = {
 }
 """How each order is made; see `ORDERS` for what it goes by."""
 
-PARTS: Mapping[str, Callable[[Localisation], Finding]] = {
+PARTS: Mapping[str, Callable[[Localisation], Result]] = {
     "shares": lambda asked: shares(
         asked.bench, every_set(asked.bench.anatomy, asked.settings.sets), asked.controls
     ),
     "curves": lambda asked: asked.curves,
-    "carriers": lambda asked: carriers(asked.halves, asked.curves, asked.controls, asked.settings.carried),
+    "carriers": lambda asked: smallest_sets(
+        asked.halves, asked.curves, asked.controls, asked.settings.carried
+    ),
     "groups": lambda asked: groups(asked.bench, asked.controls, Search(seed=asked.settings.seed)),
     "pairs": lambda asked: pairs(asked.bench, seed=asked.settings.seed),
     "shapley": lambda asked: shapley(
@@ -174,8 +175,8 @@ DEFAULT = ("shares", "curves", "carriers", "groups")
 def localise(
     bench: Bench,
     what: Sequence[str] = DEFAULT,
-    settings: Settings | None = None,
-) -> Findings:
+    settings: LocaliseSettings | None = None,
+) -> Results:
     """Tell what a change is made of: each of `what`, names of `PARTS`.
 
     For n components and one measure the curves read 2 n hybrids for each order, in each half of the
@@ -187,15 +188,15 @@ def localise(
         TakebackError: a part fails.
     """
     parts = {name: _named(PARTS, "part", name) for name in what}
-    asked = Localisation(bench, settings or Settings())
+    asked = Localisation(bench, settings or LocaliseSettings())
     for name in asked.settings.orders:
         _named(ORDERED, "order", name)
-    title = f"{bench.pair.base.ref} → {bench.pair.tuned.ref}"
+    title = str(bench.pair)
     words = (
         f"{len(bench.situations)} situations. Shares are of the difference between tuned and base: taking "
         "a set back shows whether the change needs it, grafting it onto base whether it is enough.",
     )
-    found: dict[str, Finding] = {}
+    found: dict[str, Result] = {}
     for name, find in parts.items():
         try:
             found[name] = find(asked)
@@ -203,7 +204,7 @@ def localise(
             words += (f"Without {name}: {error}",)
     if not found:
         raise NoChange("; ".join(words[1:]))
-    return Findings(title, words, found, "localise")
+    return Results(title, words, found, "localise")
 
 
 def _named(known: Mapping[str, Value], kind: str, name: str) -> Value:

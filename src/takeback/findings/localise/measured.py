@@ -10,7 +10,8 @@ import pandas as pd
 
 from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.bench import Answers, Ask, Floats
+from takeback.measure.bench import Answers, Floats
+from takeback.measure.read import Ask
 from takeback.run.stats import Estimate
 
 SET: Mapping[str, str] = {

@@ -16,7 +16,8 @@ from takeback.component import ComponentSet
 from takeback.findings.localise.pairs import carried_by, excess, of_change
 from takeback.findings.localise.shares import TAKE_BACK, changes_of, hybrids_of, taken_back
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.bench import Answers, Ask, Bench
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
 
 PAIR, FOUND, CORE = "strongest pair", "found", "core"

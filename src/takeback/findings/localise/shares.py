@@ -129,7 +129,7 @@ def shares(
         for measure in bench.measures
         for direction in DIRECTIONS
     ]
-    title = f"{bench.pair.base.ref} → {bench.pair.tuned.ref}"
+    title = str(bench.pair)
     return Shares(title, pd.concat(tables, ignore_index=True), changes)
 
 

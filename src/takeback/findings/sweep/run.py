@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,11 @@ import pandas as pd
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.measure.bench import PART, Bench
+from takeback.measure.effects import effect_rows, effects_table
 from takeback.measure.read import Ask
-from takeback.measure.shift import effect_rows, effects_table
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.identity import identity
 from takeback.run.parts import Shard
 from takeback.run.tables import SCHEMA, write_table
 from takeback.weights import Diff
@@ -38,7 +38,8 @@ class Sweep:
     """What is swept: families of sets, on a bench.
 
     Attributes:
-        bench: the pair, and the situations that every hybrid is read on; it is asked about all measures.
+        bench: the pair, and the situations that every hybrid is read on. A user's own measures that it is
+            asked about are told beside all of the arena's.
         delta: ‖Δ‖² of every component, to match random sets by.
         requests: families of sets, or sets by name; None for all families that the model has.
         controls: random sets of each make-up.
@@ -97,10 +98,9 @@ class Sweep:
 
     @cached_property
     def key(self) -> str:
-        """A hash of all that the tables depend on."""
+        """The identity of the tables."""
         sets = [(named.family, named.name, str(named.components)) for named in self.sets]
-        told = json.dumps([self.bench.identity, sets, self.readouts])
-        return hashlib.sha256(told.encode()).hexdigest()
+        return identity(self.bench.identity, list(self.bench.asked.values()), sets, self.readouts)
 
 
 def sweep(
@@ -152,7 +152,7 @@ def sweep_shard(what: Sweep, out: str | Path, shard: Shard, report: Report | Non
 
 
 def _bench(what: Sweep, out: Path) -> Bench:
-    bench = what.bench.about()
+    bench = what.bench.about_all()
     return bench if bench.setup.out is not None else bench.kept_in(out.parent)
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from takeback.findings.localise.measured import ends
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
 from takeback.measure.bench import Bench
-from takeback.measure.measures import measure_values
 from takeback.measure.outcomes import Outcomes
+from takeback.measure.standard import LEGAL
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
@@ -65,13 +65,12 @@ def rows_of(bench: Bench, step: int, goal: str, seed: int) -> list[dict[str, Any
         goal: the goal's name.
         seed: of the halves on which the pursuit is held out.
     """
-    bench = bench.about("entropy")
-    legal = measure_values(bench.ends["tuned"], bench.context)["legal"]
-    told = mean_estimate(legal.numbers, bench.clusters)
+    bench = bench.about_all()
+    base, tuned = bench.ends["base"], bench.ends["tuned"]
+    told = mean_estimate(LEGAL.of(tuned, bench.context).numbers, bench.clusters)
     rows: list[dict[str, Any]] = []
     for kind in OUTCOMES:
-        sides = bench.ends["base"], bench.ends["tuned"]
-        outcomes = Outcomes.of(*sides, bench.context, (goal,), kind == IF_LEGAL)
+        outcomes = Outcomes.of(base, tuned, bench.context, (goal,), kind == IF_LEGAL)
         if len(outcomes) or kind == ALL:
             row = {"step": step, "outcomes": kind, **ends("legal", told, "legal_")}
             rows.append({**row, **measured(outcomes, seed)})
