@@ -15,6 +15,8 @@ from takeback.draw.findings import Finding
 from takeback.draw.numbers import ABSENT, interval, number
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_tables
+from takeback.findings.localise.orders import RANDOM
+from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import records
@@ -109,9 +111,9 @@ def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     keys, columns = SAID[name]
     rows = pd.concat(tables, ignore_index=True)
     if "family" in keys:
-        rows = rows[~rows["family"].str.startswith("random")]
+        rows = rows[~rows["family"].isin(CONTROLS)]
     if "draw" in keys:
-        rows = rows[rows["order"] != "random"]
+        rows = rows[rows["order"] != RANDOM]
     found: list[dict[str, object]] = []
     for _, group in rows.groupby(list(keys), sort=False, dropna=False):
         named = records(group[list(keys)].head(1))[0]

@@ -16,6 +16,8 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.draw.terminal import print_tables
 from takeback.findings.trajectory.onsets import GAIN, PURSUIT, SET
 from takeback.findings.trajectory.policies import ALL, ESTIMATES, OUTCOMES
+from takeback.measure.measure import if_legal
+from takeback.measure.standard import utility
 from takeback.run.tables import records
 
 if TYPE_CHECKING:
@@ -220,7 +222,8 @@ def _map(found: Course) -> Figure:
     cells = {(row["set"], str(row["step"])): _cell(row, digits) for row in told}
     ends = Ends(limit, signed(limit, 4), signed(-limit, 4))
     outlined = {(row["set"], str(row["onset"])) for row in chosen if row["onset"] is not None}
-    title = f"What taking back does to the utility of {found.goal}{OUTCOMES[kind]}"
+    title = f"What taking back does to the utility of {found.goal}"
+    title = if_legal(title) if OUTCOMES[kind] else title
     note = (
         f"{len(chosen)} of {count(len(sets), 'set')}: those with an onset (framed), then those of the "
         "largest effects. Orange lowers it, blue raises it; at most 5% of cells lie beyond the scale. "
@@ -274,7 +277,7 @@ def _snapshots(found: Course, kind: str) -> Table:
         )
         for row in records(_of(found.table, kind))
     ]
-    head = ("step", "‖Δ‖/‖W‖", f"utility {found.goal}{OUTCOMES[kind]}", "legal", "KL", "pursuit share", "β")
+    head = ("step", "‖Δ‖/‖W‖", utility(found.goal, OUTCOMES[kind]).name, "legal", "KL", "pursuit share", "β")
     return Table(head, tuple(rows))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.measures import typed
+from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
@@ -161,7 +162,7 @@ def _of_whole(arm: Runs) -> pd.DataFrame:
 def _effects(effects: pd.DataFrame, goal: str) -> pd.DataFrame:
     """Return the effects of single components, those on the own goal's utility once more under its name."""
     rows = effects[single(effects)]
-    own = rows[rows["measure"] == f"utility {goal}"].assign(measure=OWN)
+    own = rows[rows["measure"] == utility(goal).name].assign(measure=OWN)
     both = pd.concat([rows, own], ignore_index=True)
     found = pd.DataFrame({"component": both["components"], "measure": both["measure"]})
     return found.assign(value=both["effect"], source=both["direction"])
