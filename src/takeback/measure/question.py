@@ -5,9 +5,6 @@ All that is told of a change (necessity, interactions, strength, …) is arithme
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Asked
 from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
@@ -29,10 +26,10 @@ from takeback.measure.measures import find_measures, measures_of
 from takeback.measure.read import BASE, SIDES, Reader, Sides
 from takeback.measure.standard import LEGAL, utility
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
-from takeback.run.tables import SCHEMA
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
@@ -118,16 +115,9 @@ class Question:
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all that answers depend on: weights, configs, situations, measures, code settings."""
-        sides = (self.pair.base, self.pair.tuned)
-        parts = {
-            "weights": [side.digest for side in sides],
-            "configs": [side.runs_as for side in sides],
-            "arena": [self.arena.name, [self.arena.prompt(situation) for situation in self.situations]],
-            "measures": self.measures,
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
-        }
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """The identity of the answers of any hybrid."""
+        asked = Asked(self.arena, self.situations)
+        return identity(self.pair, asked, self.measures, [PART, TOLERANCE, self.threads])
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.
@@ -220,12 +210,11 @@ class Valuation:
 
     @property
     def identity(self) -> str:
-        """What the answers depend on."""
+        """The identity of the answers."""
         pair = self.question.pair
         read = {ask.source for ask in self.asks if ask.source.startswith("checkpoint:")}
-        others = {source: source_of(source, pair).digest for source in sorted(read)}
-        text = json.dumps([self.question.identity, [ask.key for ask in self.asks], others])
-        return hashlib.sha256(text.encode()).hexdigest()
+        others = {source: source_of(source, pair).digest for source in read}
+        return identity(self.question.identity, [ask.key for ask in self.asks], others)
 
     def items(self) -> list[str]:
         """Return the groups of hybrids that are read together."""

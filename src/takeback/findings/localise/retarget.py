@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import NoChange, at_least
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, random_controls
@@ -28,9 +28,6 @@ from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.stats import mean_estimate
 from takeback.weights import diff
-
-if TYPE_CHECKING:
-    from takeback.draw.page import Section
 
 EFFECTS = "what each brings alone"
 GREEDY = "greedy"
@@ -92,43 +89,20 @@ class Retargeting:
             raise TakebackError(f"the share to bring is between 0 and 1, such as 0.9, not {self.wanted:g}")
 
 
-@dataclass(frozen=True, eq=False)
-class Retargeted(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Retargeted(Result):
     """Holds the smallest sets that retarget a model: a row of `COLUMNS` for each order and measure.
 
     Attributes:
-        title: the two models.
         table: the sets, and what they do to every measure.
         steps: how each order got there.
         wanted: the share that was to be brought.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-    steps: pd.DataFrame = field(repr=False)
+    name = "retarget"
+    table: pd.DataFrame = field(metadata=as_table("retarget", {**STEPS, **COLUMNS}))
+    steps: pd.DataFrame = field(metadata=as_table("retarget_steps"))
     wanted: float
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"retarget": self.table, "retarget_steps": self.steps}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**STEPS, **COLUMNS}
-
-    def section(self) -> Section:
-        """Show the sets and what they do."""
-        from takeback.findings.localise.show_retarget import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the sets and what they do."""
-        from takeback.findings.localise.show_retarget import print_retarget
-
-        print_retarget(self)
 
 
 @dataclass(frozen=True)

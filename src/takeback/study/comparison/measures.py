@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
@@ -62,6 +63,11 @@ class Runs:
     def method(self) -> str:
         """How it is trained, in a word."""
         return str(self.plan.arms[self.arm]["method"])
+
+    @property
+    def by(self) -> str:
+        """What drives the training: a reward, a reward by chance, or imitation."""
+        return self.recipe.account(Words()).by
 
     def name(self, seed: int) -> str:
         """Return what its files are called."""
