@@ -63,7 +63,7 @@ def test_layers_of_units_are_blocks_of_short_rows() -> None:
     assert float(picture.get("width", "0")) < 400
     assert {one.text for one in picture.iter(f"{SVG}title")} == set(names)
     told = [one.text for one in picture.iter(f"{SVG}text")]
-    assert told[:4] == ["L1.U0", "L0.U0", "U32", "U64"]
+    assert told[:4] == ["L0.U0", "U32", "U64", "L1.U0"]
     assert "OUTPUTS" in told
 
 

@@ -289,6 +289,9 @@ class Pretrain(Common):
 Tuning = RL | RFT | SFT | DPO | Drift | Clone | Agent
 """Recipes that start from a parent and aim at a goal: those of arms."""
 
+ROLES = ("parent", "teacher")
+"""The fields of a recipe that name other checkpoints; in a plan they may name other arms."""
+
 Recipe = Tuning | Pretrain | Fresh
 _recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])
 

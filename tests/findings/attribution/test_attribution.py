@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,6 @@ from takeback.findings.attribution.modules import modules_of
 from takeback.hybrid.live import exchanged, slices
 from takeback.measure.measures import measure_values
 from takeback.measure.question import Question
-from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, UnknownName
 from toy_arena import EOS, TOKENS, ToyArena
 
@@ -50,12 +50,14 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Ask:
             for side, model in zip(("base", "tuned"), sides, strict=True):
                 model.save_pretrained(folder / side)
                 TOY.tokenizer().save_pretrained(folder / side)
-            kept[name, size] = Question(open_pair(folder / "base", folder / "tuned"), TOY, PLACES, MEASURES)
+            question = Question(open_pair(folder / "base", folder / "tuned"), TOY, PLACES, MEASURES)
+            vars(question)["asked"] = {
+                one: replace(measure, unsorted=0.0) for one, measure in question.asked.items()
+            }
+            kept[name, size] = question
         return kept[name, size]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("takeback.measure.question.TOLERANCE", 0.0)
-        yield ask
+    return ask
 
 
 def by_hand(model: torch.nn.Module, question: Question) -> NDArray[np.float64]:
@@ -229,7 +231,7 @@ def test_it_can_be_shown(asked: Ask, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_what_has_no_slopes_or_no_name_is_refused(asked: Ask) -> None:
     question = asked("gpt2", LARGE)
-    jumpy = Question(question.pair, TOY, PLACES, EXACT_ONLY[:1])
+    jumpy = Question(question.pair, TOY, PLACES, ("legal, greedy",))
     with pytest.raises(TakebackError, match="exact effects"):
         attribute(jumpy)
     nowhere = Question(question.pair, TOY, PLACES[1:2], ("utility even",))

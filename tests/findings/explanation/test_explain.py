@@ -19,7 +19,7 @@ from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM,
 from takeback.findings.explanation.kinds import LEAST, facts_of, kinds_of
 from takeback.findings.explanation.show import text_board
 from takeback.findings.explanation.words import sentences, strongest
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.question import answer, question_of
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError

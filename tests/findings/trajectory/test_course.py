@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as shaped
 
 from takeback.checkpoint import Network, open_checkpoint
-from takeback.checkpoint.network import NetworkConfig
+from takeback.checkpoint.network_config import NetworkConfig
 from takeback.draw.page import page
 from takeback.draw.result import Results, section_of
 from takeback.findings.trajectory import CourseSettings, Trajectory, course

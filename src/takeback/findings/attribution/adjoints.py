@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from takeback.measure.slopes import Slopes
+from takeback.measure.measure import Slopes
 from takeback.policies.language.expand import Decided, Step
 from takeback.policies.language.forward import next_token_logprobs
 from takeback.policies.language.packing import Batch

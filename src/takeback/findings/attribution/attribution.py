@@ -15,7 +15,7 @@ from scipy.stats import pearsonr, spearmanr
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result
 from takeback.findings.attribution.gradients import Stretch, output_effects, stretches, weight_effects
-from takeback.measure.measures import estimate_row, measure_values, typed
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
@@ -212,7 +212,7 @@ def attribute(question: Question, method: str = "near", steps: int = 4) -> Attri
 
 def _applies(question: Question, measure: str) -> NDArray[np.bool_]:
     reader = question.reader
-    applies = measure_values(reader.before["tuned"], reader.context)[measure].applies
+    applies = question.asked[measure].of(reader.before["tuned"], reader.context).applies
     if not applies.any():
         raise TakebackError(f"measure {measure!r} applies to none of these situations; take more situations")
     return applies

@@ -18,8 +18,8 @@ from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
 from takeback.findings.attribution.modules import Call, modules_of, recorded
 from takeback.hybrid.live import exchanged, slices
+from takeback.measure.measures import measure_slopes
 from takeback.measure.question import Question
-from takeback.measure.slopes import measure_slopes
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]

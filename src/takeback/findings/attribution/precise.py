@@ -5,8 +5,6 @@ Situations are measured in random order, all clusters alike, until every interva
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from takeback.measure.measures import typed
 from takeback.measure.question import Floats, Places, Question, answer
 from takeback.run.anytime import Means, predicted_means, schedule, spent
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 
@@ -105,8 +104,8 @@ class Predicting:
 
     @property
     def identity(self) -> str:
-        """What the predictions depend on."""
-        return hashlib.sha256(json.dumps([self.question.identity, self.method, CHUNK]).encode()).hexdigest()
+        """The identity of the predictions."""
+        return identity(self.question.identity, self.method, CHUNK)
 
     def items(self) -> list[str]:
         """Return the chunks of situations."""

@@ -18,7 +18,8 @@ from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.measures import MeasureContext, measure_values
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import measure_values
 from takeback.measure.question import Question
 from takeback.measure.read import BASE
 from takeback.measure.shift import shift

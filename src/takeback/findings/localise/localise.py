@@ -38,7 +38,6 @@ from takeback.findings.localise.strength import strength
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.measure.question import Question
-from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.weights import Diff, diff
@@ -138,7 +137,7 @@ def _by_attribution(asked: Localisation, _: str) -> list[Order]:
 
     if asked.question.of_networks:
         return []
-    measures = [name for name in asked.question.measures if name not in EXACT_ONLY]
+    measures = [measure.name for measure in asked.question.asked.values() if not measure.jumps]
     selection = asked.halves.selection.about(*measures)
     return by_attribution(selection, attribute(selection).of) if measures else []
 
