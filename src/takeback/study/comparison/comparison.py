@@ -14,7 +14,6 @@ import pandas as pd
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
 from takeback.measure.measures import typed
-from takeback.report.terms import REINFORCED
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate, permutation_test, seeds_estimate, smallest_p
 from takeback.study.comparison.measures import MEASURES, PER_SEED, Runs, arms_of
@@ -142,8 +141,7 @@ def _contrasted(one: Runs, other: Runs) -> bool:
     """Tell whether two arms differ in whether they are reinforced, and in nothing else that matters."""
     same = one.run == other.run and one.goal == other.goal
     same = same and one.plan.parent(one.arm) == other.plan.parent(other.arm)
-    rewarded = one.method in REINFORCED and not one.plan.arms[one.arm].get("ignore_output")
-    return same and rewarded and other.method not in REINFORCED
+    return same and one.by == "reward" and other.by == "imitation"
 
 
 def _contrasts(

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
@@ -21,7 +22,7 @@ from takeback.measure.agency.agency import IF_LEGAL
 from takeback.run.tables import read_table
 from takeback.study.measured import measured_model
 from takeback.study.plan import Plan, load_plan
-from takeback.training import Recipe
+from takeback.training.recipe import Tuning
 
 PER_SEED: TypeAlias = "Mapping[int, float]"
 """A number for each seed; seeds for which there is none are left out."""
@@ -47,9 +48,14 @@ class Runs:
     arm: str
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Tuning:
         """How it is trained."""
         return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder)
+
+    @cached_property
+    def by(self) -> str:
+        """What drives it: a reward, chance, or imitation."""
+        return self.recipe.account(Words()).by
 
     @property
     def goal(self) -> str:
