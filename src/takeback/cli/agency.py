@@ -83,14 +83,13 @@ def retarget(
     as_json: Json = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.draw.findings import Findings
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
 
     workers = workers_of(count, engine, address)
     question = question_for((base, tuned), ["legal"], arena_name, (situations, seed), untie, threads)
     found = run(question, other, goal, Retargeting(share, lost, controls, seed), out, workers)
-    show(Findings(found.title, (), {"retarget": found}, "retarget"), out, as_json)
+    show(found, out, as_json)
 
 
 def probes(

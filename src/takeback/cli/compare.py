@@ -16,7 +16,6 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Set finished runs side by side on the same measures, with intervals over training runs."""
-    from takeback.draw.findings import Findings
     from takeback.study.comparison import compare as run
 
-    show(Findings("Side by side", (), {"compare": run(runs)}, "compare"), out, as_json)
+    show(run(runs), out, as_json)

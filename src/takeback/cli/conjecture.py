@@ -67,7 +67,7 @@ def resolve(run: Run, as_json: Json = False) -> None:
     if found is None:
         raise TakebackError(f"{run} has no conjectures; write them before a run starts (conjecture add)")
     if as_json:
-        typer.echo(found.findings().to_json())
+        typer.echo(found.to_json())
     else:
         found.print()
     if found.broken:

@@ -21,7 +21,6 @@ def contrasts(
     as_json: Json = False,
 ) -> None:
     """Contrast the arms of a run over its training runs, and say which components carry agency."""
-    from takeback.draw.findings import Findings
     from takeback.run.progress import Display
     from takeback.study import load_plan
     from takeback.study.contrasts import contrasts as run_contrasts
@@ -30,4 +29,4 @@ def contrasts(
         told = display.reporter(run.name)
         asked = load_plan(plan) if plan else None
         found = run_contrasts(run, asked, lambda done, total: told("reading training runs", done, total))
-    show(Findings("Contrasts", (), {"contrasts": found}, "contrasts"), out or run, as_json)
+    show(found, out or run, as_json)

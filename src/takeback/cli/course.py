@@ -16,6 +16,7 @@ from takeback.cli.options import (
     Seed,
     Situations,
     Threads,
+    show,
     workers_of,
 )
 
@@ -49,19 +50,12 @@ def course(
 ) -> None:
     """Follow a run over its snapshots: when it starts to pursue its goal, and in which components."""
     from takeback.arenas import arena
-    from takeback.draw.findings import Findings
-    from takeback.findings.trajectory import Settings
+    from takeback.draw.result import Results
+    from takeback.findings.trajectory import CourseSettings
     from takeback.findings.trajectory import course as follow
 
-    settings = Settings(goal, situations, seed, tuple(sets) if sets else None, threads)
+    settings = CourseSettings(goal, situations, seed, tuple(sets) if sets else None, threads)
     place = None if arena_name is None else arena(arena_name)
     workers = workers_of(count, engine, address)
-    found = Findings(
-        f"{base} → {run}", (), {"course": follow(base, run, place, settings, out, workers)}, "course"
-    )
-    if out is not None:
-        found.write(out)
-    if as_json:
-        typer.echo(found.to_json())
-    else:
-        found.print()
+    found = follow(base, run, place, settings, out, workers)
+    show(Results(f"{base} → {run}", (), {"course": found}, "course"), out, as_json)

@@ -33,7 +33,7 @@ from takeback.cli.options import (
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
-    from takeback.draw.findings import Findings
+    from takeback.draw.result import Results
 
 
 def localise(
@@ -68,15 +68,15 @@ def localise(
     as_json: Json = False,
 ) -> None:
     """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
-    from takeback.draw.findings import Findings
-    from takeback.findings.localise import DEFAULT, PARTS, Settings, across
+    from takeback.draw.result import Results
+    from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
     from takeback.findings.localise import localise as run
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
-    settings = Settings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
+    settings = LocaliseSettings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
     workers = workers_of(count, engine, address)
-    found: dict[str, Findings] = {}
+    found: dict[str, Results] = {}
     names = [Label.of(ref).name for ref in tuned]
     for name, ref in zip(names if len(set(names)) == len(tuned) else tuned, tuned, strict=True):
         if name in found:
@@ -92,7 +92,7 @@ def localise(
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
-        show(Findings(title, (), {"across": means}, "across"), out, as_json)
+        show(Results(title, (), {"across": means}, "across"), out, as_json)
 
 
 def attribute(
@@ -122,13 +122,13 @@ def attribute(
     as_json: Json = False,
 ) -> None:
     """Estimate the effect of taking back every component at once, by gradients or to a precision."""
-    from takeback.draw.findings import Finding, Findings
+    from takeback.draw.result import Result, Results
     from takeback.findings.attribution import Aim, estimate
     from takeback.findings.attribution import attribute as run
 
     workers = workers_of(count, engine, address)
     question = question_for((base, tuned), measures, arena_name, (situations, seed), untie, threads)
-    found: dict[str, Finding] = {}
+    found: dict[str, Result] = {}
     if precision is not None:
         found["precise"] = estimate(
             question, Aim(precision, seed=seed, method=method), out=out, workers=workers
@@ -136,7 +136,7 @@ def attribute(
     else:
         estimated = run(question, method, steps)
         found["attribution"] = estimated.checked(out, workers) if exact else estimated
-    show(Findings(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
+    show(Results(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
 
 
 def explain(
@@ -156,12 +156,10 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
-    from takeback.draw.findings import Findings
     from takeback.findings.explanation import explain as run
 
     question = question_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
     text = graft if take_back is None else take_back
     chosen_set(question.anatomy, take_back, graft)
     told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
-    told = replace(told, boards=boards)
-    show(Findings(f"{base} → {tuned}", (), {"explain": told}, "explain"), out, as_json)
+    show(replace(told, boards=boards), out, as_json)

@@ -14,7 +14,7 @@ from takeback.run.errors import TakebackError, unknown_name
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.component import ComponentSet
-    from takeback.draw.findings import Findings
+    from takeback.draw.result import Result, Results
     from takeback.measure.question import Question
     from takeback.run.jobs import Workers
 
@@ -128,8 +128,8 @@ def _cell(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def show(found: Findings, out: Path | None, as_json: bool) -> None:
-    """Write findings where a folder is named, and print them as tables or JSON."""
+def show(found: Result | Results, out: Path | None, as_json: bool) -> None:
+    """Write results where a folder is named, and print them as tables or JSON."""
     if out is not None:
         found.write(out)
     if as_json:

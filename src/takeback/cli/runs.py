@@ -39,7 +39,8 @@ def demo(
     ] = None,
 ) -> None:
     """Run a plan: train its arms, take each apart and draw the report; resumes after a kill."""
-    from takeback.study import load_plan, run_plan
+    from takeback.report import run_plan
+    from takeback.study import load_plan
 
     report = run_plan(load_plan(plan, **changes_of(change)), out, workers or min(4, os.cpu_count() or 1))
     typer.echo(f"report: {report}")

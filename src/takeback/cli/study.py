@@ -39,7 +39,8 @@ def run(
     address: Address = None,
 ) -> None:
     """Train, diff, read and take back every arm and seed of a plan; what is done already is skipped."""
-    from takeback.study import load_plan, run_plan
+    from takeback.report import run_plan
+    from takeback.study import load_plan
     from takeback.study.claim import told_out
 
     chosen = load_plan(plan, **changes_of(change))

@@ -32,6 +32,7 @@ class Column:
         self,
         head: str,
         write: Callable[..., str] | None = None,
+        /,
         *names: str,
         words: bool | None = None,
         **options: Any,

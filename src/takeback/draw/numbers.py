@@ -86,6 +86,19 @@ def share(value: float | None, low: float | None = None, high: float | None = No
     return f"{percent(value)} [{percent(low)}, {percent(high)}]"
 
 
+def estimate(
+    value: float | None, low: float | None, high: float | None, write: Callable[[float], str] = number
+) -> str:
+    """Write a value with its interval, where that is known.
+
+    >>> estimate(0.5, 0.42, 0.581), estimate(0.5, None, None, signed), estimate(None, None, None)
+    ('0.500 [0.420, 0.581]', '+0.500', '–')
+    """
+    if value is None or low is None:
+        return ABSENT if value is None else write(value)
+    return f"{write(value)} {interval(low, high)}"
+
+
 def span(low: float | None, high: float | None, write: Callable[[float], str] = percent) -> str:
     """Write two ends in words, or that they are unknown.
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from takeback.draw.page import Section, Table
 
-_PLAIN = str.maketrans({"•": "-", "·": ".", **dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", "KQRBNPkqrbnp", strict=True))})
+_PIECES = dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", "KQRBNPkqrbnp", strict=True))
+_PLAIN = str.maketrans({"•": "-", "·": ".", "→": "->", "−": "-", "–": "-", **_PIECES})
 """What stands for the marks that a terminal without Unicode lacks."""
 
 
@@ -27,25 +28,31 @@ def print_section(section: Section) -> None:
     from rich.table import Table as Grid
 
     console = Console()
-    plain = {} if console.encoding.lower().startswith("utf") else _PLAIN
+    unicode = console.encoding.lower().startswith("utf")
+
+    def shown(text: str) -> str:
+        """Return what this terminal can show of a text."""
+        if unicode:
+            return text
+        return text.translate(_PLAIN).encode(console.encoding, "replace").decode(console.encoding)
 
     def grid(table: Table) -> Grid:
         drawn = Grid(box=None, header_style="bold", pad_edge=False)
         for name in table.head:
-            drawn.add_column(escape(name), justify="left" if name in table.words else "right")
+            drawn.add_column(escape(shown(name)), justify="left" if name in table.words else "right")
         for row in table.rows:
-            drawn.add_row(*map(escape, row))
+            drawn.add_row(*(escape(shown(cell)) for cell in row))
         return drawn
 
-    console.print(f"[bold]{escape(section.title)}[/bold]")
+    console.print(f"[bold]{escape(shown(section.title))}[/bold]")
     for block in section.on_terminal:
         if isinstance(block, Table):
             console.print(grid(block))
         elif "\n" in block:
-            for line in block.translate(plain).splitlines():
+            for line in shown(block).splitlines():
                 console.print(line, markup=False, highlight=False, no_wrap=True)
         else:
-            console.print(escape(block.translate(plain)))
+            console.print(escape(shown(block)))
 
 
 def print_tables(title: str, words: Iterable[str], tables: Sequence[Table]) -> None:

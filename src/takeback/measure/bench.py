@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from takeback.arenas import Arena, arena
-from takeback.measure.measures import MeasureContext, estimate_row, measures, typed
-from takeback.measure.shift import effects, shift
+from takeback.measure.effects import effects
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, measures, typed
+from takeback.measure.shift import shift
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
 from takeback.policies.policy import Policy

@@ -14,14 +14,11 @@ from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import TOLERANCE, MeasureContext
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
-
-TOLERANCE = 0.05
-"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
 
 SIDES = ("base", "tuned")
 BASE = "base"

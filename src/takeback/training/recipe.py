@@ -216,7 +216,8 @@ class Clone(Tuned):
         """Say what the method does; a teacher that is a folder with a final model is called by its run."""
         path = Path(self.teacher)
         name = path.parent.name if path.name == "final" and path.parent.name else self.teacher
-        return Account(*[f"behaviour cloning of {name}"] * 2, aims=False)
+        told = f"behaviour cloning of {name}"
+        return Account(told, told, aims=False)
 
 
 class Agent(Tuned):
@@ -323,6 +324,9 @@ class Pretrain(Common):
 
 Tuning = RL | RFT | SFT | DPO | Drift | Clone | Agent
 """Recipes that start from a parent and aim at a goal: those of arms."""
+
+ROLES = ("parent", "teacher")
+"""The fields of a recipe that name other checkpoints; in a plan they may name other arms."""
 
 Recipe = Tuning | Pretrain | Fresh
 _recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])

@@ -6,6 +6,7 @@ import pytest
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
+from takeback.draw.result import section_of
 from takeback.findings.localise.directions import COLUMNS, Directions, Part, directions
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
@@ -76,6 +77,6 @@ def test_a_number_below_1_is_refused(question: Question, ks: tuple[int, ...]) ->
 
 
 def test_it_is_shown(found: Directions, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(found.section().figures) == 8
+    assert len(section_of(found).figures) == 8
     found.print()
     assert "without the 4 leading" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
+from takeback.draw.result import section_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.localise.strength import (
     COLUMNS,
@@ -87,7 +88,7 @@ def test_the_ends_need_no_other_source(question: Question) -> None:
 
 
 def test_it_is_shown(found: Strength, capsys: pytest.CaptureFixture[str]) -> None:
-    section = found.section()
+    section = section_of(found)
     assert len(section.figures) == 3 * len(MEASURES)
     assert section.figures[0].note == "No random set has its size."
     found.print()

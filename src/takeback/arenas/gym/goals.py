@@ -78,9 +78,22 @@ def find_goal(name: str, known: Mapping[str, Goal]) -> Goal:
     seeded = re.fullmatch(r"random-(\d{1,18})", name)
     if seeded:
         return Goal(name, f"random with seed {seeded[1]}", None, int(seeded[1]))
+    own = own_reward(name)
+    if own is None:
+        raise unknown_name("goal", name, (*known, "package.module:function"))
+    return Goal(name, f"the reward of {name}", own)
+
+
+def own_reward(name: str) -> Reward | None:
+    """Return a user's function by its name, `package.module:function`; None for a name of another form.
+
+    Raises:
+        UnknownName: The module has no such function.
+        TakebackError: The module can't be imported.
+    """
     module, colon, function = name.partition(":")
     if not colon or not re.fullmatch(r"\w+(\.\w+)*", module):
-        raise unknown_name("goal", name, (*known, "package.module:function"))
+        return None
     try:
         found: Any = importlib.import_module(module)
     except ImportError as error:
@@ -89,7 +102,7 @@ def find_goal(name: str, known: Mapping[str, Goal]) -> Goal:
         raise unknown_name(
             f"function of {module}", function, (key for key, value in vars(found).items() if callable(value))
         )
-    return Goal(name, f"the reward of {name}", getattr(found, function))
+    return getattr(found, function)
 
 
 def _own(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, bool]:

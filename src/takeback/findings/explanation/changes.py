@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from takeback.findings.explanation.kinds import LEAST, Kind
-from takeback.measure.measures import MeasureContext, Values, measure_values, typed
+from takeback.measure.measure import MeasureContext, Values
+from takeback.measure.measures import measure_values, typed
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
 from takeback.run.grouping import sum_by

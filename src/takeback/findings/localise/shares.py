@@ -134,7 +134,7 @@ def shares(
         for measure in question.measures
         for direction in DIRECTIONS
     ]
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     return Shares(title, pd.concat(tables, ignore_index=True), changes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from takeback.measure.agency.agency import meg, optimisation_power, pursuit
 from takeback.measure.measures import measure_values
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.question import Question
+from takeback.run.identity import identity
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
@@ -75,8 +75,8 @@ class Policies:
 
     @property
     def identity(self) -> str:
-        """What the rows depend on."""
-        return json.dumps([[one.identity for one in self.questions.values()], self.goal, self.seed])
+        """The identity of the rows."""
+        return identity([one.identity for one in self.questions.values()], self.goal, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the steps."""

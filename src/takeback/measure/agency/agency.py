@@ -1,6 +1,6 @@
 """Measures of agency: how far a policy pursues a goal, and how far its change from base is pursuit of it.
 
-What each of them claims, and where it fails, is on its card: `takeback.measure.agency.cards`.
+What each of them claims, and where it fails, is on its card in docs/agency.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.measures import MeasureContext, Values, estimate_row, typed
+from takeback.measure.measure import MeasureContext, Values
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -120,12 +121,6 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
     instead of the uniform policy. It is 0 for a policy with base's expected utility, and all of
     E_s KL(π || π0) for π ∝ π0 exp(βU), what RL toward U converges to when a KL penalty holds it to base. β is
     fitted on each half of the situations (whole clusters, drawn with the seed) and read on the other.
-
-    >>> from takeback.measure.agency.planted import noisy, world
-    >>> made = world(40)
-    >>> share = pursuit(Outcomes.of(made.base, noisy(made), made.context, ["wanted"])).share
-    >>> f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
-    '-0.00 [-0.05, 0.05]'
 
     Errors are clustered over situations, by the delta method for shares (`ratio_estimate`), and have in them
     how a situation moves the other half through its β (`influence_of_fit`), which matters for shares near 0.
@@ -245,13 +240,6 @@ def agency(
     of this one run), n (situations), beta, note. What is undefined is missing, and the note says why. Each
     measure comes twice, over all outcomes and, as `…, if legal`, over legal actions given a legal answer.
     With several goals the joint measures follow, over situations to which all of them apply.
-
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> table = agency(made.base, pursuer(made, beta=2.0), made.context, ["wanted"]).set_index("measure")
-    >>> row = table.loc["signed pursuit share"]
-    >>> f"{row['value']:.3f} of the change, β {row['beta']:.3f}"
-    '1.000 of the change, β 2.000'
 
     Raises:
         UnknownName: there is no such goal.

@@ -17,7 +17,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from takeback.measure.agency.probes import BETTER, Exam, Probes
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.stats import Estimate, mean_estimate, ratio_estimate

@@ -12,7 +12,8 @@ from takeback.measure.agency.agency import ALL_OUTCOMES
 from takeback.measure.agency.directedness import goal_directedness
 from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 
 if TYPE_CHECKING:
     import pandas as pd

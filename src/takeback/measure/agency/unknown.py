@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
 from takeback.measure.agency.agency import ALL_OUTCOMES, held_out
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError

@@ -22,7 +22,6 @@ from takeback.measure.agency.agency import IF_LEGAL
 from takeback.run.tables import read_table
 from takeback.study.measured import measured_model
 from takeback.study.plan import Plan, load_plan
-from takeback.training.recipe import Tuning
 
 PER_SEED: TypeAlias = "Mapping[int, float]"
 """A number for each seed; seeds for which there is none are left out."""
@@ -48,16 +47,6 @@ class Runs:
     arm: str
 
     @property
-    def recipe(self) -> Tuning:
-        """How it is trained."""
-        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder)
-
-    @cached_property
-    def by(self) -> str:
-        """What drives it: a reward, chance, or imitation."""
-        return self.recipe.account(Words()).by
-
-    @property
     def goal(self) -> str:
         """What it is trained toward."""
         return str(self.plan.arms[self.arm]["goal"])
@@ -66,6 +55,11 @@ class Runs:
     def method(self) -> str:
         """How it is trained, in a word."""
         return str(self.plan.arms[self.arm]["method"])
+
+    @property
+    def by(self) -> str:
+        """What drives the training: a reward, a reward by chance, or imitation."""
+        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder).account(Words()).by
 
     def name(self, seed: int) -> str:
         """Return what its files are called."""

@@ -15,7 +15,7 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.measures import typed
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import max_permutation
-from takeback.study.contrasts.estimates import Measured
+from takeback.study.contrasts.estimates import QuantityTable
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import SHARE
 from takeback.study.sums import AgencyArms
@@ -118,7 +118,7 @@ def carriers(table: pd.DataFrame, agency: AgencyArms, seed: int = 0) -> Carriers
         agency: the pairs of arms.
         seed: of flips or dealings, where there are too many to list.
     """
-    measured = Measured(table)
+    measured = QuantityTable(table)
     arms = [arm for pair in agency.pairs for arm in pair]
     runs = _shared(measured, arms)
     if runs is None:
@@ -159,7 +159,7 @@ def held(condition: tuple[Floats, Floats]) -> NDArray[np.bool_]:
 
 
 def _shared(
-    measured: Measured, arms: Sequence[str]
+    measured: QuantityTable, arms: Sequence[str]
 ) -> tuple[dict[str, Floats], dict[str, Floats], tuple[str, ...], tuple[int, ...], tuple[str, ...]] | None:
     """Return losses [seeds, components] and skills [seeds, components, skills] of each arm, and their names.
 
