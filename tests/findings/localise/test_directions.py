@@ -26,7 +26,7 @@ def question(players: tuple[str, str]) -> Question:
 
 
 @pytest.fixture(scope="module")
-def found(question: Question) -> Directions:
+def found(question: Question) -> DirectionCuts:
     return directions(question, (4,), question.anatomy.parse(SET), seeds=(7,))
 
 
