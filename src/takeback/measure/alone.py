@@ -16,7 +16,7 @@ from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import estimate_row, measures, typed
-from takeback.measure.shift import shift
+from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
@@ -25,8 +25,6 @@ from takeback.policies.readout import TOLERANCE, Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 from takeback.run.stats import mean_estimate
-
-KL = "KL(after || before)"
 
 
 class HeldOut:
@@ -87,8 +85,9 @@ class HeldOut:
         """Measure one policy as `measure` does, and its KL from another one, in nats."""
         after = self.read(model)
         context = MeasureContext.of(after, self.arena)
-        moved = mean_estimate(shift(before, after)[KL], context.clusters)
-        row = typed(pd.DataFrame([{"measure": KL, **estimate_row(moved)}]), ("value", "se", "low", "high"))
+        moved = mean_estimate(shift(before, after)[KL.name], context.clusters)
+        row = pd.DataFrame([{"measure": KL.name, **estimate_row(moved)}])
+        row = typed(row, ("value", "se", "low", "high"))
         return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
 
     def compare(self, before: str, after: str) -> pd.DataFrame:

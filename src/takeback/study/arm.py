@@ -22,10 +22,12 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
-from takeback.measure.alone import KL, HeldOut
+from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench, Setup
 from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.measure import MeasureContext
+from takeback.measure.shift import KL
+from takeback.measure.standard import ENTROPY, utility
 from takeback.measure.store import FOLDER
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
@@ -123,7 +125,7 @@ def _follow(
         Step("curve", inputs, (path,)),
         lambda: _curve(alone(), who, recipe.parent, places, (path, report)),
     )
-    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL}
+    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL.name}
 
 
 def _measure(
@@ -205,7 +207,7 @@ def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]
 def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
     """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return bench.first(plan.localise_situations).about(f"utility {goal}")
+    return bench.first(plan.localise_situations).about(utility(goal).name)
 
 
 def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -224,7 +226,7 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
 def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about("entropy"), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 

@@ -103,7 +103,7 @@ class Predicting:
     @property
     def identity(self) -> str:
         """The identity of the predictions."""
-        return identity(self.bench.identity, self.method, CHUNK)
+        return identity(self.bench.identity, list(self.bench.asked.values()), self.method, CHUNK)
 
     def items(self) -> list[str]:
         """Return the chunks of situations."""

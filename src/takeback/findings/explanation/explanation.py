@@ -19,8 +19,8 @@ from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
 from takeback.measure.bench import Bench
-from takeback.measure.measure import MeasureContext
-from takeback.measure.measures import measure_values
+from takeback.measure.measure import Measure, MeasureContext
+from takeback.measure.measures import measure_values, measures_in
 from takeback.measure.read import BASE, Ask
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
@@ -89,6 +89,7 @@ class Explanation(Result):
         moves: a row for each set and kind of move.
         illegal: a row for each set and class of illegal answers.
         words: how a sentence says each kind of situation.
+        measured: the measures, but for distances.
         boards: situations that are drawn or printed, those that changed most.
     """
 
@@ -105,6 +106,7 @@ class Explanation(Result):
     moves: pd.DataFrame = field(metadata=as_table("moves"))
     illegal: pd.DataFrame = field(metadata=as_table("illegal"))
     words: Mapping[str, str]
+    measured: tuple[Measure, ...]
     boards: int = 4
 
 
@@ -183,6 +185,7 @@ def explanation(
         moves=each(lambda readouts: changes.moves(before, readouts, context)),
         illegal=each(lambda readouts: changes.illegal(before, readouts, context)),
         words={kind.name: kind.words for kind in kinds},
+        measured=tuple(one for one in measures_in(before, context) if one.role != "divergence"),
     )
 
 

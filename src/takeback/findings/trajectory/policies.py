@@ -17,7 +17,7 @@ from takeback.measure.standard import LEGAL
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
-OUTCOMES: Mapping[str, str] = {ALL: "", IF_LEGAL: ", if legal"}
+OUTCOMES: Mapping[str, bool] = {ALL: False, IF_LEGAL: True}
 """The kinds of outcomes, and how measures over them end."""
 
 ESTIMATES: Mapping[str, str] = {
@@ -69,8 +69,8 @@ def rows_of(bench: Bench, step: int, goal: str, seed: int) -> list[dict[str, Any
     base, tuned = bench.ends["base"], bench.ends["tuned"]
     told = mean_estimate(LEGAL.of(tuned, bench.context).numbers, bench.clusters)
     rows: list[dict[str, Any]] = []
-    for kind in OUTCOMES:
-        outcomes = Outcomes.of(base, tuned, bench.context, (goal,), kind == IF_LEGAL)
+    for kind, given_legal in OUTCOMES.items():
+        outcomes = Outcomes.of(base, tuned, bench.context, (goal,), given_legal)
         if len(outcomes) or kind == ALL:
             row = {"step": step, "outcomes": kind, **ends("legal", told, "legal_")}
             rows.append({**row, **measured(outcomes, seed)})
