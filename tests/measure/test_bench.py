@@ -110,7 +110,7 @@ def test_halves_share_no_situation_and_no_cluster(bench):
     assert not set(together.clusters[first]) & set(together.clusters[second])
 
 
-def test_parts_of_a_question_share_its_models(bench, sets, answers):
+def test_parts_of_a_bench_share_its_models(bench, sets, answers):
     first, _ = bench.halves()
     part = bench.some(first)
     assert part.policy("tuned") is bench.policy("tuned")
