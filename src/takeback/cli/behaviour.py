@@ -88,7 +88,7 @@ def sweep(
     drawn = arena.situations("held-out", place.situations, place.seed)
     bench = Bench(pair, arena, drawn, setup=setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
-    print_cost(len({ask.key for *_, ask in what.hybrids}), len(drawn), quiet=as_json)
+    print_cost(what.unread(out), len(drawn), quiet=as_json)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:
