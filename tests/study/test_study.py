@@ -47,6 +47,9 @@ FIELDS = {
     ],
 }
 
+STEPS = "readouts/*-seed-0/*/*.steps.json"
+"""Once this is there a sweep has begun."""
+
 
 def tables(run):
     """Digest every table and checkpoint of a run, leaving out what tells of the process."""

@@ -177,10 +177,18 @@ def _measure(
             asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
             steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
+            told = _written(place / "explain.json")
+            others = tuple(path for path in place.glob("*") if path not in told)
+            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
             steps.do(step, lambda: _localise(asked(), plan, who, place))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
+
+
+def _written(manifest: Path) -> set[Path]:
+    """Return a manifest and the files that it names."""
+    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    return {manifest, *(manifest.with_name(name) for name in files)}
 
 
 def _chosen(arm: str, seed: int, out: Path) -> Measured:
