@@ -89,6 +89,10 @@ def told(value: Any) -> Any:
     """Return what a value is made of, as values that are told in turn; types register what they say."""
     if dataclasses.is_dataclass(value):
         return [type(value), {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}]
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return [str(value.dtype), list(value.shape), raw.numpy().tobytes()]
     try:
         array = memoryview(value)
         if array.format != "O":
