@@ -24,7 +24,6 @@ from takeback.measure.standard import LEGAL, utility
 from takeback.run.tables import read_table
 from takeback.study.measured import measured_model
 from takeback.study.plan import Plan, load_plan
-from takeback.training import Recipe
 
 PER_SEED: TypeAlias = "Mapping[int, float]"
 """A number for each seed; seeds for which there is none are left out."""
@@ -50,11 +49,6 @@ class Runs:
     arm: str
 
     @property
-    def recipe(self) -> Recipe:
-        """How it is trained."""
-        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder)
-
-    @property
     def goal(self) -> str:
         """What it is trained toward."""
         return str(self.plan.arms[self.arm]["goal"])
@@ -67,7 +61,7 @@ class Runs:
     @property
     def by(self) -> str:
         """What drives the training: a reward, a reward by chance, or imitation."""
-        return self.recipe.account(Words()).by
+        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder).account(Words()).by
 
     def name(self, seed: int) -> str:
         """Return what its files are called."""
