@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from takeback.measure.agency.agency import agency
 from takeback.measure.agency.directedness import directedness_rows
 from takeback.measure.agency.unknown import unknown_utility
+from takeback.measure.measure import if_legal
 from takeback.measure.outcomes import Outcomes
 from validation.planted import POLICIES, planted, sight, world
 
@@ -201,7 +202,7 @@ def numbers(n: int = 200, seed: int = 0) -> pd.DataFrame:
         policy = planted(name, made, seed + 1)
         one = Outcomes.of(policy, policy, made.context, ["wanted"], if_legal=True)
         known = {"wanted": sight(name, made, seed + 1)}
-        rows = pd.DataFrame(list(directedness_rows({"wanted": one}, known, ", if legal")))
+        rows = pd.DataFrame(list(directedness_rows({"wanted": one}, known, if_legal)))
         unknown = unknown_utility(policy, made.context, seed).assign(goal="wanted")
         every = (agency(made.base, policy, made.context), rows, unknown)
         tables += [table.assign(policy=name) for table in every]

@@ -97,7 +97,7 @@ def test_a_heat_map_has_a_coloured_square_for_each_component() -> None:
     for title, step in (("most", STEPS), ("least", -STEPS), ("none", 0)):
         assert found[title].get("fill") == paint("diverging", step)[0]
     assert found["not measured"].get("fill") is None
-    assert float(found["least"].get("y", "")) < float(found["most"].get("y", "")), "the first layer is below"
+    assert float(found["most"].get("y", "")) < float(found["least"].get("y", "")), "the first layer is on top"
 
 
 def test_the_forest_puts_values_where_its_axis_says() -> None:

@@ -84,7 +84,9 @@ def test_each_condition_can_fail(extra, failed):
 
 def test_skill_that_only_a_probe_tells_is_no_agency():
     """Pursuit follows the probe: with it nothing is left to carry, without it skilful ones stand out."""
-    told, untold = (carriers(quantity_table({}, True, told), RULE) for told in (True, False))
+    told, untold = (
+        carriers(quantity_table({}, True, told), RULE, ("probe mate in one",)) for told in (True, False)
+    )
     assert not told.table["carries"].any()
     assert "skill told by legal, probe mate in one" in told.words[0]
     assert "no probes were measured, so that skill is told by legality alone" in untold.words

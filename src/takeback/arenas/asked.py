@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from takeback.arenas.gym.goals import own_reward
 from takeback.arenas.protocol import Arena
 from takeback.run.identity import told
+from takeback.run.own import is_reference, load_own
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def _(asked: Asked) -> Any:
         "situations": [(place.prompt(one), str(place.cluster(one)), place.legal(one)) for one in some],
         "worth": {goal: _worth(place, goal, some) for goal in place.goals} if some else {},
         "features": place.features(some) if some else {},
-        "own goals": [(goal, own_reward(goal)) for goal in asked.goals],
+        "own goals": [load_own(goal, "goal") for goal in asked.goals if is_reference(goal)],
     }
 
 

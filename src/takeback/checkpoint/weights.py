@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from takeback.anatomy import Anatomy, Region
-from takeback.run.identity import told
 
 if TYPE_CHECKING:
     import torch
@@ -83,11 +82,6 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
     import torch
 
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-@told.register(torch.Tensor)
-def _(tensor: torch.Tensor) -> Any:
-    return [str(tensor.dtype), list(tensor.shape), bytes(raw_bytes(tensor))]
 
 
 def narrowest_dtype(*dtypes: torch.dtype) -> torch.dtype:

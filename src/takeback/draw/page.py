@@ -123,6 +123,15 @@ class Section:
         )
 
 
+def named(name: str, words: str) -> Markup:
+    """Write a sentence about something, its name in bold.
+
+    >>> named("rl-win", "1 < 2")
+    Markup('<strong>rl-win</strong>: 1 &lt; 2')
+    """
+    return Markup("<strong>{}</strong>: {}").format(name, words)
+
+
 def fragment(section: Section) -> str:
     """Write one section as HTML that a notebook shows.
 

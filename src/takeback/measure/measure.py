@@ -242,6 +242,15 @@ class Measure:
         return Slopes(legal, illegal, gains("undecided", slice(None), every))
 
 
+def if_legal(name: str) -> str:
+    """Return what a measure is called that is given a legal answer.
+
+    >>> if_legal("utility win")
+    'utility win, if legal'
+    """
+    return f"{name}, if legal"
+
+
 def own_measure(own: str | Numbers | Measure) -> Measure:
     """Return a user's own measure: a function, a `Measure`, or a reference to one of these.
 

@@ -117,7 +117,7 @@ class Question:
     def identity(self) -> str:
         """The identity of the answers of any hybrid."""
         asked = Asked(self.arena, self.situations)
-        return identity(self.pair, asked, self.measures, [PART, TOLERANCE, self.threads])
+        return identity(self.pair, asked, tuple(self.asked.values()), [PART, TOLERANCE, self.threads])
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
-from takeback.measure.measure import Bools, Floats, Measure, MeasureContext, Slopes, Values
+from takeback.measure.measure import Bools, Floats, Measure, MeasureContext, Slopes, Values, if_legal
 from takeback.policies.readout import UNDECIDED, Readouts
 
 Weights = Callable[[MeasureContext], tuple[Floats, Bools]]
@@ -31,16 +31,16 @@ def _each(kinds: tuple[str, ...], goals: tuple[str, ...], features: tuple[str, .
     yield _UNDECIDED
     for goal in goals:
         yield utility(goal)
-        yield utility(goal, if_legal=True)
+        yield utility(goal, given_legal=True)
     yield ENTROPY
     yield _ENTROPY_IF_LEGAL
     yield from map(_feature, features)
 
 
-def utility(goal: str, if_legal: bool = False) -> Measure:
+def utility(goal: str, given_legal: bool = False) -> Measure:
     """Return the expected utility of a goal: illegal answers count 0, or it is given a legal answer.
 
-    >>> utility("win").name, utility("win", if_legal=True).name
+    >>> utility("win").name, utility("win", given_legal=True).name
     ('utility win', 'utility win, if legal')
     """
 
@@ -56,7 +56,7 @@ def utility(goal: str, if_legal: bool = False) -> Measure:
         return _by_legal(readouts, np.where(applies[context.owner], worth, 0.0))
 
     name, words = f"utility {goal}", f"expected utility of the goal {goal}"
-    if if_legal:
+    if given_legal:
         return _mean_of_legal(name, words, weights, role="utility", goal=goal, whole=name)
     words += "; illegal answers count 0"
     return Measure(name, words, numbers, "utility", slopes, unsorted=1.0, goal=goal)
@@ -97,7 +97,7 @@ def _mean_of_legal(name: str, words: str, weights: Weights, **facts: Any) -> Mea
         return _slopes_if_legal(readouts, context, *weights(context))
 
     return Measure(
-        f"{name}, if legal",
+        if_legal(name),
         f"{words}, given a legal answer",
         numbers,
         slopes=slopes,
@@ -205,7 +205,7 @@ ENTROPY = Measure(
 )
 
 _ENTROPY_IF_LEGAL = Measure(
-    "entropy, if legal",
+    if_legal("entropy"),
     "entropy over legal actions, given a legal answer, in nats",
     _entropy_if_legal,
     slopes=_entropy_if_legal_slopes,

@@ -21,10 +21,12 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
-from takeback.measure.bench import KL, Bench
+from takeback.measure.bench import Bench
 from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.measure import MeasureContext
 from takeback.measure.question import Question
+from takeback.measure.shift import KL
+from takeback.measure.standard import ENTROPY, utility
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
@@ -118,7 +120,7 @@ def _follow(
         Step("curve", inputs, (path,)),
         lambda: _curve(bench(), who, recipe.parent, places, (path, report)),
     )
-    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL}
+    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL.name}
 
 
 def _measure(
@@ -211,7 +213,7 @@ def _sweep(
 def _question(pair: Pair, bench: Bench, plan: Plan, arm: str) -> Question:
     situations = tuple(bench.situations[: plan.localise_situations])
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return Question(pair, bench.arena, situations, (f"utility {goal}",), plan.threads)
+    return Question(pair, bench.arena, situations, (utility(goal).name,), plan.threads)
 
 
 def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -230,7 +232,7 @@ def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path
 def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
+    told = explain(question.about(ENTROPY.name), _most_needed(question, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 

@@ -15,11 +15,12 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
-from takeback.measure.measure import MeasureContext
+from takeback.measure.agency.agency import pursuit, pursuit_values
+from takeback.measure.measure import MeasureContext, if_legal
 from takeback.measure.measures import typed
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.read import Reader, Sides
+from takeback.measure.shift import KL as DIVERGENCE
 from takeback.measure.shift import shift
 from takeback.policies.readout import UNDECIDED, Readouts
 from takeback.run.errors import TakebackError
@@ -27,8 +28,8 @@ from takeback.run.identity import identity
 from takeback.run.tables import read_table, write_table
 from takeback.study.plan import Plan
 
-SHARE: Final = f"loss of signed pursuit share{IF_LEGAL}"
-PURSUIT: Final = f"loss of pursuit at tuned's β{IF_LEGAL}"
+SHARE: Final = if_legal("loss of signed pursuit share")
+PURSUIT: Final = if_legal("loss of pursuit at tuned's β")
 KL: Final = "loss of KL from its parent"
 
 LOSSES: Final[Mapping[str, str]] = {
@@ -140,7 +141,7 @@ def _numbers(
     base: Readouts, policy: Readouts, context: MeasureContext, goal: str | None, beta: float | None = None
 ) -> tuple[dict[str, float | None], float | None]:
     """Return what a policy has of each measure, and the β at which: its own where none is given."""
-    found: dict[str, float | None] = {KL: float(shift(base, policy)["KL(after || before)"].mean())}
+    found: dict[str, float | None] = {KL: float(shift(base, policy)[DIVERGENCE.name].mean())}
     if goal is None:
         return found, None
     given = Outcomes.of(base, policy, context, (goal,), if_legal=True)

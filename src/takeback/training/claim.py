@@ -8,11 +8,11 @@ from typing import Final
 import yaml
 
 from takeback.arenas import Asked, arena
-from takeback.arenas.gym.goals import own_reward
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
+from takeback.run.own import is_reference
 from takeback.training.recipe import ROLES, Recipe, check_recipe, dump_recipe
 
 _HASH: Final = "# content hash of the "
@@ -55,7 +55,7 @@ def refuse_other(out: Path, claim: str) -> None:
             f"{out} holds a run of another recipe or parent, or by another reward ({path}); choose another "
             "folder or remove it"
         )
-    if len(told) < len(wanted) and own_reward(str(getattr(asked, "goal", ""))):
+    if len(told) < len(wanted) and is_reference(str(getattr(asked, "goal", ""))):
         raise TakebackError(
             f"{path} is of version 0.1 and does not say what function rewarded it; choose another folder"
         )

@@ -50,7 +50,10 @@ class Gym:
     """
 
     illegal = ("unparsable", "no-effect")
-    words = Words(text="A situation is a reset seed and the actions taken since.")
+    words = Words(
+        text="A situation is a reset seed and the actions taken since.",
+        endings="Ended: by the environment. Truncated: by its time limit.",
+    )
 
     def __init__(self, name: str) -> None:
         """Make the environment and try it out.

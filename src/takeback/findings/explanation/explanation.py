@@ -18,8 +18,8 @@ from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.measure import MeasureContext
-from takeback.measure.measures import measure_values
+from takeback.measure.measure import Measure, MeasureContext
+from takeback.measure.measures import measure_values, measures_in
 from takeback.measure.question import Question
 from takeback.measure.read import BASE
 from takeback.measure.shift import shift
@@ -88,6 +88,7 @@ class Explanation(Result):
         moves: a row for each set and kind of move.
         illegal: a row for each set and class of illegal answers.
         words: how a sentence says each kind of situation.
+        measured: the measures, but for distances.
         boards: situations that are drawn or printed, those that changed most.
     """
 
@@ -104,6 +105,7 @@ class Explanation(Result):
     moves: pd.DataFrame = field(metadata=as_table("moves"))
     illegal: pd.DataFrame = field(metadata=as_table("illegal"))
     words: Mapping[str, str]
+    measured: tuple[Measure, ...]
     boards: int = 4
 
 
@@ -180,6 +182,7 @@ def explanation(
         moves=each(lambda readouts: changes.moves(before, readouts, context)),
         illegal=each(lambda readouts: changes.illegal(before, readouts, context)),
         words={kind.name: kind.words for kind in kinds},
+        measured=tuple(one for one in measures_in(before, context) if one.role != "divergence"),
     )
 
 

@@ -12,14 +12,14 @@ import pandas as pd
 
 from takeback.findings.localise.measured import ends
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
-from takeback.measure.measures import measure_values
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.question import Question
+from takeback.measure.standard import ENTROPY, LEGAL
 from takeback.run.identity import identity
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
-OUTCOMES: Mapping[str, str] = {ALL: "", IF_LEGAL: ", if legal"}
+OUTCOMES: Mapping[str, bool] = {ALL: False, IF_LEGAL: True}
 """The kinds of outcomes, and how measures over them end."""
 
 ESTIMATES: Mapping[str, str] = {
@@ -84,13 +84,13 @@ class Policies:
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes."""
-        reader = replace(self.questions[int(item)], measures=("entropy",)).reader
+        reader = replace(self.questions[int(item)], measures=(ENTROPY.name,)).reader
         before, after = reader.before["base"], reader.before["tuned"]
-        legal = measure_values(after, reader.context)["legal"]
+        legal = LEGAL.of(after, reader.context)
         told = mean_estimate(legal.numbers, reader.context.clusters)
         rows: list[dict[str, Any]] = []
-        for kind in OUTCOMES:
-            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), kind == IF_LEGAL)
+        for kind, given_legal in OUTCOMES.items():
+            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), given_legal)
             if len(outcomes) or kind == ALL:
                 row = {"step": int(item), "outcomes": kind, **ends("legal", told, "legal_")}
                 rows.append({**row, **measured(outcomes, self.seed)})

@@ -18,6 +18,8 @@ from takeback.draw.result import section_of
 from takeback.findings.trajectory.onsets import GAIN, PURSUIT, SET
 from takeback.findings.trajectory.policies import ALL, ESTIMATES, OUTCOMES
 from takeback.findings.trajectory.trajectory import Trajectory
+from takeback.measure.measure import if_legal
+from takeback.measure.standard import utility
 from takeback.run.tables import records
 
 MOST = 60
@@ -209,7 +211,8 @@ def _map(found: Trajectory) -> Figure:
     cells = {(row["set"], str(row["step"])): _cell(row, digits) for row in told}
     ends = Ends(limit, signed(limit, 4), signed(-limit, 4))
     outlined = {(row["set"], str(row["onset"])) for row in chosen if row["onset"] is not None}
-    title = f"What taking back does to the utility of {found.goal}{OUTCOMES[kind]}"
+    title = f"What taking back does to the utility of {found.goal}"
+    title = if_legal(title) if OUTCOMES[kind] else title
     note = (
         f"{len(chosen)} of {count(len(sets), 'set')}: those with an onset (framed), then those of the "
         "largest effects. Orange lowers it, blue raises it; at most 5% of cells lie beyond the scale. "
@@ -256,7 +259,7 @@ def _snapshots(found: Trajectory, kind: str) -> Table:
         (
             Column("step", str),
             Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
-            Column(f"utility {found.goal}{OUTCOMES[kind]}", _plain, "utility"),
+            Column(utility(found.goal, OUTCOMES[kind]).name, _plain, "utility"),
             Column("legal", _plain),
             Column("KL", _plain, "kl"),
             Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),

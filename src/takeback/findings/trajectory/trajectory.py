@@ -20,6 +20,7 @@ from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
 from takeback.findings.trajectory.policies import OUTCOMES, Policies, policies_table, typed
 from takeback.measure.question import Answers, Question, answer
+from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
@@ -108,7 +109,7 @@ class _Asked:
 
     def measure(self, kind: str) -> str:
         """Return the goal's utility over a kind of outcomes, as measures are called."""
-        return f"utility {self.goal}{OUTCOMES[kind]}"
+        return utility(self.goal, OUTCOMES[kind]).name
 
     def question(self, step: int, kinds: Sequence[str] = tuple(OUTCOMES)) -> Question:
         """Ask about one snapshot, in a new question: models are held by it and go with it."""

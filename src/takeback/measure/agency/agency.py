@@ -5,7 +5,7 @@ What each of them claims, and where it fails, is on its card in docs/agency.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.measure import MeasureContext, Values
+from takeback.measure.measure import MeasureContext, Values, if_legal
 from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
@@ -31,9 +31,9 @@ Measure = Literal["uniform", "base"]
 NOISE = 1e-6
 """A divergence of fewer nats is rounding of float32 forward passes and no change to take a share of."""
 
-IF_LEGAL = ", if legal"
 MEASURES: dict[Measure, str] = {"uniform": "", "base": " over base"}
-ALL_OUTCOMES = ("", IF_LEGAL)
+OVER: tuple[Callable[[str], str], ...] = (str, if_legal)
+"""What measures over all outcomes are called, and what the same are called given a legal answer."""
 
 
 @dataclass(frozen=True)
@@ -249,15 +249,16 @@ def agency(
 
     names = tuple(context.utilities if goals is None else goals)
     rows: list[dict[str, Any]] = []
-    for suffix in ALL_OUTCOMES:
+    for given, named in enumerate(OVER):
+        told: list[dict[str, Any]] = []
         for goal in names:
-            outcomes = Outcomes.of(before, after, context, (goal,), suffix == IF_LEGAL)
-            rows += [{**row, "goal": goal, "suffix": suffix} for row in _rows(outcomes, seed)]
+            outcomes = Outcomes.of(before, after, context, (goal,), bool(given))
+            told += [{**row, "goal": goal} for row in _rows(outcomes, seed)]
         if len(names) > 1:
-            outcomes = Outcomes.of(before, after, context, names, suffix == IF_LEGAL)
-            rows += [{**row, "suffix": suffix} for row in _joint_rows(outcomes, seed)]
+            outcomes = Outcomes.of(before, after, context, names, bool(given))
+            told += _joint_rows(outcomes, seed)
+        rows += [{**row, "measure": named(row["measure"])} for row in told]
     frame = pd.DataFrame(rows)
-    frame["measure"] += frame.pop("suffix")
     columns = ["measure", "goal", "unit", "value", "se", "low", "high", "n", "beta", "note"]
     return typed(frame[columns], ("value", "se", "low", "high", "beta"))
 
