@@ -227,7 +227,7 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
     Ada 3
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     taken: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(command).parameters.items():
         taken |= (
