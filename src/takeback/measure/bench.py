@@ -34,6 +34,7 @@ from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import identity
 from takeback.run.job import Job, Workers
 from takeback.run.jobs import run_jobs
+from takeback.run.own import is_reference
 from takeback.run.parts import Shard, watched
 from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
@@ -159,8 +160,7 @@ class Bench:
     @property
     def measures(self) -> tuple[str, ...]:
         """The names of the measures."""
-        names = (one if isinstance(one, str) else own_measure(one).name for one in self._named)
-        return tuple(dict.fromkeys(names))
+        return tuple(self.asked)
 
     @cached_property
     def asked(self) -> Mapping[str, Measure]:
@@ -233,7 +233,8 @@ class Bench:
 
     def about(self, *measures: str) -> Bench:
         """Return the same bench about other measures."""
-        own = {own_measure(one).name: one for one in self._named if not isinstance(one, str)}
+        given = (one for one in self._named if not isinstance(one, str) or is_reference(one))
+        own = {own_measure(one).name: one for one in given}
         return self._like(named=tuple(own.get(name, name) for name in measures), every=False)
 
     def about_all(self) -> Bench:

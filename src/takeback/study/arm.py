@@ -25,7 +25,6 @@ from takeback.measure.agency.agency import agency
 from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench, Setup
 from takeback.measure.effects import Change, effects, most_changed
-from takeback.measure.measure import MeasureContext
 from takeback.measure.shift import KL
 from takeback.measure.standard import ENTROPY, utility
 from takeback.measure.store import FOLDER
@@ -143,7 +142,7 @@ def _measure(
     pair = open_pair(parent, model)
     inputs = identity(common, pair)
     moved = cache(lambda: diff(pair))
-    bench = cache(lambda: _bench(pair, alone(), name))
+    bench = cache(lambda: _bench(pair, alone(), plan, name))
     swept = out / "effects" / f"{name}.parquet"
     whole = cache(lambda: _sweep(bench(), plan, seed, squared_norms(moved())))
     folder, differ = out / "behaviour" / name, out / "diff" / name
@@ -203,10 +202,10 @@ def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
     return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
 
 
-def _bench(pair: Pair, alone: HeldOut, name: str) -> Bench:
+def _bench(pair: Pair, alone: HeldOut, plan: Plan, name: str) -> Bench:
     """Return the bench on which all of an arm and seed is measured; the policies it holds are `alone`'s."""
     setup = replace(alone.setup, name=name, load=alone.load)
-    return Bench(pair, alone.arena, alone.situations, setup=setup)
+    return Bench(pair, alone.arena, alone.situations, plan.measures, setup)
 
 
 def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]) -> Sweep:
@@ -216,7 +215,8 @@ def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]
 def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
     """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return bench.first(plan.localise_situations).about(utility(goal).name)
+    asked = dict.fromkeys((utility(goal).name, *bench.measures))
+    return bench.first(plan.localise_situations).about(*asked)
 
 
 def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -235,7 +235,7 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
 def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about(ENTROPY.name), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name, *bench.measures[1:]), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
@@ -255,7 +255,8 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
 
 def _alone(plan: Plan, first: str, out: Path) -> HeldOut:
     setup = Setup(out, POLICIES, threads=plan.threads)
-    return HeldOut.draw(plan.arena, first, plan.situations, plan.situations_seed, setup)
+    drawn = plan.situations, plan.situations_seed
+    return HeldOut.draw(plan.arena, first, drawn, setup, plan.measures)
 
 
 def _curve(
@@ -287,7 +288,7 @@ def _shift(
     folder, report = where
     report("comparing with its parent", 0, 1)
     before, after = (alone.read(side) for side in pair)
-    context = MeasureContext.of(after, alone.arena)
+    context = alone.context(after)
     tables = {
         "shifts": effects(before, after, alone.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),

@@ -144,7 +144,8 @@ def explain(
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
     change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
-    return explanation(change, bench.arena, bench.ends[side], after, bench.halves(seed))
+    own = tuple(bench.asked.values())
+    return explanation(change, bench.arena, bench.ends[side], after, bench.halves(seed), own)
 
 
 def explanation(
@@ -153,13 +154,16 @@ def explanation(
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
     halves: tuple[NDArray[np.int64], NDArray[np.int64]],
+    own: tuple[Measure, ...] = (),
 ) -> Explanation:
     """Explain readouts: those before, and after by role and name of a set, the asked one among them.
+
+    `own` are measures beside the arena's.
 
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    context = MeasureContext.of(before, arena)
+    context = MeasureContext.of(before, arena, own)
     asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
     facts = facts_of(arena, [arena.parse(text) for text in before.situations])
     kinds = kinds_of(facts, context)
