@@ -1,4 +1,4 @@
-"""DirectionCuts: the hybrids asked are those of the sources, with their ends, and random ones stand beside."""
+"""Directions: the hybrids asked are those of the sources, with their ends, and random ones stand beside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StrengthCurves: a takeback by degree equals hybrids written to disk, and barriers what their definition says."""
+"""Strength: a takeback by degree equals hybrids written to disk, and barriers what their definition says."""
 
 from __future__ import annotations
 
