@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import Arena, arena
+from takeback.arenas import Arena, Playable, able, arena
 from takeback.measure.measures import MeasureContext, estimate_row, measures, typed
 from takeback.measure.shift import effects, shift
 from takeback.policies.load import load_policy
@@ -49,19 +49,21 @@ class Bench:
 
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""
-        return measures(self.read(model), self.arena)
+        readouts = self.read(model)
+        return measures(readouts, self.arena, self._context(readouts))
 
     def follow(self, before: Readouts, model: str) -> pd.DataFrame:
         """Measure one policy as `measure` does, and its KL from another one, in nats."""
         after = self.read(model)
-        context = MeasureContext.of(after, self.arena)
+        context = self._context(after)
         moved = mean_estimate(shift(before, after)[KL], context.clusters)
         row = typed(pd.DataFrame([{"measure": KL, **estimate_row(moved)}]), ("value", "se", "low", "high"))
         return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        return effects(self.read(before), self.read(after), self.arena, relative_to=before)
+        after_it = self.read(after)
+        return effects(self.read(before), after_it, self.arena, before, self._context(after_it))
 
     def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
         """Let a policy play, sampling its moves, from won held-out situations against the best defender.
@@ -70,8 +72,9 @@ class Bench:
             A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
             best (what perfect play needs).
         """
+        place = able(self.arena, Playable)
         starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
-        played = self.arena.play_out(player(self._policy(model), self.arena, seed), starts, moves)
+        played = place.play_out(player(self._policy(model), self.arena, seed), starts, moves)
         return pd.DataFrame(
             [
                 {
@@ -80,11 +83,14 @@ class Bench:
                     "reason": game.reason,
                     "moves": game.turns,
                     "score": game.score,
-                    "best": self.arena.distance(game.start),
+                    "best": place.distance(game.start),
                 }
                 for game in played
             ]
         )
+
+    def _context(self, readouts: Readouts) -> MeasureContext:
+        return MeasureContext.of(readouts, self.arena, self.situations)
 
     def _policy(self, model: str) -> Policy:
         policy = load_policy(model, self.arena)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from takeback.arenas import Featured, Readable, able
 from takeback.policies.readout import UNDECIDED, Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -60,15 +61,21 @@ class MeasureContext:
     choice: Mapping[str, Bools]
 
     @classmethod
-    def of(cls, readouts: Readouts, arena: Arena[Any]) -> MeasureContext:
+    def of(
+        cls, readouts: Readouts, arena: Arena[Any], situations: Sequence[Any] | None = None
+    ) -> MeasureContext:
         """Ask the arena once; the context serves every readout of the same situations.
 
+        Without `situations` the arena reads them from the readouts' texts.
+
         Raises:
-            TakebackError: the readouts are of another arena, or its legal actions are not theirs.
+            TakebackError: the readouts are of another arena, or its legal actions are not theirs; or there
+                are no situations and the arena can't read them.
         """
         if readouts.arena != arena.name:
             raise TakebackError(f"these readouts are of arena {readouts.arena!r}, not {arena.name!r}")
-        situations = [arena.parse(text) for text in readouts.situations]
+        if situations is None:
+            situations = [able(arena, Readable).parse(text) for text in readouts.situations]
         for text, situation, actions in zip(readouts.situations, situations, readouts.actions, strict=True):
             if tuple(arena.legal(situation)) != actions:
                 raise TakebackError(
@@ -76,15 +83,16 @@ class MeasureContext:
                 )
         n, owner = len(situations), readouts.owner
         count = np.bincount(owner, minlength=n)
-        features = {name: has.astype(np.float64) for name, has in arena.features(situations).items()}
+        told = arena.features(situations) if isinstance(arena, Featured) else {}
+        features = {name: has.astype(np.float64) for name, has in told.items()}
         having = {name: sum_by(owner, has, n) for name, has in features.items()}
         return cls(
             situations=readouts.situations,
             actions=readouts.actions,
             owner=owner,
             clusters=cluster_codes(readouts.clusters, n),
-            utilities={goal: arena.utility(goal, situations) for goal in arena.goals},
-            applies={goal: np.asarray(arena.applies(goal, situations), np.bool_) for goal in arena.goals},
+            utilities={name: goal.utility(situations) for name, goal in arena.goals.items()},
+            applies={name: np.asarray(g.applies(situations), np.bool_) for name, g in arena.goals.items()},
             features=features,
             choice={name: (has > 0) & (has < count) for name, has in having.items()},
         )

@@ -101,7 +101,7 @@ class Reader:
         whole = [(sides.hybrids(side), nothing) for side in SIDES]
         readouts, self.steps = self._policy.read_hybrids(self.plan, whole, tolerance)
         self.before = dict(zip(SIDES, readouts, strict=True))
-        self.context = MeasureContext.of(self.before["base"], sides.arena)
+        self.context = MeasureContext.of(self.before["base"], sides.arena, situations)
 
     def model(self, side: str) -> nn.Module:
         """Return the model of base or tuned."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from takeback.arenas import Board
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.findings import Findings
@@ -35,7 +36,7 @@ from takeback.study.probes import probed, table_of, write_probes
 from takeback.study.pursuit import LossReader, contrasted
 from takeback.study.steps import Step, Steps
 from takeback.training import train
-from takeback.training.recipe import Tuning
+from takeback.training.recipe import Tuned
 from takeback.weights import diff
 
 EXAMPLES = 10
@@ -72,7 +73,7 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
 
     with Steps.held(out, BASE) as steps:
         steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
-        if plan.games:
+        if plan.plays():
             step = Step("games", inputs, (folder / "games.parquet",))
             steps.do(step, lambda: _play(bench(), plan, (BASE, 0), base, folder, report))
 
@@ -88,7 +89,7 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         _measure(plan, (arm, seed), out, bench, steps, report)
 
 
-def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
+def _train(recipe: Tuned, run: Path, steps: Steps, report: Report) -> Path:
     own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
     sides = [_told(side) for role in ROLES if (side := getattr(recipe, role, None))]
     step = Step("train", [own, sides], (run / "final",), stale=())
@@ -99,7 +100,7 @@ def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
 def _follow(
     bench: Callable[[], Bench],
     who: tuple[str, int],
-    trained: tuple[Tuning, Path],
+    trained: tuple[Tuned, Path],
     where: tuple[list[Any], Path],
     steps: Steps,
     report: Report,
@@ -140,7 +141,7 @@ def _measure(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
         lambda: _shift(bench(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
     )
-    if plan.games:
+    if plan.plays():
         step = Step("games", inputs, (folder / "games.parquet",))
         steps.do(step, lambda: _play(bench(), plan, who, model, folder, report))
     swept = out / "effects" / f"{name}.parquet"
@@ -282,22 +283,24 @@ def _shift(
     folder, report = where
     report("comparing with its parent", 0, 1)
     before, after = (bench.read(side) for side in pair)
-    context = MeasureContext.of(after, bench.arena)
+    context = MeasureContext.of(after, bench.arena, bench.situations)
     tables = {
         "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
         write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
+    places = dict(zip(before.situations, bench.situations, strict=True))
+    most = most_changed(before, after, EXAMPLES)
+    found = [_example(bench, change, places[change.situation]) for change in most]
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def _example(bench: Bench, change: Change) -> dict[str, Any]:
+def _example(bench: Bench, change: Change, situation: Any) -> dict[str, Any]:
     return {
         "situation": change.situation,
-        "board": bench.arena.board(bench.arena.parse(change.situation)),
+        "board": bench.arena.board(situation) if isinstance(bench.arena, Board) else {},
         "distance": change.distance,
         "before": change.arrows("before", MOVES_SHOWN),
         "after": change.arrows("after", MOVES_SHOWN),

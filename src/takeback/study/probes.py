@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from takeback.arenas import ProbedArena, arena
+from takeback.arenas import Probed, arena
 from takeback.run.progress import Report
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
@@ -19,7 +19,7 @@ FOLDER = "probes"
 
 def probed(plan: Plan) -> bool:
     """Tell whether a run of the plan probes: it has contrasts, and its arena tells facts to probe for."""
-    return bool(plan.contrasts) and isinstance(arena(plan.arena), ProbedArena)
+    return bool(plan.contrasts) and isinstance(arena(plan.arena), Probed)
 
 
 def table_of(out: Path, arm: str, seed: int) -> Path:
@@ -40,7 +40,7 @@ def write_probes(plan: Plan, arm: str, seed: int, out: Path, report: Report | No
     from takeback.findings.sweep.probes import probe_hybrids
 
     place, path = arena(plan.arena), table_of(out, arm, seed)
-    if not isinstance(place, ProbedArena):
+    if not isinstance(place, Probed):
         return None
     if not path.exists():
         parent = plan.recipe(arm, seed, out).parent

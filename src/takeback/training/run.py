@@ -31,9 +31,9 @@ from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
 from takeback.training.free import EVERYTHING, free_only
-from takeback.training.methods import Stepwise, build_trainer
+from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import Agent, Clone, Fresh, Pretrain, Recipe, check_recipe, dump_recipe
+from takeback.training.recipe import Agent, Clone, Common, Fresh, Recipe, Tuned, check_recipe, dump_recipe
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -76,6 +76,7 @@ def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> N
         with atomic_folder(out / "final") as draft:
             network.save_pretrained(draft)
         return
+    assert isinstance(recipe, Common)
     with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
         if isinstance(recipe, Agent):
             train_agent(recipe, out, told, lambda: _claim(out, claim))
@@ -89,10 +90,10 @@ def _claim(out: Path, claim: str) -> None:
         draft.write_text(claim, encoding="utf-8")
 
 
-def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
+def _train(recipe: Common, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
-    if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
+    if isinstance(recipe, Tuned) and recipe.only != EVERYTHING:
         assert isinstance(trainer.model, nn.Module)
         trainer.add_callback(free_only(trainer.model, recipe.only))
     _claim(out, claim)
@@ -129,7 +130,7 @@ class _Keeper(TrainerCallback):
 def _claim_of(recipe: Recipe) -> str:
     """Return what identifies a run: its recipe and the content of its parent."""
     text = dump_recipe(recipe)
-    if isinstance(recipe, Pretrain | Fresh):
+    if not isinstance(recipe, Tuned):
         return text
     if isinstance(recipe, Clone):
         text += f"# content hash of the teacher: {open_checkpoint(recipe.teacher).digest}\n"

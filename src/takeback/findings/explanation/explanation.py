@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Explanation(Finding):
 
     Attributes:
         change: what was done.
-        arena: where.
+        pieces: which piece stands on which square, by situation; of an arena without boards nothing.
         before: what the model did that was changed.
         after: what the hybrid does.
         outcomes: a row for each action and class of illegal answers in each situation.
@@ -92,7 +92,7 @@ class Explanation(Finding):
     """
 
     change: Change
-    arena: Arena[Any]
+    pieces: Mapping[str, Mapping[str, str]]
     before: Readouts
     after: Readouts
     outcomes: pd.DataFrame
@@ -161,24 +161,27 @@ def explain(
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
     change = Change(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
-    return explanation(change, question.arena, reader.before[side], after, question.halves(seed))
+    where = question.arena, question.situations
+    return explanation(change, where, reader.before[side], after, question.halves(seed))
 
 
 def explanation(
     change: Change,
-    arena: Arena[Any],
+    where: tuple[Arena[Any], Sequence[Any]],
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
     halves: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> Explanation:
     """Explain readouts: those before, and after by role and name of a set, the asked one among them.
 
+    `where` is the arena, and the situations that were read.
+
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    context = MeasureContext.of(before, arena)
+    context = MeasureContext.of(before, *where)
     asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
-    facts = facts_of(arena, [arena.parse(text) for text in before.situations])
+    facts = facts_of(*where)
     kinds = kinds_of(facts, context)
     members = {f"kind {kind.name}": kind.members for kind in kinds}
     told = _facts_table(before, facts)
@@ -190,7 +193,7 @@ def explanation(
 
     return Explanation(
         change,
-        arena,
+        dict(zip(before.situations, (fact.pieces for fact in facts), strict=True)),
         before,
         asked,
         outcomes=_outcomes(before, asked, context).merge(told.drop(columns="situation"), on="item"),

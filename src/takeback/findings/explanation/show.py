@@ -63,7 +63,7 @@ def print_explanation(found: Explanation) -> None:
         console.print(f"{'-' if plain else '•'} {sentence}", markup=False, highlight=False)
     for one in most_changed(found.before, found.after, found.boards):
         console.print()
-        pieces = found.arena.board(found.arena.parse(one.situation))
+        pieces = found.pieces[one.situation]
         for line in _beside_each_other(text_board(pieces, plain), list(_answers(one))):
             console.print(line, markup=False, highlight=False, no_wrap=True)
 
@@ -112,7 +112,7 @@ def _beside_each_other(left: list[str], right: list[str]) -> Iterator[str]:
 
 
 def _board(found: Explanation, one: Moved) -> Figure:
-    pieces = found.arena.board(found.arena.parse(one.situation))
+    pieces = found.pieces[one.situation]
     arrows = [
         Arrows(one.arrows("before"), BEFORE, "before", -1),
         Arrows(one.arrows("after"), ARMS[0], "after", 1),

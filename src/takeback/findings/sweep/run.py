@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Featured
 from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
@@ -261,8 +261,9 @@ def _parts_of(what: Sweep, out: Path) -> Path:
 def _said(arena: Arena[Any], situations: Sequence[Any]) -> list[Any]:
     """Return what an arena says of situations, as far as measures depend on it."""
     told = [(arena.prompt(one), str(arena.cluster(one)), arena.legal(one)) for one in situations]
-    utilities = {goal: arena.utility(goal, situations).round(12).tolist() for goal in arena.goals}
-    features = {name: has.tolist() for name, has in arena.features(situations).items()}
+    utilities = {name: goal.utility(situations).round(12).tolist() for name, goal in arena.goals.items()}
+    told = arena.features(situations) if isinstance(arena, Featured) else {}
+    features = {name: has.tolist() for name, has in told.items()}
     return [arena.name, told, utilities, features]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.policies.language.plan import ReadoutPlan
-from takeback.policies.language.rounds import Answers, Round, Scores, ask
+from takeback.policies.language.rounds import Round, RoundAnswers, Scores, ask
 from takeback.run.grouping import sum_by
 
 LEFT = 0.85
@@ -61,7 +61,7 @@ class Frontier:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Expansion:
     """A round of expansion: which prefixes of the frontier grow, what is asked, what ending at each means."""
 
     chosen: NDArray[np.bool_]
@@ -80,12 +80,12 @@ class Decided:
     frontier: Frontier
 
     @classmethod
-    def first(cls, plan: ReadoutPlan, answers: Answers, masses: Floats) -> Decided:
+    def first(cls, plan: ReadoutPlan, answers: RoundAnswers, masses: Floats) -> Decided:
         """Start from the legal round's answers and the probability of reaching its targets."""
         outcomes, frontier = _settle(plan, plan.legal.round, answers, masses, plan.legal.end)
         return cls(outcomes, frontier[plan.legal.child < 0])
 
-    def after(self, plan: ReadoutPlan, step: Step, answers: Answers) -> Decided:
+    def after(self, plan: ReadoutPlan, step: Expansion, answers: RoundAnswers) -> Decided:
         """Return what is known after a step."""
         growing = self.frontier[step.chosen]
         found, reached = _settle(plan, step.asked, answers, growing.masses, step.ends)
@@ -94,13 +94,13 @@ class Decided:
 
 def expand(
     scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], tolerance: float
-) -> tuple[dict[int, Decided], tuple[Step, ...]]:
+) -> tuple[dict[int, Decided], tuple[Expansion, ...]]:
     """Decide outcomes until no policy has more than `tolerance` undecided in a situation.
 
     All policies take the same steps: what is heavy for one grows for all. Returns what is known of each in
     the end, and the steps.
     """
-    known, steps = dict(known), list[Step]()
+    known, steps = dict(known), list[Expansion]()
     while True:
         frontiers = [decided.frontier for decided in known.values()]
         heavy = [frontier.heavy(len(plan.texts), tolerance) for frontier in frontiers]
@@ -112,7 +112,7 @@ def expand(
 
 
 def follow(
-    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], steps: Sequence[Step]
+    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], steps: Sequence[Expansion]
 ) -> dict[int, Decided]:
     """Take steps that are laid out already, with all policies."""
     after = dict(known)
@@ -123,21 +123,20 @@ def follow(
 
 
 def _settle(
-    plan: ReadoutPlan, asked: Round, answers: Answers, masses: Floats, ends: Ints
+    plan: ReadoutPlan, asked: Round, answers: RoundAnswers, masses: Floats, ends: Ints
 ) -> tuple[Floats, Frontier]:
     """Book a round's ends and dead ends; return outcomes, and the mass of every pair, not booked yet."""
     going_on = sum_by(asked.pair_target, answers.pair, len(masses))
     dead = masses * np.maximum(1 - answers.end - going_on, 0)
-    unparsable = np.array([plan.judge.illegal(situation) for situation in range(len(plan.texts))])
     outcomes = plan.judge.outcomes
     decided = sum_by(ends, masses * answers.end, outcomes)
-    decided += sum_by(unparsable[asked.situations], dead, outcomes)
+    decided += sum_by(plan.judge.dead_ends[asked.situations], dead, outcomes)
     at = asked.pair_target
     pair_masses = masses[at] * answers.pair
     return decided, Frontier(asked.situations[at], asked.nodes[at], asked.pair_token, pair_masses)
 
 
-def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Step:
+def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Expansion:
     """Lay out the round that expands these prefixes; with the outcome of ending at each."""
     tree, growing = plan.tree, frontier[chosen]
     grown = zip(growing.nodes.tolist(), growing.tokens.tolist(), strict=True)
@@ -147,4 +146,4 @@ def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> S
     pairs = (pair_target, np.concatenate(following))
     where = zip(growing.situations.tolist(), nodes.tolist(), strict=True)
     ends = np.array([plan.judge(situation, tree.answer(node)) for situation, node in where])
-    return Step(chosen, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)
+    return Expansion(chosen, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)
