@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
@@ -110,6 +111,14 @@ class ClosedArena(Generic[S]):
         """Return a number of the situation's own."""
         digest = blake2b(self.prompt(situation).encode(), digest_size=7).digest()
         return int.from_bytes(digest, "little")
+
+    def goals_by(self, **worth: Callable[[S, str], float]) -> dict[str, Goal[S]]:
+        """Make goals that apply everywhere from what an action is worth in a situation, between 0 and 1."""
+
+        def of(one: Callable[[S, str], float], situations: Sequence[S]) -> NDArray[np.float64]:
+            return np.array([float(one(s, action)) for s in situations for action in self.legal(s)])
+
+        return {name: Goal(name, partial(of, one)) for name, one in worth.items()}
 
 
 def goal_of(arena: Arena[S], name: str) -> Goal[S]:

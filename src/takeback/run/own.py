@@ -39,8 +39,8 @@ def own_object(reference: str, what: str) -> Any:
     told = f"{what} {reference!r}"
     module = _from_file(Path(place), told) if place.endswith(".py") else _imported(place, Path(), told)
     if not hasattr(module, name):
-        public = [key for key in vars(module) if not key.startswith("_")]
-        raise unknown_name(f"{what} of {place}", name, public)
+        own = [key for key, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
+        raise unknown_name(f"{what} of {place}", name, own)
     return getattr(module, name)
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to a trainer that is ready to run."""
+"""From a recipe to a trainer that is ready to run; the modules of methods are imported, to be registered."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from takeback.policies.language import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
+from takeback.training import onpolicy, pretrain, supervised  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from takeback.training.networks import fresh_network, network_trainer
 from takeback.training.pretrain import fresh_policy
 from takeback.training.recipe import Common, Pretrain, Shallow, Tuned
