@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from takeback.checkpoint import Network, NetworkConfig
-from takeback.checkpoint.network import KEY
+from takeback.checkpoint.network_config import KEY
 from takeback.run.threads import cpu_threads
 
 RELU: dict[str, Any] = {"activation": "relu", "outputs": "logits"}

@@ -1,26 +1,21 @@
-import ast
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import takeback
+from models import save_pair
 
 
-def test_every_public_name_resolves_and_is_declared_for_type_checkers():
-    tree = ast.parse(Path(takeback.__file__).read_text())
-    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    declared = {
-        (node.module, alias.asname)
-        for node in imported
-        for alias in node.names
-        if alias.asname and node.module not in {"takeback.component", "takeback.run.errors"}
-    }
-    assert declared == {(f"takeback.{home}", name) for name, home in takeback._HOME_OF.items()}
-    for name in takeback._HOME_OF:
-        assert name in dir(takeback)
-        assert getattr(takeback, name).__name__ == name
+def test_every_public_name_resolves_and_dir_shows_no_other():
+    shown = dir(takeback)
+    assert {"diff", "hybrid", "Pair", "open_pair", "ComponentSet", "UnknownName", "weights"} <= set(shown)
+    for name in shown:
+        value = getattr(takeback, name)
+        assert not name.startswith("_")
+        assert value.__name__.rpartition(".")[2] == name
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
@@ -33,3 +28,20 @@ def test_importing_takeback_loads_no_heavy_library():
     code = f"import sys, takeback; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_pass_over_weights_loads_neither_torch_nor_a_compiler(tmp_path: Path):
+    base, tuned = map(str, save_pair("gpt2", tmp_path))
+    takeback.weights.diff(takeback.open_pair(base, tuned))  # compiles, if nothing is kept yet
+    heavy = ("torch", "transformers", "scipy", "numba", "trl")
+    for arguments in (["components", tuned], ["diff", base, tuned]):
+        code = f"""
+            import sys
+            from takeback.cli import app
+            app({arguments}, standalone_mode=False)
+            print([name for name in {heavy} if name in sys.modules])
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "[]"

@@ -30,8 +30,8 @@ from takeback.findings.localise.recovery import recovery
 from takeback.gauge import aligned, regauged
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
+from takeback.measure.effects import effect_rows
 from takeback.measure.read import Reader, Sides
-from takeback.measure.shift import effect_rows
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.tables import read_table, write_table

@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from takeback.draw.findings import Findings
-from takeback.study import Plan, load_plan, run_plan
+from takeback.draw.result import Results
+from takeback.report import run_plan
+from takeback.study import Plan, load_plan
 from takeback.study.comparison import compare
 
 HERE = Path(__file__).parent
@@ -37,7 +38,7 @@ def main() -> None:
             plan = load_plan(HERE / f"{name}.yaml", **changes, **tiny(plan))
         runs.append(asked.out / name)
         print(f"report: {run_plan(plan, runs[-1], asked.workers)}")
-    found = Findings("Small worlds side by side", (), {"compare": compare(runs)}, "compare")
+    found = Results("Small worlds side by side", (), {"compare": compare(runs)}, "compare")
     found.write(asked.out / "compare")
     found.print()
 

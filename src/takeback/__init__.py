@@ -1,8 +1,6 @@
 """See what a fine-tune changed inside a model, and take it back.
 
-The public names are imported when they are first used, so that `import takeback` loads no torch. Six calls
-have the names of their packages and are imported from those, as `takeback.diff.diff` is: `diff`, `hybrid`,
-`localise`, `explain`, `course` and `compare`.
+The public names are imported when they are first used, so that `import takeback` loads no torch.
 
 >>> import takeback
 >>> str(takeback.Component("H", layer=3, index=5))
@@ -11,15 +9,25 @@ have the names of their packages and are imported from those, as `takeback.diff.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from takeback.component import Component as Component
 from takeback.component import ComponentSet as ComponentSet
 from takeback.run.errors import TakebackError as TakebackError
 from takeback.run.errors import UnknownName as UnknownName
+from takeback.run.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from takeback import anatomy as anatomy
+    from takeback import arenas as arenas
+    from takeback import checkpoint as checkpoint
+    from takeback import findings as findings
+    from takeback import gauge as gauge
+    from takeback import measure as measure
+    from takeback import policies as policies
+    from takeback import study as study
+    from takeback import training as training
+    from takeback import weights as weights
     from takeback.anatomy import Anatomy as Anatomy
     from takeback.anatomy import Region as Region
     from takeback.anatomy import anatomy_of as anatomy_of
@@ -34,12 +42,17 @@ if TYPE_CHECKING:
     from takeback.findings.attribution import Attribution as Attribution
     from takeback.findings.attribution import attribute as attribute
     from takeback.findings.explanation import Explanation as Explanation
+    from takeback.findings.explanation import explain as explain
+    from takeback.findings.localise import localise as localise
     from takeback.findings.sweep import Sweep as Sweep
     from takeback.findings.sweep import probe_hybrids as probe_hybrids
+    from takeback.findings.sweep import sweep as sweep
+    from takeback.findings.trajectory import course as course
     from takeback.gauge import aligned as aligned
     from takeback.gauge import regauged as regauged
     from takeback.hybrid import Hybrid as Hybrid
     from takeback.hybrid import grafted as grafted
+    from takeback.hybrid import hybrid as hybrid
     from takeback.hybrid import taken_back as taken_back
     from takeback.hybrid import write_hybrid as write_hybrid
     from takeback.measure import effects as effects
@@ -58,99 +71,16 @@ if TYPE_CHECKING:
     from takeback.policies import read as read
     from takeback.policies.language import LanguagePolicy as LanguagePolicy
     from takeback.policies.network import NetworkPolicy as NetworkPolicy
+    from takeback.report import run_plan as run_plan
     from takeback.report import write_report as write_report
     from takeback.study import Plan as Plan
     from takeback.study import load_plan as load_plan
-    from takeback.study import run_plan as run_plan
     from takeback.study import study_status as study_status
+    from takeback.study.comparison import compare as compare
     from takeback.study.conjectures import Conjecture as Conjecture
     from takeback.training import load_recipe as load_recipe
     from takeback.training import train as train
     from takeback.weights import Diff as Diff
+    from takeback.weights import diff as diff
 
-_HOMES = {
-    "anatomy": (
-        "Anatomy",
-        "Region",
-        "anatomy_of",
-    ),
-    "arenas": (
-        "Arena",
-        "arena",
-    ),
-    "checkpoint": (
-        "Checkpoint",
-        "Network",
-        "NetworkConfig",
-        "Pair",
-        "open_checkpoint",
-        "open_pair",
-    ),
-    "findings.attribution": (
-        "Attribution",
-        "attribute",
-    ),
-    "findings.explanation": ("Explanation",),
-    "findings.sweep": (
-        "Sweep",
-        "probe_hybrids",
-    ),
-    "gauge": (
-        "aligned",
-        "regauged",
-    ),
-    "hybrid": (
-        "Hybrid",
-        "grafted",
-        "taken_back",
-        "write_hybrid",
-    ),
-    "measure": (
-        "effects",
-        "measures",
-        "most_changed",
-    ),
-    "measure.agency": (
-        "agency",
-        "policy_agency",
-    ),
-    "measure.question": (
-        "Answers",
-        "Ask",
-        "Question",
-        "answer",
-        "question_of",
-    ),
-    "policies": (
-        "Policy",
-        "Readouts",
-        "load_policy",
-        "read",
-    ),
-    "policies.language": ("LanguagePolicy",),
-    "policies.network": ("NetworkPolicy",),
-    "report": ("write_report",),
-    "study": (
-        "Plan",
-        "load_plan",
-        "run_plan",
-        "study_status",
-    ),
-    "study.conjectures": ("Conjecture",),
-    "training": (
-        "load_recipe",
-        "train",
-    ),
-    "weights": ("Diff",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'takeback' has no attribute {name!r}")
-    return getattr(import_module(f"takeback.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
+lazy_names(__name__)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property, total_ordering
+from html import escape
 from typing import Any
 
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
@@ -18,6 +19,12 @@ LAYER_KINDS = ("H", "KV", "ATTN", "MLP", "N", "MLPB", "ROUTER", "E", "U", "LN1",
 
 MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
 """Kinds that a model holds once, outside its layers."""
+
+MOST_MARKS = 64
+"""A kind with more members in a layer than this is drawn as a count."""
+
+Place = tuple[int | None, str]
+"""A layer, None outside them, and a kind."""
 
 _RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
 _NUMBER = r"(0|[1-9][0-9]*)"
@@ -242,7 +249,7 @@ class ComponentSet(Set[Component]):
         return place is not None and bool(self._mask >> place & 1)
 
     def __iter__(self) -> Iterator[Component]:
-        return (self._space.components[place] for place in _places(self._mask))
+        return (self._space.components[place] for place in _bits(self._mask))
 
     def __len__(self) -> int:
         return self._mask.bit_count()
@@ -308,14 +315,35 @@ class ComponentSet(Set[Component]):
 
     def picture(self) -> str:
         """Draw the set as text: a line per layer, a mark per component, counts beyond 64 of a kind."""
-        from takeback.picture import as_text
-
-        return as_text(self)
+        return "\n".join([*text_map(self._cells(lambda _, mark: "■" if mark else "·")), self._summary()])
 
     def _repr_html_(self) -> str:
-        from takeback.picture import as_html
+        """Draw the set as an HTML table without scripts; hovering over a square tells its name."""
+        cells = self._cells(_square)
+        kinds, layers = _axes(cells)
+        head = "".join(f"<th>{kind}{'…' if kind in INDEXED_KINDS else ''}</th>" for kind in kinds)
+        rows = [[f"<td>{cells.get((layer, kind), '')}</td>" for kind in kinds] for layer in layers]
+        body = "".join(f"<tr><th>L{n}</th>{''.join(row)}</tr>" for n, row in zip(layers, rows, strict=True))
+        outside = " ".join(f"{kind} {cell}" for (layer, kind), cell in cells.items() if layer is None)
+        return (
+            f'<div style="font-family:monospace"><table><tr><th></th>{head}</tr>{body}</table>'
+            f"<div>{outside}</div><div>{self._summary()}</div></div>"
+        )
 
-        return as_html(self)
+    def _cells(self, drawn: Callable[[Component, bool], str]) -> dict[Place, str]:
+        """Draw the components of the universe by layer and kind, each by whether it is in the set."""
+        groups: dict[Place, list[tuple[Component, bool]]] = {}
+        for component in self._space.components:
+            groups.setdefault((component.layer, component.kind), []).append((component, component in self))
+        return {
+            place: f"{sum(mark for _, mark in there)}/{len(there)}"
+            if len(there) > MOST_MARKS
+            else "".join(drawn(*one) for one in there)
+            for place, there in groups.items()
+        }
+
+    def _summary(self) -> str:
+        return f"{len(self)} of {len(self._space.components)} components"
 
     def _with(self, mask: int) -> ComponentSet:
         made = object.__new__(ComponentSet)
@@ -333,6 +361,35 @@ class ComponentSet(Set[Component]):
         return other._mask
 
 
+def text_map(cells: Mapping[Place, str]) -> list[str]:
+    r"""Lay cells out as lines: one for each layer with a column for each kind, then what is in no layer.
+
+    >>> print(*text_map({(0, "H"): "·■", (0, "MLP"): "·", (None, "EMBED"): "■"}), sep="\n")
+        H   MLP
+    L0  ·■  ·
+    EMBED ■
+    """
+    kinds, layers = _axes(cells)
+    table = [["", *kinds], *([f"L{n}", *(cells.get((n, kind), "") for kind in kinds)] for n in layers)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table] if layers else []
+    outside = [f"{kind} {cell}" for (layer, kind), cell in cells.items() if layer is None]
+    return [*lines, *([" ".join(outside)] if outside else [])]
+
+
+def _axes(places: Iterable[Place]) -> tuple[list[str], list[int]]:
+    """Return the kinds and the layers that there are, in order."""
+    there = set(places)
+    kinds = [kind for kind in LAYER_KINDS if any(one == kind for _, one in there)]
+    return kinds, sorted({layer for layer, _ in there if layer is not None})
+
+
+def _square(component: Component, mark: bool) -> str:
+    colour = "#c2410c" if mark else "#e7e5e4"
+    style = f"display:inline-block;width:.8em;height:.8em;margin:1px;background:{colour}"
+    return f'<span title="{escape(str(component))}{" (in the set)" if mark else ""}" style="{style}"></span>'
+
+
 def _mask(places: Iterable[int]) -> int:
     """Return the integer with the bits at `places` set (through bytes: linear in the highest place)."""
     places = list(places)
@@ -342,7 +399,7 @@ def _mask(places: Iterable[int]) -> int:
     return int.from_bytes(digits, "little")
 
 
-def _places(mask: int) -> Iterator[int]:
+def _bits(mask: int) -> Iterator[int]:
     bits = bin(mask)[:1:-1]
     place = bits.find("1")
     while place >= 0:
@@ -357,4 +414,4 @@ def _shortened(space: _Space, mask: int) -> list[str]:
         if covered & mask == covered:
             names.append(pattern)
             mask &= ~covered
-    return names + [str(space.components[place]) for place in _places(mask)]
+    return names + [str(space.components[place]) for place in _bits(mask)]

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 import networks
 from takeback.checkpoint import Network, NetworkConfig, load_network, open_checkpoint, open_pair
-from takeback.checkpoint.network import ACTIVATIONS, KEY
+from takeback.checkpoint.network import ACTIVATIONS
+from takeback.checkpoint.network_config import KEY
 from takeback.checkpoint.shards import read_metadata
 from takeback.run.errors import TakebackError
 

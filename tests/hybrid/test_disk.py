@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 import models
 from adapters import LLAMA, save_adapter
 from takeback.checkpoint import Checkpoint, Pair, Weights, open_checkpoint, open_pair
+from takeback.checkpoint import writer as writer_module
 from takeback.component import ComponentSet
 from takeback.hybrid import Hybrid, hybrid, taken_back, write_hybrid
-from takeback.hybrid import writer as writer_module
 from takeback.run.errors import TakebackError
 
 
@@ -318,7 +318,8 @@ def test_sets_and_sources_of_other_models_are_refused(pair: Pair, tmp_path: Path
 WRITE = """
 import sys, time
 from takeback.checkpoint import open_pair
-from takeback.hybrid import hybrid, write_hybrid, writer
+from takeback.checkpoint import writer
+from takeback.hybrid import hybrid, write_hybrid
 pair = open_pair(sys.argv[1], sys.argv[2])
 read = writer.raw_bytes
 def slowly(tensor):

@@ -11,7 +11,8 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.measures import MeasureContext, measure_values
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import measure_values
 from takeback.measure.question import Answers, Ask, Question, answer, question_of
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.load import load_policy

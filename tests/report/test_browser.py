@@ -11,7 +11,8 @@ from browser import CHROMIUM, shown_at
 
 PROBE = """<script>
 document.querySelectorAll("details").forEach((d) => { d.open = true; });
-const table = [...document.querySelectorAll("table")].find((t) => t.querySelector("th button"));
+const table = [...document.querySelectorAll("th button")]
+  .find((button) => button.textContent === "of all parameters").closest("table");
 table.querySelectorAll("th button")[1].click();
 const column = [...table.tBodies[0].rows].map((row) => parseFloat(row.cells[1].textContent));
 const sorted = column.every((value, i) => i === 0 || column[i - 1] >= value);

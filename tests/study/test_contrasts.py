@@ -19,9 +19,9 @@ from contrast_record import AGENCY, ARMS, CARRIER, COMPONENTS, quantity_table, w
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.cli import app
+from takeback.draw.result import section_of
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import agency
-from takeback.measure.agency.planted import POLICIES, noisy, planted, pursuer, world
 from takeback.measure.read import Reader, Sides
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import max_permutation, permutation_test
@@ -30,11 +30,12 @@ from takeback.study import load_plan
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
 from takeback.study.contrasts.quantities import OWN
-from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenarios, tables
 from takeback.study.plan import check_plan
 from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
 from takeback.study.sums import AgencyArms
 from takeback.weights import diff
+from validation.planted import POLICIES, noisy, planted, pursuer, world
+from validation.simulate import NOISES, rates, rule_rates, scenarios, tables
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,9 @@ def test_each_condition_can_fail(extra, failed):
 
 def test_skill_that_only_a_probe_tells_is_no_agency():
     """Pursuit follows the probe: with it nothing is left to carry, without it skilful ones stand out."""
-    told, untold = (carriers(quantity_table({}, True, told), RULE) for told in (True, False))
+    told, untold = (
+        carriers(quantity_table({}, True, told), RULE, ("probe mate in one",)) for told in (True, False)
+    )
     assert not told.table["carries"].any()
     assert "skill told by legal, probe mate in one" in told.words[0]
     assert "no probes were measured, so that skill is told by legality alone" in untold.words
@@ -233,7 +236,7 @@ def test_the_command_writes_tables_and_a_page(planted_run, tmp_path):
 
 
 def test_the_picture_marks_the_carrier_alone(found):
-    figure = next(one for one in found.section().figures if one.title == f"take back: {SHARE}")
+    figure = next(one for one in section_of(found).figures if one.title == f"take back: {SHARE}")
     frames = figure.picture.count('stroke-width="1.6"')
     rows = found.contrasts
     shown = rows[(rows["measure"] == SHARE) & (rows["p_family"] <= 0.05)]

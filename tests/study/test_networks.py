@@ -11,8 +11,8 @@ import pytest
 
 from kill import run_and_kill
 from takeback.checkpoint import open_checkpoint
+from takeback.report import run_plan
 from takeback.run.tables import read_table
-from takeback.study import run_plan
 from takeback.study.plan import check_plan
 
 ARM = {"goal": "win", "steps": 2, "learning_rate": 1e-3}
@@ -129,7 +129,7 @@ def test_a_study_makes_its_base_trains_agents_and_clones_them(agents: Path) -> N
 def test_a_killed_study_of_agents_ends_with_the_same_tables(agents: Path, tmp_path: Path) -> None:
     broken = tmp_path / "run"
     code = (
-        "from takeback.study import run_plan\nfrom takeback.study.plan import check_plan\n"
+        "from takeback.report import run_plan\nfrom takeback.study.plan import check_plan\n"
         f"run_plan(check_plan({CARTPOLE!r}), {str(broken)!r})"
     )
     run_and_kill(code, (broken / "arms/ppo/seed-0/step-128").exists, tmp_path / "log.txt")

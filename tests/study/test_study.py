@@ -5,11 +5,11 @@ import pytest
 
 from kill import run_and_kill
 from takeback.checkpoint import open_checkpoint
+from takeback.report import run_plan
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Job, run_jobs
 from takeback.run.progress import Report
 from takeback.run.tables import read_table
-from takeback.study import run_plan
 from takeback.study.conjectures import read_lock
 from takeback.study.plan import check_plan
 
@@ -102,7 +102,7 @@ def test_a_run_leaves_the_whole_record(unbroken):
 def test_a_run_killed_with_its_workers_at_work_ends_with_the_same_tables(unbroken, tmp_path):
     broken = tmp_path / "run"
     code = (
-        "from takeback.study import run_plan\nfrom takeback.study.plan import check_plan\n"
+        "from takeback.report import run_plan\nfrom takeback.study.plan import check_plan\n"
         f"if __name__ == '__main__':\n    run_plan(check_plan({FIELDS!r}), {str(broken)!r}, workers=2)"
     )
     run_and_kill(

@@ -1,5 +1,6 @@
 """Arenas: places where policies act."""
 
+from takeback.arenas.asked import Asked as Asked
 from takeback.arenas.capabilities import Board as Board
 from takeback.arenas.capabilities import Depth as Depth
 from takeback.arenas.capabilities import Enumerable as Enumerable

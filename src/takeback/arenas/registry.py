@@ -11,7 +11,8 @@ from typing import Any, Final
 from takeback.arenas.protocol import Arena
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.own import is_own, own_object
+from takeback.run.identity import told
+from takeback.run.own import is_reference, load_own
 
 GROUP: Final = "takeback.arenas"
 """The entry point group in which packages register arenas: their names and where they are."""
@@ -48,6 +49,8 @@ def _arena(name: str) -> Arena[Any]:
     if lacking:
         raise TakebackError(f"{name} is no arena: {type(found).__name__} lacks {', '.join(lacking)}")
     _NAMES[id(found)] = name
+    if told.dispatch(type(found)) is told.dispatch(object):
+        told.register(type(found), _whole)
     copyreg.pickle(type(found), _by_name)
     return found
 
@@ -55,12 +58,12 @@ def _arena(name: str) -> Arena[Any]:
 def _made(name: str) -> Any:
     family = _FAMILIES.get(name.partition(":")[0]) if ":" in name else None
     if family is not None:
-        return own_object(family, "arena")(name)
+        return load_own(family, "arena")(name)
     registered = {} if name in _OURS else {entry.name: entry.value for entry in entry_points(group=GROUP)}
     place = {**registered, **_OURS}.get(name, name)
-    if not is_own(place):
+    if not is_reference(place):
         raise unknown_name("arena", name, (*_OURS, *registered, *_FORMS))
-    found = own_object(place, "arena")
+    found = load_own(place, "arena")
     if not isinstance(found, type) and (hasattr(found, "situations") or not callable(found)):
         return found
     try:
@@ -80,6 +83,11 @@ def _by_name(found: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Send an arena to another process by its name, as it may hold what can't be sent."""
     name = _NAMES.get(id(found))
     return found.__reduce_ex__(2) if name is None else (arena, (name,))
+
+
+def _whole(found: Any) -> Any:
+    """Tell an arena, for `identity`, by its class and what it holds, not by its name."""
+    return [type(found), dict(vars(found))]
 
 
 def words_of(name: str) -> Words:

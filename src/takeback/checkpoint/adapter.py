@@ -8,17 +8,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from takeback.anatomy import Family, canonical_name
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
-from takeback.checkpoint.weights import narrowest_dtype
 from takeback.run.errors import TakebackError
+from takeback.run.machine_code import machine_code
+
+if TYPE_CHECKING:
+    import torch
 
 _READ = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "peft_type"}
 _WITHOUT_EFFECT = {
@@ -53,7 +55,7 @@ class LoraDelta:
     b: Entry
     scale: float
     transposed: bool
-    dtype: torch.dtype = torch.float32
+    element: str = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,12 +64,18 @@ class LoraDelta:
         return shape[::-1] if self.transposed else shape
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `dtype`."""
-        return torch.from_numpy(self.add_to(weight.to(self.dtype).contiguous().numpy(), self.factors()))
+        """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `element`."""
+        import torch
+
+        wide = weight.to(getattr(torch, self.element)).contiguous()
+        return torch.from_numpy(self.add_to(wide.numpy(), self.factors()))
 
     def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Read the thin matrices whose product is added: (rows, rank) and (rank, columns)."""
-        halves = [half.read().to(self.dtype) for half in (self.b, self.a)]
+        import torch
+
+        wide: torch.dtype = getattr(torch, self.element)
+        halves = [half.read().to(wide) for half in (self.b, self.a)]
         if self.transposed:
             halves = [half.T for half in reversed(halves)]
         left, right = (half.contiguous().numpy() for half in halves)
@@ -76,12 +84,17 @@ class LoraDelta:
     def add_to(
         self, weight: NDArray[Any], factors: tuple[NDArray[Any], NDArray[Any]], first: int = 0
     ) -> NDArray[Any]:
-        """Return rows of the weight, from the row `first` on and in `dtype`, with what is added to them."""
-        from takeback.checkpoint.merge import add_product
-
+        """Return rows of the weight, from the row `first` on and in `element`, with what is added to them."""
         left, right = factors
-        merged = np.zeros_like(weight)
-        add_product(weight, left[first : first + len(weight)], right, weight.dtype.type(self.scale), merged)
+        merged = np.zeros_like(weight, order="C")
+        parts = [np.ascontiguousarray(part) for part in (weight, left[first : first + len(weight)], right)]
+        kinds = [f"*{part.dtype}" for part in (*parts, merged)]
+        types = ("int64", "int64", "int64", *kinds[:3], str(merged.dtype), kinds[3])
+        sizes = (len(weight), len(right), merged.shape[1])
+        places = [part.ctypes.data for part in parts]
+        machine_code("takeback.checkpoint.merge", "add_product", *types)(
+            *sizes, *places, self.scale, merged.ctypes.data
+        )
         return merged
 
 
@@ -118,8 +131,8 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Entry], tied: 
         target = names.target(f"{module}.weight")
         delta = _delta(folder, module, pair, settings, names.inputs_first(target))
         _check_shape(folder, target, delta.shape, base)
-        wide = narrowest_dtype(base[target].dtype, torch.float32)
-        adapter.deltas[target] = replace(delta, dtype=wide)
+        wide = "float64" if base[target].element == "float64" else "float32"
+        adapter.deltas[target] = replace(delta, element=wide)
     return adapter
 
 

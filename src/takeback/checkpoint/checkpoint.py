@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,20 +10,21 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
-from takeback.checkpoint.network import KEY, WEIGHTS, NetworkConfig
+from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import file_digest
+from takeback.run.identity import identity, told
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig
 
 
@@ -61,9 +61,16 @@ class Checkpoint:
 
     @property
     def dtypes(self) -> Mapping[str, torch.dtype]:
-        """The element type of each tensor by canonical name; float32 where an adapter is merged in."""
+        """The element type of each tensor by canonical name; see `elements`."""
+        import torch
+
+        return {name: getattr(torch, element) for name, element in self.elements.items()}
+
+    @property
+    def elements(self) -> Mapping[str, str]:
+        """The name of each tensor's element type; float32 where an adapter is merged in."""
         return {
-            name: self.deltas[name].dtype if name in self.deltas else entry.dtype
+            name: self.deltas[name].element if name in self.deltas else entry.element
             for name, entry in self.entries.items()
         }
 
@@ -90,11 +97,11 @@ class Checkpoint:
 
     @property
     def stamp(self) -> str:
-        """What tells these files from others without reading them: names, sizes and times of change."""
+        """What tells these files from others without reading them: names, sizes, times, the config."""
         deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
         files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return hashlib.sha256(json.dumps([states, sorted(self.entries)]).encode()).hexdigest()
+        return identity(states, sorted(self.entries), self.settings, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -189,6 +196,11 @@ class Checkpoint:
         if (folder := self.tokenizer_folder) is not None:
             yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
+    def side_digests(self) -> list[tuple[str, str]]:
+        """Return names and content hashes of `side_files`, those of a folder one by one."""
+        places = (place for path in self.side_files() for place in (path, *sorted(path.rglob("*"))))
+        return [(place.name, file_digest(place)) for place in places if place.is_file()]
+
     @property
     def _file(self) -> Path:
         return next(iter(self.entries.values())).file
@@ -224,6 +236,11 @@ class Checkpoint:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
+
+
+@told.register(Checkpoint)
+def _(checkpoint: Checkpoint) -> Any:
+    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests()]
 
 
 @dataclass(frozen=True)
@@ -334,7 +351,7 @@ def _tie(
     if embed not in entries:
         entries[embed], stored[embed] = entries.pop(unembed), stored.pop(unembed)
         return settings
-    if not torch.equal(entries[embed].read(), entries[unembed].read()):
+    if not entries[embed].read().equal(entries[unembed].read()):
         return _untied(settings)
     del entries[unembed], stored[unembed]
     return settings
@@ -375,10 +392,14 @@ def _refuse_constant(text: str) -> float:
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
-    whole = next((name for name, entry in entries.items() if not entry.dtype.is_floating_point), None)
+    whole = next(
+        (name for name, entry in entries.items() if not entry.element.startswith(("float", "bfloat"))),
+        None,
+    )
     if whole is not None:
         raise TakebackError(
-            f"{place} holds {whole} as {entries[whole].dtype}; dequantize it to floating-point weights first"
+            f"{place} holds {whole} as {entries[whole].element}; dequantize it to floating-point "
+            "weights first"
         )
 
 

@@ -9,20 +9,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from takeback.checkpoint.adapter import LoraDelta
     from takeback.checkpoint.shards import Entry
 
-STORAGE: Mapping[torch.dtype, type[np.generic]] = {
-    torch.float64: np.float64,
-    torch.float32: np.float32,
-    torch.float16: np.int16,
-    torch.bfloat16: np.uint16,
-    torch.float8_e4m3fn: np.uint8,
-    torch.float8_e5m2: np.uint8,
+STORAGE: Mapping[str, type[np.generic]] = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.int16,
+    "bfloat16": np.uint16,
+    "float8_e4m3fn": np.uint8,
+    "float8_e5m2": np.uint8,
 }
 """The array type that holds the bits of each element type; no two types that a kernel reads share one."""
 
@@ -31,7 +30,7 @@ class Flat(Protocol):
     """Gives stretches of a tensor's entries as arrays that must not be written to."""
 
     @property
-    def dtype(self) -> torch.dtype:
+    def element(self) -> str:
         """The element type."""
         ...
 
@@ -53,9 +52,9 @@ class Mapped:
     mapped = True
 
     @property
-    def dtype(self) -> torch.dtype:
+    def element(self) -> str:
         """The stored element type."""
-        return self.entry.dtype
+        return self.entry.element
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Return a view of the file, or a copy where the file has no number at a multiple of its size."""
@@ -68,7 +67,7 @@ class Mapped:
 
     @cached_property
     def _entries(self) -> NDArray[Any]:
-        kind = np.dtype(STORAGE[self.dtype])
+        kind = np.dtype(STORAGE[self.element])
         count = math.prod(self.entry.shape)
         if not count:
             return np.zeros(0, kind)
@@ -86,15 +85,17 @@ class Merged:
     mapped = False
 
     @property
-    def dtype(self) -> torch.dtype:
+    def element(self) -> str:
         """The type in which it is merged."""
-        return self.delta.dtype
+        return self.delta.element
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Return merged entries; only the rows that hold them are merged."""
         width = self.delta.shape[1]
         first, last = start // width, -(-stop // width)
-        rows = upcast(self.weight.block(first * width, last * width), self.weight.dtype, STORAGE[self.dtype])
+        rows = upcast(
+            self.weight.block(first * width, last * width), self.weight.element, STORAGE[self.element]
+        )
         merged = self.delta.add_to(rows.reshape(-1, width), self._factors, first).reshape(-1)
         merged.flags.writeable = False
         return merged[start - first * width : stop - first * width]
@@ -104,18 +105,26 @@ class Merged:
         return self.delta.factors()
 
 
-def upcast(block: NDArray[Any], dtype: torch.dtype, kind: type[Any] = np.float64) -> NDArray[Any]:
+def upcast(block: NDArray[Any], element: str, kind: type[Any] = np.float64) -> NDArray[Any]:
     """Return the bits of a type in `STORAGE` as numbers of a wider type, exactly.
 
-    >>> upcast(np.array([0x3F80, 0xC000], np.uint16), torch.bfloat16)
+    >>> upcast(np.array([0x3F80, 0xC000], np.uint16), "bfloat16")
     array([ 1., -2.])
     """
     with np.errstate(invalid="ignore"):  # a NaN stays one
-        if dtype == torch.bfloat16:
+        if element == "bfloat16":
             wide = (block.astype(np.uint32) << 16).view(np.float32).astype(kind, copy=False)
-        elif dtype.itemsize == 1:
-            wide = torch.from_numpy(block.copy()).view(dtype).double().numpy().astype(kind, copy=False)
+        elif element.startswith("float8"):
+            import torch
+
+            wide = (
+                torch.from_numpy(block.copy())
+                .view(getattr(torch, element))
+                .double()
+                .numpy()
+                .astype(kind, copy=False)
+            )
         else:
-            wide = (block.view(np.float16) if dtype == torch.float16 else block).astype(kind, copy=False)
+            wide = (block.view(np.float16) if element == "float16" else block).astype(kind, copy=False)
     wide.flags.writeable = False
     return wide

@@ -1,28 +1,24 @@
-# pyright: reportUntypedFunctionDecorator=false, reportMissingParameterType=false
-"""The one definition of a merged LoRA weight: the same bits for an entry in any block."""
+# pyright: reportMissingParameterType=false
+"""The one definition of a merged LoRA weight: the same bits for an entry in any block; see `machine_code`."""
 
 from __future__ import annotations
 
-from numba import njit
+from numba import carray
 
 
-def add_product(weight, left, right, scale, merged):
-    """Set `merged` to weight + (left · right) · scale, in the type of its arrays.
+def add_product(rows, rank, columns, weight, left, right, scale, merged):
+    """Set `merged` to weight + (left · right) · scale, in the type of its arrays, which are addresses.
 
     `left` is (rows, rank), `right` (rank, columns), and `merged` zero. Products are added in the order of the
     rank, each operation is rounded by itself.
     """
-    for row in range(weight.shape[0]):
-        before, after = weight[row], merged[row]
-        for place in range(left.shape[1]):
-            factor, other = left[row, place], right[place]
-            for column in range(after.size):
+    weights, factors = carray(weight, (rows, columns)), carray(left, (rows, rank))
+    others, results = carray(right, (rank, columns)), carray(merged, (rows, columns))
+    for row in range(rows):
+        before, after = weights[row], results[row]
+        for place in range(rank):
+            factor, other = factors[row, place], others[place]
+            for column in range(columns):
                 after[column] += factor * other[column]
-        for column in range(after.size):
+        for column in range(columns):
             after[column] = before[column] + after[column] * scale
-
-
-try:
-    add_product = njit(nogil=True, error_model="numpy", cache=True)(add_product)
-except RuntimeError:  # no folder for the cache can be written to
-    add_product = njit(nogil=True, error_model="numpy")(add_product)

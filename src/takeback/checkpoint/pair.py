@@ -14,6 +14,7 @@ from typing import Any, Literal
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
+from takeback.run.identity import told
 
 Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
 """What two checkpoints can differ in; the first four make them no pair."""
@@ -100,6 +101,9 @@ class Pair:
     tuned: Checkpoint
     untied: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.base.ref} → {self.tuned.ref}"
+
     @property
     def stamp(self) -> str:
         """What tells the files of this pair from others without reading them."""
@@ -122,6 +126,11 @@ class Pair:
         found += _of_tokenizers(self.base, self.tuned)
         order = list(_TITLES)
         return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
+
+
+@told.register(Pair)
+def _(pair: Pair) -> Any:
+    return [pair.base, pair.tuned]
 
 
 def open_pair(base: str | Path | Checkpoint, tuned: str | Path | Checkpoint, untie: bool = False) -> Pair:
@@ -181,7 +190,7 @@ def _of_kind(base: Checkpoint, tuned: Checkpoint) -> Difference | None:
 def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
     if base.tied != tuned.tied and base.settings is not None and tuned.settings is not None:
         yield Difference("tying", "embeddings", _tying(base), _tying(tuned))
-    shapes, dtypes = (base.shapes, tuned.shapes), (base.dtypes, tuned.dtypes)
+    shapes, elements = (base.shapes, tuned.shapes), (base.elements, tuned.elements)
     for name in [*shapes[0], *(name for name in shapes[1] if name not in shapes[0])]:
         before, after = (None if name not in side else str(list(side[name])) for side in shapes)
         if before is None or after is None:
@@ -189,9 +198,8 @@ def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
                 yield Difference("missing", name, before, after)
         elif before != after:
             yield Difference("shape", name, before, after)
-        elif dtypes[0][name] != dtypes[1][name]:
-            kinds = (str(side[name]).removeprefix("torch.") for side in dtypes)
-            yield Difference("dtype", name, *kinds)
+        elif elements[0][name] != elements[1][name]:
+            yield Difference("dtype", name, *(side[name] for side in elements))
 
 
 def _tying(side: Checkpoint) -> str:

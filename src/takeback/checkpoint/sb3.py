@@ -10,13 +10,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any, cast
 
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import atomic_file, cache_folder, file_digest, in_turn
+
+if TYPE_CHECKING:
+    import torch
 
 ACTIVATIONS: Mapping[str, str] = {
     "ReLU": "relu",
@@ -68,6 +68,8 @@ def sb3_network(zip_path: str | Path) -> Path:
     Raises:
         TakebackError: the zip is not whole or not of Stable-Baselines3, or holds another kind of policy.
     """
+    from safetensors.torch import save_file
+
     file = Path(zip_path).expanduser()
     try:
         digest = file_digest(file)
@@ -127,6 +129,8 @@ def _settings(file: Path, data: bytes) -> dict[str, Any]:
 
 
 def _tensors(file: Path, data: bytes, version: str) -> dict[str, torch.Tensor]:
+    import torch
+
     try:
         found: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle can be broken in as many ways as there are exceptions

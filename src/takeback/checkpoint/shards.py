@@ -8,28 +8,46 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
 
-DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+if TYPE_CHECKING:
+    import torch
+
+ELEMENTS: Mapping[str, str] = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
-"""The element types of the safetensors format that this package reads and writes."""
+"""The element types of the safetensors format that this package reads and writes, as torch names them."""
+
+ITEM_SIZES: Mapping[str, int] = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+"""The bytes of an entry of each type."""
 
 _PICKLED = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pt", "*.pth", "adapter_model.bin")
 _NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
@@ -41,7 +59,7 @@ class Entry:
 
     file: Path
     stored: str
-    dtype: torch.dtype
+    element: str
     shape: tuple[int, ...]
     offset: int
 
@@ -120,7 +138,7 @@ def read_metadata(file: Path) -> dict[str, str]:
         TakebackError: the file is missing or no safetensors file.
     """
     try:
-        with safe_open(file, framework="pt") as shard:
+        with safe_open(file, framework="np") as shard:
             return dict(cast("dict[str, str] | None", shard.metadata()) or {})
     except (OSError, SafetensorError) as error:
         raise TakebackError(f"could not read {file}: {error}") from error
@@ -131,20 +149,20 @@ def _entry(file: Path, name: str, row: Mapping[str, Any], data: tuple[int, int])
     room = data[1] - data[0]
     start, stop = row["data_offsets"]
     shape = tuple(int(extent) for extent in row["shape"])
-    if row["dtype"] not in DTYPES:
+    if row["dtype"] not in ELEMENTS:
         raise TakebackError(
-            f"{name} in {file} has the element type {row['dtype']}; known: {', '.join(DTYPES)}"
+            f"{name} in {file} has the element type {row['dtype']}; known: {', '.join(ELEMENTS)}"
         )
-    dtype = DTYPES[row["dtype"]]
+    element = ELEMENTS[row["dtype"]]
     if stop > room:
         raise TakebackError(
             f"{file} is truncated: {name} ends at byte {stop}, there are {room}; fetch or save it again"
         )
-    if start < 0 or stop - start != math.prod(shape) * dtype.itemsize:
+    if start < 0 or stop - start != math.prod(shape) * ITEM_SIZES[element]:
         raise TakebackError(
             f"{file} has a broken safetensors header: {name} has {stop - start} bytes for shape {list(shape)}"
         )
-    return Entry(file, name, dtype, shape, data[0] + start)
+    return Entry(file, name, element, shape, data[0] + start)
 
 
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:

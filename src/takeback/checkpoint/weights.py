@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-
 from takeback.anatomy import Anatomy, Region
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig
 
 
@@ -73,39 +72,46 @@ def weights_digest(weights: Weights) -> str:
 
 def stacked(read: Callable[[str], torch.Tensor], parts: Iterable[Iterable[str]]) -> torch.Tensor:
     """Return a tensor of the live module whose slices files hold in `parts`, joined on their first axis."""
+    import torch
+
     return torch.stack([torch.cat([read(name) for name in names]) for names in parts])
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the bytes of a tensor's entries in row-major order, copied only where they lie otherwise."""
+    import torch
+
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def narrowest_dtype(*dtypes: torch.dtype) -> torch.dtype:
     """Return the narrowest floating-point type that holds every value of each of `dtypes` exactly.
 
+    >>> import torch
     >>> narrowest_dtype(torch.bfloat16, torch.float16)
     torch.float32
     >>> narrowest_dtype(torch.bfloat16, torch.bfloat16)
     torch.bfloat16
     """
+    import torch
+
     if len(set(dtypes)) == 1:
         return dtypes[0]
-    return next(wide for wide in _FLOATS if all(_holds(wide, dtype) for dtype in dtypes))
-
-
-_FLOATS = (
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-    torch.float64,
-)
+    floats = (
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+    )
+    return next(wide for wide in floats if all(_holds(wide, dtype) for dtype in dtypes))
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:
     """Compare precision, the largest value and the smallest (subnormal) one; only e4m3 has no infinity."""
+    import torch
+
     if wide == narrow:
         return True
     if wide == torch.float8_e4m3fn:

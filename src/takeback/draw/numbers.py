@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 ABSENT = "–"
 """What stands where a value is missing: never a blank and never a zero."""
@@ -72,6 +73,39 @@ def percent(value: float | None, digits: int | None = None) -> str:
     if 0 < 100 * value < 0.5 * 10**-digits:
         return f"<{10**-digits:g}%"
     return f"{100 * value:.{digits}f}%".replace("-", "−")
+
+
+def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Write a share with its interval, where there is one that has a width.
+
+    >>> share(0.5, 0.42, 0.581), share(1.0, 1.0, 1.0), share(0.5, None, None)
+    ('50% [42%, 58%]', '100%', '50%')
+    """
+    if low is None or high is None or low == high:
+        return percent(value)
+    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
+
+
+def estimate(
+    value: float | None, low: float | None, high: float | None, write: Callable[[float], str] = number
+) -> str:
+    """Write a value with its interval, where that is known.
+
+    >>> estimate(0.5, 0.42, 0.581), estimate(0.5, None, None, signed), estimate(None, None, None)
+    ('0.500 [0.420, 0.581]', '+0.500', '–')
+    """
+    if value is None or low is None:
+        return ABSENT if value is None else write(value)
+    return f"{write(value)} {interval(low, high)}"
+
+
+def span(low: float | None, high: float | None, write: Callable[[float], str] = percent) -> str:
+    """Write two ends in words, or that they are unknown.
+
+    >>> span(-0.02, 0.1), span(1, 2.5, number), span(None, None)
+    ('−2.0% to 10%', '1.000 to 2.500', '–')
+    """
+    return ABSENT if low is None or high is None else f"{write(low)} to {write(high)}"
 
 
 def count(value: float, noun: str, plural: str = "") -> str:

@@ -1,16 +1,23 @@
-"""Findings on the terminal: a heading, sentences and tables."""
+"""Sections on the terminal: a heading, sentences, tables and pictures made of letters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from takeback.draw.page import Table
+from takeback.draw.page import Section, Table
+
+_PIECES = dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", "KQRBNPkqrbnp", strict=True))
+_PLAIN = str.maketrans({"•": "-", "·": ".", "→": "->", "−": "-", "–": "-", **_PIECES})
+"""What stands for the marks that a terminal without Unicode lacks."""
 
 
-def print_tables(title: str, words: Iterable[str], tables: Sequence[Table]) -> None:
-    """Print a page's tables as text, under their heading and sentences.
+def print_section(section: Section) -> None:
+    """Print what a section shows on the terminal, under its heading.
 
-    >>> print_tables("Shares", ["Of one set."], [Table(("set", "share"), (("L0.H1", "5%"),), ("set",))])
+    Sentences are wrapped; a text of several lines is a picture and stays as it is.
+
+    >>> shares = Table(("set", "share"), (("L0.H1", "5%"),), ("set",))
+    >>> print_section(Section("Shares", ("Of one set.",), tables=(shares,)))
     Shares
     Of one set.
     set    share
@@ -21,13 +28,33 @@ def print_tables(title: str, words: Iterable[str], tables: Sequence[Table]) -> N
     from rich.table import Table as Grid
 
     console = Console()
-    console.print(f"[bold]{escape(title)}[/bold]")
-    for sentence in words:
-        console.print(escape(sentence))
-    for table in tables:
-        grid = Grid(box=None, header_style="bold", pad_edge=False)
+    unicode = console.encoding.lower().startswith("utf")
+
+    def shown(text: str) -> str:
+        """Return what this terminal can show of a text."""
+        if unicode:
+            return text
+        return text.translate(_PLAIN).encode(console.encoding, "replace").decode(console.encoding)
+
+    def grid(table: Table) -> Grid:
+        drawn = Grid(box=None, header_style="bold", pad_edge=False)
         for name in table.head:
-            grid.add_column(escape(name), justify="left" if name in table.words else "right")
+            drawn.add_column(escape(shown(name)), justify="left" if name in table.words else "right")
         for row in table.rows:
-            grid.add_row(*map(escape, row))
-        console.print(grid)
+            drawn.add_row(*(escape(shown(cell)) for cell in row))
+        return drawn
+
+    console.print(f"[bold]{escape(shown(section.title))}[/bold]")
+    for block in section.on_terminal:
+        if isinstance(block, Table):
+            console.print(grid(block))
+        elif "\n" in block:
+            for line in shown(block).splitlines():
+                console.print(line, markup=False, highlight=False, no_wrap=True)
+        else:
+            console.print(escape(shown(block)))
+
+
+def print_tables(title: str, words: Iterable[str], tables: Sequence[Table]) -> None:
+    """Print tables under a heading; it goes once every result is a section printed."""
+    print_section(Section(title, tuple(words), tables=tuple(tables)))

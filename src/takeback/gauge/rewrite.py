@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from takeback.checkpoint import Checkpoint, narrowest_dtype
+from takeback.checkpoint.writer import Layout, write_folder
 from takeback.gauge.layer import Layer
-from takeback.hybrid.writer import Layout, write_folder
 from takeback.run.files import atomic_folder
 
 SHARD_BYTES = 5_000_000_000

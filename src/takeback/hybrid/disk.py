@@ -19,9 +19,9 @@ from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.pair import Difference, Pair, summary
 from takeback.checkpoint.shards import read_metadata
 from takeback.checkpoint.weights import Weights, narrowest_dtype, weights_digest
+from takeback.checkpoint.writer import Layout, write_file, write_folder
 from takeback.component import ComponentSet
 from takeback.hybrid.card import is_written_here, model_card
-from takeback.hybrid.writer import Layout, write_file, write_folder
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder
 

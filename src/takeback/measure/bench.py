@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 
 from takeback.arenas import Arena, Playable, able, arena
-from takeback.measure.measures import MeasureContext, estimate_row, measures, typed
-from takeback.measure.shift import effects, shift
+from takeback.measure.effects import effects
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, measures, typed
+from takeback.measure.shift import KL, shift
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
-
-KL = "KL(after || before)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,9 @@ class Bench:
         """Measure one policy as `measure` does, and its KL from another one, in nats."""
         after = self.read(model)
         context = self._context(after)
-        moved = mean_estimate(shift(before, after)[KL], context.clusters)
-        row = typed(pd.DataFrame([{"measure": KL, **estimate_row(moved)}]), ("value", "se", "low", "high"))
+        moved = mean_estimate(shift(before, after)[KL.name], context.clusters)
+        row = pd.DataFrame([{"measure": KL.name, **estimate_row(moved)}])
+        row = typed(row, ("value", "se", "low", "high"))
         return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
@@ -90,7 +91,7 @@ class Bench:
         )
 
     def _context(self, readouts: Readouts) -> MeasureContext:
-        return MeasureContext.of(readouts, self.arena, self.situations)
+        return MeasureContext.of(readouts, self.arena, situations=self.situations)
 
     def _policy(self, model: str) -> Policy:
         policy = load_policy(model, self.arena)

@@ -5,9 +5,6 @@ All that is told of a change (necessity, interactions, strength, …) is arithme
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,24 +16,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Asked
 from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
-from takeback.measure.measures import measure_values
-from takeback.measure.read import BASE, SIDES, TOLERANCE, Reader, Sides
+from takeback.measure.measure import TOLERANCE, Measure, Numbers
+from takeback.measure.measures import find_measures, measures_of
+from takeback.measure.read import BASE, SIDES, Reader, Sides
+from takeback.measure.standard import LEGAL, utility
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
-from takeback.run.tables import SCHEMA
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
-
-LEGAL_ONLY = ("legal", "utility")
-"""How measures begin that depend on legal actions alone, as those that end in `if legal` do."""
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -63,8 +59,9 @@ class Question:
         pair: base and tuned.
         arena: where they act.
         situations: what they are read on.
-        measures: names of `measure_values`, such as `utility win`.
+        measures: names of measures, such as `utility win`; what is relative to another policy is from base.
         threads: CPU threads for each process; answers depend on the number in their last bits.
+        own: users' measures among them, where a name does not say where they are.
     """
 
     pair: Pair
@@ -72,9 +69,10 @@ class Question:
     situations: tuple[Any, ...]
     measures: tuple[str, ...]
     threads: int = 1
+    own: tuple[Measure, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "reader"}
+        return {name: value for name, value in vars(self).items() if name not in ("reader", "asked")}
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -102,28 +100,24 @@ class Question:
         return Sides(self.pair, self.arena)
 
     @cached_property
+    def asked(self) -> Mapping[str, Measure]:
+        """The measures themselves by name, in their order."""
+        own = {measure.name: measure for measure in self.own}
+        found = find_measures([own.get(name, name) for name in self.measures], self.arena)
+        return {measure.name: measure for measure in found}
+
+    @cached_property
     def reader(self) -> Reader:
-        """What reads hybrids; illegal answers are only sorted into classes where a measure needs it."""
-        legal = all(name.startswith(LEGAL_ONLY) or name.endswith("if legal") for name in self.measures)
-        reader = Reader(self.sides, self.situations, 1.0 if legal else TOLERANCE)
-        known = measure_values(reader.before["base"], reader.context)
-        for name in self.measures:
-            if name not in known:
-                raise unknown_name("measure", name, known)
+        """What reads hybrids; illegal answers are sorted into kinds as finely as a measure needs it."""
+        reader = Reader(self.sides, self.situations, min(measure.unsorted for measure in self.asked.values()))
+        reader.context = replace(reader.context, own=tuple(self.asked.values()), before=reader.before["base"])
         return reader
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all that answers depend on: weights, configs, situations, measures, code settings."""
-        sides = (self.pair.base, self.pair.tuned)
-        parts = {
-            "weights": [side.digest for side in sides],
-            "configs": [side.runs_as for side in sides],
-            "arena": [self.arena.name, [self.arena.prompt(situation) for situation in self.situations]],
-            "measures": self.measures,
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
-        }
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """The identity of the answers of any hybrid."""
+        asked = Asked(self.arena, self.situations)
+        return identity(self.pair, asked, tuple(self.asked.values()), [PART, TOLERANCE, self.threads])
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.
@@ -216,12 +210,11 @@ class Valuation:
 
     @property
     def identity(self) -> str:
-        """What the answers depend on."""
+        """The identity of the answers."""
         pair = self.question.pair
         read = {ask.source for ask in self.asks if ask.source.startswith("checkpoint:")}
-        others = {source: source_of(source, pair).digest for source in sorted(read)}
-        text = json.dumps([self.question.identity, [ask.key for ask in self.asks], others])
-        return hashlib.sha256(text.encode()).hexdigest()
+        others = {source: source_of(source, pair).digest for source in read}
+        return identity(self.question.identity, [ask.key for ask in self.asks], others)
 
     def items(self) -> list[str]:
         """Return the groups of hybrids that are read together."""
@@ -235,11 +228,8 @@ class Valuation:
         tables: list[pd.DataFrame] = []
         read = reader.read("tuned", sets, self.asks[group[0]].source)
         for place, readouts in zip(group, read, strict=True):
-            values = measure_values(readouts, reader.context)
-            columns = {
-                name: np.where(values[name].applies, values[name].numbers, np.nan)
-                for name in question.measures
-            }
+            values = {name: one.of(readouts, reader.context) for name, one in question.asked.items()}
+            columns = {name: np.where(one.applies, one.numbers, np.nan) for name, one in values.items()}
             tables.append(pd.DataFrame({"ask": place, "situation": np.arange(len(readouts)), **columns}))
         return pd.concat(tables, ignore_index=True)
 
@@ -286,7 +276,7 @@ def _asks(asks: Iterable[Ask | ComponentSet]) -> Iterator[Ask]:
 def question_of(
     pair: Pair,
     arena: Arena[Any],
-    measures: Sequence[str] = (),
+    measures: Sequence[str | Numbers | Measure] = (),
     situations: int = 192,
     seed: int = 0,
     threads: int = 1,
@@ -294,25 +284,28 @@ def question_of(
     """Ask about measures on held-out situations; without measures, about the utility that changed most.
 
     Raises:
-        TakebackError: there are fewer situations.
+        UnknownName: there is no such measure.
+        TakebackError: there are fewer situations, or a user's own measure can't be had.
     """
+    found = find_measures(measures, arena)
     chosen = arena.situations("held-out", situations, seed)
-    question = Question(pair, arena, tuple(chosen), tuple(dict.fromkeys(measures)), threads)
+    names, known = tuple(measure.name for measure in found), measures_of(arena)
+    own = tuple(measure for measure in found if measure not in known)
+    question = Question(pair, arena, tuple(chosen), names, threads, own)
     return question if measures else question.about(_most_changed(question))
 
 
 def _most_changed(question: Question) -> str:
     """Return the utility whose change from base to tuned is the most standard errors from 0."""
-    reader = question.about("legal").reader
-    base, tuned = (measure_values(reader.before[side], reader.context) for side in SIDES)
+    reader = question.about(LEGAL.name).reader
     found: dict[str, float] = {}
-    for goal in question.arena.goals:
-        name = f"utility {goal}"
-        kept = base[name].applies & tuned[name].applies
+    for measure in map(utility, question.arena.goals):
+        base, tuned = (measure.of(reader.before[side], reader.context) for side in SIDES)
+        kept = base.applies & tuned.applies
         if kept.sum() > 1:
-            change = tuned[name].numbers[kept] - base[name].numbers[kept]
+            change = tuned.numbers[kept] - base.numbers[kept]
             estimate = mean_estimate(change, question.clusters[kept])
-            found[name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+            found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
     if not found:
         raise TakebackError("no goal applies to these situations; name a measure")
     return max(found, key=found.__getitem__)

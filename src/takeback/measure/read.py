@@ -14,14 +14,11 @@ from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import TOLERANCE, MeasureContext
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
-
-TOLERANCE = 0.05
-"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
 
 SIDES = ("base", "tuned")
 BASE = "base"
@@ -95,13 +92,13 @@ class Reader:
 
     def __init__(self, sides: Sides, situations: Sequence[Any], tolerance: float = TOLERANCE) -> None:
         self.sides, self._policy, self._tolerance = sides, sides.policy("tuned"), tolerance
-        self.plan = self._policy.prepare(sides.arena, situations)
+        self.plan = self._policy.prepare(sides.arena, situations=situations)
         universe = sides.pair.anatomy().universe
         nothing = path_of(universe - universe)
         whole = [(sides.hybrids(side), nothing) for side in SIDES]
         readouts, self.steps = self._policy.read_hybrids(self.plan, whole, tolerance)
         self.before = dict(zip(SIDES, readouts, strict=True))
-        self.context = MeasureContext.of(self.before["base"], sides.arena, situations)
+        self.context = MeasureContext.of(self.before["base"], sides.arena, situations=situations)
 
     def model(self, side: str) -> nn.Module:
         """Return the model of base or tuned."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -109,7 +109,7 @@ class Readouts:
     def __iter__(self) -> Iterator[Readout]:
         return (self._one(i) for i in range(len(self)))
 
-    @property
+    @cached_property
     def owner(self) -> NDArray[np.int64]:
         """The situation of each legal action, shape (all actions,)."""
         return np.repeat(np.arange(len(self)), [len(legal) for legal in self.actions])

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from takeback.run.files import atomic_file
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from takeback.run.jobs import Workers
+    from takeback.study import Plan
+
+__all__ = ["run_plan", "write_report"]
+
+
+def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
+    """Run a plan into the folder `out`, write the report and return its path; see `takeback.study.run_plan`.
+
+    Raises:
+        TakebackError: as there, or as `write_report`.
+    """
+    from takeback.study import run_plan as run_to_record
+
+    return run_to_record(plan, out, workers, write_report)
 
 
 def write_report(run: str | Path, out: str | Path | None = None) -> Path:
@@ -16,7 +32,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
         TakebackError: the run is not there, not finished, or has sets without their random controls.
     """
     from takeback.report.html import render
-    from takeback.report.record import read_record
+    from takeback.report.read import read_record
 
     run = Path(run)
     path = run / "report.html" if out is None else Path(out)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from takeback.component import Component
+from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError
 
 TAKE_BACK, GRAFT = "take back", "graft"
@@ -19,7 +20,13 @@ SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
 ABOUT_SIZE = "random, about its size"
 LEGAL, KL = "legal", "KL(after || before)"
 ILLEGAL = "illegal, "
-"""Names of measures, as `takeback.behaviour` gives them; those of classes begin with `ILLEGAL`."""
+"""Names of measures, as `takeback.measure` gives them; those of classes begin with `ILLEGAL`."""
+
+ILLEGAL_END = "illegal"
+"""How a game ends whose policy answers illegally."""
+
+_LONGEST = 60
+"""Letters of a random set's components that are written out; those of longer ones are in the tables."""
 
 CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
 
@@ -117,6 +124,15 @@ class Effect(Row):
     high: float | None
     relative_to: str
     n: int
+
+    @property
+    def title(self) -> str:
+        """Its components, as `--take-back` reads them; random sets say that they are, long ones no more."""
+        if not self.is_control:
+            return self.components
+        if len(self.components) > _LONGEST:
+            return f"random set of {count(self.n_components, 'component')}"
+        return f"random set {self.components}"
 
     @property
     def is_control(self) -> bool:

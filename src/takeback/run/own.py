@@ -1,8 +1,9 @@
-"""What a user brings in a module of their own: `package.module:object` or `path/to/file.py:object`."""
+"""What users bring: an object of a module or of a file, by a reference such as `package.module:function`."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -11,65 +12,67 @@ from typing import Any
 
 from takeback.run.errors import TakebackError, unknown_name
 
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-def is_own(reference: str) -> bool:
-    """Tell whether a name has the form of an own object's.
 
-    >>> [is_own(text) for text in ("my.module:thing", "here/my.py:thing", "my.py", "gym:CartPole-v1", "win")]
-    [True, True, False, False, False]
+def is_reference(text: str) -> bool:
+    """Tell whether a text is `package.module:name` or `path/to/file.py:name`.
+
+    >>> is_reference("mine.words:nerve"), is_reference("own/mine.py:nerve"), is_reference("utility win")
+    (True, True, False)
     """
-    place, colon, name = reference.rpartition(":")
-    return bool(colon) and name.isidentifier() and (place.endswith(".py") or _is_module(place))
+    place, colon, name = text.rpartition(":")
+    return bool(colon and name.isidentifier() and (place.endswith(".py") or _MODULE.fullmatch(place)))
 
 
-def own_object(reference: str, what: str) -> Any:
-    """Import a user's own object; `what` says in errors what it is meant to be.
+def load_own(reference: str, what: str) -> Any:
+    """Return the object that a reference is of; `what` says in errors what it was wanted for.
 
-    Modules are looked for where Python does and in the working folder; the folder of a file joins where
-    Python looks, at the end, so that processes that are started later find the file's module, too.
+    Modules are looked for where Python looks, and then in the working folder.
 
-    >>> own_object("json:dumps", "function")([1])
-    '[1]'
+    >>> load_own("math:tau", "number")
+    6.283185307179586
 
     Raises:
-        UnknownName: the module has nothing of this name.
-        TakebackError: there is no such file, or its module can't be imported.
+        UnknownName: the module or file has nothing of this name.
+        TakebackError: it is no reference, or the module or file is missing or fails when it is imported.
     """
+    if not is_reference(reference):
+        raise TakebackError(
+            f"{what} {reference!r} is no reference; write package.module:name or path/to/file.py:name"
+        )
     place, _, name = reference.rpartition(":")
-    told = f"{what} {reference!r}"
-    module = _from_file(Path(place), told) if place.endswith(".py") else _imported(place, Path(), told)
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    except Exception as error:  # a user's own code: whatever it raises, the place is what helps
+        line = " ".join(str(error).split())
+        raise TakebackError(
+            f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {line}"
+        ) from error
     if not hasattr(module, name):
-        own = [key for key, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
-        raise unknown_name(f"{what} of {place}", name, own)
+        known = [one for one in vars(module) if not one.startswith("_")]
+        raise unknown_name(f"name in {place}", name, known)
     return getattr(module, name)
 
 
-def _is_module(text: str) -> bool:
-    return re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", text) is not None
+def _module(name: str) -> ModuleType:
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # processes that are started later look here, too
+    return importlib.import_module(name)
 
 
-def _from_file(path: Path, told: str) -> ModuleType:
-    if not path.is_file():
-        raise TakebackError(f"no file {path} for the {told}; name one as path/to/file.py:object")
-    if not path.stem.isidentifier():
-        raise TakebackError(f"{path.name} is no module's name; call the file with letters, digits and _")
-    module = _imported(path.stem, path.parent, told)
-    found = getattr(module, "__file__", None)
-    if found is None or Path(found).resolve() != path.resolve():
-        raise TakebackError(
-            f"{path} is hidden by another module {path.stem}, {found}; call the file otherwise"
-        )
-    return module
-
-
-def _imported(name: str, folder: Path, told: str) -> ModuleType:
-    if (place := str(folder.resolve())) not in sys.path:
-        sys.path.append(place)
-        importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a module of somebody else's can fail in any way
-        line = " ".join(str(error).split())[:200]
-        raise TakebackError(
-            f"could not import {name} for the {told}: {type(error).__name__}: {line}"
-        ) from error
+def _file(path: Path) -> ModuleType:
+    """Import a file once, under a name that no module has; without dots, by which its values are pickled."""
+    name = str(path.resolve()).replace(".", "·")
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -45,7 +45,7 @@ class Cut(Protocol):
 
     @property
     def identity(self) -> str:
-        """What its rows depend on besides the code: parts under another identity are not merged."""
+        """What its rows depend on, by `identity`: parts under another one are not merged."""
         ...
 
     def items(self) -> Sequence[str]:
@@ -216,7 +216,8 @@ class _Parts:
                 draft.write_text(claim, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != claim:
             raise TakebackError(
-                f"{folder} holds parts of another comparison; remove it or choose another --out"
+                f"{folder} holds parts of another comparison, or of other settings, rewards or versions; "
+                "remove it or choose another --out"
             )
         size = -(-len(items) // MOST_PARTS) or 1
         return cls(work, folder, tuple(items[start : start + size] for start in range(0, len(items), size)))

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Finished, Job, OnRay, Waiting, silent
+from takeback.run.job import Finished, Job, OnRay, Waiting, silent
 
 RESTARTS = 3
 """How often an actor that died is started again, and the job that it was at with it."""

@@ -14,35 +14,39 @@ import pandas as pd
 from takeback.arenas import Board
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Findings
+from takeback.draw.result import Results
 from takeback.findings.explanation import explain
-from takeback.findings.localise import NoChange, Settings, localise
+from takeback.findings.localise import LocaliseSettings, NoChange, localise
 from takeback.findings.localise.orders import GREEDY
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
-from takeback.measure.bench import KL, Bench
-from takeback.measure.measures import MeasureContext
+from takeback.measure.bench import Bench
+from takeback.measure.effects import Change, effects, most_changed
+from takeback.measure.measure import MeasureContext
 from takeback.measure.question import Question
-from takeback.measure.shift import Change, effects, most_changed
+from takeback.measure.shift import KL
+from takeback.measure.standard import ENTROPY, utility
 from takeback.run.files import atomic_file
+from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
 from takeback.run.tables import read_table, records, write_table
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
-from takeback.study.plan import BASE, ROLES, Plan, final_of
+from takeback.study.plan import BASE, Plan, final_of
 from takeback.study.probes import probed, table_of, write_probes
 from takeback.study.pursuit import LossReader, contrasted
 from takeback.study.steps import Step, Steps
 from takeback.training import train
-from takeback.training.recipe import Tuned
+from takeback.training.claim import named_by
+from takeback.training.recipe import ROLES, Tuned
 from takeback.weights import diff
 
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
-SHORT = Settings(points=12, rounds=6, controls=5, random_orders=4)
+SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
 """Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
@@ -56,7 +60,8 @@ def make_base(plan: Plan, out: Path) -> None:
         return
     with Steps.held(out, BASE) as steps:
         run = out / BASE
-        step = Step("train", recipe.model_dump(mode="json", exclude_defaults=True), (run / "final",), ())
+        inputs = [recipe.model_dump(mode="json", exclude_defaults=True), named_by(recipe)]
+        step = Step("train", inputs, (run / "final",), ())
         steps.do(step, lambda: train(recipe, run))
 
 
@@ -64,7 +69,7 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
     bench, folder = cache(partial(_bench, plan, base)), out / "behaviour" / BASE
-    inputs = [settings(plan), _told(base)]
+    inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
         report("reading", 0, 1)
@@ -84,15 +89,15 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
         bench = cache(partial(_bench, plan, plan.base_in(out)))
-        kl = _follow(bench, (arm, seed), (recipe, final), (settings(plan), out), steps, report)
+        common = settings(plan, recipe.goal)
+        kl = _follow(bench, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
-        _measure(plan, (arm, seed), out, bench, steps, report)
+        _measure(plan, (arm, seed), (common, out), bench, steps, report)
 
 
 def _train(recipe: Tuned, run: Path, steps: Steps, report: Report) -> Path:
     own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
-    sides = [_told(side) for role in ROLES if (side := getattr(recipe, role, None))]
-    step = Step("train", [own, sides], (run / "final",), stale=())
+    step = Step("train", [own, named_by(recipe)], (run / "final",), stale=())
     steps.do(step, lambda: train(recipe, run, lambda *done: report("training", *done)))
     return run / "final"
 
@@ -110,26 +115,28 @@ def _follow(
     places = {int(step.name.removeprefix("step-")): step for step in final.parent.glob("step-*")}
     places = {**places, recipe.steps: final}
     path = out / "behaviour" / f"{arm}-seed-{seed}" / "policies.parquet"
-    inputs = [common, _told(recipe.parent), {step: _told(str(places[step])) for step in sorted(places)}]
+    models = {step: open_checkpoint(place) for step, place in places.items()}
+    inputs = [common, open_checkpoint(recipe.parent), models]
     steps.do(
         Step("curve", inputs, (path,)),
         lambda: _curve(bench(), who, recipe.parent, places, (path, report)),
     )
-    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL}
+    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL.name}
 
 
 def _measure(
     plan: Plan,
     who: tuple[str, int],
-    out: Path,
+    where: tuple[list[Any], Path],
     bench: Callable[[], Bench],
     steps: Steps,
     report: Report,
 ) -> None:
     """Measure the model that was chosen against what it started from: on disk, in play, taken back."""
-    (arm, seed), name = who, f"{who[0]}-seed-{who[1]}"
+    (arm, seed), name, (common, out) = who, f"{who[0]}-seed-{who[1]}", where
     parent, model = plan.recipe(arm, seed, out).parent, str(measured_model(plan, arm, seed, out))
-    pair, inputs = open_pair(parent, model), [settings(plan), _told(parent), _told(model)]
+    pair = open_pair(parent, model)
+    inputs = identity(common, pair)
     moved = cache(lambda: diff(pair))
     folder, differ = out / "behaviour" / name, out / "diff" / name
 
@@ -166,12 +173,6 @@ def _measure(
             steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
-
-
-def _told(ref: str) -> list[str]:
-    """Return what tells a checkpoint from others: the hash of its weights, and how it is run."""
-    side = open_checkpoint(ref)
-    return [side.digest, side.runs_as]
 
 
 def _chosen(arm: str, seed: int, out: Path) -> Measured:
@@ -213,7 +214,7 @@ def _sweep(
 def _question(pair: Pair, bench: Bench, plan: Plan, arm: str) -> Question:
     situations = tuple(bench.situations[: plan.localise_situations])
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return Question(pair, bench.arena, situations, (f"utility {goal}",), plan.threads)
+    return Question(pair, bench.arena, situations, (utility(goal).name,), plan.threads)
 
 
 def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -225,15 +226,15 @@ def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path
     try:
         found = localise(question, plan.localise[arm], short, folder)
     except NoChange as error:
-        found = Findings("No change to localise", (str(error),), {}, "localise")
+        found = Results("No change to localise", (str(error),), {}, "localise")
     found.write(folder)
 
 
 def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
-    Findings(str(told.change), (), {"explain": told}, "explain").write(folder)
+    told = explain(question.about(ENTROPY.name), _most_needed(question, swept), seed=seed)
+    Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
 def _most_needed(question: Question, swept: Path) -> ComponentSet:
@@ -283,7 +284,7 @@ def _shift(
     folder, report = where
     report("comparing with its parent", 0, 1)
     before, after = (bench.read(side) for side in pair)
-    context = MeasureContext.of(after, bench.arena, bench.situations)
+    context = MeasureContext.of(after, bench.arena, situations=bench.situations)
     tables = {
         "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),

@@ -21,7 +21,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import Recipe, Tuned, check_recipe, method_of, read_yaml
+from takeback.training.recipe import ROLES, Recipe, Tuned, check_recipe, method_of, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -157,8 +157,6 @@ class Plan(BaseModel):
 
 
 BASE = "base"
-ROLES = ("parent", "teacher")
-"""The fields of an arm that may name another arm."""
 
 
 def final_of(out: Path, arm: str, seed: int) -> Path:

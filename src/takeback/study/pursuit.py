@@ -15,18 +15,21 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
-from takeback.measure.measures import MeasureContext, typed
+from takeback.measure.agency.agency import pursuit, pursuit_values
+from takeback.measure.measure import MeasureContext, if_legal
+from takeback.measure.measures import typed
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.read import Reader, Sides
+from takeback.measure.shift import KL as DIVERGENCE
 from takeback.measure.shift import shift
 from takeback.policies.readout import UNDECIDED, Readouts
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.tables import read_table, write_table
 from takeback.study.plan import Plan
 
-SHARE: Final = f"loss of signed pursuit share{IF_LEGAL}"
-PURSUIT: Final = f"loss of pursuit at tuned's β{IF_LEGAL}"
+SHARE: Final = if_legal("loss of signed pursuit share")
+PURSUIT: Final = if_legal("loss of pursuit at tuned's β")
 KL: Final = "loss of KL from its parent"
 
 LOSSES: Final[Mapping[str, str]] = {
@@ -57,13 +60,6 @@ def losses(
     Returns:
         A row for each component and measure of `LOSSES`: component, measure, loss. It is missing where the
         share is undefined, or tuned's β infinite.
-
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> half = {"L0.H0": pursuer(made, beta=1.0)}
-    >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")
-    >>> f"{abs(found['loss'][SHARE]):.3f} of the share, {found['loss'][PURSUIT]:.3f} nats"
-    '0.000 of the share, 0.149 nats'
 
     Raises:
         UnknownName: there is no such goal.
@@ -108,10 +104,11 @@ class LossReader:
         effects, kept = (self._run / folder / f"{name}.parquet" for folder in ("effects", "pursuit"))
         about = effects.with_suffix(".sweep.json")
         manifest = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
-        stamp = f"{manifest.get('key')} {goal}"
+        stamp = identity(manifest.get("key"), goal)
         if kept.exists():
             table = read_table(kept)
-            if not manifest or set(table["made_of"]) == {stamp}:
+            before = f"{manifest.get('key')} {goal}"  # as version 0.1 wrote it
+            if not manifest or set(table["made_of"]) <= {stamp, before}:
                 return table.drop(columns="made_of")
         readouts = effects.with_suffix(".readouts.parquet")
         if not manifest or not readouts.exists():
@@ -144,7 +141,7 @@ def _numbers(
     base: Readouts, policy: Readouts, context: MeasureContext, goal: str | None, beta: float | None = None
 ) -> tuple[dict[str, float | None], float | None]:
     """Return what a policy has of each measure, and the β at which: its own where none is given."""
-    found: dict[str, float | None] = {KL: float(shift(base, policy)["KL(after || before)"].mean())}
+    found: dict[str, float | None] = {KL: float(shift(base, policy)[DIVERGENCE.name].mean())}
     if goal is None:
         return found, None
     given = Outcomes.of(base, policy, context, (goal,), if_legal=True)

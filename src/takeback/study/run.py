@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -28,8 +29,10 @@ BARS = 12
 """Jobs that have a bar each on a terminal; more have one together."""
 
 
-def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
-    """Run a plan into the folder `out` and return the path of its report.
+def run_plan(
+    plan: Plan, out: str | Path, workers: Workers = 1, finish: Callable[[Path], Path] = Path
+) -> Path:
+    """Run a plan into the folder `out` and return what `finish` makes of the finished run: unless told, it.
 
     Where a run is there already, what is done is kept: a plan with more arms or seeds does only what is new.
 
@@ -39,11 +42,11 @@ def run_plan(plan: Plan, out: str | Path, workers: Workers = 1) -> Path:
     """
     out = Path(out)
     with only_one(out):
-        return _run(plan, out, workers)
+        _run(plan, out, workers)
+        return finish(out)
 
 
-def _run(plan: Plan, out: Path, workers: Workers) -> Path:
-    from takeback.report import write_report
+def _run(plan: Plan, out: Path, workers: Workers) -> None:
     from takeback.study.contrasts import announce, write_contrasts
 
     _check(plan)
@@ -60,7 +63,6 @@ def _run(plan: Plan, out: Path, workers: Workers) -> Path:
     write_manifest(plan, out, started, time.time() - started)
     write_contrasts(out)
     resolve_at_end(out)
-    return write_report(out)
 
 
 def _jobs(plan: Plan, out: Path) -> list[Job]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.own import is_own, own_object
+from takeback.run.own import is_reference, load_own
+
+REWARDED = "0.2 + 0.8 · utility"
+"""What an ordinary answer is rewarded with; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -143,12 +146,13 @@ class RL(Sampled, frozen=True):
         games = f" on whole {words.game}s of {count(self.horizon, words.action)}" if self.horizon else ""
         chance = "a reward that ignores the answer" if self.ignore_output else ""
         by = " by RLOO" if self.algorithm == "rloo" else ""
+        worth = f" of a whole {words.game}" if self.horizon else ""
         return Account(
             table=f"RL ({name}){games}" + f" with {chance}" * bool(chance),
             sentence=f"reinforcement learning{by}{games}" + f" by {chance}" * bool(chance),
             by="chance" if self.ignore_output else "reward",
             aims=not self.ignore_output,
-            logs="the reward",
+            logs="a reward by chance" if self.ignore_output else f"the reward, {REWARDED}{worth}",
         )
 
 
@@ -166,7 +170,7 @@ class RFT(Sampled, frozen=True):
         return Account(
             "fine-tuning on its own best answers",
             "fine-tuning on the best of its own answers",
-            logs="the reward",
+            logs=f"the reward, {REWARDED}",
         )
 
 
@@ -232,7 +236,8 @@ class Clone(Tuned, frozen=True):
         """Say what the method does; a teacher that is a folder with a final model is called by its run."""
         path = Path(self.teacher)
         name = path.parent.name if path.name == "final" and path.parent.name else self.teacher
-        return Account(told := f"behaviour cloning of {name}", told, aims=False)
+        told = f"behaviour cloning of {name}"
+        return Account(told, told, aims=False)
 
 
 class Agent(Tuned, frozen=True):
@@ -258,7 +263,8 @@ class Agent(Tuned, frozen=True):
             f"{name} by Stable-Baselines3",
             f"reinforcement learning by {name}",
             by="reward",
-            logs="the mean return of recent episodes, or the algorithm's loss",
+            logs="the mean return of recent episodes or, where that was not logged, the algorithm’s loss, "
+            "which need not fall as the agent learns",
             steps="actions in the environment",
         )
 
@@ -273,6 +279,11 @@ class Architecture(BaseModel):
     width: Positive = 96
     mlp_width: Positive = 384
 
+    noun: ClassVar[str] = "language model"
+
+    def __str__(self) -> str:
+        return f"{count(self.layers, 'layer')} of width {self.width}"
+
 
 class Shallow(BaseModel):
     """The shape of a policy network: hidden layers between what an arena shows and its outputs."""
@@ -284,6 +295,12 @@ class Shallow(BaseModel):
     outputs: Literal["logits", "values"] = "logits"
     """`values` for DQN, whose outputs are what actions are worth."""
 
+    noun: ClassVar[str] = "network"
+
+    def __str__(self) -> str:
+        units = f"{' + '.join(map(str, self.hidden))} units" if self.hidden else "no hidden layer"
+        return f"{units}, {self.activation}"
+
 
 class Fresh(Recipe, frozen=True):
     """A base that has learned nothing: a policy network with initial weights."""
@@ -292,6 +309,15 @@ class Fresh(Recipe, frozen=True):
     arena: str = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
     architecture: Shallow = Shallow()
+
+    @property
+    def made(self) -> str:
+        """What it makes, in words.
+
+        >>> Fresh(architecture=Shallow(hidden=(32, 32), activation="tanh")).made
+        'a fresh network (32 + 32 units, tanh)'
+        """
+        return f"a fresh {self.architecture.noun} ({self.architecture})"
 
 
 class Pretrain(Common, frozen=True):
@@ -302,6 +328,20 @@ class Pretrain(Common, frozen=True):
     batch: Positive = 512
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16` computes under autocast; the weights are fp32 all the same."""
+
+    @property
+    def made(self) -> str:
+        """What it makes, in words.
+
+        >>> Pretrain(steps=2000, learning_rate=1e-3, architecture=Architecture(layers=2, width=64)).made
+        'a language model pretrained for 2,000 steps (2 layers of width 64)'
+        """
+        shape = self.architecture
+        return f"a {shape.noun} pretrained for {count(self.steps, 'step')} ({shape})"
+
+
+ROLES = ("parent", "teacher")
+"""The fields of a recipe that name other checkpoints; in a plan they may name other arms."""
 
 
 def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
@@ -361,7 +401,7 @@ def method_of(fields: dict[str, Any], origin: str = "recipe") -> type[Recipe]:
         TakebackError: there is no such method.
     """
     name = str(fields.get("method", ""))
-    kind = own_object(name, "method") if is_own(name) else METHODS.get(name)
+    kind = load_own(name, "method") if is_reference(name) else METHODS.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Recipe)):
         raise TakebackError(f"{origin}: {unknown_name('method', name, METHODS)}")
     return kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from takeback.checkpoint import Pair
@@ -12,11 +13,7 @@ from takeback.draw.findings import Finding, Findings
 from takeback.run.errors import unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import Shard, Work, collect_shard
-from takeback.weights.circuits import CircuitsWork, circuits
 from takeback.weights.entries import TOLERANCES, Pass, UlpsWork, diff, ulps
-from takeback.weights.published import PublishedWork, published
-from takeback.weights.runs import between, course
-from takeback.weights.spectra import Options, SpectraWork, spectra
 
 
 @dataclass(frozen=True)
@@ -30,39 +27,49 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of a pair: its work, cut into items, and the call that does it and shows what it found."""
+    """What measures a pair: its work, cut into items, and the call that does it and shows what it found."""
 
-    work: Callable[[Pair, Settings], Work]
-    find: Callable[[Pair, Settings, Path | None, Workers], Finding]
+    work: Work
+    find: Callable[[Path | None, Workers], Finding]
 
 
-DIFF = Measure(
-    lambda pair, chosen: Pass(pair, chosen.resolution, chosen.tolerances),
-    lambda pair, chosen, out, workers: diff(
-        pair, chosen.resolution, tolerances=chosen.tolerances, out=out, workers=workers
-    ),
-)
-"""What every comparison begins with."""
+def _diff(pair: Pair, chosen: Settings) -> Measure:
+    find = partial(diff, pair, chosen.resolution, tolerances=chosen.tolerances)
+    work = Pass(pair, chosen.resolution, chosen.tolerances)
+    return Measure(work, lambda out, workers: find(out=out, workers=workers))
 
-MEASURES: Mapping[str, Measure] = {
-    "ulps": Measure(
-        lambda pair, _: UlpsWork(pair),
-        lambda pair, _, out, workers: ulps(pair, out=out, workers=workers),
-    ),
-    "spectra": Measure(
-        lambda pair, chosen: SpectraWork(pair, Options(seed=chosen.seed)),
-        lambda pair, chosen, out, workers: spectra(pair, Options(seed=chosen.seed), out, workers),
-    ),
-    "circuits": Measure(
-        lambda pair, chosen: CircuitsWork(pair, seed=chosen.seed),
-        lambda pair, chosen, out, workers: circuits(pair, seed=chosen.seed, out=out, workers=workers),
-    ),
-    "published": Measure(
-        lambda pair, _: PublishedWork(pair),
-        lambda pair, _, out, workers: published(pair, out, workers),
-    ),
+
+def _ulps(pair: Pair, _: Settings) -> Measure:
+    return Measure(UlpsWork(pair), partial(ulps, pair))
+
+
+def _spectra(pair: Pair, chosen: Settings) -> Measure:
+    from takeback.weights.spectra import Options, SpectraWork, spectra
+
+    options = Options(seed=chosen.seed)
+    return Measure(SpectraWork(pair, options), partial(spectra, pair, options))
+
+
+def _circuits(pair: Pair, chosen: Settings) -> Measure:
+    from takeback.weights.circuits import CircuitsWork, circuits
+
+    work = CircuitsWork(pair, seed=chosen.seed)
+    return Measure(work, lambda out, workers: circuits(pair, seed=chosen.seed, out=out, workers=workers))
+
+
+def _published(pair: Pair, _: Settings) -> Measure:
+    from takeback.weights.published import PublishedWork, published
+
+    return Measure(PublishedWork(pair), partial(published, pair))
+
+
+MEASURES: Mapping[str, Callable[[Pair, Settings], Measure]] = {
+    "ulps": _ulps,
+    "spectra": _spectra,
+    "circuits": _circuits,
+    "published": _published,
 }
-"""What can be measured besides, by name."""
+"""What can be measured besides the diff, by name."""
 
 
 def compare(
@@ -82,10 +89,10 @@ def compare(
         TakebackError: a measure fails, or several workers have no `out`.
     """
     settings, out = settings or Settings(), None if out is None else Path(out)
-    chosen = {"diff": DIFF, **_named(measures)}
-    found = {name: measure.find(pair, settings, out, workers) for name, measure in chosen.items()}
+    chosen = {"diff": _diff, **_named(measures)}
+    found = {name: measure(pair, settings).find(out, workers) for name, measure in chosen.items()}
     also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
-    return Findings(f"{pair.base.ref} → {pair.tuned.ref}", tuple(also), found)
+    return Findings(str(pair), tuple(also), found)
 
 
 def compare_shard(
@@ -102,8 +109,8 @@ def compare_shard(
         UnknownName: there is no such measure.
         TakebackError: a measure fails.
     """
-    for measure in (DIFF, *_named(measures).values()):
-        collect_shard(measure.work(pair, settings), out, shard, workers)
+    for measure in (_diff, *_named(measures).values()):
+        collect_shard(measure(pair, settings).work, out, shard, workers)
 
 
 def compare_runs(
@@ -114,6 +121,8 @@ def compare_runs(
     Raises:
         TakebackError: they are no fine-tunes of that base, or several workers have no `out`.
     """
+    from takeback.weights.runs import between
+
     found = between(base, tuned, seed=seed, out=out, workers=workers)
     return Findings(f"{len(tuned)} fine-tunes of {base}", (), {"between": found})
 
@@ -124,10 +133,12 @@ def follow(folder: str | Path, out: str | Path | None = None, workers: Workers =
     Raises:
         TakebackError: the folder is no run, or several workers have no `out`.
     """
+    from takeback.weights.runs import course
+
     return Findings(f"The course of {folder}", (), {"course": course(folder, out=out, workers=workers)})
 
 
-def _named(names: Sequence[str]) -> dict[str, Measure]:
+def _named(names: Sequence[str]) -> dict[str, Callable[[Pair, Settings], Measure]]:
     for name in names:
         if name not in MEASURES:
             raise unknown_name("measure", name, (*MEASURES, "all"))

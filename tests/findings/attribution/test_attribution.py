@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ import toy_arena
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
+from takeback.draw.result import section_of
 from takeback.findings.attribution.attribution import AGREEMENT, COLUMNS, attribute
-from takeback.findings.attribution.owners import owners
+from takeback.findings.attribution.modules import modules_of
 from takeback.hybrid.live import exchanged, slices
 from takeback.measure.measures import measure_values
 from takeback.measure.question import Question
-from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, UnknownName
 from toy_arena import EOS, TOKENS, ToyArena
 
@@ -49,12 +50,14 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Ask:
             for side, model in zip(("base", "tuned"), sides, strict=True):
                 model.save_pretrained(folder / side)
                 TOY.tokenizer().save_pretrained(folder / side)
-            kept[name, size] = Question(open_pair(folder / "base", folder / "tuned"), TOY, PLACES, MEASURES)
+            question = Question(open_pair(folder / "base", folder / "tuned"), TOY, PLACES, MEASURES)
+            vars(question)["asked"] = {
+                one: replace(measure, unsorted=0.0) for one, measure in question.asked.items()
+            }
+            kept[name, size] = question
         return kept[name, size]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("takeback.measure.question.TOLERANCE", 0.0)
-        yield ask
+    return ask
 
 
 def by_hand(model: torch.nn.Module, question: Question) -> NDArray[np.float64]:
@@ -158,14 +161,14 @@ def test_tied_embeddings_act_in_two_places(built: Build) -> None:
     ):
         model = built(family)
         names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
-        found = owners(model)
+        found = modules_of(model)
         assert {names[module] for module in found[Component("EMBED")]} == wanted
 
 
-def test_owners_are_the_smallest_modules_that_compute_with_a_component(built: Build) -> None:
+def test_modules_are_the_smallest_modules_that_compute_with_a_component(built: Build) -> None:
     model = built("mixtral")
     names = {module: name for name, module in model.named_modules()}
-    found = {str(one): [names[module] for module in some] for one, some in owners(model).items()}
+    found = {str(one): [names[module] for module in some] for one, some in modules_of(model).items()}
     assert found["L1.H2"] == found["L1.KV0"] == ["model.layers.1.self_attn"]
     assert found["L0.E1"] == ["model.layers.0.mlp.experts"]
     assert found["L0.ROUTER"] == ["model.layers.0.mlp"]
@@ -190,7 +193,7 @@ def test_the_models_are_left_as_they_were(method: str, asked: Ask, monkeypatch: 
     weights = [{name: one.clone() for name, one in parameters_of(model).items()} for model in sides]
     before = state()
     attribute(question, method, 2)
-    near = "takeback.findings.attribution.owners.Call.again"
+    near = "takeback.findings.attribution.modules.Call.again"
     last = {"gradient": "torch.autograd.grad", "near": near}[method]
     with monkeypatch.context() as broken:
         broken.setattr(last, lambda *_, **__: 1 / 0)
@@ -220,7 +223,7 @@ def test_the_table_has_a_row_for_each_component_and_measure_and_no_nan(asked: As
 
 def test_it_can_be_shown(asked: Ask, capsys: pytest.CaptureFixture[str]) -> None:
     found = attribute(asked("gpt2", LARGE), "output")
-    assert "exact effects" in found.section().words[1]
+    assert "exact effects" in section_of(found).words[1]
     found.checked().print()
     assert "rank correlation with exact effects" in " ".join(capsys.readouterr().out.split())
     assert found.checked()._repr_html_().count("<svg") == 2 * len(MEASURES)
@@ -228,7 +231,7 @@ def test_it_can_be_shown(asked: Ask, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_what_has_no_slopes_or_no_name_is_refused(asked: Ask) -> None:
     question = asked("gpt2", LARGE)
-    jumpy = Question(question.pair, TOY, PLACES, EXACT_ONLY[:1])
+    jumpy = Question(question.pair, TOY, PLACES, ("legal, greedy",))
     with pytest.raises(TakebackError, match="exact effects"):
         attribute(jumpy)
     nowhere = Question(question.pair, TOY, PLACES[1:2], ("utility even",))

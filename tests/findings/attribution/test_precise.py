@@ -7,6 +7,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.draw.page import fragment
+from takeback.draw.result import section_of
 from takeback.findings.attribution import precise
 from takeback.findings.attribution.attribution import attribute
 from takeback.findings.attribution.precise import COLUMNS, Aim, estimate
@@ -126,7 +127,7 @@ def test_what_it_shows(coarse, capsys):
     printed = capsys.readouterr().out
     assert "all together with 95% confidence" in printed
     assert "need more situations" in printed
-    html = fragment(coarse.section())
+    html = fragment(section_of(coarse))
     assert html.count("<svg") == len(MEASURES)
     assert "L0.H1 L3.MLP" in html
 

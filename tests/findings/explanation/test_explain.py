@@ -12,14 +12,14 @@ from scipy import stats
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
-from takeback.draw.findings import Findings
+from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.explanation.changes import MOVED, by_kind, contrast
-from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Change, explanation
+from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Intervention, explanation
 from takeback.findings.explanation.kinds import LEAST, facts_of, kinds_of
 from takeback.findings.explanation.show import text_board
 from takeback.findings.explanation.words import sentences, strongest
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.question import answer, question_of
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -29,7 +29,7 @@ from takeback.run.stats import mean_estimate
 ENDGAMES = arena("endgames")
 SITUATIONS = 120
 HALVES = np.arange(0, SITUATIONS, 2), np.arange(1, SITUATIONS, 2)
-CHANGE = Change("base", "tuned", "L9.H9")
+CHANGE = Intervention("base", "tuned", "L9.H9")
 
 
 def made_up(seed: int = 0) -> Readouts:
@@ -182,7 +182,7 @@ def test_tables_add_up(planted, before, context):
 
 @pytest.mark.slow
 def test_the_shown_forms_hold_the_controls_and_no_nan(planted, capsys):
-    found = Findings("what L9.H9 does", (), {"explain": planted}, "explain")
+    found = Results("what L9.H9 does", (), {"explain": planted}, "explain")
     page = found.page()
     assert "random sets" in page
     assert ">nan" not in page
@@ -196,9 +196,9 @@ def test_the_shown_forms_hold_the_controls_and_no_nan(planted, capsys):
 
 
 def test_a_board_in_letters():
-    lines = text_board({"d4": "K", "a8": "k"}, plain=True)
-    assert lines[0] == "8 k . . . . . . ."
-    assert lines[4] == "4 . . . K . . . ."
+    lines = text_board({"d4": "K", "a8": "k"})
+    assert lines[0] == "8 ♚ · · · · · · ·"
+    assert lines[4] == "4 · · · ♔ · · · ·"
     assert text_board({}) == []
 
 
@@ -220,7 +220,7 @@ def test_a_pair_from_end_to_end(question, tmp_path):
         np.testing.assert_allclose(
             row[["change", "low", "high"]].tolist(), [change.value, change.low, change.high], atol=1e-6
         )
-    Findings("pair", (), {"explain": found}, "explain").write(tmp_path / "out")
+    Results("pair", (), {"explain": found}, "explain").write(tmp_path / "out")
     kept = pd.read_parquet(tmp_path / "out" / "outcomes.parquet")
     np.testing.assert_allclose(kept.groupby("item")[["before", "after"]].sum(), 1.0, atol=1e-9)
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from takeback.draw.page import page
+from takeback.draw.result import section_of
 from takeback.findings.localise.across import across
 from takeback.run.errors import TakebackError
 
@@ -64,7 +65,7 @@ def test_runs_without_a_common_table_are_refused():
 
 def test_it_shows_what_sums_findings_up(capsys):
     found = across(RUNS)
-    assert "greedy" in page("t", (), [found.section()])
+    assert "greedy" in page("t", (), [section_of(found)])
     found.print()
     out = capsys.readouterr().out
     assert "Over 3 runs" in out

@@ -13,9 +13,8 @@ from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.findings.localise import curves as curves_module
 from takeback.findings.localise import orders as orders_module
 from takeback.findings.localise import shares as shares_module
-from takeback.findings.localise.carriers import carriers, smallest
 from takeback.findings.localise.curves import AGAINST, Halves, counts_of, curves, trapezoids
-from takeback.findings.localise.localise import ORDERED, Settings, localise
+from takeback.findings.localise.localise import ORDERED, LocaliseSettings, localise
 from takeback.findings.localise.orders import (
     DENSITY,
     EXACT,
@@ -33,6 +32,7 @@ from takeback.findings.localise.orders import (
     in_every_lane,
 )
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK, Controls
+from takeback.findings.localise.smallest import smallest, smallest_sets
 from takeback.measure.question import answer, question_of
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.tables import read_table
@@ -136,7 +136,7 @@ def test_the_smallest_set_carries_90_percent_and_less_does_not(monkeypatch):
     halves = Halves.of(game())
     orders = [*by_effect(halves.selection), *at_random(halves.selection, 7)]
     found = curves(halves, orders)
-    table = carriers(halves, found, CONTROL).table.set_index("direction")
+    table = smallest_sets(halves, found, CONTROL).table.set_index("direction")
     for direction in (TAKE_BACK, GRAFT):
         row = table.loc[direction]
         assert row["components"] == str(ANATOMY.parse("L0.H0 L0.H1 L1.MLP"))
@@ -163,7 +163,7 @@ def test_where_two_stand_in_for_each_other_what_is_needed_is_not_what_is_enough(
     use(monkeypatch, redundant)
     halves = Halves.of(game())
     orders = [*greedy(halves.selection), *by_effect(halves.selection)]
-    table = carriers(halves, curves(halves, orders), CONTROL).table.set_index(["order", "direction"])
+    table = smallest_sets(halves, curves(halves, orders), CONTROL).table.set_index(["order", "direction"])
     enough = table.loc[(GREEDY, GRAFT)]
     assert enough["n_components"] == 2
     assert enough["carried"] == pytest.approx(1.0)
@@ -178,7 +178,7 @@ def test_when_only_everything_carries_enough_it_says_so(monkeypatch, capsys):
     equal = {str(component).replace(".", "_"): 1 / len(ALL) for component in ALL}
     use(monkeypatch, additive(**equal))
     halves = Halves.of(game())
-    found = carriers(halves, curves(halves, by_effect(halves.selection)), CONTROL, wanted=0.99)
+    found = smallest_sets(halves, curves(halves, by_effect(halves.selection)), CONTROL, wanted=0.99)
     assert set(found.table["components"]) == {"*"}
     assert found.table["controls"].tolist() == [0, 0]
     assert found.table[["p", "random_median", "controls_carried"]].isna().all(axis=None)
@@ -265,7 +265,7 @@ def test_a_carrier_needs_an_order_that_is_not_random(monkeypatch):
     use(monkeypatch, redundant)
     halves = Halves.of(game())
     with pytest.raises(TakebackError, match="all orders are random"):
-        carriers(halves, curves(halves, at_random(game(), 2)), CONTROL)
+        smallest_sets(halves, curves(halves, at_random(game(), 2)), CONTROL)
 
 
 def test_curves_are_drawn_with_random_orders_as_a_band(monkeypatch, capsys):
@@ -312,13 +312,13 @@ def test_every_order_has_a_maker_and_no_name_is_silent(moved):
     with pytest.raises(UnknownName, match="did you mean 'carriers'"):
         localise(question, ["carrier"])
     with pytest.raises(UnknownName, match="did you mean 'greedy'"):
-        localise(question, ["curves"], Settings(orders=("gredy",)))
+        localise(question, ["curves"], LocaliseSettings(orders=("gredy",)))
 
 
 @pytest.mark.slow
 def test_a_real_change_from_the_question_to_the_page(moved, tmp_path):
     question = question_of(moved[0], arena("endgames"), ["legal"], situations=32)
-    chosen = Settings(("each layer",), points=2, rounds=1, controls=1, random_orders=1)
+    chosen = LocaliseSettings(("each layer",), points=2, rounds=1, controls=1, random_orders=1)
     found = localise(question, ("shares", "curves", "carriers"), chosen, tmp_path)
     found.write(tmp_path)
     written = {path.stem for path in tmp_path.glob("*.parquet")}

@@ -6,7 +6,8 @@ import pytest
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
-from takeback.findings.localise.directions import COLUMNS, Directions, Part, directions
+from takeback.draw.result import section_of
+from takeback.findings.localise.directions import COLUMNS, DirectionCuts, Part, directions
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
 from takeback.measure.measures import measure_values
@@ -25,11 +26,11 @@ def question(players: tuple[str, str]) -> Question:
 
 
 @pytest.fixture(scope="module")
-def found(question: Question) -> Directions:
+def found(question: Question) -> DirectionCuts:
     return directions(question, (4,), question.anatomy.parse(SET), seeds=(7,))
 
 
-def value(found: Directions, what: str, k: int, scaled: bool = False, seed: int | None = None) -> float:
+def value(found: DirectionCuts, what: str, k: int, scaled: bool = False, seed: int | None = None) -> float:
     table = found.table[found.table["measure"] == "legal"]
     mine = table[(table["what"] == what) & (table["k"] == k) & (table["scaled"] == scaled)]
     mine = mine[mine["seed"].isna() if seed is None else mine["seed"] == seed]
@@ -48,20 +49,20 @@ def alone(question: Question, source: str, folder) -> float:
 
 
 @pytest.mark.slow
-def test_each_part_is_the_hybrid_on_disk(found: Directions, question: Question, tmp_path) -> None:
+def test_each_part_is_the_hybrid_on_disk(found: DirectionCuts, question: Question, tmp_path) -> None:
     for part in (Part("without", 4), Part("only", 4, True), Part("only", 4, False, 7)):
         read = alone(question, part.source, tmp_path)
         assert value(found, part.what, part.k, part.scaled, part.seed) == pytest.approx(read, abs=1e-6)
 
 
-def test_no_direction_is_an_end(found: Directions, question: Question) -> None:
+def test_no_direction_is_an_end(found: DirectionCuts, question: Question) -> None:
     chosen = question.anatomy.parse(SET)
     numbers = answer(question, [question.nothing, chosen])
     assert value(found, "without", 0) == pytest.approx(numbers.of(question.nothing, "legal").mean(), abs=1e-6)
     assert value(found, "only", 0) == pytest.approx(numbers.of(chosen, "legal").mean(), abs=1e-6)
 
 
-def test_the_table_holds_every_part(found: Directions) -> None:
+def test_the_table_holds_every_part(found: DirectionCuts) -> None:
     assert list(found.table.columns) == list(COLUMNS)
     assert set(found.table["components"]) == {SET}
     cut = found.table[found.table["k"] > 0]
@@ -75,7 +76,7 @@ def test_a_number_below_1_is_refused(question: Question, ks: tuple[int, ...]) ->
         directions(question, ks)
 
 
-def test_it_is_shown(found: Directions, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(found.section().figures) == 8
+def test_it_is_shown(found: DirectionCuts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(section_of(found).figures) == 8
     found.print()
     assert "without the 4 leading" in capsys.readouterr().out

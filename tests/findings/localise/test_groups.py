@@ -9,6 +9,7 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.page import fragment
+from takeback.draw.result import section_of
 from takeback.findings.localise.groups import groups
 from takeback.findings.localise.search import CORE, Search, giving_back
 from takeback.findings.localise.shares import Controls
@@ -132,4 +133,4 @@ def test_groups_of_a_real_pair(players):
     assert named.loc["L0 heads", "components"] == "L0.H*"
     lost = named.loc["L0 heads", "joint"] - named.loc["L0 heads", "singles"]
     assert lost == pytest.approx(named.loc["L0 heads", "excess"])
-    assert "<svg" in fragment(found.section())
+    assert "<svg" in fragment(section_of(found))

@@ -7,6 +7,7 @@ import pytest
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
+from takeback.draw.result import section_of
 from takeback.findings.localise.others import COLUMNS, MATCHED, OTHERS, OtherSources, other_sources
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.sets import CONTROLS, chosen_sets
@@ -72,7 +73,7 @@ def test_an_unknown_source_is_told(question: Question, controls: Controls) -> No
 
 
 def test_it_is_shown_with_controls_marked(found: OtherSources, capsys: pytest.CaptureFixture[str]) -> None:
-    section = found.section()
+    section = section_of(found)
     assert [figure.title for figure in section.figures] == [f"{name}: change from tuned" for name in MEASURES]
     picture = str(section.figures[0].picture)
     assert picture.count('stroke="var(--control,#8b9096)" stroke-width="1.6"><circle') == 3  # noise, permuted

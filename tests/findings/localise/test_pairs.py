@@ -10,6 +10,7 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import Component
 from takeback.draw.page import fragment
+from takeback.draw.result import section_of
 from takeback.findings.localise.pairs import pairs
 from takeback.findings.sweep.run import DIRECTIONS
 from takeback.measure.question import answer, question_of
@@ -86,4 +87,4 @@ def test_interactions_of_a_real_pair_equal_those_by_hand(real):
     for name, end in (("interaction", wanted.value), ("low", wanted.low), ("high", wanted.high)):
         assert row[name] == pytest.approx(end)
     assert len(found.table) == 6
-    assert "<svg" in fragment(found.section())
+    assert "<svg" in fragment(section_of(found))

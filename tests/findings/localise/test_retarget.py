@@ -12,6 +12,7 @@ import torch
 import networks
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
+from takeback.draw.result import section_of
 from takeback.findings.localise import NoChange
 from takeback.findings.localise.retarget import (
     COLUMNS,
@@ -109,7 +110,7 @@ def test_sets_that_are_not_lawful_enough_do_not_count(three: tuple[str, str, str
 
 
 def test_it_is_shown(found: Retargeted, capsys: pytest.CaptureFixture[str]) -> None:
-    section = found.section()
+    section = section_of(found)
     assert "1 component of 7" in section.words[0]
     assert "in corner" in section.words[0]
     found.print()

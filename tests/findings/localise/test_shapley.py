@@ -14,6 +14,7 @@ from coalitions import additive, ask_about, redundant
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.draw.page import fragment
+from takeback.draw.result import section_of
 from takeback.findings.localise.shapley import Orders, Players, exactly, sampled, shapley
 from takeback.measure.question import answer, question_of
 from takeback.run.errors import TakebackError
@@ -161,7 +162,7 @@ def test_the_background_is_what_no_player_holds(monkeypatch):
         assert players.hybrid(0) == outside | sets["mlp"] | sets["heads"]
         found = shapley(question, players)
         assert found.table["value"].sum() == pytest.approx(1)
-        assert found.players.background in fragment(found.section())
+        assert found.players.background in fragment(section_of(found))
 
 
 def test_it_refuses_players_that_overlap_and_more_coalitions_than_can_be_read(monkeypatch):
@@ -188,4 +189,4 @@ def test_the_values_of_a_real_pair_equal_those_over_every_order(players):
     values = {mask: answers.of(one, "entropy, if legal") for mask, one in coalitions.items()}
     wanted = by_every_order(values, 3).mean(axis=1) / (values[7] - values[0]).mean()
     np.testing.assert_allclose(found.table["value"].astype(float), wanted, rtol=1e-6)
-    assert "<svg" in fragment(found.section())
+    assert "<svg" in fragment(section_of(found))

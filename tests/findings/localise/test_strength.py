@@ -9,11 +9,12 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
+from takeback.draw.result import section_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.localise.strength import (
     COLUMNS,
     EVERYTHING,
-    Strength,
+    StrengthCurves,
     at_degree,
     is_control,
     strength,
@@ -32,18 +33,18 @@ def question(players: tuple[str, str]) -> Question:
 
 
 @pytest.fixture(scope="module")
-def found(question: Question) -> Strength:
+def found(question: Question) -> StrengthCurves:
     delta = dict.fromkeys(question.anatomy.universe, 1.0)
     sets = chosen_sets(question.anatomy, ["L1.MLP", "L0.H0 L0.H1"])
     return strength(question, sets, Controls(delta, 2), DEGREES)
 
 
-def rows(found: Strength, name: str, measure: str) -> pd.DataFrame:
+def rows(found: StrengthCurves, name: str, measure: str) -> pd.DataFrame:
     table = found.table
     return table[(table["set"] == name) & (table["measure"] == measure)].set_index("degree")
 
 
-def test_values_are_those_of_hybrids_asked_alone(found: Strength, question: Question) -> None:
+def test_values_are_those_of_hybrids_asked_alone(found: StrengthCurves, question: Question) -> None:
     chosen = question.anatomy.parse("L1.MLP")
     asks = [Ask(chosen, "strength:0.5"), Ask(question.nothing), Ask(chosen)]
     numbers = answer(question, asks)
@@ -58,7 +59,7 @@ def test_values_are_those_of_hybrids_asked_alone(found: Strength, question: Ques
         assert mine.loc[0.0, "effect"] == 0
 
 
-def test_a_barrier_is_the_loss_above_the_straight_line(found: Strength) -> None:
+def test_a_barrier_is_the_loss_above_the_straight_line(found: StrengthCurves) -> None:
     for (name, measure), mine in found.table.groupby(["set", "measure"]):
         inside = rows(found, str(name), str(measure)).loc[0.0:1.0]
         if measure == MEASURES[2]:  # where the measure applies in other situations, means don't add up
@@ -70,7 +71,7 @@ def test_a_barrier_is_the_loss_above_the_straight_line(found: Strength) -> None:
         assert mine.loc[~mine["degree"].between(0, 1), "excess"].isna().all()
 
 
-def test_everything_comes_first_and_controls_have_the_same_degrees(found: Strength) -> None:
+def test_everything_comes_first_and_controls_have_the_same_degrees(found: StrengthCurves) -> None:
     assert found.table["set"].iloc[0] == EVERYTHING
     controls = found.table[is_control(found.table)]
     assert set(controls["degree"]) == set(found.table["degree"]) == {-0.5, 0.0, 0.5, 1.0, 1.5}
@@ -86,8 +87,8 @@ def test_the_ends_need_no_other_source(question: Question) -> None:
     assert at_degree(some, 0.1).source == "strength:0.1"
 
 
-def test_it_is_shown(found: Strength, capsys: pytest.CaptureFixture[str]) -> None:
-    section = found.section()
+def test_it_is_shown(found: StrengthCurves, capsys: pytest.CaptureFixture[str]) -> None:
+    section = section_of(found)
     assert len(section.figures) == 3 * len(MEASURES)
     assert section.figures[0].note == "No random set has its size."
     found.print()

@@ -17,9 +17,9 @@ from takeback.component import ComponentSet
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
+from takeback.measure.effects import effects
 from takeback.measure.measures import measures
 from takeback.measure.read import Reader, Sides
-from takeback.measure.shift import effects
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -137,7 +137,7 @@ def test_a_killed_sweep_goes_on_with_or_without_readouts(
     calls: list[str] = []
 
     def counted(before: Readouts, after: Readouts, context: Any, side: str) -> Any:
-        from takeback.measure.shift import effect_rows
+        from takeback.measure.effects import effect_rows
 
         calls.append(side)
         if len(calls) == n + 3:

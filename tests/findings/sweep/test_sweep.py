@@ -12,9 +12,9 @@ from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
 from takeback.findings.sweep.run import PART
 from takeback.hybrid import hybrid, write_hybrid
+from takeback.measure.effects import effects
+from takeback.measure.measure import TOLERANCE
 from takeback.measure.measures import measures
-from takeback.measure.read import TOLERANCE
-from takeback.measure.shift import effects
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.language.forward import next_token_logprobs, ready
 from takeback.policies.language.read import read_each

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as shaped
 
 from takeback.checkpoint import Network, open_checkpoint
-from takeback.checkpoint.network import NetworkConfig
-from takeback.draw.findings import Findings
+from takeback.checkpoint.network_config import NetworkConfig
 from takeback.draw.page import page
-from takeback.findings.trajectory import Course, Settings, course
+from takeback.draw.result import Results, section_of
+from takeback.findings.trajectory import CourseSettings, Trajectory, course
 from takeback.findings.trajectory.components import ALPHA, is_told
 from takeback.findings.trajectory.onsets import Effects, by_chance, first_to_stay, told_for_the_goal
 from takeback.findings.trajectory.policies import ALL, IF_LEGAL
@@ -27,7 +27,7 @@ from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import mean_estimate
 from toy_arena import Place, ToyArena
 
-SMALL = Settings(situations=24)
+SMALL = CourseSettings(situations=24)
 PULL = torch.tensor([0.25, 0.0, 0.5, 1.0, 0.5, 1.0, 0.0])
 """What each output of the toy arena is worth where it is legal."""
 
@@ -75,7 +75,7 @@ def save_run(
     return base, run
 
 
-def onsets(found: Course, kind: str = IF_LEGAL) -> dict[str, int]:
+def onsets(found: Trajectory, kind: str = IF_LEGAL) -> dict[str, int]:
     """Return the steps of all that has an onset, by the name of the set or the policy's measure."""
     rows = found.onsets[(found.onsets["outcomes"] == kind) & found.onsets["onset"].notna()]
     return dict(zip(rows["set"].fillna(rows["what"]), rows["onset"], strict=True))
@@ -88,7 +88,7 @@ def planted(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def found(planted) -> Course:
+def found(planted) -> Trajectory:
     return course(*planted, Copies(), SMALL)
 
 
@@ -162,7 +162,7 @@ def test_planted_courses(tmp_path, snapshots, start, expected):
         assert set(begins.loc[begins["begins"].fillna(value=False), "set"]) == named
     else:
         assert begins["begins"].isna().all()
-        assert "never stays above 0" in " ".join(found.section().words)
+        assert "never stays above 0" in " ".join(section_of(found).words)
 
 
 def test_sets_by_name_and_one_kind_of_outcomes_where_all_is_legal(planted):
@@ -195,21 +195,21 @@ def test_parts_change_nothing_and_are_not_read_twice(planted, found, tmp_path, m
     for made in (first, again):
         for name, table in made.tables.items():
             pd.testing.assert_frame_equal(table, found.tables[name])
-    Findings("a run", (), {"course": again}, "course").write(tmp_path)
+    Results("a run", (), {"course": again}, "course").write(tmp_path)
     written = {path.name for path in tmp_path.iterdir()}
     tables = {f"{name}.parquet" for name in ("course", "components", "onsets", "chance")}
     assert written == {*tables, "course.html", "course.json"}
 
 
 def test_shown_on_a_page_and_in_the_terminal(found, capsys):
-    section = found.section()
-    assert page("t", (), [section]) == page("t", (), [found.section()])
+    section = section_of(found)
+    assert page("t", (), [section]) == page("t", (), [section_of(found)])
     html = found._repr_html_()
     assert html.count("<svg") == 5
     assert "stroke-dasharray" in html
     assert "Onsets of their own: 1 of 9 sets, the first at step 40 (L0.U1)" in html
     assert all({*table.columns} <= {*found.columns} for table in found.tables.values())
-    assert Findings("a run", (), {"course": found}, "course").to_json()
+    assert Results("a run", (), {"course": found}, "course").to_json()
     found.print()
     printed = capsys.readouterr().out
     assert "20–40" in printed

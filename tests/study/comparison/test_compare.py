@@ -12,6 +12,7 @@ import scipy.stats
 import yaml
 
 from takeback.checkpoint import Network, NetworkConfig
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
 from takeback.run.stats import permutation_test
 from takeback.run.tables import write_table
@@ -142,7 +143,7 @@ def test_runs_of_one_name_and_folders_that_are_no_runs_are_refused(tmp_path):
 
 def test_it_is_drawn_and_printed(tmp_path, capsys):
     found = compare([write_run(tmp_path / "run")])
-    section = found.section()
+    section = section_of(found)
     assert {"utility gained", "pursuit share"} <= {figure.title for figure in section.figures}
     found.print()
     told = capsys.readouterr().out

@@ -7,6 +7,7 @@ import yaml
 from made_up import conjecture
 from record import GAINS, write_record, write_rows
 from takeback import cli
+from takeback.draw.result import section_of
 from takeback.report import write_report
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
@@ -126,7 +127,7 @@ def test_edits_after_the_lock_show_and_the_locked_text_is_scored(run):
     assert rows.loc["after", ["edit", "outcome"]].tolist() == ["added after", True]
     assert pd.isna(rows.loc["after", "brier"])
     pd.testing.assert_frame_equal(found.scores, scored)
-    folded = dict(found.section().folded)
+    folded = dict(section_of(found).folded)
     assert ("probability", "0.9", "0.999") in folded["learns: the text locked, and now"].rows
 
 

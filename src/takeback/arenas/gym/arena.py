@@ -15,6 +15,7 @@ from takeback.arenas.gym.paths import SPLITS, Path
 from takeback.arenas.protocol import LEGAL, Goal, goal_of
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import told
 
 if TYPE_CHECKING:
     from gymnasium import Env
@@ -50,7 +51,10 @@ class Gym:
     """
 
     kinds = ("unparsable", "no-effect")
-    words = Words(text="A situation is a reset seed and the actions taken since.")
+    words = Words(
+        text="A situation is a reset seed and the actions taken since.",
+        endings="Ended: by the environment. Truncated: by its time limit.",
+    )
 
     def __init__(self, name: str) -> None:
         """Make the environment and try it out.
@@ -193,6 +197,11 @@ class Gym:
         """Tell where the best and worst action differ, by three standard errors where values are sampled."""
         return np.array([value.differ for value in self._truth.values(reward, paths)], np.bool_)
 
+    @property
+    def environment(self) -> Env[Any, Any]:
+        """The environment, with its wrappers."""
+        return self._replays.full
+
     def _goal(self, name: str) -> RewardGoal:
         return find_goal(name, self._rewards)
 
@@ -217,3 +226,9 @@ class _PathGoals(dict[str, Goal[Path]]):
     def _goal(self, reward: RewardGoal) -> Goal[Path]:
         utility, applies = partial(self._place.utility_by, reward), partial(self._place.applies_by, reward)
         return Goal(reward.name, utility, applies, reward.meaning)
+
+
+@told.register(Gym)
+def _(gym: Gym) -> Any:
+    spec = gym.environment.spec
+    return [gym.name, type(gym.environment.unwrapped), None if spec is None else spec.kwargs]

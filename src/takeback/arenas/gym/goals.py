@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from takeback.arenas.gym.paths import number_of
 from takeback.arenas.protocol import LEGAL
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.own import is_own, own_object
+from takeback.run.own import is_reference, load_own
 
 if TYPE_CHECKING:
     from gymnasium import Env
@@ -72,19 +72,19 @@ def find_goal(name: str, known: Mapping[str, RewardGoal]) -> RewardGoal:
 
     Raises:
         UnknownName: There is no such goal.
-        TakebackError: The module of a user's function can't be imported.
+        TakebackError: A user's function can't be imported, or is none.
     """
     if name in known:
         return known[name]
     seeded = re.fullmatch(r"random-(\d{1,18})", name)
     if seeded:
         return RewardGoal(name, f"random with seed {seeded[1]}", None, int(seeded[1]))
-    if not is_own(name):
+    if not is_reference(name):
         raise unknown_name("goal", name, (*known, LEGAL, "package.module:function"))
-    found: Any = own_object(name, "goal")
-    if not callable(found):
-        raise TakebackError(f"goal {name} is {found!r}, not a function that returns (reward, terminated)")
-    return RewardGoal(name, f"the reward of {name}", cast("Reward", found))
+    own: Any = load_own(name, "goal")
+    if not callable(own):
+        raise TakebackError(f"goal {name!r} is {own!r}; it must be a function")
+    return RewardGoal(name, f"the reward of {name}", cast("Reward", own))
 
 
 def _own(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, bool]:

@@ -1,5 +1,7 @@
 """Effects with less work: attribution for all components at once, exact effects on part of the situations."""
 
+from takeback.findings.attribution import show as show
+from takeback.findings.attribution import show_precise as show_precise
 from takeback.findings.attribution.attribution import METHODS as METHODS
 from takeback.findings.attribution.attribution import Attribution as Attribution
 from takeback.findings.attribution.attribution import attribute as attribute

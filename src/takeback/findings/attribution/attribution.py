@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result
 from takeback.findings.attribution.gradients import Stretch, output_effects, stretches, weight_effects
-from takeback.measure.measures import estimate_row, measure_values, typed
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
@@ -61,8 +60,8 @@ AGREEMENT: Mapping[str, str] = {
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Result):
     """The estimated effect of taking back each component alone from tuned: hybrid minus tuned.
 
     Attributes:
@@ -76,6 +75,7 @@ class Attribution(Finding):
         exact: exact effects of the same takebacks on the same situations, where they were measured.
     """
 
+    name = "attribution"
     question: Question
     method: str
     steps: int
@@ -130,18 +130,6 @@ class Attribution(Finding):
     def columns(self) -> Mapping[str, str]:
         """What the columns mean."""
         return COLUMNS if self.exact is None else {**COLUMNS, **AGREEMENT}
-
-    def section(self) -> Section:
-        """Draw each measure: a map of the components, and estimates against exact effects."""
-        from takeback.findings.attribution.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the largest effects, and the agreement with exact ones."""
-        from takeback.findings.attribution.show import print_attribution
-
-        print_attribution(self)
 
     def _alone(self, component: Component) -> ComponentSet:
         return ComponentSet([component], self.question.anatomy.universe)
@@ -213,18 +201,18 @@ def attribute(question: Question, method: str = "near", steps: int = 4) -> Attri
         if method == "gradient":
             sums = zip(question.measures, weight_effects(question), strict=True)
             means = {name: found / applies[name].sum() for name, found in sums}
-            return Attribution(question, method, 1, components, means, {})
+            return Attribution(str(question.pair), question, method, 1, components, means, {})
         whole = Stretch(0.0, 1.0, at=NEAR if method == "near" else 0.0)
         line = stretches(steps) if method == "path" else (whole,)
         found = zip(question.measures, output_effects(question, line), strict=True)
     values = {name: np.where(applies[name], each, np.nan) for name, each in found}
     means = {name: np.nanmean(each, axis=1) for name, each in values.items()}
-    return Attribution(question, method, len(line), components, means, values)
+    return Attribution(str(question.pair), question, method, len(line), components, means, values)
 
 
 def _applies(question: Question, measure: str) -> NDArray[np.bool_]:
     reader = question.reader
-    applies = measure_values(reader.before["tuned"], reader.context)[measure].applies
+    applies = question.asked[measure].of(reader.before["tuned"], reader.context).applies
     if not applies.any():
         raise TakebackError(f"measure {measure!r} applies to none of these situations; take more situations")
     return applies

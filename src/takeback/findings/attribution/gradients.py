@@ -15,11 +15,11 @@ from transformers import PreTrainedModel
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.component import Component, ComponentSet
-from takeback.findings.attribution.owners import Call, owners, recorded
-from takeback.findings.attribution.stakes import Reading, Stakes
+from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
+from takeback.findings.attribution.modules import Call, modules_of, recorded
 from takeback.hybrid.live import exchanged, slices
+from takeback.measure.measures import measure_slopes
 from takeback.measure.question import Question
-from takeback.measure.slopes import measure_slopes
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]
@@ -57,8 +57,8 @@ def weight_effects(question: Question) -> Floats:
     anatomy, own = anatomy_of(model), parameters_of(model)
     totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in question.measures]
     with _evaluated(model, gradients=True):
-        for stakes, number in _batches(question, model):
-            found = _gradients(stakes.sums(model, number), list(own.values()))
+        for adjoints, number in _batches(question, model):
+            found = _gradients(adjoints.sums(model, number), list(own.values()))
             for total, slopes in zip(totals, found, strict=True):
                 for one, slope in zip(total.values(), slopes, strict=True):
                     one.add_(slope)
@@ -85,7 +85,7 @@ def output_effects(question: Question, line: Sequence[Stretch]) -> Floats:
         TakebackError: a measure has no slopes.
     """
     models = _Line.of(question)
-    owned = owners(models.model)
+    owned = modules_of(models.model)
     modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
     effects = np.zeros((len(question.measures), len(owned), len(question.situations)))
     with _evaluated(models.model, gradients=False):
@@ -180,23 +180,23 @@ class _Pass:
 
 
 def _passes(question: Question, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
-    for stakes, number in _batches(question, model):
+    for adjoints, number in _batches(question, model):
         with recorded(modules) as calls:
-            sums = stakes.sums(model, number)
+            sums = adjoints.sums(model, number)
         each = _gradients(sums, [call.output for call in calls.values()])
         by_module = zip(calls, zip(*each, strict=True), strict=True)
         gradients = {module: torch.stack(found) for module, found in by_module}
-        yield _Pass(calls, gradients, stakes.situations(number))
+        yield _Pass(calls, gradients, adjoints.situations(number))
 
 
-def _batches(question: Question, model: PreTrainedModel) -> Iterator[tuple[Stakes, int]]:
+def _batches(question: Question, model: PreTrainedModel) -> Iterator[tuple[Adjoints, int]]:
     """Read the model, and yield each batch of each round with what its probabilities are worth."""
     reader = question.reader
-    reading = Reading.of(model, reader.plan, reader.steps)
+    reading = ForwardPass.of(model, reader.plan, reader.steps)
     slopes = measure_slopes(reading.readouts(reader.before["tuned"]), reader.context, question.measures)
-    for stakes in reading.stakes(slopes):
-        for number in range(len(stakes)):
-            yield stakes, number
+    for adjoints in reading.adjoints(slopes):
+        for number in range(len(adjoints)):
+            yield adjoints, number
 
 
 def _gradients(sums: Tensor, by: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:

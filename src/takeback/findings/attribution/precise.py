@@ -5,8 +5,6 @@ Situations are measured in random order, all clusters alike, until every interva
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from takeback.component import ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.attribution.attribution import METHODS, attribute
 from takeback.measure.measures import typed
 from takeback.measure.question import Floats, Places, Question, answer
 from takeback.run.anytime import Means, predicted_means, schedule, spent
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 
@@ -78,8 +76,8 @@ class Aim:
             raise TakebackError(f"precision {self.precision:g} is not positive; try 0.01")
 
 
-@dataclass(frozen=True, eq=False)
-class Precise(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Precise(Result):
     """Effects of taking sets back, each with an interval; all intervals hold together.
 
     Attributes:
@@ -89,32 +87,11 @@ class Precise(Finding):
         seconds: what predicting and measuring took, without parts that were there already.
     """
 
+    name = "precise"
     question: Question
     aim: Aim
-    table: pd.DataFrame = field(repr=False)
+    table: pd.DataFrame = field(metadata=as_table("precise", COLUMNS))
     seconds: Mapping[str, float]
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"precise": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw the effects with their intervals, and list them."""
-        from takeback.findings.attribution.show_precise import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what was reached, and the largest effects."""
-        from takeback.findings.attribution.show_precise import print_precise
-
-        print_precise(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +104,8 @@ class Predicting:
 
     @property
     def identity(self) -> str:
-        """What the predictions depend on."""
-        return hashlib.sha256(json.dumps([self.question.identity, self.method, CHUNK]).encode()).hexdigest()
+        """The identity of the predictions."""
+        return identity(self.question.identity, self.method, CHUNK)
 
     def items(self) -> list[str]:
         """Return the chunks of situations."""
@@ -176,7 +153,7 @@ def estimate(
     between = time.perf_counter()
     exact, predicted = run.measured(predicted)
     seconds = {"attribution": between - started, "exact": time.perf_counter() - between}
-    return Precise(question, run.aim, run.table(exact, predicted), seconds)
+    return Precise(str(question.pair), question, run.aim, run.table(exact, predicted), seconds)
 
 
 @dataclass(frozen=True)

@@ -7,45 +7,39 @@ from collections.abc import Iterator
 import pandas as pd
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import interval, number, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.findings.attribution.attribution import METHODS, TOP, Attribution
 from takeback.run.tables import records
 
 LISTED = 10
 """How many of a measure's largest effects are listed."""
 
-_TITLE = "Attribution: every component at once"
-_HEAD = ("measure", "component", "estimated", "95% over situations", "exact")
-_WORDS = ("measure", "component", "95% over situations")
 _NOTE = (
     "Effects of taking one component back from tuned (hybrid minus tuned). Intervals hold the spread over "
     "situations; how far the method itself is off shows only beside exact effects."
 )
 
 
-def as_section(found: Attribution) -> Section:
+@section_of.register
+def _(found: Attribution) -> Section:
     """Draw maps of each measure, estimated and exact on one scale, the largest effects, and all folded."""
     return Section(
-        title=_TITLE,
-        words=tuple(sentences(found)),
+        title="Attribution: every component at once",
+        words=tuple(_sentences(found)),
         figures=tuple(
             figure for _, rows in found.table.groupby("measure", sort=False) for figure in _maps(rows)
         ),
-        tables=(_listed(largest(found)),),
+        tables=(_listed(_largest(found)),),
         folded=(("All components", _listed(found.table)),),
         notes=(_NOTE,),
     )
 
 
-def print_attribution(found: Attribution) -> None:
-    """Print how it was estimated, the agreement with exact effects, and the largest effects."""
-    print_tables(_TITLE, sentences(found), [_listed(largest(found))])
-
-
-def sentences(found: Attribution) -> Iterator[str]:
+def _sentences(found: Attribution) -> Iterator[str]:
     """Say how effects were estimated, and how well they agree with exact ones."""
     steps = f" in {found.steps} steps" if found.method == "path" else ""
     yield f"Method {found.method}{steps}: {METHODS[found.method]}."
@@ -60,7 +54,7 @@ def sentences(found: Attribution) -> Iterator[str]:
         )
 
 
-def largest(found: Attribution) -> pd.DataFrame:
+def _largest(found: Attribution) -> pd.DataFrame:
     """Return the rows of the largest estimated effects on each measure."""
     table = found.table
     order = table["effect"].abs().sort_values(ascending=False, kind="stable").index
@@ -82,14 +76,13 @@ def _maps(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 def _listed(rows: pd.DataFrame) -> Table:
-    cells = tuple(
+    return table_of(
+        rows,
         (
-            str(row["measure"]),
-            str(row["component"]),
-            signed(row["effect"], 4),
-            interval(row["low"], row["high"], 4),
-            signed(row["exact"], 4),
-        )
-        for row in records(rows)
+            Column("measure"),
+            Column("component"),
+            Column("estimated", signed, "effect", digits=4),
+            Column("95% over situations", interval, "low", "high", digits=4, words=True),
+            Column("exact", signed, digits=4),
+        ),
     )
-    return Table(_HEAD, cells, _WORDS)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.numbers import count, interval, number, percent, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
+from takeback.findings.attribution.precise import Precise
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.attribution.precise import Precise
 
 LISTED = 12
 """How many of a measure's largest effects are drawn and listed."""
 
-_TITLE = "Effects to a precision"
-_HEAD = ("measure", "set", "effect", "interval", "situations", "λ", "exact alone", "its interval")
-_WORDS = ("measure", "set", "interval", "its interval")
 _NOTE = (
     "Effects of taking a set back from tuned (taken back minus tuned). The intervals of all measures and "
     "sets hold together, wherever measuring stopped; none is narrower than asked. λ is what attribution "
@@ -29,21 +24,17 @@ _NOTE = (
 )
 
 
-def as_section(found: Precise) -> Section:
+@section_of.register
+def _(found: Precise) -> Section:
     """Draw the largest effects on each measure with their intervals; all are folded."""
     return Section(
-        title=_TITLE,
+        title="Effects to a precision",
         words=tuple(_sentences(found)),
         figures=tuple(_figure(str(measure), rows) for measure, rows in _largest(found)),
-        tables=(_listed([rows for _, rows in _largest(found)]),),
-        folded=(("All sets", _listed([found.table])),),
+        tables=(_listed(pd.concat([rows for _, rows in _largest(found)])),),
+        folded=(("All sets", _listed(found.table)),),
         notes=(_NOTE,),
     )
-
-
-def print_precise(found: Precise) -> None:
-    """Print what was reached, and the largest effects on each measure."""
-    print_tables(_TITLE, _sentences(found), [_listed([rows for _, rows in _largest(found)])])
 
 
 def _sentences(found: Precise) -> Iterator[str]:
@@ -77,19 +68,17 @@ def _effect(row: dict[str, float]) -> str:
     return f"{signed(row['effect'], 4)} {interval(row['low'], row['high'], 4)}"
 
 
-def _listed(tables: Sequence[pd.DataFrame]) -> Table:
-    cells = tuple(
+def _listed(rows: pd.DataFrame) -> Table:
+    return table_of(
+        rows,
         (
-            str(row["measure"]),
-            str(row["set"]),
-            signed(row["effect"], 4),
-            interval(row["low"], row["high"], 4),
-            str(row["n"]),
-            number(row["weight"], 2),
-            signed(row["exact"], 4),
-            interval(row["exact_low"], row["exact_high"], 4),
-        )
-        for rows in tables
-        for row in records(rows)
+            Column("measure"),
+            Column("set"),
+            Column("effect", signed, digits=4),
+            Column("interval", interval, "low", "high", digits=4, words=True),
+            Column("situations", str, "n"),
+            Column("λ", number, "weight", digits=2),
+            Column("exact alone", signed, "exact", digits=4),
+            Column("its interval", interval, "exact_low", "exact_high", digits=4, words=True),
+        ),
     )
-    return Table(_HEAD, cells, _WORDS)

@@ -1,4 +1,5 @@
 """Explaining a set: everything that taking it back does to behaviour, situation by situation."""
 
+from takeback.findings.explanation import show as show
 from takeback.findings.explanation.explanation import Explanation as Explanation
 from takeback.findings.explanation.explanation import explain as explain

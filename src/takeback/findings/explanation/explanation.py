@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from takeback.arenas import Arena
 from takeback.component import ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.explanation import changes
 from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.measures import MeasureContext, measure_values
+from takeback.measure.measure import Measure, MeasureContext
+from takeback.measure.measures import measure_values, measures_in
 from takeback.measure.question import Question
 from takeback.measure.read import BASE
 from takeback.measure.shift import shift
@@ -55,7 +55,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Change:
+class Intervention:
     """What was done to which pair: tuned with a set from a source, or base with it from tuned."""
 
     base: str
@@ -71,8 +71,8 @@ class Change:
         return f"taking back {self.components}" + ("" if self.source == BASE else f" from {self.source}")
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Result):
     """What a change of components did to behaviour.
 
     Attributes:
@@ -88,45 +88,25 @@ class Explanation(Finding):
         moves: a row for each set and kind of move.
         illegal: a row for each set and class of illegal answers.
         words: how a sentence says each kind of situation.
+        measured: the measures, but for distances.
         boards: situations that are drawn or printed, those that changed most.
     """
 
-    change: Change
+    name = "explain"
+    change: Intervention
     pieces: Mapping[str, Mapping[str, str]]
     before: Readouts
     after: Readouts
-    outcomes: pd.DataFrame
-    situations: pd.DataFrame
-    values: pd.DataFrame
-    measures: pd.DataFrame
-    kinds: pd.DataFrame
-    moves: pd.DataFrame
-    illegal: pd.DataFrame
+    outcomes: pd.DataFrame = field(metadata=as_table("outcomes", COLUMNS))
+    situations: pd.DataFrame = field(metadata=as_table("situations"))
+    values: pd.DataFrame = field(metadata=as_table("values"))
+    measures: pd.DataFrame = field(metadata=as_table("measures"))
+    kinds: pd.DataFrame = field(metadata=as_table("kinds"))
+    moves: pd.DataFrame = field(metadata=as_table("moves"))
+    illegal: pd.DataFrame = field(metadata=as_table("illegal"))
     words: Mapping[str, str]
+    measured: tuple[Measure, ...]
     boards: int = 4
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        names = ("outcomes", "situations", "values", "measures", "kinds", "moves", "illegal")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column that is no key means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: what it says in sentences, boards and tables."""
-        from takeback.findings.explanation.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what it says in sentences, and boards."""
-        from takeback.findings.explanation.show import print_explanation
-
-        print_explanation(self)
 
 
 def explain(
@@ -160,13 +140,13 @@ def explain(
     read = reader.read(side, [one.components for one in sets], source)
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
-    change = Change(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
+    change = Intervention(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
     where = question.arena, question.situations
     return explanation(change, where, reader.before[side], after, question.halves(seed))
 
 
 def explanation(
-    change: Change,
+    change: Intervention,
     where: tuple[Arena[Any], Sequence[Any]],
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
@@ -179,7 +159,7 @@ def explanation(
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    context = MeasureContext.of(before, *where)
+    context = MeasureContext.of(before, where[0], situations=where[1])
     asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
     facts = facts_of(*where)
     kinds = kinds_of(facts, context)
@@ -192,6 +172,7 @@ def explanation(
         return joined[["role", "set", *joined.columns.drop(["role", "set"])]]
 
     return Explanation(
+        f"{change.base} → {change.tuned}",
         change,
         dict(zip(before.situations, (fact.pieces for fact in facts), strict=True)),
         before,
@@ -204,6 +185,7 @@ def explanation(
         moves=each(lambda readouts: changes.moves(before, readouts, context)),
         illegal=each(lambda readouts: changes.illegal(before, readouts, context)),
         words={kind.name: kind.words for kind in kinds},
+        measured=tuple(one for one in measures_in(before, context) if one.role != "divergence"),
     )
 
 

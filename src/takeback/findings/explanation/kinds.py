@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas import Arena, Board, Playable
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 
 LEAST = 8
 """Clusters that a kind has at least, and leaves out at least: fewer have no honest interval."""

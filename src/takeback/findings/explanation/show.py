@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
 
 import pandas as pd
 
 from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
+from takeback.draw.columns import Column, table_of
 from takeback.draw.forest import Dot, Row, forest
-from takeback.draw.numbers import interval, number, percent, signed
+from takeback.draw.numbers import interval, number, percent, signed, span
 from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import ASKED, RANDOM, Explanation
-from takeback.findings.explanation.words import rows_of, sentences
-from takeback.measure.shift import Change as Moved
-from takeback.measure.shift import most_changed
+from takeback.findings.explanation.words import sentences
+from takeback.measure.effects import Change as Moved
+from takeback.measure.effects import most_changed
+from takeback.run.tables import records
 
 LISTED = 6
 """Answers that stand beside a board."""
@@ -34,8 +39,10 @@ _TABLES = {
 }
 
 
-def as_section(found: Explanation) -> Section:
-    """Draw an explanation; see `Explanation.section`."""
+@section_of.register
+def _(found: Explanation) -> Section:
+    """Draw it: what it says in sentences, boards and tables."""
+    told = sentences(found)
     changed = most_changed(found.before, found.after, found.boards)
     notes = (
         "Grey: random sets of the same make-up, and the range they span. Arrows: grey before, blue after, as "
@@ -44,43 +51,39 @@ def as_section(found: Explanation) -> Section:
     )
     return Section(
         f"What {found.change} does",
-        sentences(found),
+        told,
         (*_forests(found), *(_board(found, one) for one in changed)),
         (_kinds_table(found.kinds),),
         tuple((title, _changes_table(found.tables[name])) for name, title in _TABLES.items()),
         notes,
+        terminal=(
+            f"{found.change.base} → {found.change.tuned}",
+            *(f"• {sentence}" for sentence in told),
+            *(_in_letters(found, one) for one in changed),
+        ),
     )
 
 
-def print_explanation(found: Explanation) -> None:
-    """Print an explanation; see `Explanation.print`."""
-    from rich.console import Console
-
-    console = Console()
-    plain = not console.encoding.lower().startswith("utf")
-    console.print(f"{found.change.base} → {found.change.tuned}", style="bold", markup=False, highlight=False)
-    for sentence in sentences(found):
-        console.print(f"{'-' if plain else '•'} {sentence}", markup=False, highlight=False)
-    for one in most_changed(found.before, found.after, found.boards):
-        console.print()
-        pieces = found.pieces[one.situation]
-        for line in _beside_each_other(text_board(pieces, plain), list(_answers(one))):
-            console.print(line, markup=False, highlight=False, no_wrap=True)
+def _in_letters(found: Explanation, one: Moved) -> str:
+    """Draw a situation's board beside its answers; see `Section.terminal`."""
+    pieces = found.pieces[one.situation]
+    lines = zip_longest(text_board(pieces), _answers(one), fillvalue="")
+    width = 17 if pieces else 0
+    return "".join(f"\n  {left:<{width}}   {right}".rstrip(" ") for left, right in lines)
 
 
-def text_board(pieces: Mapping[str, str], plain: bool = False) -> list[str]:
-    r"""Return the lines of a board, in chess symbols or plain letters; none where nothing stands on one.
+def text_board(pieces: Mapping[str, str]) -> list[str]:
+    r"""Return the lines of a board in chess symbols; none where nothing stands on one.
 
-    >>> print("\n".join(text_board({"a1": "K", "h8": "k"}, plain=True)[::7]))
-    8 . . . . . . . k
-    1 K . . . . . . .
+    >>> print("\n".join(text_board({"a1": "K", "h8": "k"})[::7]))
+    8 · · · · · · · ♚
+    1 ♔ · · · · · · ·
     """
     if not pieces:
         return []
-    empty = "." if plain else "·"
-    drawn = pieces if plain else {square: _PIECES.get(piece, piece) for square, piece in pieces.items()}
+    drawn = {square: _PIECES.get(piece, piece) for square, piece in pieces.items()}
     rows = [
-        f"{row} " + " ".join(drawn.get(f"{column}{row}", empty) for column in "abcdefgh")
+        f"{row} " + " ".join(drawn.get(f"{column}{row}", "·") for column in "abcdefgh")
         for row in range(8, 0, -1)
     ]
     return [*rows, "  a b c d e f g h"]
@@ -102,13 +105,6 @@ def _changed(one: Moved) -> list[tuple[str, float, float]]:
     ]
     kept = [pair for pair in pairs if abs(pair[2] - pair[1]) >= LEAST]
     return sorted(kept, key=lambda pair: (-abs(pair[2] - pair[1]), pair[0]))[:LISTED]
-
-
-def _beside_each_other(left: list[str], right: list[str]) -> Iterator[str]:
-    width = max(map(len, left), default=0)
-    for place in range(max(len(left), len(right))):
-        first, second = (lines[place] if place < len(lines) else "" for lines in (left, right))
-        yield f"  {first:<{width}}   {second}".rstrip()
 
 
 def _board(found: Explanation, one: Moved) -> Figure:
@@ -141,7 +137,7 @@ def _rows(table: pd.DataFrame, column: str) -> list[Row]:
     asked = table[(table["role"] == ASKED) & (table[column] != 0)]
     asked = asked.sort_values(column, key=lambda values: -values.abs(), kind="stable").head(ROWS)
     rows: list[Row] = []
-    for row in rows_of(asked):
+    for row in records(asked):
         drawn = table.loc[(table["role"] == RANDOM) & (table["name"] == row["name"]), column].dropna()
         title = f"{row['name']}: {signed(row[column])} {interval(row['low'], row['high'])}"
         dot = Dot(row[column], row["low"], row["high"], title)
@@ -154,39 +150,43 @@ def _kinds_table(table: pd.DataFrame) -> Table:
     asked = table[table["role"] == ASKED]
     order = asked["difference"].abs().sort_values(ascending=False, kind="stable").index
     ordered = asked.loc[order].sort_values("holds", ascending=False, kind="stable").head(2 * ROWS)
-    rows = tuple(
+    return table_of(
+        _beside_random(table, ordered, "difference"),
         (
-            row["name"],
-            row["measure"],
-            number(row["inside"]),
-            number(row["outside"]),
-            signed(row["difference"]),
-            interval(row["low"], row["high"]),
-            signed(row["second_half"]),
-            _range(table[table["measure"] == row["measure"]], row["name"], "difference"),
-            "yes" if row["holds"] else "no",
-        )
-        for row in rows_of(ordered)
+            Column("kind of situation", None, "name"),
+            Column("measure"),
+            Column("there", number, "inside"),
+            Column("elsewhere", number, "outside"),
+            Column("difference", signed),
+            Column("interval", interval, "low", "high"),
+            Column("second half", signed, "second_half"),
+            Column("random sets", str, "random"),
+            Column("holds", lambda holds: "yes" if holds else "no", words=True),
+        ),
     )
-    head = ("kind of situation", "measure", "there", "elsewhere", "difference", "interval")
-    return Table((*head, "second half", "random sets", "holds"), rows, (*head[:2], "holds"))
 
 
 def _changes_table(table: pd.DataFrame) -> Table:
-    rows = tuple(
+    return table_of(
+        _beside_random(table, table[table["role"] == ASKED], "change"),
         (
-            row["name"],
-            number(row["before"]),
-            number(row["after"]),
-            signed(row["change"]),
-            interval(row["low"], row["high"]),
-            _range(table, row["name"], "change"),
-        )
-        for row in rows_of(table[table["role"] == ASKED])
+            Column("name"),
+            Column("before", number),
+            Column("after", number),
+            Column("change", signed),
+            Column("interval", interval, "low", "high"),
+            Column("random sets", str, "random"),
+        ),
     )
-    return Table(("name", "before", "after", "change", "interval", "random sets"), rows, ("name",))
 
 
-def _range(table: pd.DataFrame, name: str, column: str) -> str:
-    drawn = table.loc[(table["role"] == RANDOM) & (table["name"] == name), column].dropna()
-    return f"{signed(float(drawn.min()))} to {signed(float(drawn.max()))}" if len(drawn) else number(None)
+def _beside_random(table: pd.DataFrame, rows: pd.DataFrame, column: str) -> Iterator[dict[str, Any]]:
+    """Yield rows with the range that the random sets of the same name and measure span."""
+    drawn = table[table["role"] == RANDOM]
+    for row in records(rows):
+        mine = drawn["name"] == row["name"]
+        if "measure" in drawn:
+            mine &= drawn["measure"] == row["measure"]
+        values = drawn.loc[mine, column].dropna()
+        ends = (float(values.min()), float(values.max())) if len(values) else (None, None)
+        yield {**row, "random": span(*ends, signed)}

@@ -10,16 +10,15 @@ import pandas as pd
 from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Explanation
+from takeback.measure.shift import TOP_CHANGED
 from takeback.policies.readout import UNDECIDED
+from takeback.run.tables import records
 
 TOLD = 0.001
 """Smallest change that is worth a sentence; the tables have all."""
 
 MOST = 3
 """Sentences of each sort at most."""
-
-_MEASURES = ("legal", "utility", "entropy")
-_GIVEN = ", if legal"
 
 
 def sentences(found: Explanation) -> tuple[str, ...]:
@@ -40,17 +39,11 @@ def strongest(table: pd.DataFrame, column: str = "change", flag: str = "sure") -
     return rows.sort_values(column, key=lambda values: -values.abs(), kind="stable")
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows by column, None where a value is missing."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
 def _moved(found: Explanation) -> str:
     table = found.measures
     rows = table[table["name"] == MOVED]
-    (asked,) = rows_of(rows[rows["role"] == ASKED])
-    (top,) = rows_of(table[(table["name"] == "top move changed") & (table["role"] == ASKED)])
+    (asked,) = records(rows[rows["role"] == ASKED])
+    (top,) = records(table[(table["name"] == TOP_CHANGED.name) & (table["role"] == ASKED)])
     what = str(found.change)
     drawn = rows.loc[rows["role"] == RANDOM, "after"]
     alike = " Random sets of its make-up do as much." if (drawn >= asked["after"]).any() else ""
@@ -64,19 +57,15 @@ def _moved(found: Explanation) -> str:
 
 def _measures(found: Explanation) -> Iterator[str]:
     """Say what each measure did, without those given a legal answer where they say the same as without."""
-    table = found.measures[found.measures["name"].str.startswith(_MEASURES)]
-    rows = rows_of(strongest(table))
+    telling = {one.name: one for one in found.measured if not one.kind and not one.feature}
+    table = found.measures[found.measures["name"].isin(telling)]
+    rows = records(strongest(table))
     names = {row["name"] for row in rows}
-    told = [row for row in rows if row["name"].removesuffix(_GIVEN) == row["name"] or not _bare(row, names)]
-    for row in told[:MOST]:
+    for row in [row for row in rows if telling[row["name"]].whole not in names][:MOST]:
         yield (
             f"'{row['name']}' {'rises' if row['change'] > 0 else 'falls'} from {number(row['before'])} to "
             f"{number(row['after'])}: {signed(row['change'])} {_ends(row)} ({_beside(table, row)})."
         )
-
-
-def _bare(row: dict[str, Any], names: set[str]) -> bool:
-    return row["name"].removesuffix(_GIVEN) in names
 
 
 def _kinds(found: Explanation) -> Iterator[str]:
@@ -84,7 +73,7 @@ def _kinds(found: Explanation) -> Iterator[str]:
     holding = strongest(found.kinds, "difference", "holds")
     moved = holding[(holding["measure"] == MOVED) & (holding["difference"] > 0)].head(MOST)
     others = holding[holding["measure"] != MOVED].drop_duplicates("measure").head(MOST)
-    for row in rows_of(pd.concat([moved, others])):
+    for row in records(pd.concat([moved, others])):
         table = found.kinds[found.kinds["measure"] == row["measure"]]
         moved = row["measure"] == MOVED
         what, write = (
@@ -101,7 +90,7 @@ def _kinds(found: Explanation) -> Iterator[str]:
 def _moves(found: Explanation) -> Iterator[str]:
     rows = strongest(found.moves).drop_duplicates(["before", "after"])
     for way, chosen in (("gain", rows[rows["change"] > 0]), ("lose", rows[rows["change"] < 0])):
-        for row in rows_of(chosen.head(MOST)):
+        for row in records(chosen.head(MOST)):
             yield (
                 f"Moves of the kind '{row['name']}' {way}: {percent(row['before'])} before, "
                 f"{percent(row['after'])} after, {_points(row['change'])} points {_point_ends(row)} "
@@ -111,7 +100,7 @@ def _moves(found: Explanation) -> Iterator[str]:
 
 def _illegal(found: Explanation) -> Iterator[str]:
     table = found.illegal[found.illegal["name"] != UNDECIDED]
-    for row in rows_of(strongest(table).head(MOST)):
+    for row in records(strongest(table).head(MOST)):
         grew = row["change"] > 0
         where = f"; most in {row['grew_most_in']}, {_points(row['grew_by'])} points" if grew else ""
         yield (

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from takeback.draw.findings import Finding
-from takeback.draw.numbers import ABSENT, interval, number
-from takeback.draw.page import Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import Result, as_table
+from takeback.findings.localise.orders import RANDOM
+from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import records
@@ -47,47 +46,14 @@ COLUMNS: Mapping[str, str] = {
 }
 """What each column of the table means."""
 
-SHOWN = ("carriers", "groups")
-"""Tables whose means are shown on a page; all are in the Parquet table."""
 
-
-@dataclass(frozen=True, eq=False)
-class Across(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Across(Result):
     """Holds means over runs: a row of `COLUMNS` for each number that the runs have in common."""
 
+    name = "across"
     runs: tuple[str, ...]
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"across": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Show the means that sum the findings up, and fold all others."""
-        shown = self.table["table"].isin(SHOWN)
-        return Section(
-            f"Over {len(self.runs)} runs",
-            self._words(),
-            tables=(_shown(self.table[shown]),),
-            folded=(("All other means over runs", _shown(self.table[~shown])),),
-        )
-
-    def print(self) -> None:
-        """Print the means that sum the findings up."""
-        rows = self.table[self.table["table"].isin(SHOWN)]
-        print_tables(f"Over {len(self.runs)} runs", self._words(), [_shown(rows)])
-
-    def _words(self) -> tuple[str, ...]:
-        return (
-            f"The runs are {', '.join(self.runs)}. Intervals are by the spread of runs: they say what "
-            "another run would give, where those of each run say what other situations would.",
-        )
+    table: pd.DataFrame = field(metadata=as_table("across", COLUMNS))
 
 
 def across(found: Mapping[str, Mapping[str, pd.DataFrame]]) -> Across:
@@ -102,16 +68,16 @@ def across(found: Mapping[str, Mapping[str, pd.DataFrame]]) -> Across:
     if not common:
         raise TakebackError(f"the runs have none of the tables {', '.join(SAID)} in common")
     compared = [_compared(name, [tables[name] for tables in found.values()]) for name in common]
-    return Across(tuple(found), pd.concat(compared, ignore_index=True))
+    return Across(f"{len(found)} runs", tuple(found), pd.concat(compared, ignore_index=True))
 
 
 def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     keys, columns = SAID[name]
     rows = pd.concat(tables, ignore_index=True)
     if "family" in keys:
-        rows = rows[~rows["family"].str.startswith("random")]
+        rows = rows[~rows["family"].isin(CONTROLS)]
     if "draw" in keys:
-        rows = rows[rows["order"] != "random"]
+        rows = rows[rows["order"] != RANDOM]
     found: list[dict[str, object]] = []
     for _, group in rows.groupby(list(keys), sort=False, dropna=False):
         named = records(group[list(keys)].head(1))[0]
@@ -132,20 +98,3 @@ def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 )
     kinds = dict.fromkeys(("mean", "low", "high", "least", "most"), "Float64") | {"runs": "Int64"}
     return pd.DataFrame(found, columns=list(COLUMNS)).astype(kinds)
-
-
-def _shown(table: pd.DataFrame) -> Table:
-    head = ("table", "row", "column", "mean", "95% over runs", "least to most", "runs")
-    rows = tuple(
-        (
-            row["table"],
-            row["row"],
-            row["column"],
-            number(row["mean"]),
-            ABSENT if row["low"] is None else interval(row["low"], row["high"]),
-            f"{number(row['least'])} to {number(row['most'])}",
-            str(row["runs"]),
-        )
-        for row in records(table)
-    )
-    return Table(head, rows, ("table", "row", "column"))

@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.component import ComponentSet
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.orders import RANDOM, Order
 from takeback.findings.localise.shares import (
     at_least,
@@ -29,9 +29,6 @@ from takeback.findings.localise.shares import (
 )
 from takeback.measure.question import Answers, Question, answer
 from takeback.run.jobs import Workers
-
-if TYPE_CHECKING:
-    from takeback.draw.page import Section
 
 MOST = 48
 """Sets along a curve at most; with more components they lie closer together where a curve begins."""
@@ -78,43 +75,20 @@ class Halves:
         return cls(selection, evaluation)
 
 
-@dataclass(frozen=True, eq=False)
-class Curves(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Curves(Result):
     """Holds localisation curves: a row for each set along each, and one for the area under each.
 
     Attributes:
-        title: the two models.
         orders: what was followed.
         points: the columns `POINTS` of `COLUMNS`.
         areas: the columns `AREAS` of `COLUMNS`.
     """
 
-    title: str
-    orders: tuple[Order, ...] = field(repr=False)
-    points: pd.DataFrame = field(repr=False)
-    areas: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"curves": self.points, "areas": self.areas}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: a plot for each measure and direction, a line for each order, random ones grey."""
-        from takeback.findings.localise.show_curves import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the areas under the curves."""
-        from takeback.findings.localise.show_curves import print_curves
-
-        print_curves(self)
+    name = "curves"
+    orders: tuple[Order, ...]
+    points: pd.DataFrame = field(metadata=as_table("curves", COLUMNS))
+    areas: pd.DataFrame = field(metadata=as_table("areas"))
 
 
 def curves(
@@ -126,7 +100,7 @@ def curves(
 ) -> Curves:
     """Follow orders of the components, measuring what their first few carry together.
 
-    Every set is read in both halves: `carriers` chooses by the one and is judged by the other. For n
+    Every set is read in both halves: `smallest_sets` chooses by the one and is judged by the other. For n
     components that is up to 2 × (n − 1) hybrids for each distinct order, in each half.
 
     Raises:
@@ -148,7 +122,7 @@ def curves(
     areas = [_areas(evaluated, *one) for one in zip(orders, paths, strict=True)]
     pair = halves.evaluation.pair
     return Curves(
-        f"{pair.base.ref} → {pair.tuned.ref}",
+        str(pair),
         tuple(orders),
         _typed(pd.DataFrame([row for rows in points for row in rows])[list(POINTS)]),
         _ranked([row for rows in areas for row in rows]),

@@ -1,4 +1,4 @@
-"""Directions: what a change does without its leading singular directions, and what they do alone."""
+"""DirectionCuts: what a change does without its leading singular directions, and what they do alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.component import ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, measured, tabled
 from takeback.measure.question import Ask, Question, answer
 from takeback.run.errors import TakebackError
@@ -57,39 +56,16 @@ class Part:
         return Ask(components if self.what == ONLY else components - components)
 
 
-@dataclass(frozen=True, eq=False)
-class Directions(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectionCuts(Result):
     """Holds measures by number of directions: a row of `COLUMNS` for each part of Δ and measure.
 
     Attributes:
-        title: the two models.
         table: leading directions and random ones.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"directions": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: curves over k beside those of random directions."""
-        from takeback.findings.localise.show_directions import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the measures by k."""
-        from takeback.findings.localise.show_directions import print_directions
-
-        print_directions(self)
+    name = "directions"
+    table: pd.DataFrame = field(metadata=as_table("directions", COLUMNS))
 
 
 def directions(
@@ -99,7 +75,7 @@ def directions(
     seeds: Sequence[int] = (0, 1, 2),
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Directions:
+) -> DirectionCuts:
     """Measure a set's change (None: of everything) without its k leading directions, and with only those.
 
     Every matrix of a layer loses, or keeps, the directions of its k largest singular values; other tensors
@@ -140,4 +116,4 @@ def directions(
         for measure in question.measures
         for part in parts
     ]
-    return Directions(f"{question.pair.base.ref} → {question.pair.tuned.ref}", tabled(rows, COLUMNS))
+    return DirectionCuts(str(question.pair), tabled(rows, COLUMNS))

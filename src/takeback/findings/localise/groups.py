@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import ends
 from takeback.findings.localise.pairs import ALPHA, carried_by, excess, of_change
 from takeback.findings.localise.search import NOTHING, Looking, Search, candidates
@@ -69,49 +68,26 @@ _KEYS = ("measure", "direction", "group")
 _ESTIMATES = ("joint", "singles", "excess", "over_largest")
 
 
-@dataclass(frozen=True, eq=False)
-class Groups(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Groups(Result):
     """Holds groups and their controls: a row of `COLUMNS` for each, and one for every member of a group.
 
     Attributes:
-        title: the two models.
         table: the groups of the model, those that the search gave, and the random groups.
         members: what each member of a group does alone and last.
         changes: a row for the measure: `change`, `low`, `high` of tuned minus base, what shares are of.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-    members: pd.DataFrame = field(repr=False)
-    changes: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"groups": self.table, "group_members": self.members, "group_changes": self.changes}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**COLUMNS, **MEMBER_COLUMNS}
+    name = "groups"
+    table: pd.DataFrame = field(metadata=as_table("groups", COLUMNS))
+    members: pd.DataFrame = field(metadata=as_table("group_members", MEMBER_COLUMNS))
+    changes: pd.DataFrame = field(metadata=as_table("group_changes"))
 
     @property
     def redundant(self) -> pd.DataFrame:
         """The redundant groups, those of the largest excess first; none of them is a control."""
         rows = self.table[self.table["redundant"] & ~self.table["family"].isin(CONTROLS)]
         return rows.sort_values("excess", ascending=False, kind="stable", ignore_index=True)
-
-    def section(self) -> Section:
-        """Draw it: what groups carry together beside the sum of what their members carry alone."""
-        from takeback.findings.localise.show_groups import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the groups of the largest excess."""
-        from takeback.findings.localise.show_groups import print_groups
-
-        print_groups(self)
 
 
 def groups(
@@ -146,7 +122,7 @@ def groups(
     rows = [trial.row(named, looking.largest(named.components)) for named in every]
     members = [trial.member(named, one) for named in chosen for one in named.components]
     return Groups(
-        f"{question.pair.base.ref} → {question.pair.tuned.ref}",
+        str(question.pair),
         _table(rows),
         pd.DataFrame(members).astype(dict.fromkeys(list(MEMBER_COLUMNS)[1:], "Float64")),
         changes,

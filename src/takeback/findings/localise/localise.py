@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from takeback.draw.findings import Finding, Findings
-from takeback.findings.localise.carriers import carriers
+from takeback.draw.result import Result, Results
 from takeback.findings.localise.curves import MOST, Curves, Halves, curves
 from takeback.findings.localise.directions import directions
 from takeback.findings.localise.groups import groups
@@ -34,11 +33,11 @@ from takeback.findings.localise.pairs import pairs
 from takeback.findings.localise.search import Search
 from takeback.findings.localise.shapley import Orders, Players, shapley
 from takeback.findings.localise.shares import Controls, NoChange, changes_of, every_set, shares
+from takeback.findings.localise.smallest import smallest_sets
 from takeback.findings.localise.strength import strength
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.measure.question import Question
-from takeback.measure.slopes import EXACT_ONLY
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.weights import Diff, diff
@@ -51,7 +50,7 @@ FEW = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class LocaliseSettings:
     """How a change is localised.
 
     Attributes:
@@ -84,7 +83,7 @@ class Localisation:
     """What is asked, and what its parts share, made when it is first needed."""
 
     question: Question
-    settings: Settings
+    settings: LocaliseSettings
     out: Path | None
     workers: Workers
 
@@ -138,7 +137,7 @@ def _by_attribution(asked: Localisation, _: str) -> list[Order]:
 
     if asked.question.of_networks:
         return []
-    measures = [name for name in asked.question.measures if name not in EXACT_ONLY]
+    measures = [measure.name for measure in asked.question.asked.values() if not measure.jumps]
     selection = asked.halves.selection.about(*measures)
     return by_attribution(selection, attribute(selection).of) if measures else []
 
@@ -154,7 +153,7 @@ ORDERED: Mapping[str, Callable[[Localisation, str], list[Order]]] = {
 }
 """How each order is made; see `ORDERS` for what it goes by."""
 
-PARTS: Mapping[str, Callable[[Localisation], Finding]] = {
+PARTS: Mapping[str, Callable[[Localisation], Result]] = {
     "shares": lambda asked: shares(
         asked.question,
         every_set(asked.question.anatomy, asked.settings.sets),
@@ -163,7 +162,7 @@ PARTS: Mapping[str, Callable[[Localisation], Finding]] = {
         workers=asked.workers,
     ),
     "curves": lambda asked: asked.curves,
-    "carriers": lambda asked: carriers(
+    "carriers": lambda asked: smallest_sets(
         asked.halves, asked.curves, asked.controls, asked.settings.carried, asked.out, asked.workers
     ),
     "groups": lambda asked: groups(
@@ -196,15 +195,15 @@ DEFAULT = ("shares", "curves", "carriers", "groups")
 def localise(
     question: Question,
     what: Sequence[str] = DEFAULT,
-    settings: Settings | None = None,
+    settings: LocaliseSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Findings:
+) -> Results:
     """Tell what a change is made of: each of `what`, names of `PARTS`.
 
     For n components and one measure the curves read 2 n hybrids for each order, in each half of the
     situations; the greedy order reads n² more in one half. With `out`, finished parts are kept in that
-    folder, so that a killed run goes on; `Findings.write` to the same folder removes them.
+    folder, so that a killed run goes on; `Results.write` to the same folder removes them.
 
     Raises:
         UnknownName: there is no such part or order.
@@ -212,15 +211,17 @@ def localise(
         TakebackError: several workers have no `out`, or a part fails.
     """
     parts = {name: _named(PARTS, "part", name) for name in what}
-    asked = Localisation(question, settings or Settings(), None if out is None else Path(out), workers)
+    asked = Localisation(
+        question, settings or LocaliseSettings(), None if out is None else Path(out), workers
+    )
     for name in asked.settings.orders:
         _named(ORDERED, "order", name)
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     words = (
         f"{len(question.situations)} situations. Shares are of the difference between tuned and base: taking "
         "a set back shows whether the change needs it, grafting it onto base whether it is enough.",
     )
-    found: dict[str, Finding] = {}
+    found: dict[str, Result] = {}
     for name, find in parts.items():
         try:
             found[name] = find(asked)
@@ -228,7 +229,7 @@ def localise(
             words += (f"Without {name}: {error}",)
     if not found:
         raise NoChange("; ".join(words[1:]))
-    return Findings(title, words, found, "localise")
+    return Results(title, words, found, "localise")
 
 
 def _named(known: Mapping[str, Value], kind: str, name: str) -> Value:

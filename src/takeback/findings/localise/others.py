@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.findings.localise.shares import Controls, told_from_zero
 from takeback.findings.sweep.sets import NamedSet
@@ -56,41 +55,18 @@ class Taken:
         return {**named(self.named), **keys, **measured(answers, self.ask, measure), **ends("beside", beside)}
 
 
-@dataclass(frozen=True, eq=False)
-class OtherSources(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class OtherSources(Result):
     """Holds effects by source: a row of `COLUMNS` for each measure, set and source.
 
     Attributes:
-        title: the two models.
         table: the sets from every source, then random sets from base.
         gains: tuned minus base, by measure; None where it can't be told from 0.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
+    name = "sources"
+    table: pd.DataFrame = field(metadata=as_table("sources", COLUMNS))
     gains: Mapping[str, float | None]
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"sources": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: the effects of each set from each source, beside the controls."""
-        from takeback.findings.localise.show_others import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the effects of each set from each source."""
-        from takeback.findings.localise.show_others import print_others
-
-        print_others(self)
 
 
 def other_sources(
@@ -116,7 +92,7 @@ def other_sources(
     whole = [question.nothing, question.anatomy.universe]
     answers = answer(question, [*whole, *(one.ask for one in asked)], "sources", out, workers)
     rows = [one.row(answers, measure) for measure in question.measures for one in asked]
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     gains = {measure: _gain(answers, measure) for measure in question.measures}
     return OtherSources(title, tabled(rows, COLUMNS), gains)
 

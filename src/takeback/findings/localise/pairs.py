@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import TAKE_BACK, at_least, changes_of, hybrids_of
 from takeback.findings.sweep.run import DIRECTIONS
 from takeback.measure.question import Answers, Floats, Places, Question, answer
@@ -58,29 +57,18 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Pairs(Result):
     """Holds the interactions of components: a row of `COLUMNS` for each measure, direction and pair.
 
     Attributes:
-        title: the two models.
         table: the pairs.
         changes: a row for each measure: `change`, `low`, `high` of tuned minus base, what shares are of.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-    changes: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"pairs": self.table, "pair_changes": self.changes}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
+    name = "pairs"
+    table: pd.DataFrame = field(metadata=as_table("pairs", COLUMNS))
+    changes: pd.DataFrame = field(metadata=as_table("pair_changes"))
 
     def rows(self, measure: str, direction: str) -> pd.DataFrame:
         """Return the pairs of one direction of one measure, the strongest interaction first."""
@@ -98,18 +86,6 @@ class Pairs(Finding):
         if halves.shape[1] < 3 or not np.ptp(halves, axis=1).all():
             return None
         return float(np.corrcoef(halves)[0, 1])
-
-    def section(self) -> Section:
-        """Draw it: a matrix for each direction, and the strongest pairs."""
-        from takeback.findings.localise.show_pairs import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the strongest pairs."""
-        from takeback.findings.localise.show_pairs import print_pairs
-
-        print_pairs(self)
 
 
 def pairs(
@@ -143,7 +119,7 @@ def pairs(
         for measure in question.measures
         for direction in DIRECTIONS
     ]
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     return Pairs(title, pd.concat(tables, ignore_index=True), changes)
 
 

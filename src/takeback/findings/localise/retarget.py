@@ -10,31 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import NoChange, at_least
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, random_controls
-from takeback.measure.measures import measure_values
 from takeback.measure.question import Answers, Ask, Question, answer
 from takeback.measure.read import SIDES
+from takeback.measure.standard import LEGAL, utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.stats import mean_estimate
 from takeback.weights import diff
 
-if TYPE_CHECKING:
-    from takeback.draw.page import Section
-
 EFFECTS = "what each brings alone"
 GREEDY = "greedy"
-LEGAL = "legal"
 MANY = 100
 """Components of which no greedy order is tried: each of its rounds reads a hybrid for all."""
 
@@ -93,43 +89,20 @@ class Retargeting:
             raise TakebackError(f"the share to bring is between 0 and 1, such as 0.9, not {self.wanted:g}")
 
 
-@dataclass(frozen=True, eq=False)
-class Retargeted(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Retargeted(Result):
     """Holds the smallest sets that retarget a model: a row of `COLUMNS` for each order and measure.
 
     Attributes:
-        title: the two models.
         table: the sets, and what they do to every measure.
         steps: how each order got there.
         wanted: the share that was to be brought.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-    steps: pd.DataFrame = field(repr=False)
+    name = "retarget"
+    table: pd.DataFrame = field(metadata=as_table("retarget", {**STEPS, **COLUMNS}))
+    steps: pd.DataFrame = field(metadata=as_table("retarget_steps"))
     wanted: float
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"retarget": self.table, "retarget_steps": self.steps}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**STEPS, **COLUMNS}
-
-    def section(self) -> Section:
-        """Show the sets and what they do."""
-        from takeback.findings.localise.show_retarget import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the sets and what they do."""
-        from takeback.findings.localise.show_retarget import print_retarget
-
-        print_retarget(self)
 
 
 @dataclass(frozen=True)
@@ -165,7 +138,7 @@ class _Transplants:
         found: list[_Step] = []
         for chain in chains:
             ask = Ask(self.set_of(chain), self.source)
-            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL))
+            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL.name))
             found.append(_Step(order, chain, change / gain, legal))
         return found
 
@@ -176,7 +149,7 @@ class _Transplants:
     def enough(self, step: _Step, answers: Answers) -> bool:
         """Tell whether a set brings as much as is wanted and is lawful."""
         whole = Ask(self.question.anatomy.universe, self.source)
-        floor = min(0.0, self._change(answers, whole, LEGAL)) - self.settings.lost
+        floor = min(0.0, self._change(answers, whole, LEGAL.name)) - self.settings.lost
         return step.selected >= self.settings.wanted - 1e-9 and step.legal >= floor
 
     def _change(self, answers: Answers, ask: Ask, measure: str) -> float:
@@ -215,8 +188,8 @@ def retarget(
     if goal is not None and goal not in question.arena.goals:
         raise unknown_name("goal", goal, question.arena.goals)
     chosen = goal or _most_gained(question, other, goals)
-    rest = [f"utility {name}" for name in goals if name != chosen]
-    asked = question.about(f"utility {chosen}", LEGAL, *rest)
+    rest = [utility(name).name for name in goals if name != chosen]
+    asked = question.about(utility(chosen).name, LEGAL.name, *rest)
     folder = None if out is None else Path(out)
     select, evaluate = (
         _Transplants(asked.some(places), source, settings, folder, workers)
@@ -334,17 +307,15 @@ def _of_measure(answers: Answers, measure: str, ask: Ask, whole: Ask) -> dict[st
 
 def _most_gained(question: Question, other: str, goals: Sequence[str]) -> str:
     """Return the goal of whose utility the other model has most more than tuned, in standard errors."""
-    reader = question.about(LEGAL).reader
+    reader = question.about(LEGAL.name).reader
     universe = question.anatomy.universe
     (after,) = reader.read(SIDES[1], [universe], f"checkpoint:{other}")
-    before = measure_values(reader.before[SIDES[1]], reader.context)
-    then = measure_values(after, reader.context)
     found: dict[str, float] = {}
     for goal in goals:
-        name = f"utility {goal}"
-        kept = before[name].applies & then[name].applies
+        before, then = (utility(goal).of(one, reader.context) for one in (reader.before[SIDES[1]], after))
+        kept = before.applies & then.applies
         if kept.sum() > 1:
-            change = then[name].numbers[kept] - before[name].numbers[kept]
+            change = then.numbers[kept] - before.numbers[kept]
             estimate = mean_estimate(change, question.clusters[kept])
             found[goal] = estimate.value / estimate.se if estimate.se else 0.0
     if not found:

@@ -20,8 +20,7 @@ from scipy import special
 
 from takeback.anatomy.sets import SET_FAMILIES
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import ends
 from takeback.findings.localise.shares import NoChange, told_from_zero
 from takeback.measure.question import Answers, Floats, Question, answer
@@ -160,12 +159,11 @@ class Orders:
         return orders, masks
 
 
-@dataclass(frozen=True, eq=False)
-class Shapley(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Shapley(Result):
     """Holds Shapley values: a row of `COLUMNS` for each measure and player.
 
     Attributes:
-        title: the two models.
         players: who shares the change out.
         orders: the orders that were drawn; None where every coalition was read.
         table: the values.
@@ -173,33 +171,11 @@ class Shapley(Finding):
             `high`.
     """
 
-    title: str
-    players: Players = field(repr=False)
+    name = "shapley"
+    players: Players
     orders: Orders | None
-    table: pd.DataFrame = field(repr=False)
-    totals: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"shapley": self.table, "shapley_totals": self.totals}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: each player's value beside what it does alone."""
-        from takeback.findings.localise.show_shapley import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the players, the largest value first."""
-        from takeback.findings.localise.show_shapley import print_shapley
-
-        print_shapley(self)
+    table: pd.DataFrame = field(metadata=as_table("shapley", COLUMNS))
+    totals: pd.DataFrame = field(metadata=as_table("shapley_totals"))
 
 
 def shapley(
@@ -228,7 +204,7 @@ def shapley(
     tables = [_table(answers, players, orders, measure) for measure in question.measures]
     totals = pd.DataFrame([_total(answers, players, measure) for measure in question.measures])
     return Shapley(
-        f"{question.pair.base.ref} → {question.pair.tuned.ref}",
+        str(question.pair),
         players,
         orders,
         pd.concat(tables, ignore_index=True),

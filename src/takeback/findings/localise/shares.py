@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from takeback.component import Component, ComponentSet
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.sweep.run import DIRECTIONS, MATCHES
 from takeback.findings.sweep.sets import CONTROLS, NamedSet, chosen_sets, random_controls
 from takeback.measure.question import Answers, Question, answer
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from takeback.anatomy import Anatomy
-    from takeback.draw.page import Section
     from takeback.run.jobs import Workers
 
 TAKE_BACK, GRAFT = DIRECTIONS
@@ -90,41 +89,18 @@ class Controls:
         return sum(self.delta[component] for component in components) / total if total else None
 
 
-@dataclass(frozen=True, eq=False)
-class Shares(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Shares(Result):
     """Holds what each set carries of the change: a row of `COLUMNS` for each measure, direction and set.
 
     Attributes:
-        title: the two models.
         table: real sets and their controls.
         changes: a row for each measure: `change`, `low`, `high` of tuned minus base, what shares are of.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-    changes: pd.DataFrame
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"shares": self.table, "changes": self.changes}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: maps of single components, then the sets beside their controls."""
-        from takeback.findings.localise.show_shares import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the sets that carry most."""
-        from takeback.findings.localise.show_shares import print_shares
-
-        print_shares(self)
+    name = "shares"
+    table: pd.DataFrame = field(metadata=as_table("shares", COLUMNS))
+    changes: pd.DataFrame = field(metadata=as_table("changes"))
 
 
 def every_set(anatomy: Anatomy, requests: Iterable[str] | None = None) -> list[NamedSet]:
@@ -158,7 +134,7 @@ def shares(
         for measure in question.measures
         for direction in DIRECTIONS
     ]
-    title = f"{question.pair.base.ref} → {question.pair.tuned.ref}"
+    title = str(question.pair)
     return Shares(title, pd.concat(tables, ignore_index=True), changes)
 
 

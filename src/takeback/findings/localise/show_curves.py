@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, count, number, percent
+from takeback.draw.numbers import ABSENT, count, number, percent, share
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.curves import AGAINST
+from takeback.draw.result import section_of
+from takeback.findings.localise.curves import AGAINST, Curves
 from takeback.findings.localise.orders import ORDERS, RANDOM
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.findings.localise.show_shares import with_interval
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.curves import Curves
-
-TITLE = "Localisation curves"
 
 _SHOWS = {TAKE_BACK: "what remains as components are taken back", GRAFT: "what appears as they are grafted"}
 _X = {"components": ("n_components", "components taken"), "parameters": ("parameters", "share of parameters")}
@@ -31,10 +26,11 @@ _BANDS = (
 )
 
 
-def as_section(found: Curves) -> Section:
+@section_of.register
+def _(found: Curves) -> Section:
     """Draw the curves of every measure in both directions, against components and against parameters."""
     return Section(
-        title=TITLE,
+        title="Localisation curves",
         words=tuple(_sentences(found)),
         figures=tuple(_figures(found)),
         tables=tuple(_areas(found)),
@@ -47,19 +43,14 @@ def as_section(found: Curves) -> Section:
     )
 
 
-def print_curves(found: Curves) -> None:
-    """Print which order is best, and the areas."""
-    print_tables(TITLE, _sentences(found), list(_areas(found)))
-
-
 def _sentences(found: Curves) -> Iterator[str]:
     areas = found.areas[(found.areas["against"] == "components") & (found.areas["order"] != RANDOM)]
     for (measure, direction), rows in areas.groupby(["measure", "direction"], sort=False):
         back = direction == TAKE_BACK
         best = records(rows.sort_values("area", ascending=back))[0]
-        random = _random(found, str(measure), str(direction), "components")["area"].tolist()
+        random = _random(found, str(measure), str(direction), "components")["area"]
         shown, show = ("remains", "leave") if back else ("appears", "show")
-        beside = f"; {count(len(random), 'random order')} {show} {_span(random)}" if random else ""
+        beside = f"; {count(len(random), 'random order')} {show} {_span(random)}" if len(random) else ""
         yield (
             f"{measure}, {direction}: by {best['order']} a mean share of {percent(best['area'])} "
             f"{shown}{beside}."
@@ -88,7 +79,7 @@ def _series(rows: pd.DataFrame, column: str) -> Iterator[Series]:
 def _point(row: dict[str, Any], column: str) -> Point:
     title = (
         f"{row['order']}: {count(row['n_components'], 'component')}, with {row['added'] or 'none'} "
-        f"{with_interval(row['share'], row['low'], row['high'])}"
+        f"{share(row['share'], row['low'], row['high'])}"
     )
     return Point(row[column], row["share"], row["low"], row["high"], title)
 
@@ -111,13 +102,20 @@ def _areas(found: Curves) -> Iterator[Table]:
     """Write a table of areas for each measure and direction, with the random ones beside them."""
     real = found.areas[found.areas["order"] != RANDOM]
     for (measure, direction), lane in real.groupby(["measure", "direction"], sort=False):
-        head = f"{measure}, {direction}"
-        rows: list[tuple[str, ...]] = []
-        for row in records(lane.sort_values("against", kind="stable")):
-            random = _random(found, row["measure"], row["direction"], row["against"])["area"].tolist()
-            area = with_interval(row["area"], row["low"], row["high"])
-            rows.append((row["order"], row["against"], area, _span(random), number(row["p"], 2)))
-        yield Table((head, "against", "area", "random orders", "p"), tuple(rows), (head, "against"))
+        ordered = lane.sort_values("against", kind="stable")
+        yield table_of(
+            [
+                {**row, "random": _span(_random(found, str(measure), str(direction), row["against"])["area"])}
+                for row in records(ordered)
+            ],
+            (
+                Column(f"{measure}, {direction}", None, "order"),
+                Column("against"),
+                Column("area", share, "area", "low", "high"),
+                Column("random orders", str, "random"),
+                Column("p", number, digits=2),
+            ),
+        )
 
 
 def _random(found: Curves, measure: str, direction: str, against: str) -> pd.DataFrame:
@@ -127,5 +125,5 @@ def _random(found: Curves, measure: str, direction: str, against: str) -> pd.Dat
     ]
 
 
-def _span(values: list[float]) -> str:
-    return f"{percent(min(values))} to {percent(max(values))}" if values else ABSENT
+def _span(values: pd.Series[float]) -> str:
+    return f"{percent(values.min())} to {percent(values.max())}" if len(values) else ABSENT

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.numbers import interval, number, signed, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT
+from takeback.draw.result import section_of
+from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT, DirectionCuts
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.directions import Directions
-
-TITLE = "Directions of the change"
 
 _TITLES = {"only": "with only k directions", "without": "without k directions"}
 _NOTE = (
@@ -28,17 +24,19 @@ _NOTE = (
 )
 
 
-def as_section(found: Directions) -> Section:
+@section_of.register
+def _(found: DirectionCuts) -> Section:
     """Draw the measures over k, with and without the restored norm."""
-    return Section(TITLE, tuple(_sentences(found)), tuple(_figures(found)), (_by_k(found),), notes=(_NOTE,))
+    return Section(
+        "Directions of the change",
+        tuple(_sentences(found)),
+        tuple(_figures(found)),
+        (_by_k(found),),
+        notes=(_NOTE,),
+    )
 
 
-def print_directions(found: Directions) -> None:
-    """Print the measures by k."""
-    print_tables(TITLE, _sentences(found), [_by_k(found)])
-
-
-def _sentences(found: Directions) -> Iterator[str]:
+def _sentences(found: DirectionCuts) -> Iterator[str]:
     """Compare leading directions with random ones at the smallest k."""
     table = found.table[~found.table["scaled"]]
     least = table.loc[table["k"] > 0, "k"].min()
@@ -53,7 +51,7 @@ def _sentences(found: Directions) -> Iterator[str]:
         )
 
 
-def _figures(found: Directions) -> Iterator[Figure]:
+def _figures(found: DirectionCuts) -> Iterator[Figure]:
     for (measure, what), rows in found.table.groupby(["measure", "what"], sort=False):
         start = rows[rows["k"] == 0]
         for scaled, group in rows[rows["k"] > 0].groupby("scaled", sort=False):
@@ -86,19 +84,30 @@ def _tick(place: float) -> str:
     return f"{2 ** (place - 1):g}" if place else "0"
 
 
-def _by_k(found: Directions) -> Table:
+def _by_k(found: DirectionCuts) -> Table:
     """Return a row for each part of Δ: leading directions beside the range of the random ones."""
-    head = ("measure", "part of Δ", "k", "leading", "95% interval", "random")
-    rows: list[tuple[str, ...]] = []
-    groups = found.table.groupby(["measure", "what", "scaled", "k"], sort=False)
-    for (measure, what, scaled, k), group in groups:
-        leading = records(group[group["directions"] == LEADING])[0]
+    rows: list[dict[str, Any]] = []
+    for (*_, what, scaled, _), group in found.table.groupby(["measure", "what", "scaled", "k"], sort=False):
         random = group.loc[group["directions"] == RANDOM, "value"].dropna()
-        span = f"{number(float(random.min()))} to {number(float(random.max()))}" if len(random) else ABSENT
-        part = f"{what}{', stretched' if scaled else ''}"
-        value = (number(leading["value"]), _ends(leading, ""))
-        rows.append((str(measure), part, str(k), *value, span))
-    return Table(head, tuple(rows), ("measure", "part of Δ"))
+        rows.append(
+            {
+                **records(group[group["directions"] == LEADING])[0],
+                "part": f"{what}{', stretched' if scaled else ''}",
+                "least": float(random.min()) if len(random) else None,
+                "most": float(random.max()) if len(random) else None,
+            }
+        )
+    return table_of(
+        rows,
+        (
+            Column("measure"),
+            Column("part of Δ", None, "part"),
+            Column("k", str),
+            Column("leading", number, "value"),
+            Column("95% interval", interval, "low", "high"),
+            Column("random", span, "least", "most", write=number),
+        ),
+    )
 
 
 def _ends(row: dict[str, Any], prefix: str) -> str:

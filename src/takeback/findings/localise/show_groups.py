@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.draw.bars import Bar, Bars, bar_plot
-from takeback.draw.numbers import count, interval, listing, number, percent
+from takeback.draw.columns import Column, table_of
+from takeback.draw.numbers import count, interval, listing, number, percent, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
+from takeback.findings.localise.groups import Groups
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.groups import Groups
 
 MOST_DRAWN = 14
 """Groups that are drawn: those of the largest excess."""
 
 _TITLES = {True: "Components that stand in for each other", False: "Components that work only together"}
 _KINDS = ("together", "sum of the members alone")
-_HEAD = (
-    "group",
-    "components",
-    "together",
-    "sum alone",
-    "largest alone",
-    "excess",
-    "interval",
-    "controls",
-    "p",
-)
 _NOTES = (
     "Shares of the change from base to tuned, in situations that the search has not seen. The excess is "
     "what a group carries together beyond the sum of what its members carry alone; its intervals hold for "
@@ -46,18 +34,20 @@ _NOTES = (
 )
 
 
-def as_section(found: Groups) -> Section:
+@section_of.register
+def _(found: Groups) -> Section:
     """Draw the groups beside their controls, and list them with what their members do."""
     real = _real(found)
     random = found.table[found.table["family"].isin(CONTROLS)]
     folded = (("What each member does", _members(found)), ("Random groups", _table(random)))
-    title = _TITLES[_taken_back(found)]
-    return Section(title, tuple(_sentences(found)), (_figure(found),), (_table(real),), folded, _NOTES)
-
-
-def print_groups(found: Groups) -> None:
-    """Print the groups, those of the largest excess first."""
-    print_tables(_TITLES[_taken_back(found)], _sentences(found), [_table(_real(found))])
+    return Section(
+        _TITLES[_taken_back(found)],
+        tuple(_sentences(found)),
+        (_figure(found),),
+        (_table(real),),
+        folded,
+        _NOTES,
+    )
 
 
 def _real(found: Groups) -> pd.DataFrame:
@@ -100,7 +90,7 @@ def _figure(found: Groups) -> Figure:
     for row in records(_real(found).head(MOST_DRAWN)):
         controls = found.table[[row["group"] in names for names in matching]]
         bars = (_bar(row, name, controls) for name in ("joint", "singles"))
-        rows.append(Bars(f"{row['group']} {'✓' if row['redundant'] else ''}".strip(), tuple(bars)))
+        rows.append(Bars(_marked(row["group"], row["redundant"]), tuple(bars)))
     title = "Together, and the sum of the members alone"
     note = "Lines: intervals. Grey: random groups with as many components of each kind."
     return Figure.of(title, bar_plot(rows, _KINDS, "share of the change", title), note)
@@ -113,33 +103,41 @@ def _bar(row: dict[str, Any], name: str, controls: pd.DataFrame) -> Bar:
 
 
 def _table(rows: pd.DataFrame) -> Table:
-    cells = tuple(
+    return table_of(
+        rows,
         (
-            f"{row['group']} {'✓' if row['redundant'] else ''}".strip(),
-            row["components"],
-            percent(row["joint"]),
-            percent(row["singles"]),
-            f"{row['largest']} {percent(row['largest_share'])}",
-            percent(row["excess"]),
-            f"{percent(row['excess_low'])} to {percent(row['excess_high'])}",
-            str(row["controls"]),
-            number(row["p"], 2),
-        )
-        for row in records(rows)
+            Column("group", _marked, "group", "redundant", words=True),
+            Column("components"),
+            Column("together", percent, "joint"),
+            Column("sum alone", percent, "singles"),
+            Column("largest alone", _largest, "largest", "largest_share"),
+            Column("excess", percent),
+            Column("interval", span, "excess_low", "excess_high"),
+            Column("controls", str),
+            Column("p", number, digits=2),
+        ),
     )
-    return Table(_HEAD, cells, ("group", "components"))
+
+
+def _marked(group: str, redundant: bool | None) -> str:
+    return f"{group} ✓" if redundant else group
+
+
+def _largest(member: str, alone: float | None) -> str:
+    return f"{member} {percent(alone)}"
 
 
 def _members(found: Groups) -> Table:
-    cells = tuple(
+    return table_of(
+        found.members,
         (
-            row["group"],
-            row["member"],
-            *(
-                f"{percent(row[name])} ({percent(row[f'{name}_low'])} to {percent(row[f'{name}_high'])})"
-                for name in ("alone", "last")
-            ),
-        )
-        for row in records(found.members)
+            Column("group"),
+            Column("member"),
+            Column("alone", _and_span, "alone", "alone_low", "alone_high"),
+            Column("when all others are there", _and_span, "last", "last_low", "last_high"),
+        ),
     )
-    return Table(("group", "member", "alone", "when all others are there"), cells, ("group", "member"))
+
+
+def _and_span(value: float | None, low: float | None, high: float | None) -> str:
+    return f"{percent(value)} ({span(low, high)})"

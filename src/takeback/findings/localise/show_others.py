@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.draw.forest import Dot, Row, forest
-from takeback.draw.numbers import interval, number, signed
+from takeback.draw.numbers import interval, number, signed, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.others import MATCHED, ZEROS
+from takeback.draw.result import section_of
+from takeback.findings.localise.others import MATCHED, ZEROS, OtherSources
 from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.read import BASE
 from takeback.run.tables import records
 
-if TYPE_CHECKING:
-    from takeback.findings.localise.others import OtherSources
-
-TITLE = "Other sources"
 _NOTE = (
     "Lines are 95% intervals over situations; zeros, which leave little of a model, are in the table alone. "
     "Grey: controls. Noise and the permuted change are as large as "
@@ -28,17 +24,15 @@ _NOTE = (
 )
 
 
-def as_section(found: OtherSources) -> Section:
+@section_of.register
+def _(found: OtherSources) -> Section:
     """Draw the effects of each set from each source."""
     figures = tuple(
         _figure(found, str(measure), rows) for measure, rows in found.table.groupby("measure", sort=False)
     )
-    return Section(TITLE, tuple(_sentences(found)), figures, (_effects(found.table),), notes=(_NOTE,))
-
-
-def print_others(found: OtherSources) -> None:
-    """Print the effects of each set from each source."""
-    print_tables(TITLE, _sentences(found), [_effects(found.table)])
+    return Section(
+        "Other sources", tuple(_sentences(found)), figures, (_effects(found.table),), notes=(_NOTE,)
+    )
 
 
 def _sentences(found: OtherSources) -> Iterator[str]:
@@ -87,6 +81,6 @@ def _effects(table: pd.DataFrame) -> Table:
 def _told(group: pd.DataFrame, name: str) -> tuple[str, str]:
     values = group[name].dropna()
     if len(group) > 1 and len(values):
-        return signed(float(values.mean())), f"{number(float(values.min()))} to {number(float(values.max()))}"
+        return signed(float(values.mean())), span(float(values.min()), float(values.max()), number)
     row = records(group)[0]
     return signed(row[name]), interval(row[f"{name}_low"], row[f"{name}_high"])

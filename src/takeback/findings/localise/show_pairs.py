@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, limit_of
 from takeback.draw.matrix import matrix
-from takeback.draw.numbers import ABSENT, interval, number, percent, short
+from takeback.draw.numbers import ABSENT, interval, number, percent, short, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
+from takeback.findings.localise.pairs import Pairs
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import DIRECTIONS
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.pairs import Pairs
 
 TOP = 8
 """Pairs that are listed for each measure and direction: those that interact most."""
@@ -26,9 +25,7 @@ TOP = 8
 MOST_DRAWN = 10
 """Components that a matrix is drawn of: those with the strongest interactions."""
 
-_TITLE = "Interactions"
 _DONE = {TAKE_BACK: ("taken back", "lose"), DIRECTIONS[1]: ("grafted", "bring")}
-_HEAD = ("b", "a alone", "b alone", "together", "interaction", "interval", "p")
 _NOTES = (
     "Shares of the change from base to tuned. An interaction is what two components carry together beyond "
     "the sum of what each carries alone. Positive when taken back, negative when grafted: they stand in for "
@@ -38,23 +35,18 @@ _NOTES = (
 )
 
 
-def as_section(found: Pairs) -> Section:
+@section_of.register
+def _(found: Pairs) -> Section:
     """Draw the matrices and list the strongest pairs."""
     lanes = [(measure, direction) for measure in found.changes["measure"] for direction in DIRECTIONS]
     return Section(
-        _TITLE,
+        "Interactions",
         tuple(_sentences(found)),
         tuple(_matrix(found.rows(*lane), *lane) for lane in lanes),
         tuple(_strongest(found, *lane, TOP) for lane in lanes),
         tuple((f"All pairs: {', '.join(lane)}", _strongest(found, *lane)) for lane in lanes),
         _NOTES,
     )
-
-
-def print_pairs(found: Pairs) -> None:
-    """Print what was found and the strongest pairs."""
-    lanes = [(measure, direction) for measure in found.changes["measure"] for direction in DIRECTIONS]
-    print_tables(_TITLE, _sentences(found), [_strongest(found, *lane, TOP) for lane in lanes])
 
 
 def _sentences(found: Pairs) -> Iterator[str]:
@@ -106,16 +98,16 @@ def _tooltip(row: dict[str, Any]) -> str:
 
 
 def _strongest(found: Pairs, measure: str, direction: str, most: int | None = None) -> Table:
-    rows = found.rows(measure, direction)
-    cells = tuple(
+    return table_of(
+        found.rows(measure, direction)[:most],
         (
-            row["a"],
-            row["b"],
-            *(percent(row[name]) for name in ("alone_a", "alone_b", "together", "interaction")),
-            f"{percent(row['low'])} to {percent(row['high'])}",
-            number(row["p"]),
-        )
-        for row in records(rows.head(len(rows) if most is None else most))
+            Column(f"{_DONE[direction][0]}: a", None, "a"),
+            Column("b"),
+            Column("a alone", percent, "alone_a"),
+            Column("b alone", percent, "alone_b"),
+            Column("together", percent),
+            Column("interaction", percent),
+            Column("interval", span, "low", "high"),
+            Column("p", number),
+        ),
     )
-    first = f"{_DONE[direction][0]}: a"
-    return Table((first, *_HEAD), cells, (first, "b"))

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-from takeback.draw.numbers import count, interval, number, percent, signed
+from takeback.draw.columns import Column, table_of
+from takeback.draw.numbers import count, interval, number, percent, share, signed
 from takeback.draw.page import Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.show_shares import with_interval
+from takeback.draw.result import section_of
+from takeback.findings.localise.retarget import Retargeted
 from takeback.run.tables import records
 
-if TYPE_CHECKING:
-    from takeback.findings.localise.retarget import Retargeted
-
-_HEAD = (
-    "order",
-    "components",
-    "measure",
-    "before",
-    "with the set",
-    "the other model",
-    "effect",
-    "95% interval",
-)
-_WORDS = ("order", "measure")
 _NOTE = (
     "Sets are chosen on half of the situations and told on the other half. Random sets have as many "
     "components of each kind, from the same model; p is the rank among them. Intervals are over situations "
@@ -32,7 +18,8 @@ _NOTE = (
 )
 
 
-def as_section(found: Retargeted) -> Section:
+@section_of.register
+def _(found: Retargeted) -> Section:
     """Show what the smallest sets are and what they do."""
     return Section(
         title=found.title,
@@ -43,17 +30,12 @@ def as_section(found: Retargeted) -> Section:
     )
 
 
-def print_retarget(found: Retargeted) -> None:
-    """Print what the smallest sets are and what they do."""
-    print_tables(found.title, _sentences(found), [_table(found)])
-
-
 def _sentences(found: Retargeted) -> Iterator[str]:
     for row in records(found.table.drop_duplicates("order")):
         if row["n_components"] == row["of"]:
             yield f"{row['order']}: nothing less than all components brings {percent(found.wanted)} lawfully."
             continue
-        told = with_interval(row["carried"], row["carried_low"], row["carried_high"])
+        told = share(row["carried"], row["carried_low"], row["carried_high"])
         yield (
             f"{row['order']}: {count(row['n_components'], 'component')} of {row['of']} "
             f"({percent(row['parameters'])} of the parameters) bring {told} of the gain in {row['goal']}; "
@@ -63,26 +45,29 @@ def _sentences(found: Retargeted) -> Iterator[str]:
 
 
 def _table(found: Retargeted) -> Table:
-    return Table(_HEAD, tuple(map(_row, records(found.table))), _WORDS)
-
-
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        row["order"],
-        str(row["n_components"]),
-        row["measure"],
-        number(row["tuned"]),
-        number(row["hybrid"]),
-        number(row["other"]),
-        signed(row["effect"]),
-        interval(row["effect_low"], row["effect_high"]),
+    return table_of(
+        found.table,
+        (
+            Column("order"),
+            Column("components", str, "n_components"),
+            Column("measure"),
+            Column("before", number, "tuned"),
+            Column("with the set", number, "hybrid"),
+            Column("the other model", number, "other"),
+            Column("effect", signed),
+            Column("95% interval", interval, "effect_low", "effect_high"),
+        ),
     )
 
 
 def _steps(found: Retargeted) -> Table:
-    head = ("order", "components", "added", "share of the gain", "legal")
-    rows = (
-        (row["order"], str(row["step"]), row["added"], percent(row["selected"]), signed(row["legal"]))
-        for row in records(found.steps)
+    return table_of(
+        found.steps,
+        (
+            Column("order"),
+            Column("components", str, "step"),
+            Column("added"),
+            Column("share of the gain", percent, "selected"),
+            Column("legal", signed),
+        ),
     )
-    return Table(head, tuple(rows), ("order", "added"))

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.draw.bars import Bar, Bars, bar_plot
-from takeback.draw.numbers import ABSENT, count, interval, number, percent
+from takeback.draw.columns import Column, table_of
+from takeback.draw.numbers import count, interval, number, percent, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
+from takeback.findings.localise.shapley import Shapley
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.shapley import Shapley
 
 TOP = 16
 """Players that a terminal shows: those of the largest values."""
 
-_TITLE = "Shapley values"
 _KINDS = ("Shapley value", "alone taken back", "alone grafted")
 _NAMES = ("value", "necessity", "sufficiency")
-_HEAD = ("player", "value", "95% interval", "by orders", "by situations", "necessity", "sufficiency", "even")
+_ON_TERMINAL = ("player", "value", "95% interval", "necessity", "sufficiency", "even")
+"""The columns that a terminal has room for: without the two errors that an interval is made of."""
+
 _NOTES = (
     "A player's Shapley value is the share of the change that it adds on average when the players come from "
     "tuned one after the other, in every order alike; the values sum to 100%. A value far above what the "
@@ -33,23 +33,19 @@ _NOTES = (
 )
 
 
-def as_section(found: Shapley) -> Section:
+@section_of.register
+def _(found: Shapley) -> Section:
     """Draw the values beside the single effects."""
     figures = tuple(_figure(str(measure), rows) for measure, rows in _measures(found))
-    tables = tuple(_table(rows) for _, rows in _measures(found))
-    return Section(_TITLE, tuple(_sentences(found)), figures, tables, notes=_NOTES)
-
-
-def print_shapley(found: Shapley) -> None:
-    """Print the players, the largest value first."""
-    tables = [_table(rows.head(TOP)) for _, rows in _measures(found)]
-    narrow = [Table(_some(table.head), tuple(map(_some, table.rows)), table.words) for table in tables]
-    print_tables(_TITLE, _sentences(found), narrow)
-
-
-def _some(cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the two errors that an interval is made of, for which a terminal has no room."""
-    return cells[:3] + cells[5:]
+    words = tuple(_sentences(found))
+    return Section(
+        "Shapley values",
+        words,
+        figures,
+        tuple(_table(rows) for _, rows in _measures(found)),
+        notes=_NOTES,
+        terminal=(*words, *(_table(rows[:TOP]).only(*_ON_TERMINAL) for _, rows in _measures(found))),
+    )
 
 
 def _measures(found: Shapley) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -91,14 +87,20 @@ def _bar(row: dict[str, Any], name: str, kind: str) -> Bar:
 
 
 def _table(rows: pd.DataFrame) -> Table:
-    cells = tuple(
+    return table_of(
+        rows,
         (
-            row["player"],
-            percent(row["value"]),
-            ABSENT if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}",
-            *(f"± {percent(row[name])}" for name in ("se_orders", "se_situations")),
-            *(percent(row[name]) for name in ("necessity", "sufficiency", "even")),
-        )
-        for row in records(rows)
+            Column("player"),
+            Column("value", percent),
+            Column("95% interval", span, "low", "high"),
+            Column("by orders", _error, "se_orders"),
+            Column("by situations", _error, "se_situations"),
+            Column("necessity", percent),
+            Column("sufficiency", percent),
+            Column("even", percent),
+        ),
     )
-    return Table(_HEAD, cells, ("player",))
+
+
+def _error(value: float | None) -> str:
+    return f"± {percent(value)}"

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import ABSENT, interval, number, percent, short
+from takeback.draw.numbers import ABSENT, interval, number, percent, share, short
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.shares import GRAFT, TAKE_BACK, carried
+from takeback.draw.result import section_of
+from takeback.findings.localise.shares import GRAFT, TAKE_BACK, Shares, carried
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.localise.shares import Shares
 
 TOP = 12
 """Sets that are listed for each measure and direction: those that carry most."""
@@ -26,9 +24,7 @@ TOP = 12
 _NAMES = {TAKE_BACK: "necessity", GRAFT: "sufficiency"}
 _MAPS = {TAKE_BACK: "what is lost without each component", GRAFT: "what appears with each component alone"}
 _AXES = {TAKE_BACK: "share of the change that remains without it", GRAFT: "share that appears with it alone"}
-_TITLE = "Necessity and sufficiency"
 _SHOWN = {TAKE_BACK: "remains", GRAFT: "appears"}
-_HEAD = ("components", "of ‖Δ‖²", "controls", "p")
 _NOTES = (
     "A share is the part of the difference between tuned and base that a hybrid shows: what remains when the "
     "set is taken back, what appears when it is grafted onto base. Intervals are for one set at a time.",
@@ -38,32 +34,27 @@ _NOTES = (
 )
 
 
-def as_section(found: Shares) -> Section:
+@section_of.register
+def _(found: Shares) -> Section:
     """Draw the maps and the sets beside their controls, list those that carry most, and fold the rest."""
-    real = found.table[~found.table["family"].isin(CONTROLS)]
-    controls = found.table[found.table["family"].isin(CONTROLS)]
+    random = found.table["family"].isin(CONTROLS)
+    real, controls = found.table[~random], found.table[random]
     return Section(
-        title=_TITLE,
-        words=tuple(_sentences(found)),
+        title="Necessity and sufficiency",
+        words=tuple(_sentences(found.changes, real)),
         figures=(*_maps(real), *_forests(found.table)),
         tables=tuple(_tables(real, TOP)),
         folded=(
             *((f"All sets: {table.head[0]}", table) for table in _tables(real)),
-            *((f"Random sets: {table.head[0]}", table) for table in _tables(controls)),
+            *((f"Random sets: {table.head[0]}", table) for table in _tables(controls, which=True)),
         ),
         notes=_NOTES,
     )
 
 
-def print_shares(found: Shares) -> None:
-    """Print what changed, and the sets that carry most."""
-    real = found.table[~found.table["family"].isin(CONTROLS)]
-    print_tables(_TITLE, _sentences(found), list(_tables(real, TOP)))
-
-
-def _sentences(found: Shares) -> Iterator[str]:
-    singles = found.table[(found.table["n_components"] == 1) & ~found.table["family"].isin(CONTROLS)]
-    for row in records(found.changes):
+def _sentences(changes: pd.DataFrame, real: pd.DataFrame) -> Iterator[str]:
+    singles = real[real["n_components"] == 1]
+    for row in records(changes):
         words = [f"{row['measure']} changed by {number(row['change'])} {interval(row['low'], row['high'])}"]
         for direction, name in _NAMES.items():
             chosen = singles[(singles["measure"] == row["measure"]) & (singles["direction"] == direction)]
@@ -89,20 +80,9 @@ def _maps(real: pd.DataFrame) -> Iterator[Figure]:
         yield Figure.of(title, heat_map(cells, ends, "diverging", title), "Shares of the whole change.")
 
 
-def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """Write a share with its interval.
-
-    >>> with_interval(0.5, 0.42, 0.581), with_interval(1.0, 1.0, 1.0), with_interval(0.5, None, None)
-    ('50% [42%, 58%]', '100%', '50%')
-    """
-    if low is None or high is None or low == high:
-        return percent(value)
-    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
-
-
 def _told(row: dict[str, Any]) -> str:
     """Write a tooltip: the share that the hybrid shows, with its interval."""
-    return f"{row['set']}: {with_interval(row['share'], row['low'], row['high'])} {_SHOWN[row['direction']]}"
+    return f"{row['set']}: {share(row['share'], row['low'], row['high'])} {_SHOWN[row['direction']]}"
 
 
 def _forests(table: pd.DataFrame) -> Iterator[Figure]:
@@ -124,27 +104,24 @@ def _rows(real: pd.DataFrame, every: pd.DataFrame) -> Iterator[Row]:
             yield Row(row["set"], (dot,), tuple(every.loc[matched, "share"].tolist()), f"p = {row['p']}")
 
 
-def _tables(rows: pd.DataFrame, most: int | None = None) -> Iterator[Table]:
-    """Write a table for each measure and direction, the sets that carry most first."""
+def _tables(rows: pd.DataFrame, most: int | None = None, which: bool = False) -> Iterator[Table]:
+    """Write a table for each measure and direction, the sets that carry most first, or also what they are."""
     for (measure, direction), lane in rows.groupby(["measure", "direction"], sort=False):
-        head = f"{measure}, {direction}"
-        best = records(lane.sort_values("carried", ascending=False, kind="stable"))[:most]
-        yield Table((head, _SHOWN[str(direction)], *_HEAD), tuple(map(_row, best)), (head,))
+        best = lane.sort_values("carried", ascending=False, kind="stable")[:most]
+        yield table_of(
+            best,
+            (
+                Column(f"{measure}, {direction}", None, "set"),
+                Column(_SHOWN[str(direction)], share, "share", "low", "high"),
+                Column("components", str, "n_components"),
+                Column("of ‖Δ‖²", percent, "delta_share"),
+                Column("controls", _of_controls, "controls_carried", "direction"),
+                Column("p", number),
+                *([Column("which", None, "components")] if which else []),
+            ),
+        )
 
 
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        row["set"],
-        with_interval(row["share"], row["low"], row["high"]),
-        str(row["n_components"]),
-        percent(row["delta_share"]),
-        _of_controls(row),
-        number(row["p"], 3),
-    )
-
-
-def _of_controls(row: dict[str, Any]) -> str:
-    """Write what the controls show on average."""
-    if row["controls_carried"] is None:
-        return ABSENT
-    return percent(carried(row["controls_carried"], row["direction"]))
+def _of_controls(mean: float | None, direction: str) -> str:
+    """Write what the hybrids of the controls show on average."""
+    return ABSENT if mean is None else percent(carried(mean, direction))

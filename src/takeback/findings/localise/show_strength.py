@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.numbers import ABSENT, interval, number, signed, span
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.strength import EVERYTHING, is_control
+from takeback.draw.result import section_of
+from takeback.findings.localise.strength import EVERYTHING, StrengthCurves, is_control
 from takeback.findings.sweep.run import MATCHES
 from takeback.run.tables import records
 
-if TYPE_CHECKING:
-    from takeback.findings.localise.strength import Strength
-
-TITLE = "Strength"
 PANELS = 12
 """Sets that are drawn for each measure, in the order asked; the table has all."""
 
+_NO_HILL = ("none", ABSENT, ABSENT)
 _NOTE = "Bands are 95% intervals over situations; grey: random sets that match, at the same degrees."
 
 
-def as_section(found: Strength) -> Section:
+@section_of.register
+def _(found: StrengthCurves) -> Section:
     """Draw a curve for each set and measure, and tell the barriers."""
     return Section(
-        TITLE,
+        "Strength",
         tuple(_sentences(found)),
         tuple(_figures(found.table)),
         (_barriers(found),),
@@ -41,12 +40,7 @@ def as_section(found: Strength) -> Section:
     )
 
 
-def print_strength(found: Strength) -> None:
-    """Print the ends and the barriers."""
-    print_tables(TITLE, _sentences(found), [_barriers(found)])
-
-
-def _sentences(found: Strength) -> Iterator[str]:
+def _sentences(found: StrengthCurves) -> Iterator[str]:
     rows = found.barriers
     for row in records(rows[rows["set"] == EVERYTHING]):
         height = f"{number(row['excess'])} {_ends(row, 'excess_')} at degree {row['degree']:g}"
@@ -84,30 +78,32 @@ def _points(rows: pd.DataFrame, spread: bool = True) -> Iterator[Point]:
             yield Point(row["degree"], row["effect"], *ends, title=told)
 
 
-def _barriers(found: Strength) -> Table:
+def _barriers(found: StrengthCurves) -> Table:
     """Return a row for each set and measure: the ends, the barrier, and the largest of its controls."""
-    table, barriers = found.table, found.barriers
-    head = (
-        "set",
-        "measure",
-        "tuned",
-        "taken back",
-        "barrier",
-        "95% interval",
-        "at degree",
-        "controls' barriers",
-    )
-    values = table.set_index(["set", "measure", "degree"])["value"]
-    rows: list[tuple[str, ...]] = []
+    barriers = found.barriers
+    values = found.table.set_index(["set", "measure", "degree"])["value"]
+    rows: list[dict[str, Any]] = []
     for row in records(barriers[~is_control(barriers)]):
-        key = (row["set"], row["measure"])
         mine = barriers["matches"].map(_of(row["set"])) & (barriers["measure"] == row["measure"])
-        others = barriers[mine]["excess"].tolist()
-        ends = (number(float(values[(*key, end)])) for end in (0.0, 1.0))
-        span = f"{number(min(others))} to {number(max(others))}" if others else "none match"
+        others = barriers.loc[mine, "excess"].tolist()
+        tuned, taken = (float(values[row["set"], row["measure"], end]) for end in (0.0, 1.0))
+        beside = span(min(others), max(others), number) if others else "none match"
         hill = (number(row["excess"]), _ends(row, "excess_"), f"{row['degree']:g}")
-        rows.append((*key, *ends, *(hill if 0 < row["degree"] < 1 else ("none", ABSENT, ABSENT)), span))
-    return Table(head, tuple(rows), ("set", "measure"))
+        told = dict(zip(("height", "ends", "at"), hill if 0 < row["degree"] < 1 else _NO_HILL, strict=True))
+        rows.append({**row, "tuned": tuned, "taken": taken, **told, "controls": beside})
+    return table_of(
+        rows,
+        (
+            Column("set"),
+            Column("measure"),
+            Column("tuned", number),
+            Column("taken back", number, "taken"),
+            Column("barrier", str, "height"),
+            Column("95% interval", str, "ends"),
+            Column("at degree", str, "at"),
+            Column("controls' barriers", str, "controls"),
+        ),
+    )
 
 
 def _ends(row: dict[str, Any], prefix: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.component import ComponentSet
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
@@ -37,44 +36,21 @@ EVERYTHING = "*"
 """The name of the set of all components, which is always asked."""
 
 
-@dataclass(frozen=True, eq=False)
-class Strength(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class StrengthCurves(Result):
     """Holds measures by degree of takeback: a row of `COLUMNS` for each set, degree and measure.
 
     Attributes:
-        title: the two models.
         table: the sets, everything first, then their controls.
     """
 
-    title: str
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"strength": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
+    name = "strength"
+    table: pd.DataFrame = field(metadata=as_table("strength", COLUMNS))
 
     @property
     def barriers(self) -> pd.DataFrame:
         """The rows where the loss is farthest above the straight line, one for each set and measure."""
         return self.table[self.table["barrier"]].reset_index(drop=True)
-
-    def section(self) -> Section:
-        """Draw it: a curve over the degrees for each set and measure, beside its controls."""
-        from takeback.findings.localise.show_strength import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the ends and the barrier of each set."""
-        from takeback.findings.localise.show_strength import print_strength
-
-        print_strength(self)
 
 
 def strength(
@@ -84,7 +60,7 @@ def strength(
     degrees: Sequence[float] = DEGREES,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Strength:
+) -> StrengthCurves:
     """Measure each set, and everything, at every degree α of a takeback: tuned + α (base − tuned) in the set.
 
     Random sets that match the given ones are measured at the same degrees. The barrier is the largest rise of
@@ -106,7 +82,7 @@ def strength(
     rows = [
         row for one in every for measure in question.measures for row in _path(answers, one, measure, steps)
     ]
-    return Strength(f"{question.pair.base.ref} → {question.pair.tuned.ref}", tabled(rows, COLUMNS))
+    return StrengthCurves(str(question.pair), tabled(rows, COLUMNS))
 
 
 def at_degree(components: ComponentSet, degree: float) -> Ask:

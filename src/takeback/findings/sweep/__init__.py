@@ -7,3 +7,4 @@ from takeback.findings.sweep.run import sweep as sweep
 from takeback.findings.sweep.run import sweep_shard as sweep_shard
 from takeback.findings.sweep.sets import FAMILIES as FAMILIES
 from takeback.findings.sweep.sets import NamedSet as NamedSet
+from takeback.findings.sweep.sets import chosen_sets as chosen_sets

@@ -6,8 +6,6 @@ with the parts that are missing, and several workers or shards give the tables o
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +17,17 @@ from typing import Any
 import pandas as pd
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena, Featured
+from takeback.arenas import Arena, Asked
 from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.hybrid.walk import path_of
-from takeback.measure.read import TOLERANCE, Reader, Sides
-from takeback.measure.shift import effect_rows, effects_table
+from takeback.measure.effects import effect_rows, effects_table
+from takeback.measure.measure import TOLERANCE
+from takeback.measure.read import Reader, Sides
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import Shard, collect_shard_of_tables, collect_tables
 from takeback.run.tables import SCHEMA, write_table
@@ -113,17 +113,10 @@ class Sweep:
 
     @cached_property
     def key(self) -> str:
-        """A hash of all that the tables depend on: weights, configs, situations, sets, code settings."""
-        sides = (self.pair.base, self.pair.tuned)
-        parts = {
-            "weights": [side.digest for side in sides],
-            "configs": [side.runs_as for side in sides],
-            "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
-            "arena": _said(self.arena, self.situations),
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
-            "readouts": self.readouts,
-        }
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """The identity of the tables."""
+        sets = [(named.family, named.name, str(named.components)) for named in self.sets]
+        settings = [PART, TOLERANCE, self.threads, self.readouts]
+        return identity(self.pair, Asked(self.arena, self.situations), sets, settings)
 
 
 def sweep(
@@ -256,15 +249,6 @@ def _parts_of(what: Sweep, out: Path) -> Path:
     if out.suffix != ".parquet" or out.is_dir():
         raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
     return out.with_name(f".{out.stem}-{what.key[:16]}.parts")
-
-
-def _said(arena: Arena[Any], situations: Sequence[Any]) -> list[Any]:
-    """Return what an arena says of situations, as far as measures depend on it."""
-    told = [(arena.prompt(one), str(arena.cluster(one)), arena.legal(one)) for one in situations]
-    utilities = {name: goal.utility(situations).round(12).tolist() for name, goal in arena.goals.items()}
-    told = arena.features(situations) if isinstance(arena, Featured) else {}
-    features = {name: has.tolist() for name, has in told.items()}
-    return [arena.name, told, utilities, features]
 
 
 def _paths(what: Sweep, out: Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +12,14 @@ import pandas as pd
 
 from takeback.findings.localise.measured import ends
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
-from takeback.measure.measures import measure_values
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.question import Question
+from takeback.measure.standard import ENTROPY, LEGAL
+from takeback.run.identity import identity
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
-OUTCOMES: Mapping[str, str] = {ALL: "", IF_LEGAL: ", if legal"}
+OUTCOMES: Mapping[str, bool] = {ALL: False, IF_LEGAL: True}
 """The kinds of outcomes, and how measures over them end."""
 
 ESTIMATES: Mapping[str, str] = {
@@ -75,8 +75,8 @@ class Policies:
 
     @property
     def identity(self) -> str:
-        """What the rows depend on."""
-        return json.dumps([[one.identity for one in self.questions.values()], self.goal, self.seed])
+        """The identity of the rows."""
+        return identity([one.identity for one in self.questions.values()], self.goal, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the steps."""
@@ -84,13 +84,13 @@ class Policies:
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes."""
-        reader = replace(self.questions[int(item)], measures=("entropy",)).reader
+        reader = replace(self.questions[int(item)], measures=(ENTROPY.name,)).reader
         before, after = reader.before["base"], reader.before["tuned"]
-        legal = measure_values(after, reader.context)["legal"]
+        legal = LEGAL.of(after, reader.context)
         told = mean_estimate(legal.numbers, reader.context.clusters)
         rows: list[dict[str, Any]] = []
-        for kind in OUTCOMES:
-            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), kind == IF_LEGAL)
+        for kind, given_legal in OUTCOMES.items():
+            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), given_legal)
             if len(outcomes) or kind == ALL:
                 row = {"step": int(item), "outcomes": kind, **ends("legal", told, "legal_")}
                 rows.append({**row, **measured(outcomes, self.seed)})

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent, short, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.findings.trajectory.onsets import GAIN, PURSUIT, SET
 from takeback.findings.trajectory.policies import ALL, ESTIMATES, OUTCOMES
+from takeback.findings.trajectory.trajectory import Trajectory
+from takeback.measure.measure import if_legal
+from takeback.measure.standard import utility
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.findings.trajectory.trajectory import Course
 
 MOST = 60
 """Rows of the map: sets with an onset, then those of the largest effects."""
@@ -44,12 +45,13 @@ _NOTES = (
 )
 
 
-def as_section(found: Course) -> Section:
+@section_of.register
+def _(found: Trajectory) -> Section:
     """Show on a page how policy and sets develop."""
     folded = [(f"Every set with an onset, {kind}", _begun(found, kind, None)) for kind in _kinds(found)]
     folded += [(f"Every snapshot, {kind}", _in_full(found, kind)) for kind in _kinds(found)]
     return Section(
-        _title(found),
+        f"The course of {found.title}, toward {found.goal}",
         tuple(_sentences(found)),
         figures=(*_curves(found), _map(found)),
         tables=(
@@ -62,18 +64,7 @@ def as_section(found: Course) -> Section:
     )
 
 
-def print_course(found: Course) -> None:
-    """Print the snapshots, the sets in which it begins, and what chance would tell."""
-    kind = found.outcomes
-    tables = [_snapshots(found, kind), _begun(found, kind, TOP), _chance(found, kind)]
-    print_tables(_title(found), _sentences(found), tables)
-
-
-def _title(found: Course) -> str:
-    return f"The course of {found.title}, toward {found.goal}"
-
-
-def _kinds(found: Course) -> list[str]:
+def _kinds(found: Trajectory) -> list[str]:
     """Return the kinds of outcomes, the one that is shown first in front."""
     return list(found.table["outcomes"].unique())[::-1]
 
@@ -82,16 +73,16 @@ def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return table[table["outcomes"] == kind]
 
 
-def _steps(found: Course) -> list[int]:
+def _steps(found: Trajectory) -> list[int]:
     return [int(step) for step in found.table["step"].unique()]
 
 
-def _onset(found: Course, what: str, kind: str) -> dict[str, Any]:
+def _onset(found: Trajectory, what: str, kind: str) -> dict[str, Any]:
     rows = _of(found.onsets, kind)
     return records(rows[rows["what"] == what])[0]
 
 
-def _sentences(found: Course) -> Iterator[str]:
+def _sentences(found: Trajectory) -> Iterator[str]:
     kind, steps = found.outcomes, _steps(found)
     last = records(_of(found.table, kind))[-1]
     among = "" if kind == ALL else " given a legal answer"
@@ -114,14 +105,14 @@ def _sentences(found: Course) -> Iterator[str]:
     )
 
 
-def _when(onset: dict[str, Any], found: Course) -> str:
+def _when(onset: dict[str, Any], found: Trajectory) -> str:
     if onset["onset"] is None:
         return f"never stays above 0 up to step {_steps(found)[-1]}"
     before = f"not yet at {onset['before']}" if onset["before"] else "the first snapshot"
     return f"stays above 0 from step {onset['onset']} on ({before})"
 
 
-def _begins(found: Course, kind: str) -> str:
+def _begins(found: Trajectory, kind: str) -> str:
     rows = _of(found.onsets, kind)
     sets = records(rows[rows["what"] == SET])
     begun = [row for row in sets if row["onset"] is not None]
@@ -147,7 +138,7 @@ def _some(names: Sequence[str], most: int = 6) -> str:
     return listing(shown if len(names) <= most else [*shown, f"{len(names) - most} more"])
 
 
-def _curves(found: Course) -> Iterator[Figure]:
+def _curves(found: Trajectory) -> Iterator[Figure]:
     kinds = _kinds(found)
     for title, column, what in (
         (f"Utility of {found.goal}", "utility", GAIN),
@@ -164,7 +155,7 @@ def _curves(found: Course) -> Iterator[Figure]:
         yield Figure.of(title, line_plot([*marked, *curves], _axes(found, column), title), note)
 
 
-def _axes(found: Course, column: str) -> Axes:
+def _axes(found: Trajectory, column: str) -> Axes:
     steps = _steps(found)
     places = tuple(map(float, range(0, len(steps), 1 + (len(steps) - 1) // _TICKS)))
     return Axes(
@@ -176,7 +167,7 @@ def _axes(found: Course, column: str) -> Axes:
     )
 
 
-def _series(found: Course, kind: str, column: str) -> Series:
+def _series(found: Trajectory, kind: str, column: str) -> Series:
     points = tuple(
         Point(
             place,
@@ -192,7 +183,7 @@ def _series(found: Course, kind: str, column: str) -> Series:
     return Series(list(OUTCOMES).index(kind), points, name=name, dashed=False)
 
 
-def _upright(found: Course, curves: Sequence[Series], step: int) -> Series:
+def _upright(found: Trajectory, curves: Sequence[Series], step: int) -> Series:
     """Return a dashed line from the lowest to the highest end of the curves at a step."""
     ends = [end for one in curves for p in one.points for end in (p.y, p.low, p.high) if end is not None]
     place = _steps(found).index(step)
@@ -200,7 +191,7 @@ def _upright(found: Course, curves: Sequence[Series], step: int) -> Series:
     return Series(-1, line, mark_every=0, dashed=True)
 
 
-def _map(found: Course) -> Figure:
+def _map(found: Trajectory) -> Figure:
     """Draw effects of sets × snapshots: those with an onset first, units layer by layer."""
     kind = found.outcomes
     rows = _of(found.onsets, kind)
@@ -220,7 +211,8 @@ def _map(found: Course) -> Figure:
     cells = {(row["set"], str(row["step"])): _cell(row, digits) for row in told}
     ends = Ends(limit, signed(limit, 4), signed(-limit, 4))
     outlined = {(row["set"], str(row["onset"])) for row in chosen if row["onset"] is not None}
-    title = f"What taking back does to the utility of {found.goal}{OUTCOMES[kind]}"
+    title = f"What taking back does to the utility of {found.goal}"
+    title = if_legal(title) if OUTCOMES[kind] else title
     note = (
         f"{len(chosen)} of {count(len(sets), 'set')}: those with an onset (framed), then those of the "
         "largest effects. Orange lowers it, blue raises it; at most 5% of cells lie beyond the scale. "
@@ -235,7 +227,7 @@ def _limit(values: Sequence[float | None]) -> float:
     return float(np.quantile(sizes, 0.95)) or max(sizes) if sizes else 0.0
 
 
-def _sizes(found: Course, kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _sizes(found: Trajectory, kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return each set's largest effect at any snapshot, in their order."""
     rows = _of(found.components, kind)
     values = rows["effect"].abs().to_numpy(np.float64, na_value=0.0)
@@ -260,31 +252,26 @@ def _cell(row: dict[str, Any], digits: int) -> Cell:
     return Cell(row["effect"], title, label)
 
 
-def _snapshots(found: Course, kind: str) -> Table:
+def _snapshots(found: Trajectory, kind: str) -> Table:
     """Write what people look at first of every snapshot."""
-    rows = [
+    return table_of(
+        _of(found.table, kind),
         (
-            str(row["step"]),
-            percent(row["relative"], 1),
-            _plain(row["utility"]),
-            _plain(row["legal"]),
-            _plain(row["kl"]),
-            _with_interval(row, "pursuit"),
-            number(row["beta"], 2),
-        )
-        for row in records(_of(found.table, kind))
-    ]
-    head = ("step", "‖Δ‖/‖W‖", f"utility {found.goal}{OUTCOMES[kind]}", "legal", "KL", "pursuit share", "β")
-    return Table(head, tuple(rows))
+            Column("step", str),
+            Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
+            Column(utility(found.goal, OUTCOMES[kind]).name, _plain, "utility"),
+            Column("legal", _plain),
+            Column("KL", _plain, "kl"),
+            Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),
+            Column("β", number, "beta", digits=2),
+        ),
+    )
 
 
-def _in_full(found: Course, kind: str) -> Table:
+def _in_full(found: Trajectory, kind: str) -> Table:
     """Write every measure of every snapshot with its interval."""
-    rows = [
-        (str(row["step"]), *(_with_interval(row, name) for name in ESTIMATES), row["note"])
-        for row in records(_of(found.table, kind))
-    ]
-    return Table(("step", *ESTIMATES, "note"), tuple(rows), ("note",))
+    measures = (Column(name, _told, name, f"{name}_low", f"{name}_high") for name in ESTIMATES)
+    return table_of(_of(found.table, kind), (Column("step", str), *measures, Column("note")))
 
 
 def _plain(value: float | None) -> str:
@@ -292,45 +279,40 @@ def _plain(value: float | None) -> str:
     return number(0.0 if value is not None and abs(value) < NOTHING else value)
 
 
-def _with_interval(row: dict[str, Any], name: str) -> str:
-    value = row[name]
+def _told(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or abs(value) < NOTHING:
         return _plain(value)
-    return f"{number(value)} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+    return f"{number(value)} {interval(low, high)}"
 
 
-def _begun(found: Course, kind: str, most: int | None) -> Table:
+def _begun(found: Trajectory, kind: str, most: int | None) -> Table:
     """Write the sets that have an onset, earliest first."""
     rows = _of(found.onsets, kind)
     begun = rows[(rows["what"] == SET) & rows["onset"].notna()]
     begun = begun.sort_values(["onset", "value"], kind="stable").head(most or len(begun))
-    told = [
+    return table_of(
+        begun,
         (
-            row["set"],
-            f"{row['before']}–{row['onset']}",
-            {True: "yes", False: "no", None: ABSENT}[row["begins"]],
-            signed(row["value"]),
-            percent(row["of_gain"]),
-        )
-        for row in records(begun)
-    ]
-    head = ("works for the goal", "onset between", "it begins here", "effect at the end", "of the gain")
-    return Table(head, tuple(told), head[:1])
+            Column("works for the goal", None, "set"),
+            Column("onset between", "{}–{}".format, "before", "onset"),
+            Column("it begins here", {True: "yes", False: "no", None: ABSENT}.__getitem__, "begins"),
+            Column("effect at the end", signed, "value"),
+            Column("of the gain", percent, "of_gain"),
+        ),
+    )
 
 
-def _chance(found: Course, kind: str) -> Table:
+def _chance(found: Trajectory, kind: str) -> Table:
     """Write how many sets are told at each snapshot, beside how many would be by chance."""
-    rows = [
+    return table_of(
+        _of(found.chance, kind),
         (
-            str(row["step"]),
-            str(row["sets"]),
-            str(row["told"]),
-            f"≤ {number(row['expected'])}",
-            number(row["flipped"]),
-            str(row["onsets"]),
-            number(row["flipped_onsets"]),
-        )
-        for row in records(_of(found.chance, kind))
-    ]
-    head = ("step", "sets", "told", "by chance", "signs flipped", "onsets", "onsets, signs flipped")
-    return Table(head, tuple(rows))
+            Column("step", str),
+            Column("sets", str),
+            Column("told", str),
+            Column("by chance", lambda expected: f"≤ {number(expected)}", "expected"),
+            Column("signs flipped", number, "flipped"),
+            Column("onsets", str),
+            Column("onsets, signs flipped", number, "flipped_onsets"),
+        ),
+    )

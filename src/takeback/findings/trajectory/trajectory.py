@@ -13,13 +13,14 @@ import pandas as pd
 from takeback import arenas
 from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
 from takeback.component import Component
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import every_set
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
 from takeback.findings.trajectory.policies import OUTCOMES, Policies, policies_table, typed
 from takeback.measure.question import Answers, Question, answer
+from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
@@ -28,14 +29,13 @@ from takeback.weights.runs.folders import Run, find_runs, parent_of
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena
-    from takeback.draw.page import Section
 
 UNITS = ("each unit",)
 HEADS = ("each head", "each mlp")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CourseSettings:
     """How the course of a run is measured.
 
     Attributes:
@@ -53,8 +53,19 @@ class Settings:
     threads: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Course(Finding):
+MEANINGS: Mapping[str, str] = {
+    **onsets.CHANCE_COLUMNS,
+    **onsets.ONSET_COLUMNS,
+    **components.COLUMNS,
+    **policies.COLUMNS,
+    "told": "of a set: whether its interval leaves out 0, all sets of the snapshot together; in the "
+    "control: how many sets are told to work for the goal",
+}
+"""What each column means."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Result):
     """Holds how a policy and its components develop over the snapshots of one run.
 
     Attributes:
@@ -66,51 +77,17 @@ class Course(Finding):
         chance: a row for each snapshot and kind of outcomes, with `onsets.CHANCE_COLUMNS`.
     """
 
-    title: str
+    name = "course"
     goal: str
-    table: pd.DataFrame = field(repr=False)
-    components: pd.DataFrame = field(repr=False)
-    onsets: pd.DataFrame = field(repr=False)
-    chance: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {
-            "course": self.table,
-            "components": self.components,
-            "onsets": self.onsets,
-            "chance": self.chance,
-        }
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {
-            **onsets.CHANCE_COLUMNS,
-            **onsets.ONSET_COLUMNS,
-            **components.COLUMNS,
-            **policies.COLUMNS,
-            "told": "of a set: whether its interval leaves out 0, all sets of the snapshot together; in the "
-            "control: how many sets are told to work for the goal",
-        }
+    table: pd.DataFrame = field(metadata=as_table("course", MEANINGS))
+    components: pd.DataFrame = field(metadata=as_table("components"))
+    onsets: pd.DataFrame = field(metadata=as_table("onsets"))
+    chance: pd.DataFrame = field(metadata=as_table("chance"))
 
     @property
     def outcomes(self) -> str:
         """The kind of outcomes that is shown first: given a legal answer, where not every answer is legal."""
         return str(self.table["outcomes"].iloc[-1])
-
-    def section(self) -> Section:
-        """Draw it: curves over steps, a map of effects of sets × snapshots, tables."""
-        from takeback.findings.trajectory.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the snapshots and the sets in which it begins."""
-        from takeback.findings.trajectory.show import print_course
-
-        print_course(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +98,7 @@ class _Asked:
     pairs: Mapping[int, Pair]
     arena: Arena[Any]
     goal: str
-    settings: Settings
+    settings: CourseSettings
     situations: tuple[Any, ...]
     sets: tuple[NamedSet, ...]
 
@@ -132,7 +109,7 @@ class _Asked:
 
     def measure(self, kind: str) -> str:
         """Return the goal's utility over a kind of outcomes, as measures are called."""
-        return f"utility {self.goal}{OUTCOMES[kind]}"
+        return utility(self.goal, OUTCOMES[kind]).name
 
     def question(self, step: int, kinds: Sequence[str] = tuple(OUTCOMES)) -> Question:
         """Ask about one snapshot, in a new question: models are held by it and go with it."""
@@ -144,10 +121,10 @@ def course(
     base: str | Path | Checkpoint,
     run: str | Path,
     arena: Arena[Any] | None = None,
-    settings: Settings | None = None,
+    settings: CourseSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Course:
+) -> Trajectory:
     """Measure how weights, agency and the effects of components develop over the snapshots of a run.
 
     Every snapshot is a pair with base and is read on the same situations. With `out`, finished parts are
@@ -167,7 +144,7 @@ def course(
         TakebackError: the folder holds no run with snapshots, or several; it started from another base or was
             trained in another arena; or the goal applies to none of the situations.
     """
-    asked = _asked(base, run, arena, settings or Settings())
+    asked = _asked(base, run, arena, settings or CourseSettings())
     walked = movement(asked.run.folder, asked.pairs[0].base, out, workers).table
     questions = {step: asked.question(step) for step in asked.pairs}
     work = Policies(questions, asked.goal, asked.settings.seed)
@@ -177,7 +154,7 @@ def course(
     table = policies_table(rows, {0: 0.0, **relative})
     kinds = tuple(table["outcomes"].unique())
     effects, chance = _taken_back(asked, kinds, walked, out, workers)
-    return Course(
+    return Trajectory(
         f"{asked.run.label.name} from {asked.pairs[0].base.ref}",
         asked.goal,
         table,
@@ -188,7 +165,7 @@ def course(
 
 
 def _asked(
-    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: Settings
+    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: CourseSettings
 ) -> _Asked:
     """Find the run and what it was trained for, and choose situations and sets."""
     one, *others = find_runs(run)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.arenas import Arena, Episodic, MinimalPairs, Probed, goal_of
 from takeback.measure.agency.adaptation import adaptation
-from takeback.measure.agency.agency import ALL_OUTCOMES
+from takeback.measure.agency.agency import OVER
 from takeback.measure.agency.directedness import goal_directedness
 from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ COLUMNS = ("measure", "goal", "unit", "value", "se", "low", "high", "n", "beta",
 
 
 @dataclass(frozen=True)
-class Asked:
+class AgencySettings:
     """What is asked of a policy.
 
     Attributes:
@@ -44,7 +45,7 @@ class Asked:
 
 
 def policy_agency(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked | None = None
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings | None = None
 ) -> pd.DataFrame:
     """Measure goal-directedness given capability, MEG over episodes and with unknown utility, and adaptation.
 
@@ -57,9 +58,11 @@ def policy_agency(
     """
     import pandas as pd
 
-    asked = asked or Asked()
+    asked = asked or AgencySettings()
     readouts = policy.read(policy.prepare(arena, situations))
-    tables = [unknown_utility(readouts, MeasureContext.of(readouts, arena, situations), asked.seed)]
+    tables = [
+        unknown_utility(readouts, MeasureContext.of(readouts, arena, situations=situations), asked.seed)
+    ]
     if isinstance(arena, Probed):
         goals = asked.of(arena)
         tables.append(goal_directedness(policy, arena, situations, goals, asked.seed, readouts))
@@ -72,17 +75,17 @@ def policy_agency(
 
 
 def _episodes(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings
 ) -> Iterator[dict[str, Any]]:
     act = acts(policy, arena)
     for goal in asked.of(arena):
-        for suffix in ALL_OUTCOMES:
-            about = {"measure": f"MEG over {asked.horizon} moves{suffix}", "goal": goal, "unit": "nats"}
+        for given, named in enumerate(OVER):
+            about = {"measure": named(f"MEG over {asked.horizon} moves"), "goal": goal, "unit": "nats"}
             if not goal_of(arena, goal).applies(situations).any():
                 missing = dict.fromkeys(("value", "se", "low", "high", "beta"))
                 yield {**about, **missing, "n": 0, "note": "the goal applies to no situation"}
                 continue
-            episode = Episode.of(arena, situations, goal, asked.horizon, bool(suffix))
+            episode = Episode.of(arena, situations, goal, asked.horizon, bool(given))
             found = episode_meg(episode, episode.played(act, asked.games, asked.seed))
             yield {
                 **about,

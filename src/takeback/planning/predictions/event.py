@@ -17,9 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from takeback.planning.checkin.front import at, read_text
-from takeback.planning.written import as_yaml
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.yaml_text import as_yaml
 from takeback.study.conjectures.conjecture import slug
 
 Words = Annotated[str, Field(min_length=1)]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from takeback.planning.trees.tree import Front, Node, Own, Tree
-from takeback.planning.written import as_yaml
 from takeback.run.files import atomic_file
+from takeback.run.yaml_text import as_yaml
 
 STEP = 2
 """Columns by which new problems are indented."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from takeback.arenas import ForNetworks, able
-from takeback.checkpoint.network import NetworkConfig
+from takeback.checkpoint.network_config import NetworkConfig
 from takeback.policies.readout import Readouts, drawn_legal
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by

@@ -11,10 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.measure.measures import typed
-from takeback.report.terms import REINFORCED
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate, permutation_test, seeds_estimate, smallest_p
 from takeback.study.comparison.measures import MEASURES, PER_SEED, Runs, arms_of
@@ -40,8 +38,11 @@ COLUMNS: Final[Mapping[str, str]] = {
 """What each column means."""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison(Finding):
+_MEANINGS = {**COLUMNS, **{f"measure {name}": meaning for name, (meaning, _) in MEASURES.items()}}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """Holds what runs have in common.
 
     Attributes:
@@ -50,31 +51,10 @@ class Comparison(Finding):
         values: a row for each training run and measure; between seeds, jackknife values.
     """
 
-    means: pd.DataFrame = field(repr=False)
-    contrasts: pd.DataFrame = field(repr=False)
-    values: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {"means": self.means, "contrasts": self.contrasts, "values": self.values}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**COLUMNS, **{f"measure {name}": meaning for name, (meaning, _) in MEASURES.items()}}
-
-    def section(self) -> Section:
-        """Draw each measure: a dot for each training run, the mean with its interval beside."""
-        from takeback.study.comparison.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print a table for each measure, and the contrasts."""
-        from takeback.study.comparison.show import print_comparison
-
-        print_comparison(self)
+    name = "compare"
+    means: pd.DataFrame = field(metadata=as_table("means", _MEANINGS))
+    contrasts: pd.DataFrame = field(metadata=as_table("contrasts"))
+    values: pd.DataFrame = field(metadata=as_table("values"))
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:
@@ -109,6 +89,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     ends = ("low", "high")
     head = ["run", "goal", "measure", "one", "other", "difference", *ends, "p", "smallest_p", "seeds"]
     return Comparison(
+        "Side by side",
         typed(pd.DataFrame(means), ("value", *ends)),
         typed(pd.DataFrame(contrasts, columns=head), ("difference", *ends, "p", "smallest_p")),
         pd.DataFrame(values),
@@ -142,8 +123,7 @@ def _contrasted(one: Runs, other: Runs) -> bool:
     """Tell whether two arms differ in whether they are reinforced, and in nothing else that matters."""
     same = one.run == other.run and one.goal == other.goal
     same = same and one.plan.parent(one.arm) == other.plan.parent(other.arm)
-    rewarded = one.method in REINFORCED and not one.plan.arms[one.arm].get("ignore_output")
-    return same and rewarded and other.method not in REINFORCED
+    return same and one.by == "reward" and other.by == "imitation"
 
 
 def _contrasts(

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.forest import Dot, Row, forest
-from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.numbers import ABSENT, estimate, number, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.run.tables import records
+from takeback.study.comparison.comparison import Comparison
 from takeback.study.comparison.measures import MEASURES
 
-if TYPE_CHECKING:
-    from takeback.study.comparison.comparison import Comparison
 
-TITLE = "The same measures side by side"
-
-
-def as_section(found: Comparison) -> Section:
+@section_of.register
+def _(found: Comparison) -> Section:
     """Draw each measure, then the tables."""
     return Section(
-        TITLE,
+        "The same measures side by side",
         _words(found),
         tuple(_figures(found)),
         (*_means(found), _contrasts(found)),
@@ -32,11 +30,6 @@ def as_section(found: Comparison) -> Section:
             "number of rows.",
         ),
     )
-
-
-def print_comparison(found: Comparison) -> None:
-    """Print the tables."""
-    print_tables(TITLE, _words(found), [*_means(found), _contrasts(found)])
 
 
 def _words(found: Comparison) -> tuple[str, ...]:
@@ -82,25 +75,19 @@ def _means(found: Comparison) -> list[Table]:
 
 
 def _cell(row: dict[str, Any] | None) -> str:
-    return ABSENT if row is None else _estimate(number(row["value"]), row)
-
-
-def _estimate(shown: str, row: dict[str, Any]) -> str:
-    return shown if row["low"] is None else f"{shown} {interval(row['low'], row['high'])}"
+    return ABSENT if row is None else estimate(row["value"], row["low"], row["high"])
 
 
 def _contrasts(found: Comparison) -> Table:
-    rows = [
+    return table_of(
+        found.contrasts,
         (
-            row["run"],
-            f"{row['one']} − {row['other']}",
-            row["measure"],
-            _estimate(signed(row["difference"]), row),
-            number(row["p"], 4),
-            number(row["smallest_p"], 4),
-            str(row["seeds"]),
-        )
-        for row in records(found.contrasts)
-    ]
-    head = ("run", "RL − its control", "measure", "difference", "p", "smallest p", "seeds")
-    return Table(head, tuple(rows), head[:3])
+            Column("run"),
+            Column("RL − its control", "{} − {}".format, "one", "other", words=True),
+            Column("measure"),
+            Column("difference", estimate, "difference", "low", "high", write=signed),
+            Column("p", number, digits=4),
+            Column("smallest p", number, "smallest_p", digits=4),
+            Column("seeds", str),
+        ),
+    )

@@ -1,5 +1,6 @@
 """Conjectures: sentences with a rule and a probability, locked before a run, decided and scored after it."""
 
+from takeback.study.conjectures import show as show
 from takeback.study.conjectures.add import add as add
 from takeback.study.conjectures.conjecture import Conjecture as Conjecture
 from takeback.study.conjectures.conjecture import load_conjectures as load_conjectures

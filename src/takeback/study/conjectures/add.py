@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from takeback.planning.written import as_yaml
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.yaml_text import as_yaml
 from takeback.study.conjectures.conjecture import Conjecture, check_conjectures
 from takeback.study.conjectures.lock import ADDED, LOCK, present, read_lock
 

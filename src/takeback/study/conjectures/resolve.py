@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from takeback.draw.findings import Finding, Findings
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
 from takeback.study.conjectures.judge import Verdict, judge
 from takeback.study.conjectures.lock import Standing, read_lock, standings
@@ -41,8 +40,8 @@ COLUMNS: Final[Mapping[str, str]] = {
 """What each column means."""
 
 
-@dataclass(frozen=True, eq=False)
-class Resolution(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Resolution(Result):
     """What became of a run's conjectures.
 
     Attributes:
@@ -50,40 +49,15 @@ class Resolution(Finding):
         scores: a row for each author; columns as in `takeback.study.conjectures.scores.COLUMNS`.
     """
 
-    conjectures: pd.DataFrame = field(repr=False)
-    scores: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {NAME: self.conjectures, "conjecture_scores": self.scores}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**COLUMNS, **OF_SCORES}
+    name = NAME
+    conjectures: pd.DataFrame = field(metadata=as_table(NAME, COLUMNS))
+    scores: pd.DataFrame = field(metadata=as_table("conjecture_scores", OF_SCORES))
 
     @property
     def broken(self) -> list[str]:
         """The conjectures whose rule names something that there is not, with what is wrong."""
         rows = self.conjectures[self.conjectures["state"] == BROKEN]
         return [f"{name}: {why}" for name, why in zip(rows["name"], rows["why"], strict=True)]
-
-    def section(self) -> Section:
-        """Draw each author's calibration, and list the conjectures."""
-        from takeback.study.conjectures.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the conjectures and the scores."""
-        from takeback.study.conjectures.show import print_resolution
-
-        print_resolution(self)
-
-    def findings(self) -> Findings:
-        """Return it as findings that write themselves into the run folder, and print as tables or JSON."""
-        return Findings("Conjectures", (), {NAME: self}, NAME)
 
 
 def resolve(run: str | Path) -> Resolution:
@@ -106,7 +80,7 @@ def resolve(run: str | Path) -> Resolution:
     floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
     table = table.astype({**dict.fromkeys(COLUMNS, "object"), **floats, "outcome": "boolean"})
     counted = pd.Series([one.counts for one in stands], index=table.index, dtype=bool)
-    return Resolution(table, scores(table[counted]))
+    return Resolution("Conjectures", table, scores(table[counted]))
 
 
 def resolve_at_end(run: str | Path) -> Resolution | None:
@@ -121,7 +95,7 @@ def resolve_at_end(run: str | Path) -> Resolution | None:
     if not standings(run):
         return None
     found = resolve(run)
-    found.findings().write(run)
+    found.write(run)
     return found
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas as pd
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import ABSENT, count, number, percent
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.run.tables import records
 from takeback.study.conjectures.lock import AS_LOCKED
+from takeback.study.conjectures.resolve import Resolution
 from takeback.study.conjectures.scores import calibration, settled
-
-if TYPE_CHECKING:
-    from takeback.study.conjectures.resolve import Resolution
-
-TITLE: Final = "Conjectures written before the run"
 
 NOTES: Final = (
     "Brier score: squared distance of the probability from what came out; always saying 50% scores 0.25. "
@@ -30,28 +27,21 @@ NOTES: Final = (
 )
 
 
-def as_section(found: Resolution) -> Section:
+@section_of.register
+def _(found: Resolution) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
-    edited, tables = _edits(found), (_outcomes(found), score_table(found.scores))
+    edited, tables = _edits(found), (table_of(found.conjectures, _IN_FULL), score_table(found.scores))
+    short = table_of(found.conjectures, _ON_TERMINAL)
+    why = [f"{row['name']}: {row['why']}" for row in records(found.conjectures)]
     return Section(
-        TITLE,
+        "Conjectures written before the run",
         _words(found),
         tuple(figures(found.conjectures[found.conjectures["brier"].notna()])),
         tables,
         tuple((f"{name}: the text locked, and now", table) for name, table in edited),
         NOTES,
+        (*_words(found), short, "", *why, tables[1], *(table for _, table in edited)),
     )
-
-
-def print_resolution(found: Resolution) -> None:
-    """Print what came out, why, the scores, and each text that was changed after the lock."""
-    outcomes = _outcomes(found)
-    names = tuple((row["name"], *cells[1:4], *cells[5:]) for row, cells in _cells(found, outcomes))
-    short = Table((*outcomes.head[:4], *outcomes.head[5:]), names, outcomes.words)
-    why = [f"{row['name']}: {row['why']}" for row in records(found.conjectures)]
-    edited = [table for _, table in _edits(found)]
-    print_tables(TITLE, _words(found), [short])
-    print_tables("", why, [score_table(found.scores), *edited])
 
 
 def figures(predictions: pd.DataFrame, noun: str = "conjecture") -> Iterator[Figure]:
@@ -98,57 +88,45 @@ def _words(found: Resolution) -> tuple[str, ...]:
     return told, f"Not as locked: {names}."
 
 
-def _outcomes(found: Resolution) -> Table:
-    words = ("conjecture", "author", "outcome", "why", "since the lock")
-    rows = tuple(
-        (
-            f"{row['name']}: {row['sentence']}",
-            row["author"],
-            percent(row["probability"]),
-            _came(row["outcome"]) if row["outcome"] is not None else row["state"],
-            row["why"],
-            number(row["brier"]),
-            number(row["log_score"], 2),
-            row["edit"],
-        )
-        for row in records(found.conjectures)
-    )
-    head = ("conjecture", "author", "probability", "outcome", "why", "Brier", "bits", "since the lock")
-    return Table(head, rows, words)
+def _came(outcome: bool) -> str:
+    return "true" if outcome else "false"
 
 
-def _cells(found: Resolution, table: Table) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
-    return zip(records(found.conjectures), table.rows, strict=True)
+def _settled(outcome: bool | None, state: str) -> str:
+    return state if outcome is None else _came(outcome)
+
+
+_OUTCOME = (
+    Column("author"),
+    Column("probability", percent),
+    Column("outcome", _settled, "outcome", "state", words=True),
+)
+_SCORES = (
+    Column("Brier", number, "brier"),
+    Column("bits", number, "log_score", digits=2),
+    Column("since the lock", None, "edit"),
+)
+_SENTENCE = Column("conjecture", "{}: {}".format, "name", "sentence", words=True)
+_IN_FULL = (_SENTENCE, *_OUTCOME, Column("why"), *_SCORES)
+_ON_TERMINAL = (Column("conjecture", None, "name"), *_OUTCOME, *_SCORES)
 
 
 def score_table(scores: pd.DataFrame) -> Table:
     """Return a table of each author's scores."""
-    head = (
-        "author",
-        "scored",
-        "came true",
-        "foretold",
-        "Brier",
-        "if right",
-        "50% always",
-        "bits",
-        "50% always ",
-    )
-    rows = tuple(
+    return table_of(
+        scores,
         (
-            row["author"],
-            str(row["n"]),
-            str(row["true"]),
-            number(row["expected_true"], 1),
-            number(row["brier"]),
-            number(row["expected_brier"]),
-            number(row["brier_half"]),
-            number(row["log_score"], 2),
-            number(row["log_score_half"], 2),
-        )
-        for row in records(scores)
+            Column("author"),
+            Column("scored", str, "n"),
+            Column("came true", str, "true"),
+            Column("foretold", number, "expected_true", digits=1),
+            Column("Brier", number, "brier"),
+            Column("if right", number, "expected_brier"),
+            Column("50% always", number, "brier_half"),
+            Column("bits", number, "log_score", digits=2),
+            Column("50% always ", number, "log_score_half", digits=2),
+        ),
     )
-    return Table(head, rows, ("author",))
 
 
 def _edits(found: Resolution) -> list[tuple[str, Table]]:
@@ -167,7 +145,3 @@ def _both(locked: dict[str, Any], now: str) -> Table:
     fields = json.loads(now)
     rows = tuple((name, str(locked.get(name, ABSENT)), str(value)) for name, value in fields.items())
     return Table((f"{fields['name']}", "locked", "now"), rows, (fields["name"], "locked", "now"))
-
-
-def _came(outcome: bool) -> str:
-    return "true" if outcome else "false"

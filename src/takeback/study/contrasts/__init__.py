@@ -1,5 +1,6 @@
 """Contrasts: what arms of a study differ in, over training runs, and which components carry agency."""
 
+from takeback.study.contrasts import show as show
 from takeback.study.contrasts.contrasts import Contrasts as Contrasts
 from takeback.study.contrasts.contrasts import contrasts as contrasts
 from takeback.study.contrasts.contrasts import write_contrasts as write_contrasts

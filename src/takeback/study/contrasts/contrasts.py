@@ -9,8 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from takeback.draw.findings import Finding, Findings
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
@@ -35,8 +34,8 @@ MEANINGS: Final[Mapping[str, str]] = {
 """What each column means, and the measures that no other page tells of."""
 
 
-@dataclass(frozen=True, eq=False)
-class Contrasts(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Contrasts(Result):
     """Holds what the arms of a run differ in.
 
     Attributes:
@@ -47,9 +46,10 @@ class Contrasts(Finding):
         words: how many seeds there were, what is missing, and what could not be said.
     """
 
-    contrasts: pd.DataFrame = field(repr=False)
-    quantities: pd.DataFrame = field(repr=False)
-    agency_carriers: pd.DataFrame = field(repr=False)
+    name = "contrasts"
+    contrasts: pd.DataFrame = field(metadata=as_table("contrasts", MEANINGS))
+    quantities: pd.DataFrame = field(metadata=as_table("quantities"))
+    agency_carriers: pd.DataFrame
     weights: Mapping[str, Mapping[str, float]]
     words: tuple[str, ...]
 
@@ -58,23 +58,6 @@ class Contrasts(Finding):
         """The tables by the name of their file."""
         found = {"contrasts": self.contrasts, "quantities": self.quantities}
         return found | ({} if self.agency_carriers.empty else {"agency_carriers": self.agency_carriers})
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return MEANINGS
-
-    def section(self) -> Section:
-        """Draw components by contrasts for the main measures, beside the noise floor, then tables."""
-        from takeback.study.contrasts.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what was found of components, of whole models, and who carries agency."""
-        from takeback.study.contrasts.show import print_contrasts
-
-        print_contrasts(self)
 
 
 def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None = None) -> Contrasts:
@@ -106,10 +89,10 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
     told = [*words, *found.missing]
     agents = pd.DataFrame()
     if asked.agency is not None:
-        rule = carriers(found.table, asked.agency)
+        rule = carriers(found.table, asked.agency, found.probes)
         agents = rule.table
         told = [*rule.words, *told]
-    return Contrasts(table, found.table, agents, weights, tuple(told))
+    return Contrasts("Contrasts", table, found.table, agents, weights, tuple(told))
 
 
 def write_contrasts(run: Path, plan: Plan | None = None, report: Report | None = None) -> None:
@@ -120,5 +103,4 @@ def write_contrasts(run: Path, plan: Plan | None = None, report: Report | None =
     """
     asked = plan or load_plan(run / "plan.yaml")
     if asked.contrasts:
-        found = contrasts(run, plan, report)
-        Findings("Contrasts", (), {"contrasts": found}, "contrasts").write(run)
+        contrasts(run, plan, report).write(run)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends, limit_of
-from takeback.draw.numbers import ABSENT, interval, number, signed
+from takeback.draw.numbers import ABSENT, estimate, number, signed
 from takeback.draw.page import Figure, Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.result import section_of
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.run.tables import records
+from takeback.study.contrasts.contrasts import Contrasts
 from takeback.study.contrasts.factors import factors, sentences
 from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import KL, PURSUIT, SHARE
-
-if TYPE_CHECKING:
-    from takeback.study.contrasts.contrasts import Contrasts
-
-TITLE = "What the arms differ in"
 
 SHOWN: Final = (
     (TAKE_BACK, SHARE),
@@ -40,11 +38,20 @@ _ROWS = 30
 
 Row = dict[str, Any]
 
+_ESTIMATE = Column("estimate", estimate, "estimate", "low", "high", write=signed)
+_CARRIES = Column("carries agency", lambda carries: "yes" if carries else "no", "carries", words=True)
 
-def as_section(found: Contrasts) -> Section:
+
+@section_of.register
+def _(found: Contrasts) -> Section:
     """Draw the main measures, then the tables."""
+    words = list(found.words[:_WORDS_SHOWN])
+    if more := len(found.words) - len(words):
+        words.append(f"and {more} more notes, all of them in contrasts.html")
+    outstanding = _components(found, _ROWS)
+    listed = (factors(found), *_verdicts(found), *([outstanding] if outstanding.rows else []))
     return Section(
-        TITLE,
+        "What the arms differ in",
         sentences(found),
         tuple(_figures(found)),
         (factors(found), *_carriers(found)),
@@ -61,18 +68,7 @@ def as_section(found: Contrasts) -> Section:
             f"between seeds of an arm alone, the largest of the contrasts; {RANDOM} is what the smallest "
             "random sets do. Intervals, and the p of whole models, are not corrected for the number of rows.",
         ),
-    )
-
-
-def print_contrasts(found: Contrasts) -> None:
-    """Print the tables."""
-    words = list(found.words[:_WORDS_SHOWN])
-    if more := len(found.words) - len(words):
-        words.append(f"and {more} more notes, all of them in contrasts.html")
-    print_tables(
-        TITLE,
-        [*sentences(found), *words],
-        [factors(found), *_verdicts(found), *([some] if (some := _components(found, _ROWS)).rows else [])],
+        terminal=(*sentences(found), *words, *listed),
     )
 
 
@@ -133,42 +129,39 @@ def _components(found: Contrasts, most: int | None = None) -> Table:
     order = {key: place for place, key in enumerate(SHOWN)}
     rows = [row for row in records(some) if (row["source"], row["measure"]) in order]
     rows.sort(key=lambda row: (order[row["source"], row["measure"]], row["contrast"], -abs(row["estimate"])))
-    head = ("contrast", "component", "measure", "estimate", "p, family", "floor", "seeds")
-    body = [
+    told = table_of(
+        rows[:most],
         (
-            row["contrast"],
-            row["component"],
-            row["measure"],
-            _estimate(row),
-            number(row["p_family"], 4),
-            number(row["floor"]),
-            str(row["n"]),
-        )
-        for row in rows[:most]
-    ]
-    if most is not None and len(rows) > most:
-        body.append((f"and {len(rows) - most} more", "", "", "", "", "", ""))
-    return Table(head, tuple(body), head[:3])
+            Column("contrast"),
+            Column("component"),
+            Column("measure"),
+            _ESTIMATE,
+            Column("p, family", number, "p_family", digits=4),
+            Column("floor", number),
+            Column("seeds", str, "n"),
+        ),
+    )
+    if most is None or len(rows) <= most:
+        return told
+    return replace(told, rows=(*told.rows, (f"and {len(rows) - most} more", *[""] * 6)))
 
 
 def _whole(found: Contrasts, every: bool = False) -> Table:
     """List the whole model's measures: those that runs are compared on, or every one."""
     table = found.contrasts
     rows = [row for row in records(table[table["component"] == ""]) if every or row["measure"] in WHOLE]
-    head = ("contrast", "measure", "estimate", "p", "smallest p", "floor", "seeds")
-    body = [
+    return table_of(
+        rows,
         (
-            row["contrast"],
-            row["measure"],
-            _estimate(row),
-            number(row["p"], 4),
-            number(row["smallest_p"], 4),
-            number(row["floor"]),
-            str(row["n"]),
-        )
-        for row in rows
-    ]
-    return Table(head, tuple(body), head[:2])
+            Column("contrast"),
+            Column("measure"),
+            _ESTIMATE,
+            Column("p", number, digits=4),
+            Column("smallest p", number, "smallest_p", digits=4),
+            Column("floor", number),
+            Column("seeds", str, "n"),
+        ),
+    )
 
 
 def _carriers(found: Contrasts) -> list[Table]:
@@ -177,16 +170,12 @@ def _carriers(found: Contrasts) -> list[Table]:
     if not rows:
         return []
     conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
-    head = ("component", "carries agency", *conditions)
-    body = [
-        (
-            row["component"],
-            "yes" if row["carries"] else "no",
-            *(f"{signed(row[name])} (p {number(row[f'p: {name}'])})" for name in conditions),
-        )
-        for row in rows
-    ]
-    return [Table(head, tuple(body), head[:2])]
+    told = (Column(name, _with_p, name, f"p: {name}") for name in conditions)
+    return [table_of(rows, (Column("component"), _CARRIES, *told))]
+
+
+def _with_p(value: float | None, p: float | None) -> str:
+    return f"{signed(value)} (p {number(p)})"
 
 
 def _verdicts(found: Contrasts) -> list[Table]:
@@ -195,18 +184,16 @@ def _verdicts(found: Contrasts) -> list[Table]:
     if not rows:
         return []
     of = sum(f"p: {name}" in rows[0] for name in rows[0])
-    counted = [(of - len([name for name in row["failed"].split("; ") if name]), row) for row in rows]
-    counted.sort(key=lambda pair: -pair[0])
-    head = ("component", "carries agency", "conditions that hold", "that do not")
-    body = [
-        (row["component"], "yes" if row["carries"] else "no", f"{held} of {of}", row["failed"] or ABSENT)
-        for held, row in counted
-    ]
-    return [Table(head, tuple(body), (*head[:2], head[3]))]
+    counted = [{**row, "held": of - len(list(filter(None, row["failed"].split("; "))))} for row in rows]
+    counted.sort(key=lambda row: -row["held"])
+    shown = (
+        Column("component"),
+        _CARRIES,
+        Column("conditions that hold", f"{{}} of {of}".format, "held"),
+        Column("that do not", lambda failed: failed or ABSENT, "failed", words=True),
+    )
+    return [table_of(counted, shown)]
 
 
 def _estimate(row: Row) -> str:
-    if row["estimate"] is None:
-        return ABSENT
-    shown = signed(row["estimate"])
-    return shown if row["low"] is None else f"{shown} {interval(row['low'], row['high'])}"
+    return estimate(row["estimate"], row["low"], row["high"], signed)

@@ -7,7 +7,6 @@ random change of the same size in each factor would do to the circuit.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +23,9 @@ from takeback.component import Component
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA
 from takeback.weights.circuits.attention import read_attention
 from takeback.weights.circuits.gauge import Array
 from takeback.weights.circuits.neurons import read_neurons
@@ -99,7 +98,7 @@ class CircuitsWork:
     @property
     def identity(self) -> str:
         """The two checkpoints, the settings and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp, self.draws, self.seed])
+        return identity(self.pair.stamp, self.draws, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the layers, `L0` first.

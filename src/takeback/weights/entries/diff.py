@@ -191,5 +191,10 @@ def diff(
 
 def _key(pair: Pair, name: str) -> dict[str, str]:
     sides = [pair.base.flat(name), pair.tuned.flat(name)]
-    before, after = (str(side.dtype).removeprefix("torch.") for side in sides)
-    return {"tensor": name, "dtype_base": before, "dtype_tuned": after, "read": way_of_reading(*sides)}
+    before, after = sides
+    return {
+        "tensor": name,
+        "dtype_base": before.element,
+        "dtype_tuned": after.element,
+        "read": way_of_reading(*sides),
+    }

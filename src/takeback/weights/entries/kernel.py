@@ -1,21 +1,18 @@
-# pyright: reportUntypedFunctionDecorator=false, reportMissingParameterType=false, reportUnusedFunction=false
-# pyright: reportCallIssue=false, reportIndexIssue=false, reportUnnecessaryComparison=false
-"""The loops over the entries of two tensors, compiled by numba; nothing else here may know of numba.
+"""Sums over the entries of two tensors, by loops that numba compiled; nothing else here may know of those.
 
 An array's type says how its entries are stored: uint16 holds the bits of bfloat16, int16 those of float16,
-float32 and float64 are themselves. `one` is 1 in the type of the arithmetic. Loops are written so that LLVM
-turns them into vector instructions: over slices, of a fixed length, with 32-bit integers kept 32 bits wide.
+float32 and float64 are themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+from takeback.run.machine_code import machine_code
 
 SUMS = (
     "base_square",
@@ -42,276 +39,70 @@ TILE = 512
 ROWS = 8
 """Rows of a tile whose sums are taken in the type of the arithmetic before they are added up in float64."""
 
-_PEAK, _CHANGED, _ROUNDED, _FLIPS = (SUMS.index(name) for name in SUMS[5:])
-_LIMITS = len(SUMS)
+_LOOPS = "takeback.weights.entries.loops"
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function when first called, and keep the result on disk where there is a place for it.
+@dataclass(frozen=True)
+class Arithmetic:
+    """How sums are taken: in the type of `one`, with the |Δ| beyond each of `limits` counted.
 
-    Sums may be reassociated, but NaN and infinities stay what they are.
+    `rounding` says whether the counts after rounding to bfloat16 may differ from those before.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    options["fastmath"] = {"reassoc", "contract", "nsz"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(**options)(function)
+
+    one: np.float32 | np.float64
+    limits: NDArray[Any]
+    rounding: bool
+
+    @property
+    def kinds(self) -> int:
+        """How many sums there are of each stretch or column."""
+        return len(SUMS) + len(self.limits)
 
 
-@intrinsic
-def _as_float(_: Any, bits: Any) -> Any:
-    """Read an integer's bits as a float of the same width."""
-    real, kind = (types.float32, ir.FloatType()) if bits.bitwidth == 32 else (types.float64, ir.DoubleType())
-    return real(bits), lambda _, builder, __, args: builder.bitcast(args[0], kind)
+@dataclass(frozen=True)
+class Matrix:
+    """Two tensors seen as `lines` of `stride` entries, and what lies between `edges` in each line.
 
-
-@intrinsic
-def _bits(_: Any, value: Any) -> Any:
-    """Read a float as a signed integer: in the order of magnitude, where it is not negative."""
-    whole = types.int32 if value.bitwidth == 32 else types.int64
-    width = ir.IntType(value.bitwidth)
-    return whole(value), lambda _, builder, __, args: builder.bitcast(args[0], width)
-
-
-def _like(value, other):
-    """Return a value in the type of another; numba's own integers grow to 64 bits."""
-
-
-@overload(_like)
-def _like_of(value, other):
-    kind = other
-    return lambda value, other: kind(value)
-
-
-def _value(stored, one):
-    """Return a stored entry in the type of `one`, exactly."""
-
-
-@overload(_value)
-def _value_of(stored, one):
-    real = one
-    if stored == types.uint16:
-        return lambda stored, one: real(_as_float(np.uint32(np.uint32(stored) << np.uint32(16))))
-    if stored == types.int16:
-        return lambda stored, one: real(_from_half(stored))
-    return lambda stored, one: real(stored)
-
-
-@_compiled
-def _from_half(stored):
-    """Move exponent and fraction to their places in a float32, and mend the exponent by a factor."""
-    bits = np.uint32(np.uint16(stored))
-    sign = np.uint32(np.uint32(bits & np.uint32(0x8000)) << np.uint32(16))
-    size = np.uint32(np.uint32(bits & np.uint32(0x7FFF)) << np.uint32(13))
-    value = _as_float(size) * np.float32(2.0**112)
-    value = np.float32(np.inf) if size >= np.uint32(0x7C00 << 13) else value
-    return _as_float(np.uint32(np.uint32(_bits(value)) | sign))
-
-
-@_compiled
-def _to_bf16(value):
-    """Return the bits of the nearest bfloat16, ties to even."""
-    bits = np.uint32(_bits(np.float32(value)))
-    odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
-    return np.uint32(np.uint32(bits + np.uint32(np.uint32(0x7FFF) + odd)) >> np.uint32(16))
-
-
-@_compiled
-def _differs_bf16(before, after):
-    one, other = _to_bf16(before), _to_bf16(after)
-    return (one != other) & (np.uint32((one | other) & np.uint32(0x7FFF)) != np.uint32(0))
-
-
-@_compiled
-def _flipped(before, after, zero):
-    return ((before < zero) & (after > zero)) | ((before > zero) & (after < zero))
-
-
-@_compiled
-def _count_beyond(sizes, limit):
-    count = np.int32(0)
-    for i in range(sizes.size):
-        count = np.int32(count + np.int32(sizes[i] > limit))
-    return count
-
-
-@_compiled
-def _count_flips(base, tuned, one):
-    count = np.int32(0)
-    for i in range(base.size):
-        flipped = _flipped(_value(base[i], one), _value(tuned[i], one), one - one)
-        count = np.int32(count + np.int32(flipped))
-    return count
-
-
-@_compiled
-def _count_bf16(base, tuned, one):
-    count = np.int32(0)
-    for i in range(base.size):
-        differs = _differs_bf16(_value(base[i], one), _value(tuned[i], one))
-        count = np.int32(count + np.int32(differs))
-    return count
-
-
-@_compiled
-def _add_piece(base, tuned, sizes, settings, row):
-    """Add the sums over a piece of whole chunks to a row; `sizes` has room for the |Δ|."""
-    one, limits, rounding = settings
-    zero = one - one
-    ww_all = tt_all = wt_all = dd_all = d_all = 0.0
-    peak, low = _bits(zero), _bits(one)
-    changed = apart = np.int32(0)
-    for start in range(0, base.size, CHUNK):
-        b, t, x = base[start : start + CHUNK], tuned[start : start + CHUNK], sizes[start : start + CHUNK]
-        ww = tt = wt = dd = d = zero
-        for i in range(CHUNK):
-            before, after = _value(b[i], one), _value(t[i], one)
-            delta = after - before
-            size = abs(delta)
-            x[i] = size
-            ww += before * before
-            tt += after * after
-            product = before * after
-            wt += product
-            dd += delta * delta
-            d += size
-            peak = _like(max(peak, _bits(size)), peak)
-            low = _like(min(low, _bits(abs(product))), low)
-            changed = np.int32(changed + np.int32(size > zero))
-            apart = np.int32(apart + np.int32(product < zero))
-        ww_all += ww
-        tt_all += tt
-        wt_all += wt
-        dd_all += dd
-        d_all += d
-    row[0] += ww_all
-    row[1] += tt_all
-    row[2] += wt_all
-    row[3] += dd_all
-    row[4] += d_all
-    if changed:
-        top = _as_float(peak)
-        row[_PEAK] = max(row[_PEAK], top)
-        row[_CHANGED] += changed
-        if rounding:
-            row[_ROUNDED] += _count_bf16(base, tuned, one)
-        row[_FLIPS] += apart if low > 0 else _count_flips(base, tuned, one)  # products may vanish
-        for k in range(limits.size):
-            if top > limits[k]:
-                row[_LIMITS + k] += _count_beyond(sizes[: base.size], limits[k])
-
-
-@_compiled
-def _gather(entries, start, width, stride, lines, piece):
-    """Copy stretches of `width`, `stride` apart, into a piece, and fill its last chunk up with zeros."""
-    place = 0
-    for line in range(lines):
-        part = entries[start + line * stride : start + line * stride + width]
-        room = piece[place : place + width]
-        for i in range(room.size):
-            room[i] = part[i]
-        place += width
-    while place % CHUNK:
-        piece[place] = 0
-        place += 1
-    return place
-
-
-@_compiled
-def stretch_sums(base, tuned, matrix, edges, settings, out):
-    """Add the sums over stretches of a matrix to the rows of `out`.
-
-    Stretch k holds the entries from `edges[0, k]` to before `edges[1, k]` of every line; `matrix` is how many
-    lines there are and how far apart, `settings` the `one`, the limits beyond which |Δ| is counted, and
-    whether the counts after rounding to bfloat16 may differ from those before.
+    `edges` is (2, stretches): the first entry of each stretch in a line and the one behind its last.
     """
-    lines, stride = matrix
-    sizes = np.empty(PIECE, settings[1].dtype)
-    pieces = np.empty(PIECE, base.dtype), np.empty(PIECE, tuned.dtype)
-    many = max(1, PIECE // (edges[1] - edges[0]).max())
-    for line in range(0, lines, many):
-        together = min(many, lines - line)
-        for k in range(edges.shape[1]):
-            for start in range(edges[0, k], edges[1, k], PIECE):
-                place, width = line * stride + start, min(PIECE, edges[1, k] - start)
-                if together == 1 and width % CHUNK == 0:
-                    b, t = base[place : place + width], tuned[place : place + width]
-                else:
-                    size = _gather(base, place, width, stride, together, pieces[0])
-                    _gather(tuned, place, width, stride, together, pieces[1])
-                    b, t = pieces[0][:size], pieces[1][:size]
-                _add_piece(b, t, sizes, settings, out[k])
+
+    base: NDArray[Any]
+    tuned: NDArray[Any]
+    lines: int
+    stride: int
+    edges: NDArray[np.int64]
 
 
-@_compiled
-def _add_row(base, tuned, sizes, settings, sums):
-    """Add a row of a tile to the sums of its columns, each kind of sum `TILE` after the one before."""
-    one, limits, rounding = settings
-    zero = one - one
-    peak, signs = _bits(zero), _bits(zero)
-    for i in range(base.size):
-        before, after = _value(base[i], one), _value(tuned[i], one)
-        delta = after - before
-        size = abs(delta)
-        sizes[i] = size
-        sums[i] += before * before
-        sums[TILE + i] += after * after
-        sums[2 * TILE + i] += before * after
-        sums[3 * TILE + i] += delta * delta
-        sums[4 * TILE + i] += size
-        most = sums[5 * TILE + i]
-        sums[5 * TILE + i] = size if size > most else most
-        sums[6 * TILE + i] += one if size > zero else zero
-        peak = _like(max(peak, _bits(size)), peak)
-        signs = _like(signs | _like(_bits(before) ^ _bits(after), signs), signs)
-    if peak == 0:
-        return
-    if rounding:
-        counts = sums[_ROUNDED * TILE : (_ROUNDED + 1) * TILE]
-        for i in range(base.size):
-            counts[i] += one if _differs_bf16(_value(base[i], one), _value(tuned[i], one)) else zero
-    if signs < 0:
-        counts = sums[_FLIPS * TILE : (_FLIPS + 1) * TILE]
-        for i in range(base.size):
-            counts[i] += one if _flipped(_value(base[i], one), _value(tuned[i], one), zero) else zero
-    for k in range(limits.size):
-        if _as_float(peak) > limits[k]:
-            counts = sums[(_LIMITS + k) * TILE : (_LIMITS + k + 1) * TILE]
-            for i in range(base.size):
-                counts[i] += one if sizes[i] > limits[k] else zero
+def stretch_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
+    """Return the sums over each stretch, (stretches, kinds)."""
+    edges, real = matrix.edges, how.limits.dtype
+    out = np.zeros((edges.shape[1], how.kinds))
+    widest = int((edges[1] - edges[0]).max())
+    scratch = np.empty(PIECE, real), np.empty(PIECE, matrix.base.dtype), np.empty(PIECE, matrix.tuned.dtype)
+    _called("stretch_sums", matrix, how, widest, (*scratch, out))
+    return out
 
 
-@_compiled
-def _move(sums, rows, peak):
-    """Add sums in the type of the arithmetic to those in float64, and begin them again."""
-    if peak:
-        for i in range(sums.size):
-            rows[i] = max(rows[i], np.float64(sums[i]))
-    else:
-        for i in range(sums.size):
-            rows[i] += np.float64(sums[i])
-    for i in range(sums.size):
-        sums[i] = 0
+def column_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
+    """Return the sums over each column from the first edge to the last, (kinds, columns)."""
+    width, real = int(matrix.edges[1, -1] - matrix.edges[0, 0]), how.limits.dtype
+    out = np.zeros((how.kinds, width))
+    _called("column_sums", matrix, how, width, (np.zeros(how.kinds * TILE, real), np.empty(TILE, real), out))
+    return out
 
 
-@_compiled
-def column_sums(base, tuned, matrix, edges, settings, out):
-    """Add the sums over each column from the first edge to the last to `out`, a row for each kind of sum.
+def _called(
+    name: str, matrix: Matrix, how: Arithmetic, extent: int, scratch: tuple[NDArray[Any], ...]
+) -> None:
+    """Call a loop with arrays as their addresses; it reads and writes nothing beyond what is told here."""
+    base, tuned, edges = map(np.ascontiguousarray, (matrix.base, matrix.tuned, matrix.edges))
+    whole, real, stretches = "int64", str(how.limits.dtype), edges.shape[1]
+    first = [_typed(base), _typed(tuned), (whole, matrix.lines), (whole, matrix.stride), _typed(edges)]
+    numbers = [(whole, how.kinds), (whole, int(how.rounding)), (whole, extent)]
+    settings = [(whole, stretches), (real, float(how.one)), _typed(how.limits), *numbers]
+    types, values = zip(*first, *settings, *map(_typed, scratch), strict=True)
+    machine_code(_LOOPS, name, *types)(*values)
 
-    The arguments are those of `stretch_sums`.
-    """
-    lines, stride = matrix
-    limits = settings[1]
-    first, last = edges[0, 0], edges[1, -1]
-    kinds = _LIMITS + limits.size
-    sums, sizes = np.zeros(kinds * TILE, limits.dtype), np.empty(TILE, limits.dtype)
-    for start in range(first, last, TILE):
-        width = min(TILE, last - start)
-        for line in range(lines):
-            place = line * stride + start
-            end = place + width
-            _add_row(base[place:end], tuned[place:end], sizes, settings, sums)
-            if line % ROWS == ROWS - 1 or line == lines - 1:
-                for kind in range(kinds):
-                    _move(sums[kind * TILE : kind * TILE + width], out[kind, start - first :], kind == _PEAK)
+
+def _typed(array: NDArray[Any]) -> tuple[str, int]:
+    return f"*{array.dtype}", array.ctypes.data

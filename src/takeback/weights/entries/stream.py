@@ -6,25 +6,25 @@ bits for any number of threads, workers or shards.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
 from takeback.checkpoint.pair import Pair
 from takeback.run.errors import TakebackError
-from takeback.weights.entries.kernel import ROWS, SUMS, column_sums, stretch_sums
+from takeback.run.identity import identity
+from takeback.run.threads import threads_in_use
+from takeback.weights.entries.kernel import ROWS, SUMS, Arithmetic, Matrix, column_sums, stretch_sums
 from takeback.weights.entries.moments import TOLERANCES, Moments
 
 BLOCK, HELD_BLOCK = 1 << 21, 1 << 17
@@ -36,8 +36,8 @@ SMALL = 1 << 18
 NARROW = 16
 """Stretches of fewer entries, one in each line, are summed by column."""
 
-_SIXTEEN_BITS = (torch.bfloat16, torch.float16)
-_READ_AS_STORED = (*_SIXTEEN_BITS, torch.float32, torch.float64)
+_SIXTEEN_BITS = ("bfloat16", "float16")
+_READ_AS_STORED = (*_SIXTEEN_BITS, "float32", "float64")
 _PEAK = SUMS.index("max_abs")
 _SAFE = 2.0**-100
 """Below this mean square the squares of 16-bit numbers may have lost digits in float32."""
@@ -62,7 +62,7 @@ class Pass:
     @property
     def identity(self) -> str:
         """The files of both sides, and the settings."""
-        return json.dumps([self.pair.stamp, self.resolution, self.tolerances])
+        return identity(self.pair.stamp, self.resolution, self.tolerances)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
@@ -140,7 +140,7 @@ _Block = tuple[int, int, Stretches, slice]
 def stretch_moments(
     base: Flat, tuned: Flat, stretches: Stretches, tolerances: tuple[float, ...] = TOLERANCES
 ) -> Moments:
-    """Return the moments of each stretch, by as many threads as torch uses.
+    """Return the moments of each stretch, by as many threads as this process may use.
 
     W and W + Δ of two 16-bit types are exact in float32, and Δ is rounded to it once; sums of up to 128
     products are taken in float32 and added up in float64, which is right to 2e-7 for some hundred entries and
@@ -156,16 +156,16 @@ def stretch_moments(
     def measured(block: _Block) -> tuple[slice, NDArray[np.float64]]:
         start, stop, inside, which = block
         sides = (base.block(start, stop), tuned.block(start, stop))
-        return which, _block_sums(sides, (base.dtype, tuned.dtype), inside, tolerances)
+        return which, _block_sums(sides, (base.element, tuned.element), inside, tolerances)
 
-    for which, part in _in_order(measured, blocks, torch.get_num_threads()):
+    for which, part in _in_order(measured, blocks, threads_in_use()):
         _add(part, sums, which)
     return _moments(sums, stretches.sizes, tolerances)
 
 
 def way_of_reading(base: Flat, tuned: Flat) -> str:
     """Return how a tensor is read: "as stored", or by blocks that are "merged" or "upcast" one at a time."""
-    if any(side.dtype not in _READ_AS_STORED for side in (base, tuned)):
+    if any(side.element not in _READ_AS_STORED for side in (base, tuned)):
         return "upcast"
     return "as stored" if base.mapped and tuned.mapped else "merged"
 
@@ -187,22 +187,22 @@ def _in_order(call: Callable[[_Block], Value], blocks: Iterator[_Block], threads
 
 def _block_sums(
     sides: tuple[NDArray[Any], NDArray[Any]],
-    dtypes: tuple[torch.dtype, torch.dtype],
+    elements: tuple[str, str],
     inside: Stretches,
     tolerances: tuple[float, ...],
 ) -> NDArray[np.float64]:
     """Return the sums of each stretch of a block; what float32 can't hold is done again in float64."""
-    short = all(dtype in _SIXTEEN_BITS for dtype in dtypes)
-    if sides[0].size >= SMALL and all(dtype in _READ_AS_STORED for dtype in dtypes):
+    short = all(element in _SIXTEEN_BITS for element in elements)
+    if sides[0].size >= SMALL and all(element in _READ_AS_STORED for element in elements):
         real = np.float32 if short else np.float64
-        sums = _sums(sides, inside, _Settings.of(real, tolerances, dtypes))
+        sums = _sums(sides, inside, _arithmetic(real, tolerances, elements))
         if _trustworthy(sums, inside, short):
             return sums
-    settings = _Settings.of(np.float64, tolerances, dtypes)
-    sums = np.zeros((inside.edges.shape[1], settings.kinds))
+    how = _arithmetic(np.float64, tolerances, elements)
+    sums = np.zeros((inside.edges.shape[1], how.kinds))
     for start, stop, within, which in inside.blocks(HELD_BLOCK):
-        wide = [upcast(side[start:stop], dtype) for side, dtype in zip(sides, dtypes, strict=True)]
-        part = _sums((wide[0], wide[1]), within, settings)
+        wide = [upcast(side[start:stop], element) for side, element in zip(sides, elements, strict=True)]
+        part = _sums((wide[0], wide[1]), within, how)
         if not np.isfinite(part).all():
             raise TakebackError(_not_finite(*wide))
         _add(part, sums, which)
@@ -215,43 +215,26 @@ def _add(part: NDArray[np.float64], sums: NDArray[np.float64], which: slice) -> 
     sums[which, _PEAK] = peaks
 
 
-class _Settings(NamedTuple):
-    """What the kernels need to know besides the entries; see `stretch_sums`."""
-
-    one: np.float32 | np.float64
-    limits: NDArray[Any]
-    rounding: bool
-
-    @classmethod
-    @cache
-    def of(
-        cls,
-        real: type[np.float32] | type[np.float64],
-        tolerances: tuple[float, ...],
-        dtypes: tuple[torch.dtype, torch.dtype],
-    ) -> _Settings:
-        limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
-        return cls(real(1), limits, dtypes != (torch.bfloat16, torch.bfloat16))
-
-    @property
-    def kinds(self) -> int:
-        return len(SUMS) + len(self.limits)
+@cache
+def _arithmetic(
+    real: type[np.float32] | type[np.float64], tolerances: tuple[float, ...], elements: tuple[str, str]
+) -> Arithmetic:
+    limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
+    return Arithmetic(real(1), limits, elements != ("bfloat16", "bfloat16"))
 
 
 def _sums(
-    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, settings: _Settings
+    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, how: Arithmetic
 ) -> NDArray[np.float64]:
-    edges, matrix = np.ascontiguousarray(inside.edges), (inside.lines, inside.stride)
+    edges = inside.edges
+    matrix = Matrix(*sides, inside.lines, inside.stride, edges)
     if inside.narrow:
-        columns = np.zeros((settings.kinds, int(edges[1, -1] - edges[0, 0])))
-        column_sums(*sides, matrix, edges, tuple(settings), columns)
-        first = edges[0] - edges[0, 0]
+        columns, first = column_sums(matrix, how), edges[0] - edges[0, 0]
         sums = np.add.reduceat(columns, first, 1).T
         sums[:, _PEAK] = np.maximum.reduceat(columns[_PEAK], first)
     else:
-        sums = np.zeros((edges.shape[1], settings.kinds))
-        stretch_sums(*sides, matrix, edges, tuple(settings), sums)
-    if not settings.rounding:
+        sums = stretch_sums(matrix, how)
+    if not how.rounding:
         sums[:, SUMS.index("differing_bf16")] = sums[:, SUMS.index("differing")]
     return sums
 

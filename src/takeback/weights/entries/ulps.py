@@ -6,7 +6,6 @@ steps of a small weight and none of a large one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from takeback.checkpoint.flat import upcast
@@ -25,9 +23,9 @@ from takeback.draw.findings import Finding
 from takeback.draw.numbers import percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA
 
 COLUMNS: Mapping[str, str] = {
     "tensor": "the tensor's name",
@@ -54,7 +52,7 @@ class UlpsWork:
     @property
     def identity(self) -> str:
         """The files of both sides and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp])
+        return identity(self.pair.stamp)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
@@ -82,7 +80,7 @@ class UlpsWork:
         size = int(np.prod(self.pair.tuned.shapes[item], dtype=np.int64))
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
-            base, tuned = (upcast(side.block(start, stop), side.dtype) for side in sides)
+            base, tuned = (upcast(side.block(start, stop), side.element) for side in sides)
             yield base, tuned
 
 
@@ -216,6 +214,8 @@ def step_bins(steps: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _place(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return each value's place among the bfloat16 numbers in order; 0 is that of zero."""
+    import torch
+
     rounded = torch.from_numpy(values.copy()).to(torch.bfloat16)
     bits = rounded.view(torch.int16).numpy().astype(np.int64)
     return np.where(bits < 0, -(bits & 0x7FFF), bits)

@@ -7,7 +7,6 @@ settings). Rank-1 part: Cai et al. 2025, arXiv 2510.00553; see `lowrank` for the
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,10 @@ from takeback.draw.findings import Finding
 from takeback.draw.numbers import number
 from takeback.draw.page import Section, Table
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA, records
+from takeback.run.tables import records
 from takeback.weights.published.definitions import definitions
 from takeback.weights.spectra.rank import exact, ranks
 
@@ -80,7 +80,7 @@ class PublishedWork:
     @property
     def identity(self) -> str:
         """The two checkpoints and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp])
+        return identity(self.pair.stamp)
 
     def items(self) -> Sequence[str]:
         """Return the tensors in the order of the live model, on which sums depend in their last digits."""

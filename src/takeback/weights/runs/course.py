@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.weights.runs.folders import Run, find_runs, parent_of
@@ -94,7 +94,7 @@ class Walks:
     @property
     def identity(self) -> str:
         """The snapshots and their steps."""
-        return json.dumps([self.siblings.identity, self.steps])
+        return identity(self.siblings.identity, self.steps)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import pandas as pd
 from takeback.checkpoint.pair import Pair
 from takeback.draw.findings import Finding
 from takeback.draw.page import Section
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA
 from takeback.run.threads import cpu_threads
 from takeback.weights.spectra.matrices import Matrix, has_matrices, matrices_of, sides_of
 from takeback.weights.spectra.shape import MEASURES, Options, change_shape
@@ -65,7 +64,7 @@ class SpectraWork:
     @property
     def identity(self) -> str:
         """The two checkpoints, the settings and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp, asdict(self.options)])
+        return identity(self.pair.stamp, self.options)
 
     def items(self) -> Sequence[str]:
         """Return the tensors that hold matrices."""

@@ -1,16 +1,16 @@
-"""Carriers: the smallest set along each order that carries most of a change, tested on other situations."""
+"""The smallest set along each order that carries most of a change, tested on other situations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from takeback.draw.findings import Finding
+from takeback.draw.result import Result, as_table
 from takeback.findings.localise.curves import Curves, Halves
 from takeback.findings.localise.orders import RANDOM
 from takeback.findings.localise.shares import GRAFT, Controls, Shares, at_least, carried, shares
@@ -18,9 +18,6 @@ from takeback.findings.sweep.sets import NamedSet
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers
 from takeback.run.tables import records
-
-if TYPE_CHECKING:
-    from takeback.draw.page import Section
 
 COLUMNS: Mapping[str, str] = {
     "measure": "what was measured",
@@ -50,8 +47,8 @@ COLUMNS: Mapping[str, str] = {
 FAMILY = "carriers"
 
 
-@dataclass(frozen=True, eq=False)
-class Carriers(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class SmallestSets(Result):
     """Holds the smallest set for each order, measure and direction: a row of `COLUMNS`.
 
     Attributes:
@@ -59,8 +56,9 @@ class Carriers(Finding):
         checked: the sets and random sets that match them, in the situations to evaluate on.
     """
 
-    table: pd.DataFrame = field(repr=False)
-    checked: Shares = field(repr=False)
+    name = "carriers"
+    table: pd.DataFrame = field(metadata=as_table("carriers", COLUMNS))
+    checked: Shares
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -72,27 +70,15 @@ class Carriers(Finding):
         """What each column means."""
         return {**self.checked.columns, **COLUMNS}
 
-    def section(self) -> Section:
-        """Show the sets and what random ones do."""
-        from takeback.findings.localise.show_carriers import as_section
 
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the sets."""
-        from takeback.findings.localise.show_carriers import print_carriers
-
-        print_carriers(self)
-
-
-def carriers(
+def smallest_sets(
     halves: Halves,
     found: Curves,
     controls: Controls,
     wanted: float = 0.9,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Carriers:
+) -> SmallestSets:
     """Find the smallest set along each curve that carries `wanted` of the change, and test it.
 
     It is chosen in the situations to select on; what it carries is told in the others, beside random sets of
@@ -110,7 +96,7 @@ def carriers(
     checked = shares(halves.evaluation, list(sets.values()), controls, FAMILY, out, workers)
     tested = smallest(found.points.assign(selected=found.points["share"]), wanted)
     rows = [_row(row, tested, checked.table, len(anatomy.universe)) for row in records(real)]
-    return Carriers(_typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
+    return SmallestSets(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
 
 
 def smallest(points: pd.DataFrame, wanted: float = 0.9) -> pd.DataFrame:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from takeback.checkpoint.shards import DTYPES
+from takeback.checkpoint.shards import ELEMENTS
 from takeback.checkpoint.weights import raw_bytes
 
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_NAMES: Mapping[torch.dtype, str] = {getattr(torch, element): name for name, element in ELEMENTS.items()}
 
 
 @dataclass(frozen=True, slots=True)

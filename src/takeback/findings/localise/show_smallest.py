@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from takeback.draw.numbers import ABSENT, count, number, percent
+from takeback.draw.columns import Column, table_of
+from takeback.draw.numbers import ABSENT, count, number, percent, share
 from takeback.draw.page import Section, Table
-from takeback.draw.terminal import print_tables
-from takeback.findings.localise.show_shares import with_interval
+from takeback.draw.result import section_of
+from takeback.findings.localise.smallest import SmallestSets
 from takeback.run.tables import records
 
-if TYPE_CHECKING:
-    from takeback.findings.localise.carriers import Carriers
 
-_HEAD = ("of all", "parameters", "carries", "random orders", "random sets", "p", "other way")
-
-
-def as_section(found: Carriers) -> Section:
+@section_of.register
+def _(found: SmallestSets) -> Section:
     """Show what the smallest sets are, what they carry, and what random ones need."""
     rows = records(found.table)
     return Section(
-        title=_title(rows),
+        title=f"The smallest sets that carry {percent(rows[0]['wanted'])} of the change",
         words=tuple(_sentences(rows)),
         tables=tuple(_table(lane) for lane in _lanes(rows)),
         folded=tuple((f"Which components: {_name(lane)}", _members(lane)) for lane in _lanes(rows)),
@@ -34,16 +31,6 @@ def as_section(found: Carriers) -> Section:
     )
 
 
-def print_carriers(found: Carriers) -> None:
-    """Print the smallest sets."""
-    rows = records(found.table)
-    print_tables(_title(rows), _sentences(rows), [_table(lane) for lane in _lanes(rows)])
-
-
-def _title(rows: list[dict[str, Any]]) -> str:
-    return f"The smallest sets that carry {percent(rows[0]['wanted'])} of the change"
-
-
 def _sentences(rows: list[dict[str, Any]]) -> Iterator[str]:
     for lane in _lanes(rows):
         best = min(lane, key=lambda row: row["n_components"])
@@ -54,8 +41,8 @@ def _sentences(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield (
             f"{_name(lane)}: the smallest set is {best['n_components']} of "
             f"{count(best['of'], 'component')}, by {best['order']}; where it was not chosen it carries "
-            f"{with_interval(best['carried'], best['low'], best['high'])}. "
-            f"Random orders need {_needed(best)}."
+            f"{share(best['carried'], best['low'], best['high'])}. "
+            f"Random orders need {_needed(best['random_median'], best['random_low'], best['random_high'])}."
             + (f" By {' and by '.join(whole)} nothing less than everything does." if whole else "")
         )
 
@@ -73,28 +60,24 @@ def _name(lane: list[dict[str, Any]]) -> str:
 
 
 def _table(lane: list[dict[str, Any]]) -> Table:
-    return Table((_name(lane), *_HEAD), tuple(map(_row, lane)), (_name(lane),))
-
-
-def _members(lane: list[dict[str, Any]]) -> Table:
-    head = (_name(lane), "components")
-    return Table(head, tuple((row["order"], row["components"]) for row in lane), head)
-
-
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        row["order"],
-        f"{row['n_components']}/{row['of']}",
-        percent(row["parameters"]),
-        with_interval(row["carried"], row["low"], row["high"]),
-        _needed(row),
-        percent(row["controls_carried"]),
-        number(row["p"], 2),
-        percent(row["also"]),
+    return table_of(
+        lane,
+        (
+            Column(_name(lane), None, "order"),
+            Column("of all", "{}/{}".format, "n_components", "of"),
+            Column("parameters", percent),
+            Column("carries", share, "carried", "low", "high"),
+            Column("random orders", _needed, "random_median", "random_low", "random_high"),
+            Column("random sets", percent, "controls_carried"),
+            Column("p", number, digits=2),
+            Column("other way", percent, "also"),
+        ),
     )
 
 
-def _needed(row: dict[str, Any]) -> str:
-    if row["random_median"] is None:
-        return ABSENT
-    return f"{row['random_median']:g} ({row['random_low']}–{row['random_high']})"
+def _members(lane: list[dict[str, Any]]) -> Table:
+    return table_of(lane, (Column(_name(lane), None, "order"), Column("components")))
+
+
+def _needed(median: float | None, low: int | None, high: int | None) -> str:
+    return ABSENT if median is None else f"{median:g} ({low}–{high})"
