@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,18 +42,23 @@ def sft_trainer(recipe: SFT, run: LanguageRun) -> tuple[Trainer, None]:
 
     Shuffled, each situation has the best action of another one.
     """
-    place, policy = run.place, run.policy
-    random = np.random.default_rng(recipe.seed)
+    place, random = run.place, np.random.default_rng(recipe.seed)
     situations = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
     best = best_actions(place, recipe.goal, situations, random)
     if recipe.shuffled:
         random.shuffle(best)
+    return imitating(recipe, run, situations, best), None
+
+
+def imitating(recipe: SFT, run: LanguageRun, situations: Sequence[Any], actions: Sequence[str]) -> Trainer:
+    """Build the trainer that imitates one action in each situation, a batch a step, in their order."""
+    place, policy = run.place, run.policy
     rows: list[dict[str, list[int]]] = []
-    for situation, action in zip(situations, best, strict=True):
+    for situation, action in zip(situations, actions, strict=True):
         prompt = policy.tokenizer(written(place, situation, policy.style))["input_ids"]
         answer = answer_tokens(policy, action)
         rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
-    trainer = SFTTrainer(
+    return SFTTrainer(
         model=policy.model,
         args=SFTConfig(
             **run.settings,
@@ -64,7 +70,6 @@ def sft_trainer(recipe: SFT, run: LanguageRun) -> tuple[Trainer, None]:
         processing_class=policy.tokenizer,
         callbacks=[run.callback],
     )
-    return trainer, None
 
 
 @language_trainer.register(DPO)
