@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
 from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
 from takeback.hybrid.walk import Hybrids
-from takeback.policies.language.expand import Expansion
+from takeback.policies.language.expand import Expansion, laid_out
 from takeback.policies.language.forward import ready
 from takeback.policies.language.judge import UNENDED
 from takeback.policies.language.plan import LONGEST, ReadoutPlan, several_words
@@ -116,6 +116,14 @@ class LanguagePolicy:
         for hybrids in {id(hybrids): hybrids for hybrids, _ in views}.values():
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
+
+    def marks(self, steps: Sequence[Expansion]) -> list[NDArray[np.int64]]:
+        """Say steps in plain numbers: which prefixes of each situation grow; see `Expansion`."""
+        return [step.marks for step in steps]
+
+    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Expansion, ...]:
+        """Lay out the steps that `marks` gave, in any plan that holds their situations."""
+        return laid_out(plan, marks)
 
 
 def load_language_policy(
