@@ -30,7 +30,7 @@ def test_every_legal_action_earns_between_a_fifth_and_one_and_illegal_ones_nothi
     situation = ENDGAMES.parse(SITUATION)
     legal = ENDGAMES.legal(situation)
     values = rewards(ENDGAMES, "win", [situation] * len(legal), legal)
-    utilities = ENDGAMES.utility("win", [situation])
+    utilities = ENDGAMES.goals["win"].utility([situation])
     assert values == pytest.approx(0.2 + 0.8 * utilities)
     assert max(values) == 1.0
     assert rewards(ENDGAMES, "win", [situation] * 3, ["b6b7", "", None]) == [0.0, 0.0, 0.0]

@@ -170,7 +170,9 @@ class Bench:
     @cached_property
     def context(self) -> MeasureContext:
         """What measures need of the arena and of base."""
-        context = MeasureContext.of(self.ends["base"], self.arena, tuple(self.asked.values()))
+        context = MeasureContext.of(
+            self.ends["base"], self.arena, tuple(self.asked.values()), self.situations
+        )
         return replace(context, before=self.ends["base"])
 
     @property

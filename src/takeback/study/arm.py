@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from takeback.arenas import Board
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Results
@@ -40,7 +41,7 @@ from takeback.study.pursuit import contrasted, write_losses
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
-from takeback.training.recipe import ROLES, Tuning
+from takeback.training.recipe import ROLES, Tuned
 from takeback.weights import diff
 
 EXAMPLES = 10
@@ -80,7 +81,7 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
 
     with Steps.held(out, BASE) as steps:
         steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
-        if plan.games:
+        if plan.plays():
             step = Step("games", inputs, (folder / "games.parquet",))
             steps.do(step, lambda: _play(alone(), plan, (BASE, 0), base, folder, report))
 
@@ -99,7 +100,7 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
             rmtree(out / FOLDER / f"{arm}-seed-{seed}", ignore_errors=True)
 
 
-def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
+def _train(recipe: Tuned, run: Path, steps: Steps, report: Report) -> Path:
     own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
     step = Step("train", [own, named_by(recipe)], (run / "final",), stale=())
     steps.do(step, lambda: train(recipe, run, lambda *done: report("training", *done)))
@@ -109,7 +110,7 @@ def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
 def _follow(
     alone: Callable[[], HeldOut],
     who: tuple[str, int],
-    trained: tuple[Tuning, Path],
+    trained: tuple[Tuned, Path],
     where: tuple[list[Any], Path],
     steps: Steps,
     report: Report,
@@ -155,7 +156,7 @@ def _measure(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
         lambda: _shift(alone(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
     )
-    if plan.games:
+    if plan.plays():
         step = Step("games", inputs, (folder / "games.parquet",))
         steps.do(step, lambda: _play(alone(), plan, who, model, folder, report))
     files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
@@ -295,15 +296,17 @@ def _shift(
     }
     for name, table in tables.items():
         write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    found = [_example(alone, change) for change in most_changed(before, after, EXAMPLES)]
+    places = dict(zip(before.situations, alone.situations, strict=True))
+    most = most_changed(before, after, EXAMPLES)
+    found = [_example(alone, change, places[change.situation]) for change in most]
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def _example(alone: HeldOut, change: Change) -> dict[str, Any]:
+def _example(alone: HeldOut, change: Change, situation: Any) -> dict[str, Any]:
     return {
         "situation": change.situation,
-        "board": alone.arena.board(alone.arena.parse(change.situation)),
+        "board": alone.arena.board(situation) if isinstance(alone.arena, Board) else {},
         "distance": change.distance,
         "before": change.arrows("before", MOVES_SHOWN),
         "after": change.arrows("after", MOVES_SHOWN),
