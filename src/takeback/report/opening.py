@@ -77,7 +77,7 @@ def _figure(record: Record, arm: Arm) -> Figure | None:
     layers = _layers(record, arm, gain)
     heading = "whole layer, of the gain" if gain.told else "whole layer, change"
     label = f"{arm.name}: gain in the utility of {arm.goal}, and what taking back undoes of it"
-    title = _marked(record, f"{arm.name}, {arm.sentence}: utility of {arm.goal}")
+    title = Markup("{}, {}: utility of {}").format(_name(arm), arm.sentence, arm.goal)
     unclear = "" if gain.told else "The change can’t be told from 0, so there is no share of it."
     return Figure.of(title, undone_map(ends, layers, arm.place, heading, label), unclear)
 
@@ -226,11 +226,12 @@ def _each(
 
 
 def _marked(record: Record, sentence: str) -> Markup:
-    """Write the names of arms in their colours."""
-    names = sorted((arm.name for arm in record.arms), key=len, reverse=True)
-    places = {arm.name: arm.place for arm in record.arms}
-    parts = re.split(rf"(?<![\w-])({'|'.join(map(re.escape, names))})(?![\w-])", sentence)
-    strong = Markup('<strong style="color:{}">{}</strong>')
-    return Markup("").join(
-        strong.format(arm_colour(places[part]), part) if part in places else part for part in parts
-    )
+    """Write the names of arms in their colours; a goal may have the name of an arm and is left as it is."""
+    arms = {arm.name: arm for arm in record.arms}
+    either = "|".join(map(re.escape, sorted(arms, key=len, reverse=True)))
+    parts = re.split(rf"(?<!utility of )(?<!that of )(?<![\w-])({either})(?![\w-])", sentence)
+    return Markup("").join(_name(arms[part]) if part in arms else part for part in parts)
+
+
+def _name(arm: Arm) -> Markup:
+    return Markup('<strong style="color:{}">{}</strong>').format(arm_colour(arm.place), arm.name)
