@@ -14,11 +14,8 @@ from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError
 
-LEGAL_SHARE = 0.2
-"""Reward of the worst legal action; the rest, 0.8, goes by utility. One number for every goal, so that the
-pressure to be legal is the same whatever the goal."""
-
-REWARDED = f"{LEGAL_SHARE:g} + {1 - LEGAL_SHARE:g} · utility"
+REWARDED = "0.2 + 0.8 · utility"
+"""What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]

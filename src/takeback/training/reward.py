@@ -10,7 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from takeback.arenas import Arena
-from takeback.training.recipe import LEGAL_SHARE, RFT, RL
+from takeback.training.recipe import RFT, RL
+
+LEGAL_SHARE = 0.2
+"""Reward of the worst legal action; the rest, 0.8, goes by utility. One number for every goal, so that the
+pressure to be legal is the same whatever the goal."""
 
 
 def rewards(
