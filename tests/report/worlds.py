@@ -14,6 +14,8 @@ import yaml
 from record import write_rows, write_text
 from takeback.arenas import Words
 from takeback.component import Component, ComponentSet
+from takeback.measure.shift import DIVERGENCES
+from takeback.measure.standard import standard
 from takeback.training.recipe import Fresh, Tuned, check_recipe
 
 WORDS = Words(
@@ -78,7 +80,8 @@ def _told(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     accounts = {
         arm: asdict(recipe.account(WORDS)) for arm, recipe in recipes.items() if isinstance(recipe, Tuned)
     }
-    return {"words": asdict(WORDS), "base": base.made, "arms": accounts}
+    measures = [one.account for one in (*standard(("no-effect",), ("reward", "corner"), ()), *DIVERGENCES)]
+    return {"words": asdict(WORDS), "measures": measures, "base": base.made, "arms": accounts}
 
 
 def components(units: Sequence[int]) -> list[str]:

@@ -73,12 +73,10 @@ def retarget(
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
 
-    workers = read.workers()
     pair = open_pair(base, tuned, untie=untie)
-    question = place.question(pair, ["legal"], read.threads)
-    print_cost(2 * len(pair.anatomy().universe) + controls, place.situations, quiet=output.as_json)
-    asked = Retargeting(share, lost, controls, place.seed)
-    output.show(run(question, other, goal, asked, output.out, workers))
+    bench = place.bench(pair, ["legal"], read.setup(output.out))
+    print_cost(2 * len(bench.anatomy.universe) + controls, place.situations, quiet=output.as_json)
+    output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))
 
 
 def probes(run: Run) -> None:

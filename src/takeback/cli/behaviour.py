@@ -40,13 +40,13 @@ def behaviour(
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
-    from takeback.measure.bench import Bench
+    from takeback.measure.alone import HeldOut
     from takeback.run.tables import records
 
-    bench = Bench.prepare(place.name, model, place.situations, place.seed)
-    table = bench.compare(against, model) if against else bench.measure(model)
+    alone = HeldOut.draw(place.name, model, place.situations, place.seed)
+    table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
-    results = _counts(bench.games(model, games, moves, place.seed)["result"]) if games else {}
+    results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}
     if as_json:
         return print_json({"measures": rows, "games": results})
     shown = ("measure", "value", "effect", "low", "high", "n")
@@ -76,25 +76,26 @@ def sweep(
     from takeback.checkpoint import open_pair
     from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_shard
     from takeback.findings.sweep import sweep as run
+    from takeback.measure.bench import Bench
     from takeback.run.parts import Shard
     from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
-    share, workers = None if shard is None else Shard.parse(shard), read.workers()
+    share, setup = None if shard is None else Shard.parse(shard), read.setup()
     pair, arena = open_pair(base, tuned, untie=untie), place.place
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
     drawn = arena.situations("held-out", place.situations, place.seed)
-    norms = squared_norms(measure(pair))
-    what = Sweep(pair, arena, drawn, norms, requests, controls, place.seed, read.threads)
-    print_cost(2 * len(what.sets), len(drawn), quiet=as_json)
+    bench = Bench(pair, arena, drawn, setup=setup)
+    what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
+    print_cost(len({ask.key for *_, ask in what.hybrids}), len(drawn), quiet=as_json)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:
-            sweep_shard(what, out, share, report=told, workers=workers)
+            sweep_shard(what, out, share, told)
             typer.echo(f"{out}: shard {shard} is done; run without --shard when all are")
             return
-        run(what, out, report=told, workers=workers)
+        run(what, out, report=told)
     if as_json:
         return print_json({"out": str(out), "sets": len(what.sets), "effects": records(read_table(out))})
     typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")

@@ -71,7 +71,7 @@ def localise(
     settings = LocaliseSettings(
         tuple(sets) if sets else None, carried=share, controls=controls, seed=place.seed
     )
-    out, workers = output.out, read.workers()
+    out = output.out
     found: dict[str, Results] = {}
     names = [Label.of(ref).name for ref in tuned]
     for name, ref in zip(names if len(set(names)) == len(tuned) else tuned, tuned, strict=True):
@@ -80,10 +80,10 @@ def localise(
         folder = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
         pair = open_pair(base, ref, untie=untie)
         asked = chosen_sets(pair.anatomy(), settings.sets)
-        question = place.question(pair, measures, read.threads)
-        measures = list(question.measures)
+        bench = place.bench(pair, measures, read.setup(folder))
+        measures = list(bench.measures)
         print_cost(2 * len(asked) + controls, place.situations, quiet=output.as_json)
-        found[name] = run(question, wanted, settings, folder, workers)
+        found[name] = run(bench, wanted, settings)
         if folder is not None:
             found[name].write(folder)
         if len(tuned) == 1 or not output.as_json:
@@ -126,18 +126,16 @@ def attribute(
     from takeback.findings.attribution import Aim, estimate
     from takeback.findings.attribution import attribute as run
 
-    out, workers = output.out, read.workers()
     pair = open_pair(base, tuned, untie=untie)
-    question = place.question(pair, measures, read.threads)
+    bench = place.bench(pair, measures, read.setup(output.out))
     if exact or precision is not None:
-        print_cost(len(pair.anatomy().universe), place.situations, quiet=output.as_json)
+        print_cost(len(bench.anatomy.universe), place.situations, quiet=output.as_json)
     found: dict[str, Result] = {}
     if precision is not None:
-        aim = Aim(precision, seed=place.seed, method=method)
-        found["precise"] = estimate(question, aim, out=out, workers=workers)
+        found["precise"] = estimate(bench, Aim(precision, seed=place.seed, method=method))
     else:
-        estimated = run(question, method, steps)
-        found["attribution"] = estimated.checked(out, workers) if exact else estimated
+        estimated = run(bench, method, steps)
+        found["attribution"] = estimated.checked() if exact else estimated
     output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
 
 
@@ -157,10 +155,11 @@ def explain(
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
+    from takeback.measure.bench import Setup
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
-    question = place.question(pair, ["entropy"], threads)
-    named = question.anatomy.parse((graft if take_back is None else take_back) or "")
-    told = run(question, named, graft is not None, source, controls, place.seed)
+    bench = place.bench(pair, ["entropy"], Setup(output.out, threads=threads))
+    named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
+    told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

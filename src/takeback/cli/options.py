@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from takeback.checkpoint import Pair
     from takeback.component import ComponentSet
     from takeback.draw.result import Result, Results
-    from takeback.measure.question import Question
+    from takeback.measure.bench import Bench, Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -117,17 +117,17 @@ class PlaceOptions:
 
         return arena(self.name)
 
-    def question(self, pair: Pair, measures: Sequence[str] | None, threads: int) -> Question:
+    def bench(self, pair: Pair, measures: Sequence[str] | None, setup: Setup) -> Bench:
         """Ask about a pair here.
 
         Raises:
             UnknownName: the arena has no such measure; nothing was read.
         """
+        from takeback.measure.bench import Bench
         from takeback.measure.measures import find_measures
-        from takeback.measure.question import question_of
 
         find_measures(measures or (), self.place)
-        return question_of(pair, self.place, measures or (), self.situations, self.seed, threads=threads)
+        return Bench.held_out(pair, self.place, measures or (), (self.situations, self.seed), setup)
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,12 @@ class ReadOptions(RunOptions):
     """What reads hybrids."""
 
     threads: Threads = 1
+
+    def setup(self, out: Path | None = None) -> Setup:
+        """Return how a bench works that keeps what is read in a folder."""
+        from takeback.measure.bench import Setup
+
+        return Setup(out, workers=self.workers(), threads=self.threads)
 
 
 @dataclass(frozen=True)

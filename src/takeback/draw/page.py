@@ -94,8 +94,10 @@ class Section:
         True
         """
         plain = asdict(replace(self, terminal=None, inside=()))
-        del plain["terminal"]
-        return plain | {"inside": [section.plain() for section in self.inside]}
+        inside = [section.plain() for section in self.inside]
+        added = {"inside": inside, "name": self.name, "closed": self.closed}
+        whole = {name: value for name, value in plain.items() if name not in ("terminal", *added)}
+        return whole | {name: value for name, value in added.items() if value}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:

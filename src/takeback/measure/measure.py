@@ -182,6 +182,12 @@ class Measure:
         """Whether illegal answers must be sorted into kinds."""
         return self.unsorted < 1
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """What it says of itself, in plain values that a run's manifest keeps."""
+        told = ("name", "words", "role", "goal", "feature", "kind", "if_legal", "reference")
+        return {name: getattr(self, name) for name in told}
+
     def of(self, readouts: Readouts, context: MeasureContext) -> Values:
         """Return its number in each situation, and where it applies.
 

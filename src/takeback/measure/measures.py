@@ -49,7 +49,7 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
         if isinstance(one, str) and one in known:
             measure = known[one]
         elif isinstance(one, str) and not is_reference(one):
-            raise unknown_name("measure", one, (*known, "package.module:function"))
+            raise unknown_name("measure", one, ("package.module:function", *known))
         else:
             measure = own_measure(one)
         name, other = measure.name, found.get(measure.name) or known.get(measure.name)

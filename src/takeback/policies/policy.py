@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from takeback.checkpoint.weights import raw_bytes
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
-from takeback.run.identity import told
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena
@@ -69,8 +67,17 @@ class Policy(Protocol):
         """Read several hybrids so that they compare; see the kinds of policies for `steps`.
 
         Returns:
-            The readouts in the order of `views`, and the steps that were taken to decide outcomes.
+            The readouts in the order of `views`, and the steps that were taken to decide outcomes. A
+            readout does not depend on what is read with it, if steps are given.
         """
+        ...
+
+    def marks(self, steps: Any) -> list[NDArray[np.int64]]:
+        """Say steps in plain numbers, one array for each, whose first column are situations of the plan."""
+        ...
+
+    def steps(self, plan: Any, marks: Sequence[NDArray[np.int64]]) -> Any:
+        """Return the steps that `marks` gave, in any plan that holds their situations; no model is asked."""
         ...
 
 
@@ -94,8 +101,3 @@ def read(
     """Read what a policy does in situations; to read many, prepare a plan once and use `policy.read`."""
     plan = policy.prepare(arena, situations)
     return policy.read(plan, tolerance=tolerance, samples=samples, seed=seed)
-
-
-@told.register(torch.Tensor)
-def _(tensor: torch.Tensor) -> Any:
-    return [str(tensor.dtype), list(tensor.shape), bytes(raw_bytes(tensor))]

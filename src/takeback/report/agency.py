@@ -13,19 +13,19 @@ from markupsafe import Markup
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent
 from takeback.draw.page import Figure, Section, Table, named
+from takeback.measure.measure import if_legal
 from takeback.report.effects import EACH_SEED
 from takeback.report.forests import shortened
 from takeback.report.record import Arm, Record
 from takeback.report.rows import Agency
 from takeback.run.stats import Estimate, seeds_estimate
 
-IF_LEGAL = ", if legal"
-CHANGE = f"KL(after || before){IF_LEGAL}"
-SHARE = f"signed pursuit share{IF_LEGAL}"
-POWER = f"optimisation power over base beyond chance{IF_LEGAL}"
-MEG = f"MEG{IF_LEGAL}"
+CHANGE = if_legal("KL(after || before)")
+SHARE = if_legal("signed pursuit share")
+POWER = if_legal("optimisation power over base beyond chance")
+MEG = if_legal("MEG")
 
-_UNAPPLIED = f"pursuit share{IF_LEGAL}"
+_UNAPPLIED = if_legal("pursuit share")
 """What stands in the table, with its reason, where a goal applies to no situation."""
 
 _HEAD = (
@@ -51,13 +51,17 @@ def agency(record: Record) -> Section | None:
         tables=(Table(("arm", "seed", *_HEAD), each, ("arm", "goal", "note")),),
         closed=True,
     )
-    return Section(
-        "How much of the change is pursuit of a goal?",
-        (_meaning(record), *(named(arm.name, _sentence(record, found, arm)) for arm in record.arms)),
+    by_arm = Section(
+        "Pursuit by arm",
+        tuple(named(arm.name, _sentence(record, found, arm)) for arm in record.arms),
         (_figure(record, found),),
         (Table(("arm", *_HEAD), means, ("arm", "goal", "note")),),
+    )
+    return Section(
+        "How much of the change is pursuit of a goal?",
+        (_meaning(record),),
         notes=(_reading(record, several),),
-        inside=(by_seed,) if several else (),
+        inside=(by_arm, by_seed) if several else (by_arm,),
         name="agency",
     )
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from takeback.draw.numbers import ABSENT, count, interval, percent, signed
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL
 from takeback.report.record import Arm, Record, matched
-from takeback.report.rows import KL, LEGAL, TAKE_BACK, Effect, Shift, excludes_zero
+from takeback.report.rows import TAKE_BACK, Effect, Shift, excludes_zero
 
 SINGLES = ("each head", "each mlp", "each unit")
 """Families of sets of one component, drawn as heat maps."""
@@ -32,7 +34,7 @@ Sets = dict[tuple[str, str], tuple[Effect, ...]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A measure that is drawn for an arm: how it is called, its scale, and how a small square writes it."""
+    """A measure that is drawn for an arm: name, title, scale, digits in a small square; `own` is a user's."""
 
     name: str
     title: str
@@ -40,6 +42,7 @@ class Drawn:
     diverging: bool = True
     factor: float = 1
     digits: int = 3
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,22 @@ class Gain:
 
 
 def main_measures(record: Record, arm: Arm) -> tuple[Drawn, ...]:
-    """Return the measures that figures show: the arm's own goal, how far behaviour moved, and legality.
+    """Return the measures that figures show: the arm's own goal, how far behaviour moved, legality, a user's.
 
     Legality is left out where every answer is legal.
     """
     legal = f"mass on legal {record.words.action}s"
     own = Drawn(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}")
     others = (
-        Drawn(LEGAL, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
-        Drawn(KL, "KL divergence", "KL divergence in nats", diverging=False),
+        Drawn(LEGAL.name, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
+        Drawn(KL.name, "KL divergence", "KL divergence in nats", diverging=False),
+        *(
+            Drawn(one.name, one.words, f"change in {one.name}", one.role != "divergence", own=True)
+            for one in record.measures.values()
+            if one.reference and record.has_effects(arm, one.name)
+        ),
     )
-    shown = [each for each in others if each.name != LEGAL or record.legality]
+    shown = [each for each in others if each.name != LEGAL.name or record.legality]
     return own, *(each for each in shown if each.name != own.name)
 
 

@@ -11,18 +11,18 @@ import yaml
 
 from takeback.arenas import Words
 from takeback.draw.page import Section
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL
 from takeback.report.record import Arm, Change, Record, matched
 from takeback.report.rows import (
     BASE,
     DIRECTIONS,
-    ILLEGAL,
-    KL,
-    LEGAL,
     TAKE_BACK,
     Agency,
     Effect,
     Example,
     Game,
+    MeasureAccount,
     Moved,
     MovedComponent,
     Reading,
@@ -34,8 +34,8 @@ from takeback.run.tables import read_table, records
 
 R = TypeVar("R", bound=Row)
 
-TOLD = frozenset({"words", "base", "arms"})
-"""Fields of a manifest in which a run's arena, base and arms say what they are."""
+TOLD = frozenset({"words", "measures", "base", "arms"})
+"""Fields of a manifest in which a run's arena, measures, base and arms say what they are."""
 
 LOCALISED = ("localise", "explain")
 """The manifests in a run's `localise` folders, in the order they are shown."""
@@ -64,6 +64,7 @@ def read_record(run: Path) -> Record:
         _arm(run, name, place, seeds, (fields, told["arms"].get(name, {})))
         for place, (name, fields) in enumerate(plan["arms"].items())
     )
+    measures = MeasureAccount.read(told["measures"], run / "manifest.json")
     games, agency = (run / "behaviour" / f"{name}.parquet" for name in ("games", "agency"))
     logs: dict[tuple[str, int], tuple[Mapping[str, Any], ...]] = {}
     for arm, seed in each:
@@ -74,6 +75,7 @@ def read_record(run: Path) -> Record:
         plan=plan,
         base=str(told["base"]),
         words=_words(told["words"]),
+        measures={measure.name: measure for measure in measures},
         manifest={name: value for name, value in manifest.items() if name not in told},
         arms=arms,
         readings=_rows(run / "behaviour" / "policies.parquet", Reading),
@@ -83,7 +85,9 @@ def read_record(run: Path) -> Record:
         examples=_examples(run / "behaviour" / "examples.json", each),
         logs=logs,
         changes={key: _change(run / "diff" / f"{key[0]}-seed-{key[1]}") for key in each},
-        effects=tuple(row for arm in arms for seed in arm.seeds for row in _effects_of(run, arm, seed)),
+        effects=tuple(
+            row for arm in arms for seed in arm.seeds for row in _effects_of(run, arm, seed, measures)
+        ),
         localised={key: _sections(run / "localise" / f"{key[0]}-seed-{key[1]}") for key in each},
         found={key: _found(run / "localise" / f"{key[0]}-seed-{key[1]}" / "changes.parquet") for key in each},
         contrasts=_sections(run, CONTRASTS),
@@ -136,7 +140,7 @@ def _plan(path: Path) -> Mapping[str, Any]:
 
 
 def _told(run: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the run's arena, base and arms say of themselves.
+    """Return what the run's arena, measures, base and arms say of themselves.
 
     A run of the version before did not write it into its manifest: there its plan is asked again. Nothing
     else in reports knows of such runs.
@@ -228,13 +232,15 @@ def _rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     return kind.read(_table(path), path)
 
 
-def _effects_of(run: Path, arm: Arm, seed: int) -> tuple[Effect, ...]:
+def _effects_of(run: Path, arm: Arm, seed: int, measures: Sequence[MeasureAccount]) -> tuple[Effect, ...]:
     """Read the effects that are drawn, a small part of a table that may have millions."""
     path = run / "effects" / f"{arm.name}-seed-{seed}.parquet"
     table = read_table(path)
     if {"measure", "direction"} <= set(table.columns):
-        classes = table["measure"].str.startswith(ILLEGAL) & (table["direction"] == TAKE_BACK)
-        table = table[table["measure"].isin([arm.measure, LEGAL, KL]) | classes]
+        kinds = table["measure"].isin([one.name for one in measures if one.is_of_kind])
+        own = [one.name for one in measures if one.reference]
+        drawn = table["measure"].isin([arm.measure, LEGAL.name, KL.name, *own])
+        table = table[drawn | (kinds & (table["direction"] == TAKE_BACK))]
     return Effect.read(records(table), path)
 
 

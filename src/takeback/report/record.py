@@ -13,13 +13,15 @@ from typing import Any
 from takeback.arenas import Words
 from takeback.component import Component, ComponentSet
 from takeback.draw.page import Section
+from takeback.measure.standard import LEGAL, utility
 from takeback.report.rows import (
     BASE,
-    LEGAL,
+    DIRECTIONS,
     Agency,
     Effect,
     Example,
     Game,
+    MeasureAccount,
     Moved,
     MovedComponent,
     Reading,
@@ -63,7 +65,7 @@ class Arm:
     @property
     def measure(self) -> str:
         """The utility of the arm's own goal; that of legality alone is the mass of legal answers."""
-        return LEGAL if self.goal == LEGAL else f"utility {self.goal}"
+        return LEGAL.name if self.goal == LEGAL.name else utility(self.goal).name
 
     @property
     def trained_by(self) -> str:
@@ -100,6 +102,7 @@ class Record:
     plan: Mapping[str, Any]
     base: str
     words: Words
+    measures: Mapping[str, MeasureAccount]
     manifest: Mapping[str, Any]
     arms: tuple[Arm, ...]
     readings: tuple[Reading, ...]
@@ -141,8 +144,8 @@ class Record:
     @cached_property
     def legality(self) -> bool:
         """Whether anything in it answers illegally."""
-        legal = [row.value for rows in (self.readings, self.shifts) for row in rows if row.measure == LEGAL]
-        legal += [row.value for row in self.effects if row.measure == LEGAL]
+        rows = (*self.readings, *self.shifts, *self.effects)
+        legal = [row.value for row in rows if row.measure == LEGAL.name]
         return not legal or any(value < 1 - _ALWAYS for value in legal)
 
     @cached_property
@@ -183,6 +186,10 @@ class Record:
             known = sorted({key[2] for key in self._effects})
             raise unknown_name(f"measure in the effects of {arm.name!r}", measure, known)
         return rows
+
+    def has_effects(self, arm: Arm, measure: str) -> bool:
+        """Tell whether a measure applies to what was taken back and grafted in an arm."""
+        return all((arm.name, direction, measure) in self._effects for direction in DIRECTIONS)
 
     @property
     def goals(self) -> list[str]:

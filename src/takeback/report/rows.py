@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from takeback.component import Component
 from takeback.draw.numbers import count
+from takeback.findings.sweep.sets import CONTROLS
+from takeback.policies.readout import UNDECIDED
 from takeback.run.errors import TakebackError
 
 TAKE_BACK, GRAFT = "take back", "graft"
@@ -16,19 +18,11 @@ DIRECTIONS = (TAKE_BACK, GRAFT)
 BASE = "base"
 """The name that policies and games give to the policy before training."""
 
-SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
-ABOUT_SIZE = "random, about its size"
-LEGAL, KL = "legal", "KL(after || before)"
-ILLEGAL = "illegal, "
-"""Names of measures, as `takeback.measure` gives them; those of classes begin with `ILLEGAL`."""
-
 ILLEGAL_END = "illegal"
 """How a game ends whose policy answers illegally."""
 
 _LONGEST = 60
 """Letters of a random set's components that are written out; those of longer ones are in the tables."""
-
-CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,23 @@ class Row:
             raise TakebackError(f"{origin} has no column {', '.join(missing)}; it holds {', '.join(rows[0])}")
         names = [field.name for field in fields(cls) if field.name in rows[0]]
         return tuple(cls(**{name: row[name] for name in names}) for row in rows)
+
+
+@dataclass(frozen=True)
+class MeasureAccount(Row):
+    """What a measure says of itself; `reference` is where it is that a plan names beside the arena's."""
+
+    name: str
+    words: str
+    role: str
+    goal: str | None
+    kind: str | None
+    reference: str | None
+
+    @property
+    def is_of_kind(self) -> bool:
+        """True for the mass of a kind of illegal answers."""
+        return self.kind is not None and self.kind != UNDECIDED
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import ABSENT, count, interval, number, percent, short
+from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent, short
 from takeback.draw.page import Figure, Section, Table
+from takeback.measure.shift import KL
 from takeback.report.effects import (
     MANY,
     Drawn,
@@ -24,7 +25,7 @@ from takeback.report.effects import (
 from takeback.report.forests import effect_scatter, set_forest, verb
 from takeback.report.legend import swatch
 from takeback.report.record import Arm, Record
-from takeback.report.rows import DIRECTIONS, ILLEGAL, KL, TAKE_BACK, Effect
+from takeback.report.rows import DIRECTIONS, TAKE_BACK, Effect
 from takeback.report.words import takeback_words
 
 MOST = 5
@@ -83,7 +84,9 @@ def _forests(record: Record, arm: Arm, gain: Gain) -> Section:
     more = tuple(
         set_forest(record, arm, direction, measure, None) for measure in others for direction in DIRECTIONS
     )
-    legality = "legality and " if record.legality else ""
+    names = ["legality"] if record.legality else []
+    names += [one.name for one in others if one.own]
+    names.append("KL divergence")
     kl = (
         "KL(hybrid ‖ side it was made from), in nats. It can’t be negative, so its intervals never include 0."
     )
@@ -91,7 +94,7 @@ def _forests(record: Record, arm: Arm, gain: Gain) -> Section:
         "Sets beside random sets",
         figures=tuple(set_forest(record, arm, direction, own, gain) for direction in DIRECTIONS),
         notes=(note,),
-        inside=(Section(f"The same sets on {legality}KL divergence", (), more, notes=(kl,), closed=True),),
+        inside=(Section(f"The same sets on {listing(names)}", (), more, notes=(kl,), closed=True),),
     )
 
 
@@ -193,9 +196,12 @@ def _chance(record: Record, singles: Sequence[Sequence[Effect]]) -> str:
 
 def _illegal(record: Record, arm: Arm) -> Section:
     """Tell for every class of illegal answers where takebacks raise its mass most."""
-    classes = dict.fromkeys(row.measure for row in record.effects if row.measure.startswith(ILLEGAL))
+    measured = {row.measure for row in record.effects}
+    classes = {
+        one.name: str(one.kind) for one in record.measures.values() if one.is_of_kind and one.name in measured
+    }
     rows: list[tuple[str, ...]] = []
-    for measure in classes:
+    for measure, kind in classes.items():
         every = record.effects_of(arm, TAKE_BACK, measure)
         sets = by_set(every)
         real = [effects for effects in sets.values() if not effects[0].is_control]
@@ -205,7 +211,7 @@ def _illegal(record: Record, arm: Arm) -> Section:
         rises = mean(row.effect for row in top) >= _LEAST_RISE
         rows.append(
             (
-                measure.removeprefix(ILLEGAL),
+                kind,
                 percent(base.value, 2) if base else ABSENT,
                 percent(mean(row.value for row in tuned), 2) if tuned else ABSENT,
                 top[0].components if rises else "none raises it",
@@ -246,7 +252,7 @@ def _points(rows: Sequence[Effect]) -> str:
 
 def _sets(record: Record, arm: Arm, gain: Gain) -> Section:
     back, forth = (by_set(record.effects_of(arm, direction, arm.measure)) for direction in DIRECTIONS)
-    far = by_set(record.effects_of(arm, TAKE_BACK, KL))
+    far = by_set(record.effects_of(arm, TAKE_BACK, KL.name))
     rows: list[tuple[str, ...]] = []
     largest = sorted(back, key=lambda key: -max(abs(row.effect) for row in back[key]))[:MOST_SETS]
     shown = [key for key in back if key in set(largest)]

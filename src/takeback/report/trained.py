@@ -9,12 +9,14 @@ from markupsafe import Markup
 from takeback.draw.curves import Axes, Point, Series, line_plot, moving_average
 from takeback.draw.numbers import ABSENT, interval, listing, number, signed
 from takeback.draw.page import Figure, Section, Table, named
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL, utility
 from takeback.report.agency import agency
 from takeback.report.effects import EACH_SEED
 from takeback.report.games import games, games_words
 from takeback.report.legend import legend
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, KL, LEGAL, Reading, Shift
+from takeback.report.rows import BASE, Reading, Shift
 from takeback.report.words import change
 from takeback.run.stats import seeds_estimate
 
@@ -29,15 +31,17 @@ def trained(record: Record) -> Section:
     """Tell what was trained and how well it learned."""
     late = [arm for arm in record.arms if arm.start != BASE]
     told = [(arm.name, _legality(record, arm), games_words(record, arm)) for arm in record.arms]
+    arms = Section(
+        "The arms",
+        tuple(named(name, " ".join(filter(None, words))) for name, *words in told if any(words)),
+        tables=(_arms(record),),
+    )
+    parts = (arms, _learning(record), _training(record), games(record), agency(record))
     return Section(
         "What was trained, and how well it learned",
-        (
-            _intro(record, late),
-            *(named(name, " ".join(filter(None, words))) for name, *words in told if any(words)),
-        ),
-        tables=(_arms(record),),
+        (_intro(record, late),),
         notes=(*(_relative(arm) for arm in late), *_absent(record)),
-        inside=tuple(filter(None, (_learning(record), _training(record), games(record), agency(record)))),
+        inside=tuple(filter(None, parts)),
         name="trained",
     )
 
@@ -74,7 +78,7 @@ def _absent(record: Record) -> list[str]:
 
 
 def _legality(record: Record, arm: Arm) -> str:
-    shifts = record.shifts_of(arm, LEGAL) if record.legality else ()
+    shifts = record.shifts_of(arm, LEGAL.name) if record.legality else ()
     return f"the mass on legal {record.words.action}s went {change(shifts)}." if shifts else ""
 
 
@@ -108,8 +112,8 @@ def _training(record: Record) -> Section | None:
 
 def _measures(record: Record) -> dict[str, str]:
     """Return the measures of policies that are told, and how they are called."""
-    told = {f"utility {goal}": f"utility {goal}" for goal in record.goals}
-    return {**told, LEGAL: "legal mass"} if record.legality else told
+    told = {name: name for name in (utility(goal).name for goal in record.goals)}
+    return {**told, LEGAL.name: "legal mass"} if record.legality else told
 
 
 def _arms(record: Record) -> Table:
@@ -125,7 +129,7 @@ def _arms(record: Record) -> Table:
                 _shifted([row for row in record.shifts_of(arm, measure) if row.seed in seeds], signed)
                 for measure in measures
             )
-            moved = _shifted([row for row in record.shifts_of(arm, KL) if row.seed in seeds], number)
+            moved = _shifted([row for row in record.shifts_of(arm, KL.name) if row.seed in seeds], number)
             rows.append((name, arm.trained_by, *settings, *shifts, moved))
     head = (
         "arm",
@@ -168,9 +172,9 @@ def _base_cells(record: Record, measures: Sequence[str]) -> tuple[str, ...]:
 def _curves(record: Record) -> tuple[Figure, ...]:
     axis = "share of the arm's training" if _apart(record) else "training step"
     figures: list[Figure] = []
+    titles = {utility(goal).name: f"Utility of {goal}" for goal in record.goals}
     for measure in _measures(record):
-        title = f"U{measure[1:]}" if measure != LEGAL else f"Mass on legal {record.words.action}s"
-        title = title.replace("Utility ", "Utility of ")
+        title = titles.get(measure, f"Mass on legal {record.words.action}s")
         series = [
             Series(arm.place, (*_start(record, arm, seed, measure), *points))
             for arm in record.arms

@@ -21,6 +21,9 @@ from takeback.report.effects import (
 from takeback.report.record import Arm, Record
 from takeback.report.rows import DIRECTIONS, GRAFT, TAKE_BACK, Effect, Shift, excludes_zero
 
+MANY_CONTRASTS = 8
+"""Sentences about contrasts that the summary repeats."""
+
 MANY_ARMS = 6
 """Arms of more than so many are not told one by one in the summary: the first table has them."""
 
@@ -58,9 +61,8 @@ def _whose(record: Record) -> list[str]:
     """Say what contrasts between arms come to, where there are any."""
     if not record.contrasts:
         return []
-    verdict = next((words for words in record.contrasts[0].words if words.startswith("Carries")), "")
-    said = "What is told from chance of RL, skill, goal and noise stands under “Whose work it is”."
-    return [f"{verdict} {said}".strip()]
+    section = record.contrasts[0]
+    return [*section.words[:MANY_CONTRASTS], f"More of it stands under “{section.title}”."]
 
 
 def change(rows: Sequence[Shift]) -> str:

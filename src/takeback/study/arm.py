@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pandas as pd
@@ -21,12 +22,13 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
-from takeback.measure.bench import Bench
+from takeback.measure.alone import HeldOut
+from takeback.measure.bench import Bench, Setup
 from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.measure import MeasureContext
-from takeback.measure.question import Question
 from takeback.measure.shift import KL
 from takeback.measure.standard import ENTROPY, utility
+from takeback.measure.store import FOLDER
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
@@ -35,7 +37,7 @@ from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
 from takeback.study.plan import BASE, Plan, final_of
 from takeback.study.probes import probed, table_of, write_probes
-from takeback.study.pursuit import LossReader, contrasted
+from takeback.study.pursuit import contrasted, write_losses
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
@@ -67,19 +69,19 @@ def make_base(plan: Plan, out: Path) -> None:
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    bench, folder = cache(partial(_bench, plan, base)), out / "behaviour" / BASE
+    alone, folder = cache(partial(_alone, plan, base, Setup(out, BASE))), out / "behaviour" / BASE
     inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
         report("reading", 0, 1)
-        table = bench().measure(base).assign(arm=BASE, seed=0, step=0, last=True)
+        table = alone().measure(base).assign(arm=BASE, seed=0, step=0, last=True)
         write_table(table, folder / "policies.parquet")
 
     with Steps.held(out, BASE) as steps:
         steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
         if plan.games:
             step = Step("games", inputs, (folder / "games.parquet",))
-            steps.do(step, lambda: _play(bench(), plan, (BASE, 0), base, folder, report))
+            steps.do(step, lambda: _play(alone(), plan, (BASE, 0), base, folder, report))
 
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
@@ -87,11 +89,14 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     with Steps.held(out, f"{arm}-seed-{seed}") as steps:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
-        bench = cache(partial(_bench, plan, plan.base_in(out)))
+        setup = Setup(out, f"{arm}-seed-{seed}", threads=plan.threads)
+        alone = cache(partial(_alone, plan, str(recipe.parent), setup))
         common = settings(plan, recipe.goal)
-        kl = _follow(bench, (arm, seed), (recipe, final), (common, out), steps, report)
+        kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
-        _measure(plan, (arm, seed), (common, out), bench, steps, report)
+        _measure(plan, (arm, seed), (common, out), alone, steps, report)
+        if not plan.readouts:
+            rmtree(out / FOLDER / setup.name, ignore_errors=True)
 
 
 def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
@@ -102,7 +107,7 @@ def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
 
 
 def _follow(
-    bench: Callable[[], Bench],
+    alone: Callable[[], HeldOut],
     who: tuple[str, int],
     trained: tuple[Tuning, Path],
     where: tuple[list[Any], Path],
@@ -118,7 +123,7 @@ def _follow(
     inputs = [common, open_checkpoint(recipe.parent), models]
     steps.do(
         Step("curve", inputs, (path,)),
-        lambda: _curve(bench(), who, recipe.parent, places, (path, report)),
+        lambda: _curve(alone(), who, recipe.parent, places, (path, report)),
     )
     return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL.name}
 
@@ -127,7 +132,7 @@ def _measure(
     plan: Plan,
     who: tuple[str, int],
     where: tuple[list[Any], Path],
-    bench: Callable[[], Bench],
+    alone: Callable[[], HeldOut],
     steps: Steps,
     report: Report,
 ) -> None:
@@ -137,6 +142,9 @@ def _measure(
     pair = open_pair(parent, model)
     inputs = identity(common, pair)
     moved = cache(lambda: diff(pair))
+    bench = cache(lambda: _bench(pair, alone()))
+    swept = out / "effects" / f"{name}.parquet"
+    whole = cache(lambda: _sweep(bench(), plan, seed, squared_norms(moved())))
     folder, differ = out / "behaviour" / name, out / "diff" / name
 
     report("comparing weights", 0, 1)
@@ -145,31 +153,31 @@ def _measure(
     shifts = tuple(folder / file for file in ("shifts.parquet", "agency.parquet", "examples.json"))
     steps.do(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
-        lambda: _shift(bench(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
+        lambda: _shift(alone(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
     )
     if plan.games:
         step = Step("games", inputs, (folder / "games.parquet",))
-        steps.do(step, lambda: _play(bench(), plan, who, model, folder, report))
-    swept = out / "effects" / f"{name}.parquet"
+        steps.do(step, lambda: _play(alone(), plan, who, model, folder, report))
     files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
-    parts = swept.parent.glob(f".{name}-*.parts")
+    kept = (out / FOLDER / name, *swept.parent.glob(f".{name}-*.parts"))
     steps.do(
-        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
-        lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
+        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *kept)),
+        lambda: sweep(whole(), swept, {"arm": arm, "seed": seed}, partial(report, "taking back")),
     )
     if contrasted(plan):
         step = Step("pursuit", inputs, (out / "pursuit" / f"{name}.parquet",))
-        steps.do(step, lambda: LossReader(plan, out).of(arm, seed))
+        steps.do(step, lambda: write_losses(whole(), plan.arms[arm].get("goal"), step.results[0]))
     if probed(plan):
         step = Step("probes", inputs, (table_of(out, arm, seed),))
-        steps.do(step, lambda: write_probes(plan, arm, seed, out, report))
+        steps.do(step, lambda: write_probes(bench(), plan, who, out, report))
     place = out / "localise" / name
     if parts_asked := plan.localise.get(arm):
         with told_to(report):
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
-            steps.do(step, lambda: _localise(_question(pair, bench(), plan, arm), plan, who, place))
+            asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
-            steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
+            steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
+            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
+            steps.do(step, lambda: _localise(asked(), plan, who, place))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
 
@@ -186,76 +194,62 @@ def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
     return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
 
 
-def _sweep(
-    pair: Pair,
-    bench: Bench,
-    plan: Plan,
-    who: tuple[str, int],
-    where: tuple[Path, Mapping[Component, float]],
-    report: Report,
-) -> None:
-    (arm, seed), (swept, norms) = who, where
-    whole = Sweep(
-        pair,
-        bench.arena,
-        bench.situations,
-        norms,
-        plan.sets,
-        plan.controls,
-        seed=seed,
-        threads=plan.threads,
-        readouts=plan.readouts,
-    )
-    labels = {"arm": arm, "seed": seed}
-    sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
+def _bench(pair: Pair, alone: HeldOut) -> Bench:
+    """Return the bench on which all of an arm and seed is measured; the policies it holds are `alone`'s."""
+    setup = replace(alone.setup, load=alone.load)
+    return Bench(pair, alone.arena, alone.situations, setup=setup)
 
 
-def _question(pair: Pair, bench: Bench, plan: Plan, arm: str) -> Question:
-    situations = tuple(bench.situations[: plan.localise_situations])
+def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]) -> Sweep:
+    return Sweep(bench, norms, plan.sets, plan.controls, seed, plan.readouts)
+
+
+def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
+    """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return Question(pair, bench.arena, situations, (utility(goal).name,), plan.threads)
+    return bench.first(plan.localise_situations).about(utility(goal).name)
 
 
-def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path) -> None:
+def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
     """Tell what the arm's change is made of."""
     arm, seed = who
     short = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
-    if len(question.anatomy.universe) > MANY:
+    if len(bench.anatomy.universe) > MANY:
         short = replace(short, orders=tuple(name for name in short.orders if name != GREEDY))
     try:
-        found = localise(question, plan.localise[arm], short, folder)
+        found = localise(bench, plan.localise[arm], short)
     except NoChange as error:
         found = Results("No change to localise", (str(error),), {}, "localise")
     found.write(folder)
 
 
-def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
+def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(question.about(ENTROPY.name), _most_needed(question, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
-def _most_needed(question: Question, swept: Path) -> ComponentSet:
+def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
     """Return the layer, or other set if no layers were swept, whose taking back moves the measure most."""
     rows = [
         row
         for row in records(read_table(swept))
-        if row["direction"] == TAKE_BACK and row["measure"] == question.measures[0]
+        if row["direction"] == TAKE_BACK and row["measure"] == bench.measures[0]
     ]
     layers = [row for row in rows if row["family"] == LAYERS]
     most = max(
         layers or [row for row in rows if row["family"] not in CONTROLS], key=lambda row: abs(row["effect"])
     )
-    return question.anatomy.parse(most["components"])
+    return bench.anatomy.parse(most["components"])
 
 
-def _bench(plan: Plan, base: str) -> Bench:
-    return Bench.prepare(plan.arena, base, plan.situations, plan.situations_seed)
+def _alone(plan: Plan, first: str, setup: Setup) -> HeldOut:
+    return HeldOut.draw(plan.arena, first, plan.situations, plan.situations_seed, setup)
 
 
 def _curve(
-    bench: Bench,
+    alone: HeldOut,
     who: tuple[str, int],
     parent: str,
     places: Mapping[int, Path],
@@ -263,17 +257,17 @@ def _curve(
 ) -> None:
     """Measure every snapshot and the final model, and how far each is from the parent."""
     path, report = where
-    before = bench.read(parent)
+    before = alone.read(parent)
     tables: list[pd.DataFrame] = []
     for done, step in enumerate(sorted(places)):
         report("reading snapshots", done, len(places))
-        table = bench.follow(before, str(places[step]))
+        table = alone.follow(before, str(places[step]))
         tables.append(table.assign(arm=who[0], seed=who[1], step=step, last=step == max(places)))
     write_table(pd.concat(tables, ignore_index=True), path)
 
 
 def _shift(
-    bench: Bench,
+    alone: HeldOut,
     pair: tuple[str, str],
     labels: Mapping[str, Any],
     parent: str,
@@ -282,23 +276,23 @@ def _shift(
     """Measure what changed from what the arm started from, and keep the situations that changed most."""
     folder, report = where
     report("comparing with its parent", 0, 1)
-    before, after = (bench.read(side) for side in pair)
-    context = MeasureContext.of(after, bench.arena)
+    before, after = (alone.read(side) for side in pair)
+    context = MeasureContext.of(after, alone.arena)
     tables = {
-        "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
+        "shifts": effects(before, after, alone.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
         write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
+    found = [_example(alone, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def _example(bench: Bench, change: Change) -> dict[str, Any]:
+def _example(alone: HeldOut, change: Change) -> dict[str, Any]:
     return {
         "situation": change.situation,
-        "board": bench.arena.board(bench.arena.parse(change.situation)),
+        "board": alone.arena.board(alone.arena.parse(change.situation)),
         "distance": change.distance,
         "before": change.arrows("before", MOVES_SHOWN),
         "after": change.arrows("after", MOVES_SHOWN),
@@ -307,7 +301,7 @@ def _example(bench: Bench, change: Change) -> dict[str, Any]:
     }
 
 
-def _play(bench: Bench, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
+def _play(alone: HeldOut, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
     report("playing games", 0, 1)
-    games = bench.games(model, plan.games, plan.moves)
+    games = alone.games(model, plan.games, plan.moves)
     write_table(games.assign(arm=who[0], seed=who[1]), folder / "games.parquet")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from takeback.arenas import Asked, arena
 from takeback.checkpoint import open_checkpoint
+from takeback.measure.measures import find_measures
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.study.plan import Plan, dump_plan, load_plan
@@ -65,7 +66,7 @@ def settings(plan: Plan, *goals: str) -> list[Any]:
     own = plan.model_dump(mode="json", exclude_defaults=True, exclude={*FREE, "base"})
     place = arena(plan.arena)
     situations = place.situations("held-out", plan.situations, plan.situations_seed)
-    return [own, Asked(place, situations, goals)]
+    return [own, Asked(place, situations, goals), find_measures(plan.measures, place)]
 
 
 def told_out(plan: Plan, out: Path) -> list[str]:

@@ -66,6 +66,8 @@ class Plan(BaseModel):
     """Families of sets, or sets by name; without them, all families that the model has."""
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
+    measures: tuple[str, ...] = ()
+    """Measures beside the arena's, such as `package.module:function`; arms are localised on them too."""
     readouts: bool = True
     """Keep every hybrid's readout beside the effects; of thousands of units they are large."""
     localise: dict[str, tuple[str, ...]] = {}

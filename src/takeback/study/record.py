@@ -15,6 +15,7 @@ import pandas as pd
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
+from takeback.measure.measures import find_measures, measures_of
 from takeback.run.files import atomic_file
 from takeback.run.tables import SCHEMA, read_table, write_table
 from takeback.study.measured import measured_model, read_measured
@@ -85,12 +86,14 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
 
 
 def told_by(plan: Plan, out: Path) -> dict[str, Any]:
-    """Return the words of the arena, what the base is, and what each arm's method says of itself."""
-    words = arena(plan.arena).words
+    """Return the words of the arena, what measures, the base and each arm's method say of themselves."""
+    place = arena(plan.arena)
+    words, measures = place.words, (*measures_of(place), *find_measures(plan.measures, place))
     base = plan.base_recipe()
     made = base.made if isinstance(base, Fresh | Pretrain) else plan.base
     return {
         "words": asdict(words),
+        "measures": list({measure.name: measure.account for measure in measures}.values()),
         "base": made,
         "arms": {arm: asdict(_named(plan, arm, out).account(words)) for arm in plan.arms},
     }

@@ -22,8 +22,3 @@ from takeback.findings.localise.localise import PARTS as PARTS
 from takeback.findings.localise.localise import LocaliseSettings as LocaliseSettings
 from takeback.findings.localise.localise import localise as localise
 from takeback.findings.localise.shares import NoChange as NoChange
-from takeback.measure.question import Answers as Answers
-from takeback.measure.question import Ask as Ask
-from takeback.measure.question import Question as Question
-from takeback.measure.question import answer as answer
-from takeback.measure.question import question_of as question_of

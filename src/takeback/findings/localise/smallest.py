@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from takeback.findings.localise.orders import RANDOM
 from takeback.findings.localise.shares import GRAFT, Controls, Shares, at_least, carried, shares
 from takeback.findings.sweep.sets import NamedSet
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 from takeback.run.tables import records
 
 COLUMNS: Mapping[str, str] = {
@@ -76,8 +74,6 @@ def smallest_sets(
     found: Curves,
     controls: Controls,
     wanted: float = 0.9,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> SmallestSets:
     """Find the smallest set along each curve that carries `wanted` of the change, and test it.
 
@@ -93,7 +89,7 @@ def smallest_sets(
         raise TakebackError("all orders are random; the smallest sets need another to compare with them")
     anatomy = halves.evaluation.anatomy
     sets = {text: NamedSet(FAMILY, text, anatomy.parse(text)) for text in real["components"]}
-    checked = shares(halves.evaluation, list(sets.values()), controls, FAMILY, out, workers)
+    checked = shares(halves.evaluation, list(sets.values()), controls)
     tested = smallest(found.points.assign(selected=found.points["share"]), wanted)
     rows = [_row(row, tested, checked.table, len(anatomy.universe)) for row in records(real)]
     return SmallestSets(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)

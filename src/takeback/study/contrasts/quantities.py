@@ -17,7 +17,8 @@ from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
-from takeback.study.pursuit import LossReader, single
+from takeback.study.kept_losses import LossReader
+from takeback.study.pursuit import single
 
 WEIGHTS: Final = "weights"
 BEHAVIOUR: Final = "behaviour"
