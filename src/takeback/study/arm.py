@@ -32,7 +32,7 @@ from takeback.measure.store import FOLDER
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
-from takeback.run.tables import read_table, records, write_table
+from takeback.run.tables import read_table, records, write_table, write_tables
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
 from takeback.study.plan import BASE, Plan, final_of
@@ -149,7 +149,7 @@ def _measure(
 
     report("comparing weights", 0, 1)
     total = (differ / "total.parquet", differ / "components.parquet")
-    steps.do(Step("diff", inputs, total, (differ,)), lambda: moved().write(differ))
+    steps.do(Step("diff", inputs, total, (differ,)), lambda: write_tables(moved().tables, differ))
     shifts = tuple(folder / file for file in ("shifts.parquet", "agency.parquet", "examples.json"))
     steps.do(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),

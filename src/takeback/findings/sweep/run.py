@@ -213,7 +213,7 @@ def _is_done(what: Sweep, out: Path) -> bool:
 def squared_norms(moved: Diff) -> dict[Component, float]:
     """Return ‖Δ‖² of every component from a diff."""
     squares = moved.by_component.delta_square.tolist()
-    return dict(zip(moved.tally.parts.components(), squares, strict=True))
+    return dict(zip(moved.segments.parts.components(), squares, strict=True))
 
 
 def _with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
