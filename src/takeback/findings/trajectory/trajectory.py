@@ -23,7 +23,7 @@ from takeback.measure.question import Answers, Question, answer
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.weights.runs import course as movement
+from takeback.weights.runs import weight_path
 from takeback.weights.runs.folders import Run, find_runs, parent_of
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def course(
     """Measure how weights, agency and the effects of components develop over the snapshots of a run.
 
     Every snapshot is a pair with base and is read on the same situations. With `out`, finished parts are
-    kept in that folder, so that a killed run goes on; `Findings.write` to the same folder removes them.
+    kept in that folder, so that a killed run goes on; `Results.write` to the same folder removes them.
 
     Args:
         base: what the run started from.
@@ -144,7 +144,7 @@ def course(
             trained in another arena; or the goal applies to none of the situations.
     """
     asked = _asked(base, run, arena, settings or Settings())
-    walked = movement(asked.run.folder, asked.pairs[0].base, out, workers).table
+    walked = weight_path(asked.run.folder, asked.pairs[0].base, out, workers).table
     questions = {step: asked.question(step) for step in asked.pairs}
     work = Policies(questions, asked.goal, asked.settings.seed)
     rows = collect(work, out, workers, asked.settings.threads)

@@ -7,7 +7,6 @@ random change of the same size in each factor would do to the circuit.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +20,16 @@ import pandas as pd
 from takeback.anatomy.wiring import Wiring, wiring_of
 from takeback.checkpoint import Pair
 from takeback.component import Component
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA
 from takeback.weights.circuits.attention import read_attention
 from takeback.weights.circuits.gauge import Array
 from takeback.weights.circuits.neurons import read_neurons
 from takeback.weights.circuits.roles import Block, Layer, Null
 from takeback.weights.circuits.router import read_router
+from takeback.weights.work import PairWork
 
 COLUMNS: Mapping[str, str] = {
     "component": "the head, MLP, expert or router; ATTN for what belongs to a layer's heads together",
@@ -84,22 +82,16 @@ _WORDS = ("component", "kind", "circuit")
 
 
 @dataclass(frozen=True, eq=False)
-class CircuitsWork:
+class CircuitsWork(PairWork):
     """Is the work of measuring the circuits of every layer; `draws` random changes make each null."""
 
-    pair: Pair
+    name = "circuits"
     draws: int = 1
     seed: int = 0
-    name = "circuits"
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise TakebackError(f"{self.draws} draws make no null; choose 1 or more")
-
-    @property
-    def identity(self) -> str:
-        """The two checkpoints, the settings and the version of the table."""
-        return json.dumps([SCHEMA, self.pair.stamp, self.draws, self.seed])
 
     def items(self) -> Sequence[str]:
         """Return the layers, `L0` first.
@@ -158,23 +150,12 @@ class CircuitsWork:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Circuits(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Circuits(Result):
     """Holds how far every circuit moved: a row of `COLUMNS` for each."""
 
-    base: str
-    tuned: str
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"circuits": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
+    name = "circuits"
+    table: pd.DataFrame = field(metadata=as_table("circuits", COLUMNS))
 
     @cached_property
     def components(self) -> pd.DataFrame:
@@ -199,18 +180,6 @@ class Circuits(Finding):
         """The heads among `components`."""
         return self.components[self.components["kind"] == "H"].reset_index(drop=True)
 
-    def section(self) -> Section:
-        """Draw it: layers × heads by raw and by invariant change, and against the null."""
-        from takeback.weights.circuits.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what it says in a few sentences, and the components that changed most."""
-        from takeback.weights.circuits.show import print_circuits
-
-        print_circuits(self)
-
 
 def circuits(
     pair: Pair, draws: int = 1, seed: int = 0, out: str | Path | None = None, workers: Workers = 1
@@ -232,7 +201,7 @@ def circuits(
         TakebackError: no draws, the roles of the family's tensors are not known, or a part fails.
     """
     work = CircuitsWork(pair, draws, seed)
-    return Circuits(pair.base.ref, pair.tuned.ref, collect(work, out, workers))
+    return Circuits(str(pair), collect(work, out, workers))
 
 
 def _block_rows(
