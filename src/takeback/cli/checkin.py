@@ -104,13 +104,7 @@ def resolve(
         if outcome not in OUTCOMES:
             raise unknown_name("outcome", outcome, OUTCOMES)
         settle(file, name, OUTCOMES[outcome], _day(day), because)
-    found = read_predictions(file)
-    if not as_json:
-        found.print()
-        if out is not None:
-            found.findings().write(out)
-        return
-    show(found.findings(), out, as_json)
+    show(read_predictions(file), out, as_json)
 
 
 def hat(

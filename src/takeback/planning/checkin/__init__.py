@@ -1,5 +1,6 @@
 """Check-ins: a project's answers to questions, in a file edited by hand, beside what its runs say."""
 
+from takeback.planning.checkin import show as show
 from takeback.planning.checkin.check import Change as Change
 from takeback.planning.checkin.check import Check as Check
 from takeback.planning.checkin.check import check as check

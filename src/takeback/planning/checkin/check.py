@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from takeback.draw.result import section_of
+from takeback.draw.terminal import print_section
 from takeback.planning.checkin.front import at
 from takeback.planning.checkin.heuristics import Heuristic
 from takeback.planning.checkin.known import RunFacts, facts_of, told
@@ -132,9 +134,7 @@ class Check:
 
     def print(self) -> None:
         """Print what a person needs to see first."""
-        from takeback.planning.checkin.show import print_check
-
-        print_check(self)
+        print_section(section_of(self))
 
 
 def check(project: Project, day: date, runs: Iterable[str | Path] = ()) -> Check:
