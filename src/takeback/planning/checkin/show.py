@@ -11,7 +11,7 @@ from typing import Final
 from takeback.draw.numbers import ABSENT, count
 from takeback.draw.page import Section, Table
 from takeback.draw.result import section_of
-from takeback.planning.checkin.check import ANSWERED, BARE, UNANSWERED, Change, Check
+from takeback.planning.checkin.check import ANSWERED, BARE, UNANSWERED, AnswerChange, Check
 
 _SHORT: Final = 72
 
@@ -107,7 +107,7 @@ def _wrapped(line: str) -> str:
     )
 
 
-def _change(one: Change) -> str:
+def _change(one: AnswerChange) -> str:
     before, after = one.before.verdict, one.after.verdict
     verdict = f" {before or 'open'} → {after or 'open'}" if before != after else f" {after or ''}".rstrip()
     told = [

@@ -9,10 +9,10 @@ from takeback.draw.columns import Column, table_of
 from takeback.draw.numbers import ABSENT, count, listing, percent
 from takeback.draw.page import Section, Table
 from takeback.draw.terminal import print_section
-from takeback.planning.trees.changes import KINDS, Change
+from takeback.planning.trees.changes import KINDS, TreeChange
 from takeback.planning.trees.common import Shared
 from takeback.planning.trees.evidence import STATES, Branch, Evidence, state_of
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.merge import Merge
 from takeback.planning.trees.tree import Tree
 from takeback.planning.trees.view import spread_of
@@ -46,7 +46,7 @@ def print_common(tree: Tree, ranked: Sequence[Shared], found: Found, most: int) 
     print_section(Section(f"What is shared in {tree.name}", (words,), tables=(table,)))
 
 
-def print_changes(before: Tree, after: Tree, changes: Sequence[Change]) -> None:
+def print_changes(before: Tree, after: Tree, changes: Sequence[TreeChange]) -> None:
     """Print what became of a tree."""
     head = ("change", "problem", "before", "line before", "line")
     rows = tuple(
@@ -58,7 +58,7 @@ def print_changes(before: Tree, after: Tree, changes: Sequence[Change]) -> None:
     print_section(Section(f"From {before.name} to {after.name}", (f"{listing(counts)}.",), tables=tables))
 
 
-def _before(one: Change) -> str:
+def _before(one: TreeChange) -> str:
     if one.kind == "moved":
         before, now = (" and ".join(names) or "nothing" for names in (one.under_before, one.under))
         return f"under {before}; now under {now}"
@@ -69,7 +69,7 @@ def _before(one: Change) -> str:
 
 def print_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> None:
     """Print each problem that is tied to a run, and for each branch how much of it is."""
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     rows = tuple(
         (
             graph.nodes[key][0].words,
@@ -106,7 +106,7 @@ def plain_common(tree: Tree, ranked: Sequence[Shared], found: Found) -> list[dic
 
 def plain_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> dict[str, Any]:
     """Return what runs say as values for JSON."""
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     links = [
         {
             "problem": graph.nodes[key][0].words,
@@ -126,5 +126,5 @@ def plain_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> dict[str
 
 
 def _states(tree: Tree, found: Found) -> dict[str, str]:
-    nodes = Graph.of(tree).nodes
+    nodes = ProblemGraph.of(tree).nodes
     return {nodes[key][0].words: state_of(every) for key, every in found.items()}

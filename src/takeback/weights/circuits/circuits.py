@@ -27,7 +27,7 @@ from takeback.run.parts import collect
 from takeback.weights.circuits.attention import read_attention
 from takeback.weights.circuits.gauge import Array
 from takeback.weights.circuits.neurons import read_neurons
-from takeback.weights.circuits.roles import Block, Layer, Null
+from takeback.weights.circuits.roles import LayerPart, LayerReader, Null
 from takeback.weights.circuits.router import read_router
 from takeback.weights.work import PairWork
 
@@ -109,7 +109,7 @@ class CircuitsWork(PairWork):
             TakebackError: a tensor holds values that are not finite, or a file cannot be read any more.
         """
         layer, wiring = int(item[1:]), self._wiring()
-        sides = [Layer(side, wiring, layer) for side in (self.pair.tuned, self.pair.base)]
+        sides = [LayerReader(side, wiring, layer) for side in (self.pair.tuned, self.pair.base)]
         found: list[dict[str, Any]] = []
         for (kind, index, tuned), (_, _, base) in zip(*map(self._blocks, sides), strict=True):
             rng = np.random.default_rng([self.seed, zlib.crc32(f"{item} {kind} {index}".encode())])
@@ -128,7 +128,7 @@ class CircuitsWork(PairWork):
             )
         return wiring
 
-    def _blocks(self, layer: Layer) -> Iterator[tuple[str, int | None, Block]]:
+    def _blocks(self, layer: LayerReader) -> Iterator[tuple[str, int | None, LayerPart]]:
         """Yield the parts of a layer with their component's kind and index; ATTN's holds the heads."""
         anatomy = self.pair.anatomy()
         yield "ATTN", None, read_attention(layer, anatomy.heads, anatomy.groups)
@@ -140,7 +140,7 @@ class CircuitsWork(PairWork):
             yield "E", expert, read_neurons(layer, expert)
 
     def _nulls(
-        self, tuned: Block, base: Block, rng: np.random.Generator
+        self, tuned: LayerPart, base: LayerPart, rng: np.random.Generator
     ) -> Mapping[str, Mapping[str, Array]]:
         """Return for each null the change of each circuit, mean over draws."""
         found: dict[str, dict[str, Array]] = {}
@@ -205,7 +205,7 @@ def circuits(
 
 
 def _block_rows(
-    owner: Component, tuned: Block, base: Block, nulls: Mapping[str, Mapping[str, Array]]
+    owner: Component, tuned: LayerPart, base: LayerPart, nulls: Mapping[str, Mapping[str, Array]]
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     raw = tuned.raw(base)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from takeback.weights.spectra.matrices import Matrix
+from takeback.weights.spectra.matrices import WeightMatrix
 from takeback.weights.spectra.rank import exact, sketch
 from takeback.weights.spectra.subspaces import Leading, leading, leading_of_rank, shares
 
@@ -68,7 +68,7 @@ class Subspaces:
     """
 
     read: Callable[[int, bool], NDArray[np.float64]]
-    matrices: Sequence[Matrix]
+    matrices: Sequence[WeightMatrix]
     fine_tunes: int
     energy: float
 

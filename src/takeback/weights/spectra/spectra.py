@@ -16,7 +16,7 @@ from takeback.draw.result import Result, as_table
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.run.threads import cpu_threads
-from takeback.weights.spectra.matrices import Matrix, has_matrices, matrices_of, sides_of
+from takeback.weights.spectra.matrices import WeightMatrix, has_matrices, matrices_of, sides_of
 from takeback.weights.spectra.shape import MEASURES, Options, change_shape
 from takeback.weights.work import PairWork
 
@@ -68,7 +68,7 @@ class SpectraWork(PairWork):
         matrices = matrices_of(self.pair.anatomy("heads"), item)
         return _plain([{**_keys(matrix), **self._measures(matrix)} for matrix in matrices])
 
-    def _measures(self, matrix: Matrix) -> dict[str, Any]:
+    def _measures(self, matrix: WeightMatrix) -> dict[str, Any]:
         place = f"{matrix.region.tensor} {matrix.region.start}"
         rng = np.random.default_rng([self.options.seed, zlib.crc32(place.encode())])
         with cpu_threads(1 if matrix.full_rank <= _SMALL else None):
@@ -121,7 +121,7 @@ def spectra(
     return Spectra(str(pair), options, _typed(table))
 
 
-def _keys(matrix: Matrix) -> dict[str, Any]:
+def _keys(matrix: WeightMatrix) -> dict[str, Any]:
     owner, region = matrix.owner, matrix.region
     part = matrix.role == "part"
     return {
