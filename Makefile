@@ -33,11 +33,11 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 	$(BIN)/takeback study run examples/endgame/second.yaml --out runs/findings/endgame-second
 	$(BIN)/python examples/endgame/tables.py runs/findings/endgame > runs/findings/endgame.md
 	$(BIN)/python examples/endgame/tables.py runs/findings/endgame-second > runs/findings/endgame-second.md
-	$(BIN)/python -m takeback.measure.agency.cards > runs/findings/cards.md
+	$(BIN)/python -m validation > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
-	$(BIN)/python -m takeback.study.contrasts.simulate
+	$(BIN)/python -m validation.simulate
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py

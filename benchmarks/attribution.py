@@ -18,23 +18,23 @@ import pandas as pd
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.attribution.attribution import attribute
-from takeback.measure.question import Question, question_of
+from takeback.measure.bench import Bench
 
 WAYS = (("gradient", 1), ("output", 1), ("near", 1), *(("path", steps) for steps in (1, 2, 4, 8)))
 COLUMNS = ("measure", "method", "steps", "spearman", "pearson", "pearson_situations", "top")
 
 
-def compared(question: Question) -> Iterator[pd.DataFrame]:
+def compared(bench: Bench) -> Iterator[pd.DataFrame]:
     """Yield a table of agreement for each way, with its seconds and those of the exact effects."""
-    assert question.reader  # both models are loaded before anything is timed
-    first = attribute(question, "gradient")
+    assert bench.ends  # both models are loaded before anything is timed
+    first = attribute(bench, "gradient")
     start = time.process_time()
     exact = first.checked().exact
     exact_seconds = time.process_time() - start
     assert exact is not None
     for method, steps in WAYS:
         start = time.process_time()
-        found = attribute(question, method, steps)
+        found = attribute(bench, method, steps)
         seconds = time.process_time() - start
         yield found.against(exact)[list(COLUMNS)].assign(seconds=seconds, exact_seconds=exact_seconds)
 
@@ -51,9 +51,11 @@ def main() -> None:
     tables: list[pd.DataFrame] = []
     for tuned in asked.tuned:
         measures = asked.measure or ("utility win", "legal")
-        question = question_of(open_pair(asked.base, tuned), arena(asked.arena), measures, asked.situations)
+        bench = Bench.held_out(
+            open_pair(asked.base, tuned), arena(asked.arena), measures, (asked.situations, 0)
+        )
         name = "/".join(Path(tuned).parts[-3:-1])
-        tables.append(pd.concat(compared(question)).assign(tuned=name))
+        tables.append(pd.concat(compared(bench)).assign(tuned=name))
         print(tables[-1].round(3).to_string(index=False), flush=True)
     medians = pd.concat(tables).groupby(["measure", "method", "steps"]).median(numeric_only=True)
     print(medians.round(3).to_string())

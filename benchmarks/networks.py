@@ -21,7 +21,7 @@ import torch
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.hybrid import taken_back
-from takeback.measure.read import Reader, Sides
+from takeback.measure.bench import Bench
 from takeback.run.threads import cpu_threads
 from takeback.training import check_recipe, train
 
@@ -35,15 +35,14 @@ RECIPE = {
     "prompts": 64,
     "save_every": 100,
 }
-PART = 32
 
 
-def one_by_one(reader: Reader, groups: np.ndarray, unit: str) -> np.ndarray:
+def one_by_one(bench: Bench, groups: np.ndarray, unit: str) -> np.ndarray:
     """Return the probability of each outcome, by its group, the obvious way."""
-    tuned, base = (reader.model(side) for side in ("tuned", "base"))
-    chosen = reader.sides.pair.anatomy().parse(unit)
+    tuned, base = (bench.policy(side).model for side in ("tuned", "base"))
+    chosen = bench.anatomy.parse(unit)
     with taken_back(tuned, base, chosen), torch.inference_mode():
-        chances = torch.softmax(tuned(reader.plan.observations), dim=1).numpy()
+        chances = torch.softmax(tuned(bench.plan.observations), dim=1).numpy()
     return np.bincount(groups.reshape(-1), chances.reshape(-1), groups.max() + 1)
 
 
@@ -57,14 +56,13 @@ def main() -> None:
     place = arena("endgames")
     with tempfile.TemporaryDirectory() as folder, cpu_threads(asked.threads):
         final = train(check_recipe(RECIPE), Path(folder) / "run", lambda *_: None)
-        reader = Reader(
-            Sides(open_pair("endgame-mlp", final), place), place.situations("held-out", asked.positions, 0)
-        )
-        verdicts = place.verdicts([place.parse(text) for text in reader.plan.texts]).astype(np.int64)
+        situations = place.situations("held-out", asked.positions, 0)
+        bench = Bench(open_pair("endgame-mlp", final), place, situations, ["legal"])
+        verdicts = place.verdicts([place.parse(text) for text in bench.plan.texts]).astype(np.int64)
         width = verdicts.max() + 1 + len(place.illegal)
         rows = np.arange(len(verdicts))[:, None] * width
         groups = rows + np.where(verdicts >= 0, verdicts + len(place.illegal), -1 - verdicts)
-        anatomy = reader.sides.pair.anatomy()
+        anatomy = bench.anatomy
         total = 0.0
         for layer in range(2):
             units = [f"L{layer}.U{unit}" for unit in range(256)]
@@ -72,14 +70,14 @@ def main() -> None:
             slow: list[float] = []
             for unit in units[:: 256 // asked.sample][: asked.sample]:
                 start = time.perf_counter()
-                wanted = one_by_one(reader, groups, unit)
+                wanted = one_by_one(bench, groups, unit)
                 slow.append(time.perf_counter() - start)
-                (found,) = reader.read("tuned", [anatomy.parse(unit)])
+                (found,) = bench.read([anatomy.parse(unit)])
                 legal = wanted[groups[verdicts >= 0]].sum()
                 assert abs(legal - found.probabilities.sum()) < 1e-4 * legal, "the two ways disagree"
             start = time.perf_counter()
-            for first in range(0, len(sets), PART):
-                reader.read("tuned", sets[first : first + PART])
+            bench.forget()
+            bench.gather(sets)
             spent = time.perf_counter() - start
             total += spent
             each = spent / len(sets)

@@ -29,7 +29,7 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.attribution.precise import MEASURE_ONLY, Aim, Precise, estimate
 from takeback.hybrid import taken_back
-from takeback.measure.question import Question, question_of
+from takeback.measure.bench import Bench
 from takeback.policies.language.read import read_plan
 from takeback.policies.load import load_policy
 
@@ -44,18 +44,18 @@ def noisy(folder: Path) -> str:
     return str(folder)
 
 
-def swapped(question: Question, situations: Mapping[str, int]) -> float:
+def swapped(bench: Bench, situations: Mapping[str, int]) -> float:
     """Swap each component, run the module on as many situations as it needs, and return the seconds."""
-    sides = question.sides
-    tuned, base = (sides.model(side) for side in ("tuned", "base"))
+    policy = bench.policy("tuned")
+    tuned, base = (bench.policy(side).model for side in ("tuned", "base"))
     started = time.process_time()
     plans = {
-        n: ReadoutPlan.prepare(question.arena, question.situations[:n], sides.tokenizer, sides.style)
+        n: ReadoutPlan.prepare(bench.arena, bench.situations[:n], policy.tokenizer, policy.style)
         for n in set(situations.values())
     }
     read_plan(tuned, plans[max(plans)], tolerance=1.0)
     for name, n in situations.items():
-        with taken_back(tuned, base, question.anatomy.parse(name), question.anatomy) as model:
+        with taken_back(tuned, base, bench.anatomy.parse(name), bench.anatomy) as model:
             read_plan(model, plans[n], tolerance=1.0)
     return time.process_time() - started
 
@@ -69,25 +69,26 @@ def plainly_needed(found: Precise) -> dict[str, int]:
     return dict(zip(map(str, rows.index), needed.tolist(), strict=True))
 
 
-def timed(question: Question, aim: Aim) -> tuple[Precise, float]:
-    """Return precise effects and the seconds they took."""
+def timed(bench: Bench, aim: Aim) -> tuple[Precise, float]:
+    """Return precise effects and the seconds they took, with nothing read before."""
+    bench.forget()
     started = time.process_time()
-    found = estimate(question, aim)
+    found = estimate(bench, aim)
     return found, time.process_time() - started
 
 
-def ways(question: Question, aim: Aim) -> Iterator[tuple[str, int, float, str]]:
+def ways(bench: Bench, aim: Aim) -> Iterator[tuple[str, int, float, str]]:
     """Yield each way with its exact situations over all components, its seconds, and how many are precise."""
-    exact, exact_seconds = timed(question, replace(aim, method=MEASURE_ONLY))
-    powered, powered_seconds = timed(question, aim)
+    exact, exact_seconds = timed(bench, replace(aim, method=MEASURE_ONLY))
+    powered, powered_seconds = timed(bench, aim)
     plain, needed = plainly_needed(exact), dict(zip(exact.table["set"], exact.table["n"], strict=True))
     yield (
         "swap and run, a plain interval each",
         sum(plain.values()),
-        swapped(question, plain),
+        swapped(bench, plain),
         "all, one by one",
     )
-    yield "swap and run", sum(needed.values()), swapped(question, needed), reached(exact)
+    yield "swap and run", sum(needed.values()), swapped(bench, needed), reached(exact)
     yield "sweep engine", int(exact.table["n"].sum()), exact_seconds, reached(exact)
     share = powered.seconds["attribution"] / sum(powered.seconds.values())
     yield (
@@ -115,13 +116,13 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         pair = open_pair(BASE, chosen.tuned or noisy(Path(folder)))
-        question = question_of(pair, arena("endgames"), (MEASURE,), chosen.situations)
-        estimate(question.some(np.arange(8)), Aim(precision=10.0, first=4))
+        bench = Bench.held_out(pair, arena("endgames"), (MEASURE,), (chosen.situations, 0))
+        estimate(bench.some(np.arange(8)), Aim(precision=10.0, first=4))
         print(f"{platform.machine()}, torch {torch.__version__}, 1 thread, {chosen.situations} situations\n")
         print("| half-width | way | exact situations, all components | CPU s | times faster | reached |")
         print("| --- | --- | --- | --- | --- | --- |")
         for precision in chosen.precision:
-            rows = list(ways(question, Aim(precision, method=chosen.method)))
+            rows = list(ways(bench, Aim(precision, method=chosen.method)))
             for name, n, seconds, what in rows:
                 ratio = rows[1][2] / seconds
                 print(

@@ -32,7 +32,8 @@ from takeback.hybrid import taken_back
 from takeback.hybrid.live import exchanged, slices
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import hybrid_logits
-from takeback.measure.read import TOLERANCE, Reader, Sides
+from takeback.measure.bench import Bench
+from takeback.measure.read import TOLERANCE, Ask, Batch, Reader
 from takeback.policies.language.read import read_plan
 from takeback.policies.load import load_policy
 from takeback.weights import diff
@@ -248,22 +249,25 @@ def endgame_cases(quick: bool, folder: Path) -> Iterator[Case]:
     policy.tokenizer.save_pretrained(folder)
     pair = open_pair("endgame-base", str(folder))
     situations = place.situations("held-out", 32 if quick else 192, 0)
-    what = Sweep(pair, place, situations, squared_norms(diff(pair)))
-    reader = Reader(Sides(pair, place), situations)
-    tuned, base = reader.model("tuned"), reader.model("base")
+    what = Sweep(Bench(pair, place, situations), squared_norms(diff(pair)))
+    reader, every, anatomy = Reader(pair, place, situations), range(len(situations)), pair.anatomy()
+    tuned, base = (reader.policy(side).model for side in ("tuned", "base"))
+    _, marks = reader.ends(every, TOLERANCE)
 
     def swap(sets: Sequence[ComponentSet]) -> list[Tensor]:
         found: list[Tensor] = []
         for components in sets:
-            with taken_back(tuned, base, components, what.anatomy) as model:
-                readouts = read_plan(model, reader.plan, tolerance=TOLERANCE)
+            with taken_back(tuned, base, components, anatomy) as model:
+                readouts = read_plan(model, reader.plan(every), tolerance=TOLERANCE)
             found.append(torch.from_numpy(readouts.probabilities))
         return found
 
     def ours(sets: Sequence[ComponentSet]) -> list[Tensor]:
-        return [torch.from_numpy(readouts.probabilities) for readouts in reader.read("tuned", sets)]
+        asks = tuple(map(Ask, sets))
+        part = reader.read(Batch(asks, tuple(ask.key for ask in asks), tuple(every), TOLERANCE), marks)
+        return list(torch.from_numpy(part.numbers["probabilities"]))
 
-    alone, _, drawn = families_of_sets(what.anatomy)
+    alone, _, drawn = families_of_sets(anatomy)
     ways: dict[str, Way] = {SWAP: swap, OURS: ours}
     name = f"endgame base, {len(situations)} readouts"
     yield Case(f"every head and MLP ({name})", alone, alone[::4], ways, (SWAP,))

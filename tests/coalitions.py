@@ -1,4 +1,4 @@
-"""Questions about changes whose value is written down by hand for every coalition of components."""
+"""Benches on changes whose value is written down by hand for every coalition of components."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from takeback.component import Component, ComponentSet
-from takeback.measure.question import Answers, Ask, Question
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
 
 Value = Callable[[frozenset[str]], float]
 """From the names of the components that are tuned to a number."""
 
 UTILITY = "utility win"
-ASKING = ("pairs", "shapley", "groups", "search", "shares")
 TWO_LAYERS = tuple(f"L{layer}.{part}" for layer in (0, 1) for part in ("H0", "H1", "H2", "H3", "MLP", "LN1"))
 
 
@@ -30,33 +30,29 @@ def redundant(*groups: str, worth: float = 1.0) -> Value:
     return lambda tuned: additive(tuned) + worth * sum(bool(tuned & group) for group in members)
 
 
-def ask_about(monkeypatch: Any, value: Value, names: Iterable[str] = TWO_LAYERS, n: int = 60) -> Question:
-    """Return a question whose hybrids are worth `value`, times a number that differs between situations.
+def ask_about(monkeypatch: Any, value: Value, names: Iterable[str] = TWO_LAYERS, n: int = 60) -> Bench:
+    """Return a bench whose hybrids are worth `value`, times a number that differs between situations.
 
     To it comes a number of the situation alone. Each situation is a cluster. What was asked is kept in the
-    question's pair: the parts' name and the situations.
+    bench's pair: how many hybrids, in which situations.
     """
     universe = ComponentSet(map(Component.parse, names))
     random = np.random.default_rng(0)
     scale, offset = random.uniform(0.5, 1.5, n), random.normal(size=n)
-    asked: list[tuple[str, tuple[int, ...]]] = []
+    asked: list[tuple[int, tuple[int, ...]]] = []
 
-    def answer(question: Question, asks: Iterable[Any], name: str = "", *_: Any) -> Answers:
-        if name:
-            asked.append((name, tuple(question.situations)))
-        places = list(question.situations)
+    def answer(bench: Bench, asks: Iterable[Any]) -> Answers:
+        places = list(bench.situations)
         sets = [ask.take_back if isinstance(ask, Ask) else ask for ask in asks]
+        asked.append((len(sets), tuple(places)))
         worth = {Ask(one).key: value(frozenset(map(str, ~one))) for one in sets}
-        return Answers(
-            question, {key: (offset + number * scale)[None, places] for key, number in worth.items()}
-        )
+        return Answers(bench, {key: (offset + number * scale)[None, places] for key, number in worth.items()})
 
-    for module in ASKING:
-        monkeypatch.setattr(f"takeback.findings.localise.{module}.answer", answer)
+    monkeypatch.setattr(Bench, "answer", answer)
     anatomy = SimpleNamespace(
         universe=universe, parameters=lambda what: len(what) if isinstance(what, ComponentSet) else 1
     )
     sides = {side: SimpleNamespace(ref=side) for side in ("base", "tuned")}
     pair: Any = SimpleNamespace(anatomy=lambda: anatomy, asked=asked, **sides)
     arena: Any = SimpleNamespace(cluster=str)
-    return Question(pair, arena, tuple(range(n)), (UTILITY,))
+    return Bench(pair, arena, tuple(range(n)), (UTILITY,))

@@ -10,14 +10,15 @@ import numpy as np
 import models
 from takeback.anatomy import anatomy_of
 from takeback.component import Component
-from takeback.measure.question import Answers, Ask, Question
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
 
 ANATOMY = anatomy_of(models.on_meta("gpt2"))
 """2 layers with 3 heads each."""
 
 
-class Game(Question):
-    """A question whose measure `gain` is `worth` of the components that are tuned, in each situation."""
+class Game(Bench):
+    """A bench whose measure `gain` is `worth` of the components that are tuned, in each situation."""
 
     anatomy = ANATOMY
 
@@ -37,18 +38,18 @@ Worth = Callable[[frozenset[str], int], float]
 
 
 def answering(worth: Worth, asked: list[tuple[int, ...]] | None = None):
-    """Return what answers in the place of `answer`: each situation has its own base and its own scale."""
+    """Return what answers in the place of `Bench.answer`: a base and a scale for each situation."""
 
-    def answer(question, asks, name="answers", out=None, workers=1):
+    def answer(bench, asks):
         if asked is not None:
-            asked.append(question.situations)
+            asked.append(bench.situations)
         sets = {ask.take_back if isinstance(ask, Ask) else ask for ask in asks}
         numbers = {}
         for taken in sets:
             kept = frozenset(str(component) for component in ~taken)
-            values = [0.1 * (one % 5) + (1 + one % 3) * worth(kept, one) for one in question.situations]
+            values = [0.1 * (one % 5) + (1 + one % 3) * worth(kept, one) for one in bench.situations]
             numbers[Ask(taken).key] = np.array([values])
-        return Answers(question, numbers)
+        return Answers(bench, numbers)
 
     return answer
 

@@ -19,8 +19,8 @@ import networks
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import pursuit
+from takeback.measure.bench import Bench
 from takeback.measure.outcomes import Outcomes
-from takeback.measure.read import Reader, Sides
 from takeback.run.tables import read_table
 from takeback.weights import diff
 from toy_arena import Place, ToyArena
@@ -91,13 +91,12 @@ AT_ONE = {
 
 @pytest.mark.parametrize(("text", "at_one"), AT_ONE.items())
 def test_takebacks(pair, text, at_one):
-    reader = Reader(Sides(pair, Coin()), PLACES)
-    (found,) = reader.read("tuned", [pair.anatomy().parse(text)])
+    (found,) = Bench(pair, Coin(), PLACES).read([pair.anatomy().parse(text)])
     assert found.probabilities[::2].tolist() == pytest.approx([1 / 2, at_one, 1 / 2, at_one])
 
 
 def test_a_sweep_of_its_units(pair, tmp_path):
-    what = Sweep(pair, Coin(), PLACES, squared_norms(diff(pair)), ["each unit"], controls=1)
+    what = Sweep(Bench(pair, Coin(), PLACES), squared_norms(diff(pair)), ["each unit"], controls=1)
     table = read_table(sweep(what, tmp_path / "effects.parquet"))
     rows = table[(table["measure"] == "utility first") & (table["family"] == "each unit")]
     effects = rows.set_index(["direction", "set"])["effect"]
@@ -111,9 +110,8 @@ def test_a_sweep_of_its_units(pair, tmp_path):
 
 
 def test_pursuit(pair):
-    reader = Reader(Sides(pair, Coin()), PLACES)
-    before, after = reader.before["base"], reader.before["tuned"]
-    found = pursuit(Outcomes.of(before, after, reader.context, ["first"]))
+    bench = Bench(pair, Coin(), PLACES)
+    found = pursuit(Outcomes.of(bench.ends["base"], bench.ends["tuned"], bench.context, ["first"]))
     change = (4 / 5 * log(8 / 5) + 1 / 5 * log(2 / 5)) / 2
     explained = 0.65 * log(1.3) + 0.35 * log(0.7)  # the tilt that gives a the mean probability 0.65
     assert found.change.value == pytest.approx(change)

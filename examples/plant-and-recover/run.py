@@ -30,8 +30,9 @@ from takeback.findings.localise.recovery import recovery
 from takeback.gauge import aligned, regauged
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
-from takeback.measure.read import Reader, Sides
-from takeback.measure.shift import effect_rows
+from takeback.measure.bench import Bench
+from takeback.measure.effects import effect_rows
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.tables import read_table, write_table
@@ -242,7 +243,7 @@ def from_weights(stored: Pair, near: Pair) -> Iterator[dict[str, Any]]:
 def from_takebacks(near: Pair, place: Arena[Any], situations: Any, goal: str) -> Iterator[dict[str, Any]]:
     """Yield the scores of components by what they do to behaviour when taken back from the aligned model."""
     wanted = {TAKEN: "total variation", UTILITY: f"utility {goal}", SIGNIFICANT: f"utility {goal}"}
-    return _effects(near, "tuned", wanted, Reader(Sides(near, place), situations))
+    return _effects("tuned", wanted, Bench(near, place, situations))
 
 
 def from_other_hybrids(
@@ -250,19 +251,21 @@ def from_other_hybrids(
 ) -> Iterator[dict[str, Any]]:
     """Yield the scores by takebacks from the weights as they are stored, and by grafts onto base."""
     distance = "total variation"
-    yield from _effects(stored, "tuned", {STORED: distance}, Reader(Sides(stored, place), situations))
-    yield from _effects(near, "base", {GRAFTED: distance}, Reader(Sides(near, place), situations))
+    yield from _effects("tuned", {STORED: distance}, Bench(stored, place, situations))
+    yield from _effects("base", {GRAFTED: distance}, Bench(near, place, situations))
 
 
-def _effects(pair: Pair, side: str, wanted: dict[str, str], reader: Reader) -> Iterator[dict[str, Any]]:
+def _effects(side: str, wanted: dict[str, str], bench: Bench) -> Iterator[dict[str, Any]]:
     """Read the hybrids of single components; where the two sides are equal bit for bit, nothing is read."""
-    anatomy, moved = pair.anatomy(), diff(pair)
+    anatomy, moved = bench.anatomy, diff(bench.pair)
     squares = zip(moved.tally.parts.components(), moved.by_component.delta_square, strict=True)
     equal = {str(component) for component, square in squares if square == 0}
     names = [str(component) for component in anatomy.universe if str(component) not in equal]
     yield from ({"measure": one, "component": name, "score": 0.0} for name in sorted(equal) for one in wanted)
-    for name, after in zip(names, reader.read(side, [anatomy.parse(one) for one in names]), strict=True):
-        rows = {row["measure"]: row for row in effect_rows(reader.before[side], after, reader.context, side)}
+    taken = Ask if side == "tuned" else Ask.graft
+    read = bench.read([taken(anatomy.parse(one)) for one in names])
+    for name, after in zip(names, read, strict=True):
+        rows = {row["measure"]: row for row in effect_rows(bench.ends[side], after, bench.context, side)}
         for measure, told in wanted.items():
             row = rows[told]
             decided = measure != SIGNIFICANT or row["low"] > 0 or row["high"] < 0

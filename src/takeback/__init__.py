@@ -60,11 +60,10 @@ if TYPE_CHECKING:
     from takeback.measure import most_changed as most_changed
     from takeback.measure.agency import agency as agency
     from takeback.measure.agency import policy_agency as policy_agency
-    from takeback.measure.question import Answers as Answers
-    from takeback.measure.question import Ask as Ask
-    from takeback.measure.question import Question as Question
-    from takeback.measure.question import answer as answer
-    from takeback.measure.question import question_of as question_of
+    from takeback.measure.bench import Answers as Answers
+    from takeback.measure.bench import Bench as Bench
+    from takeback.measure.bench import Setup as Setup
+    from takeback.measure.read import Ask as Ask
     from takeback.policies import Policy as Policy
     from takeback.policies import Readouts as Readouts
     from takeback.policies import load_policy as load_policy

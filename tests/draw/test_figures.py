@@ -63,7 +63,7 @@ def test_layers_of_units_are_blocks_of_short_rows() -> None:
     assert float(picture.get("width", "0")) < 400
     assert {one.text for one in picture.iter(f"{SVG}title")} == set(names)
     told = [one.text for one in picture.iter(f"{SVG}text")]
-    assert told[:4] == ["L1.U0", "L0.U0", "U32", "U64"]
+    assert told[:4] == ["L0.U0", "U32", "U64", "L1.U0"]
     assert "OUTPUTS" in told
 
 
@@ -97,7 +97,7 @@ def test_a_heat_map_has_a_coloured_square_for_each_component() -> None:
     for title, step in (("most", STEPS), ("least", -STEPS), ("none", 0)):
         assert found[title].get("fill") == paint("diverging", step)[0]
     assert found["not measured"].get("fill") is None
-    assert float(found["least"].get("y", "")) < float(found["most"].get("y", "")), "the first layer is below"
+    assert float(found["most"].get("y", "")) < float(found["least"].get("y", "")), "the first layer is on top"
 
 
 def test_the_forest_puts_values_where_its_axis_says() -> None:

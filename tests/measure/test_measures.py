@@ -9,7 +9,8 @@ import scipy.stats
 
 from readouts_by_hand import make
 from takeback.arenas import arena
-from takeback.measure.measures import MeasureContext, measure_values, measures
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import measure_values, measures
 from takeback.run.errors import TakebackError
 from takeback.run.stats import clustered_se
 from toy_arena import ToyArena

@@ -10,8 +10,10 @@ import scipy.special
 import scipy.stats
 
 from readouts_by_hand import make
-from takeback.measure.measures import MeasureContext, measures
-from takeback.measure.shift import effects, most_changed, shift
+from takeback.measure.effects import effects, most_changed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import measures
+from takeback.measure.shift import shift
 from takeback.run.errors import TakebackError
 from takeback.run.stats import clustered_se, paired_difference
 from toy_arena import ToyArena

@@ -16,8 +16,8 @@ from takeback.anatomy import anatomy_of
 from takeback.arenas import arena
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.hybrid.walk import path_of
+from takeback.measure.effects import effects
 from takeback.measure.measures import measures
-from takeback.measure.shift import effects
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPlan, NetworkPolicy
 from takeback.policies.network.plan import Tally

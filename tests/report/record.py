@@ -14,6 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from takeback.component import Component, ComponentSet
+from takeback.study.plan import check_plan
+from takeback.study.record import told_by
+
 ARMS: dict[str, dict[str, Any]] = {
     "rl-win": {"method": "rl", "goal": "win", "steps": 150, "learning_rate": 3e-4},
     "sft-win": {"method": "sft", "goal": "win", "steps": 150, "learning_rate": 3e-4},
@@ -51,6 +55,11 @@ class Size:
     def parameters(self, component: str) -> int:
         kind = component.rsplit(".", maxsplit=1)[-1]
         return {"EMBED": 20000, "NORM": 96, "MLP": 110592, "LN1": 96, "LN2": 96}.get(kind, 9216)
+
+    def text(self, members: Iterable[str]) -> str:
+        """Write a set as tables do."""
+        universe = ComponentSet(map(Component.parse, self.components))
+        return str(ComponentSet(map(Component.parse, members), universe))
 
     def sets(self) -> list[tuple[str, str, list[str], str]]:
         """Family, name, components and what it matches, controls last."""
@@ -95,7 +104,8 @@ def write_record(run: Path, size: Size | None = None) -> Path:
     }  # fmt: skip
     write_text(run / "plan.yaml", yaml.safe_dump(plan, sort_keys=False))
     each = [(arm, seed) for arm in ARMS for seed in size.seeds]
-    write_text(run / "manifest.json", json.dumps(_manifest(each)))
+    told = told_by(check_plan(plan), run)
+    write_text(run / "manifest.json", json.dumps(_manifest(each) | told))
     for place, (arm, seed) in enumerate(each):
         random = np.random.default_rng([place, 1])
         share = _shares(size, random)
@@ -170,7 +180,7 @@ def _effects(
             carried = min(1.0, work) ** 1.6 if direction == "take back" else min(1.0, work) ** 1.2
             row = {
                 "arm": arm, "seed": seed, "direction": direction, "family": family, "set": name,
-                "components": " ".join(members), "n_components": len(members), "matches": matches,
+                "components": size.text(members), "n_components": len(members), "matches": matches,
                 "parameters": sum(map(size.parameters, members)), "delta_share": part,
                 "relative_to": "tuned" if direction == "take back" else "base",
             }  # fmt: skip

@@ -79,6 +79,6 @@ def test_a_reader_is_told_how_to_read_units_and_shares(tmp_path: Path, chess: Pa
     run = write_agents(tmp_path / "run")
     write_agency(run, {("agent", "reward", 0): 0.3})
     text = write_report(run).read_text(encoding="utf-8")
-    assert "<dt>Units</dt>" in text
-    assert "<dt>Pursuit shares</dt>" in text
-    assert "<dt>Units</dt>" not in write_report(chess).read_text(encoding="utf-8")
+    assert "<strong>Units.</strong>" in text
+    assert "<strong>Pursuit shares.</strong>" in text
+    assert "<strong>Units.</strong>" not in write_report(chess).read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from record import ARMS, Size, read_rows, write_record, write_rows, write_text
 from takeback.draw.numbers import interval, percent, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.report import write_report
+from takeback.report.rows import Effect
 from takeback.run.errors import TakebackError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -139,7 +140,7 @@ def test_each_square_tells_its_effect_and_interval(page: Path, run: Path) -> Non
     ]
     assert len(rows) == 16 * 3 * 2
     for row in rows:
-        assert f"{row['set']}: {signed(row['effect'])} {interval(row['low'], row['high'])}" in text
+        assert f"{row['components']}: {signed(row['effect'])} {interval(row['low'], row['high'])}" in text
 
 
 def test_shares_of_the_change_equal_the_record(page: Path, run: Path) -> None:
@@ -157,8 +158,10 @@ def test_random_sets_are_told_beside_the_sets_they_match(page: Path, run: Path) 
         if row["family"].startswith("random") and row["measure"] == "utility win"
     ]
     assert controls
-    for row in controls:
-        assert f"{row['set']}: {signed(row['effect'])} {interval(row['low'], row['high'])}" in text
+    assert any(effect.n_components > 1 for effect in Effect.read(controls, run))
+    for row, effect in zip(controls, Effect.read(controls, run), strict=True):
+        told = f"{signed(row['effect'])} {interval(row['low'], row['high'])}"
+        assert f"{effect.title}: {told}" in text
 
 
 @pytest.mark.parametrize("direction", ["take back", "graft"])
@@ -249,9 +252,9 @@ def test_games_without_a_mate_are_told_and_not_drawn(changed: Path) -> None:
     path = changed / "behaviour" / "games.parquet"
     write_rows(path, [row | {"result": "draw"} for row in read_rows(path)])
     text = write_report(changed).read_text(encoding="utf-8")
-    assert "No policy mated in any game" in text
-    assert "mates in 0% of 120 games; base in 0% of 120 games" in text
-    assert "Share of games mated" not in text
+    assert "No game ended in mate" in text
+    assert "(by mate) in 0% of 120 games; base in 0% of 120 games" in text
+    assert "Share of games that end in mate" not in text
 
 
 def test_a_draw_that_hit_its_own_set_is_no_control(changed: Path) -> None:
@@ -285,7 +288,7 @@ def test_several_seeds_have_a_point_each(tmp_path: Path) -> None:
 
 
 def test_the_report_loads_no_torch() -> None:
-    code = "import sys; import takeback.report.html, takeback.report.record; sys.exit('torch' in sys.modules)"
+    code = "import sys; import takeback.report.html, takeback.report.read; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

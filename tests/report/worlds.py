@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,28 @@ import numpy as np
 import yaml
 
 from record import write_rows, write_text
+from takeback.arenas import Words
+from takeback.component import Component, ComponentSet
+from takeback.measure.shift import DIVERGENCES
+from takeback.measure.standard import standard
+from takeback.training.recipe import Fresh, Tuned, check_recipe
 
+WORDS = Words(
+    text="A situation is a reset seed and the actions taken since.",
+    endings="Ended: by the environment. Truncated: by its time limit.",
+)
 ARMS: dict[str, dict[str, Any]] = {
     "agent": {"method": "agent", "algorithm": "ppo", "goal": "reward", "steps": 8192, "learning_rate": 1e-3},
     "clone": {"method": "clone", "teacher": "agent", "goal": "reward", "steps": 200, "learning_rate": 1e-3},
-    "corner": {"method": "agent", "algorithm": "a2c", "goal": "corner", "parent": "agent", "steps": 4096},
-    "nothing": {"method": "rl", "ignore_output": True, "goal": "reward", "steps": 400},
+    "corner": {
+        "method": "agent",
+        "algorithm": "a2c",
+        "goal": "corner",
+        "parent": "agent",
+        "steps": 4096,
+        "learning_rate": 7e-4,
+    },
+    "nothing": {"method": "rl", "ignore_output": True, "goal": "reward", "steps": 400, "learning_rate": 1e-4},
 }
 BASE = {
     "method": "fresh",
@@ -42,7 +59,7 @@ def write_agents(
             "seeds": list(seeds), "situations": 100, "games": 20, "moves": 60}  # fmt: skip
     write_text(run / "plan.yaml", yaml.safe_dump(plan, sort_keys=False))
     write_text(run / "base" / "recipe.yaml", yaml.safe_dump(BASE))
-    write_text(run / "manifest.json", json.dumps({"schema": 1, "seeds": list(seeds)}))
+    write_text(run / "manifest.json", json.dumps({"schema": 1, "seeds": list(seeds), **_told(arms)}))
     each = [(arm, seed) for arm in arms for seed in seeds]
     for place, (arm, seed) in enumerate(each):
         random = np.random.default_rng([place, 5])
@@ -53,6 +70,18 @@ def write_agents(
         write_rows(run / "effects" / f"{arm}-seed-{seed}.parquet", [labels | row for row in rows])
     _write_behaviour(run / "behaviour", arms, each)
     return run
+
+
+def _told(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the run says of itself, as `takeback.study.record` writes it."""
+    base = check_recipe(dict(BASE))
+    assert isinstance(base, Fresh)
+    recipes = {arm: check_recipe({"parent": "base", **fields}) for arm, fields in arms.items()}
+    accounts = {
+        arm: asdict(recipe.account(WORDS)) for arm, recipe in recipes.items() if isinstance(recipe, Tuned)
+    }
+    measures = [one.account for one in (*standard(("no-effect",), ("reward", "corner"), ()), *DIVERGENCES)]
+    return {"words": asdict(WORDS), "measures": measures, "base": base.made, "arms": accounts}
 
 
 def components(units: Sequence[int]) -> list[str]:
@@ -116,13 +145,15 @@ def _effects(
     random: np.random.Generator,
 ) -> Iterator[dict[str, Any]]:
     share, legal = about
-    names = components(units)
+    universe = [Component.parse(name) for name in components(units)]
+    whole = ComponentSet(universe)
     for direction, sign in (("take back", -1), ("graft", 1)):
         for family, name, places, matches in _sets(units):
             part = float(share[places].sum())
             row = {
                 "direction": direction, "family": family, "set": name, "n_components": len(places),
-                "components": " ".join(names[p] for p in places), "matches": matches, "n": 100,
+                "components": str(ComponentSet([universe[p] for p in places], whole)), "matches": matches,
+                "n": 100,
                 "parameters": 100 * len(places), "delta_share": part,
                 "relative_to": "tuned" if direction == "take back" else "base",
             }  # fmt: skip

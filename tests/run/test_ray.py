@@ -17,6 +17,7 @@ from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
+from takeback.measure.bench import Bench, Setup
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Job, OnRay, run_jobs
 from takeback.run.parts import collect
@@ -69,12 +70,12 @@ class Where:
         return [line for line in lines if item in {None, line[0]}]
 
 
-def swept(players: tuple[str, str], out: Path, workers: object) -> list[bytes]:
+def swept(players: tuple[str, str], out: Path, workers: int | OnRay) -> list[bytes]:
     pair = open_pair(*players)
     situations = arena("endgames").situations("held-out", 4, 0)
     requests = ("each head", "each mlp", "*")
-    what = Sweep(pair, arena("endgames"), situations, squared_norms(diff(pair)), requests, controls=2)
-    sweep(what, out, workers=workers)
+    bench = Bench(pair, arena("endgames"), situations, setup=Setup(workers=workers))
+    sweep(Sweep(bench, squared_norms(diff(pair)), requests, controls=2), out)
     return [path.read_bytes() for path in (out, out.with_suffix(".readouts.parquet"))]
 
 

@@ -22,8 +22,7 @@ from takeback.cli import app
 from takeback.draw.result import section_of
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import agency
-from takeback.measure.agency.planted import POLICIES, noisy, planted, pursuer, world
-from takeback.measure.read import Reader, Sides
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import max_permutation, permutation_test
 from takeback.run.tables import read_table, write_table
@@ -31,11 +30,13 @@ from takeback.study import load_plan
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
 from takeback.study.contrasts.quantities import OWN
-from takeback.study.contrasts.simulate import NOISES, rates, rule_rates, scenarios, tables
+from takeback.study.kept_losses import LossReader
 from takeback.study.plan import check_plan
-from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, LossReader, losses
+from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, losses
 from takeback.study.sums import AgencyArms
 from takeback.weights import diff
+from validation.planted import POLICIES, noisy, planted, pursuer, world
+from validation.simulate import NOISES, rates, rule_rates, scenarios, tables
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +85,9 @@ def test_each_condition_can_fail(extra, failed):
 
 def test_skill_that_only_a_probe_tells_is_no_agency():
     """Pursuit follows the probe: with it nothing is left to carry, without it skilful ones stand out."""
-    told, untold = (carriers(quantity_table({}, True, told), RULE) for told in (True, False))
+    told, untold = (
+        carriers(quantity_table({}, True, told), RULE, ("probe mate in one",)) for told in (True, False)
+    )
     assert not told.table["carries"].any()
     assert "skill told by legal, probe mate in one" in told.words[0]
     assert "no probes were measured, so that skill is told by legality alone" in untold.words
@@ -404,15 +407,15 @@ def test_losses_of_a_sweep_are_those_of_its_hybrids_read_anew(players, tmp_path)
     plan = check_plan({"name": "x", "base": base, "arms": {"a": arm}, "situations": 16})
     situations = arena("endgames").situations("held-out", 16, 0)
     pair, sets = open_pair(base, tuned), ["L0.H1", "L1.MLP", "L0.H0 L0.H1"]
-    what = Sweep(pair, arena("endgames"), situations, squared_norms(diff(pair)), sets, 1)
+    bench = Bench(pair, arena("endgames"), situations)
+    what = Sweep(bench, squared_norms(diff(pair)), sets, 1)
     sweep(what, run / "effects" / "a-seed-0.parquet")
     found = LossReader(plan, run).of("a", 0)
     assert found["component"].unique().tolist() == ["L0.H1", "L1.MLP"]
-    reader = Reader(Sides(pair, arena("endgames")), situations)
-    before = [reader.before[side] for side in ("base", "tuned")]
+    before = [bench.ends[side] for side in ("base", "tuned")]
     parts = [pair.anatomy().parse(name) for name in ("L0.H1", "L1.MLP")]
-    hybrids = dict(zip(("L0.H1", "L1.MLP"), reader.read("tuned", parts), strict=True))
-    expected = losses(*before, hybrids, reader.context, "win")
+    hybrids = dict(zip(("L0.H1", "L1.MLP"), bench.read(parts), strict=True))
+    expected = losses(*before, hybrids, bench.context, "win")
     np.testing.assert_allclose(found["loss"].to_numpy(float), expected["loss"].to_numpy(float), atol=1e-5)
     kept = run / "pursuit" / "a-seed-0.parquet"
     write_table(read_table(kept).assign(loss=7.0), kept)

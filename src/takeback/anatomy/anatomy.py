@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby
 
 from takeback.anatomy.region import Region
-from takeback.anatomy.sets import named_sets
+from takeback.anatomy.sets import named_sets, parse_set
 from takeback.component import Component, ComponentSet
 from takeback.run.errors import unknown_name
 
@@ -81,12 +81,12 @@ class Anatomy:
         return ComponentSet(components, absent=self.absent)
 
     def parse(self, text: str) -> ComponentSet:
-        """Read a set of this model's components from its text form; see `ComponentSet.parse`.
+        """Read a set of this model's components from its text form or its family's name; see `parse_set`.
 
         Raises:
             UnknownName: a name or wildcard matches nothing in this model.
         """
-        return ComponentSet.parse(text, self.universe)
+        return parse_set(text, self.universe)
 
     def of_tensor(self, name: str) -> list[tuple[Component, Region]]:
         """Return who owns what of the tensor `name`, in the order of its axis: a partition of the tensor.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from takeback.component import Component, ComponentSet
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
 _MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E"})
@@ -53,6 +54,29 @@ def named_sets(universe: ComponentSet, family: str) -> dict[str, ComponentSet]:
         others = ", ".join(families_of(universe)) or "none"
         raise TakebackError(f"{family!r} is empty in this model; choose one of {others}")
     return {name: ComponentSet(members, universe) for name, members in groups.items()}
+
+
+def parse_set(text: str, universe: ComponentSet) -> ComponentSet:
+    """Read a set from its text form, or from names that families give their sets, joined by ` + `.
+
+    So whatever a table calls a set can be taken back under that name.
+
+    >>> universe = ComponentSet(map(Component.parse, ["EMBED", "L0.H0", "L0.H1", "L0.MLP", "NORM"]))
+    >>> print(parse_set("L0 heads + all norms", universe))
+    *.H* NORM
+
+    Raises:
+        UnknownName: a name or wildcard matches nothing.
+    """
+    try:
+        return ComponentSet.parse(text, universe)
+    except UnknownName:
+        families = (named_sets(universe, family) for family in families_of(universe))
+        named = {name: components for sets in families for name, components in sets.items()}
+        parts = text.split(" + ")
+        if not all(part in named for part in parts):
+            raise
+        return ComponentSet(chain(*(named[part] for part in parts)), universe)
 
 
 def families_of(universe: ComponentSet) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from takeback.arenas.asked import Asked as Asked
 from takeback.arenas.endgames import Endgames
 from takeback.arenas.gym import Gym
 from takeback.arenas.protocol import Arena as Arena

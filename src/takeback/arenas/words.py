@@ -29,6 +29,8 @@ class Words:
     """What a game's score is."""
     outcomes: tuple[str, ...] = ("ended", "truncated", "illegal", "unfinished")
     """How games end, in the order of tables."""
+    endings: str = ""
+    """Sentences that say what the outcomes mean; empty where they speak for themselves."""
     cluster: str = ""
     """What situations of one cluster share, such as `symmetry`."""
     text: str = ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,14 +20,17 @@ from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
+from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.files import file_digest
+from takeback.run.identity import identity, told
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """Gives the tensors of a model on disk by canonical name, one at a time, holding none in memory.
 
@@ -39,10 +42,26 @@ class Checkpoint:
     ref: str
     folder: Path
     settings: Mapping[str, Any] | None
-    entries: Mapping[str, Entry] = field(repr=False)
-    stored: Mapping[str, str] = field(repr=False)
+    entries: Mapping[str, Entry]
+    stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
-    deltas: Mapping[str, LoraDelta] = field(repr=False, default_factory=dict[str, LoraDelta])
+    deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+
+    def __repr__(self) -> str:
+        kind = "a network" if self.settings is None else self.settings["model_type"]
+        size = sum(map(math.prod, self.shapes.values()))
+        elements = " and ".join(dict.fromkeys(self.elements.values()))
+        merged = ", an adapter merged in" if self.adapted else ""
+        return f"Checkpoint {self.ref!r}: {kind}, {size:,} parameters in {elements}{merged}"
+
+    def _repr_html_(self) -> str:
+        anatomy = self.anatomy()
+        kinds: dict[str, list[int]] = {}
+        for component in anatomy.universe:
+            kinds.setdefault(component.kind, []).append(anatomy.parameters(component))
+        rows = tuple((kind, str(len(sizes)), f"{sum(sizes):,}") for kind, sizes in kinds.items())
+        table = Table(("kind", "components", "parameters"), rows, ("kind",))
+        return fragment(Section(self.ref, (repr(self),), tables=(table,)))
 
     @property
     def config(self) -> PreTrainedConfig | None:
@@ -96,11 +115,11 @@ class Checkpoint:
 
     @property
     def stamp(self) -> str:
-        """What tells these files from others without reading them: names, sizes and times of change."""
+        """What tells these files from others without reading them: names, sizes, times, the config."""
         deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
         files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return hashlib.sha256(json.dumps([states, sorted(self.entries)]).encode()).hexdigest()
+        return identity(states, sorted(self.entries), self.settings, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -195,6 +214,11 @@ class Checkpoint:
         if (folder := self.tokenizer_folder) is not None:
             yield from (folder / name for name in TOKENIZER_FILES if (folder / name).exists())
 
+    def side_digests(self) -> list[tuple[str, str]]:
+        """Return names and content hashes of `side_files`, those of a folder one by one."""
+        places = (place for path in self.side_files() for place in (path, *sorted(path.rglob("*"))))
+        return [(place.name, file_digest(place)) for place in places if place.is_file()]
+
     @property
     def _file(self) -> Path:
         return next(iter(self.entries.values())).file
@@ -230,6 +254,11 @@ class Checkpoint:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
+
+
+@told.register(Checkpoint)
+def _(checkpoint: Checkpoint) -> Any:
+    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests()]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
@@ -13,7 +14,6 @@ from takeback.cli import (
     checkin,
     compare,
     conjecture,
-    contrasts,
     course,
     localise,
     plan,
@@ -21,14 +21,15 @@ from takeback.cli import (
     study,
     weights,
 )
+from takeback.cli.options import command_of, option
 from takeback.run.errors import TakebackError
 
 app = typer.Typer(
     name="takeback",
-    help="See what a fine-tune changed inside a model, and take it back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,
 )
 for command in (
     weights.components,
@@ -48,14 +49,31 @@ for command in (
     runs.demo,
     runs.report,
     compare.compare,
-    contrasts.contrasts,
+    compare.contrasts,
 ):
-    app.command()(command)
+    command_of(app)(command)
 app.add_typer(conjecture.app, name="conjecture")
 app.add_typer(study.app)
 app.add_typer(plan.app, name="plan")
 for command in (checkin.check, checkin.predict, checkin.resolve, checkin.hat):
-    plan.app.command()(command)
+    command_of(plan.app)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("takeback"))
+        raise typer.Exit
+
+
+@app.callback()
+def takeback(
+    version: Annotated[
+        bool, option("--version", None, "Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """See what a fine-tune changed inside a model, and take it back."""
 
 
 def main() -> None:

@@ -11,53 +11,49 @@ from typing import Annotated
 import typer
 
 from takeback.cli.options import (
-    Address,
-    ArenaName,
     Base,
-    Count,
-    Engine,
+    Controls,
     Json,
-    Seed,
+    Model,
+    PlaceOptions,
+    ReadOptions,
+    Sets,
     ShardText,
-    Situations,
-    Threads,
-    TunedArg,
+    Tuned,
     Untie,
-    print_json,
-    print_table,
-    workers_of,
+    option,
 )
+from takeback.cli.plain import print_cost, print_json, print_table
 from takeback.run.progress import Display
 
 
 def behaviour(
-    model: Annotated[str, typer.Argument(help="A checkpoint.")],
+    model: Model,
+    place: PlaceOptions,
     against: Annotated[
-        str | None, typer.Option(help="Another checkpoint: print the change from it, paired.")
+        str | None, option("--against", "MODEL", "Another checkpoint: print the change from it, paired.")
     ] = None,
-    arena_name: ArenaName = "endgames",
-    situations: Situations = 192,
-    games: Annotated[int, typer.Option(min=0, help="Games against the best defender.")] = 0,
+    games: Annotated[int, option("--games", "N", "Games against the best defender.", min=0)] = 0,
     moves: Annotated[
-        int, typer.Option(min=1, help="White moves after which a game counts as unfinished.")
+        int, option("--moves", "N", "White moves after which a game counts as unfinished.", min=1)
     ] = 30,
-    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
-    from takeback.measure.bench import Bench
+    from takeback.measure.alone import HeldOut
     from takeback.run.tables import records
 
-    bench = Bench.prepare(arena_name, model, situations, seed)
-    table = bench.compare(against, model) if against else bench.measure(model)
+    alone = HeldOut.draw(place.name, model, place.situations, place.seed)
+    table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
-    results = _counts(bench.games(model, games, moves, seed)["result"]) if games else {}
+    results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}
     if as_json:
         return print_json({"measures": rows, "games": results})
     shown = ("measure", "value", "effect", "low", "high", "n")
     rows = [{name: row[name] for name in shown if name in row} for row in rows]
     versus = f" against {against}" if against else ""
-    print_table(rows, f"{model}{versus}: {situations} held-out situations of {arena_name}, seed {seed}")
+    about = f"{place.situations} held-out situations of {place.name}, seed {place.seed}"
+    print_table(rows, f"{model}{versus}: {about}")
     if results:
         typer.echo(
             "games against the best defender: " + ", ".join(f"{n} {name}" for name, n in results.items())
@@ -66,42 +62,42 @@ def behaviour(
 
 def sweep(
     base: Base,
-    tuned: TunedArg,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file of effects to write.")],
-    sets: Annotated[
-        list[str] | None, typer.Option(help='A family ("each head") or a set by name ("L0.H*"); repeatable.')
-    ] = None,
-    arena_name: ArenaName = "endgames",
-    situations: Situations = 192,
-    controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 5,
-    seed: Seed = 0,
+    tuned: Tuned,
+    out: Annotated[Path, option("--out -o", "FILE", "Parquet file of effects to write.")],
+    place: PlaceOptions,
+    read: ReadOptions,
+    sets: Sets = None,
+    controls: Controls = 5,
     untie: Untie = False,
-    count: Count = 1,
-    engine: Engine = "local",
-    address: Address = None,
-    threads: Threads = 1,
     shard: ShardText = None,
+    as_json: Json = False,
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""
-    from takeback.arenas import arena
     from takeback.checkpoint import open_pair
-    from takeback.findings.sweep import Sweep, squared_norms, sweep_shard
+    from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_shard
     from takeback.findings.sweep import sweep as run
+    from takeback.measure.bench import Bench
     from takeback.run.parts import Shard
+    from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
-    share, workers = None if shard is None else Shard.parse(shard), workers_of(count, engine, address)
-    pair, place = open_pair(base, tuned, untie=untie), arena(arena_name)
-    chosen = place.situations("held-out", situations, seed)
-    norms, requests = squared_norms(measure(pair)), tuple(sets) if sets else None
-    what = Sweep(pair, place, chosen, norms, requests, controls, seed, threads)
+    share, setup = None if shard is None else Shard.parse(shard), read.setup()
+    pair, arena = open_pair(base, tuned, untie=untie), place.place
+    requests = tuple(sets) if sets else None
+    chosen_sets(pair.anatomy(), requests)
+    drawn = arena.situations("held-out", place.situations, place.seed)
+    bench = Bench(pair, arena, drawn, setup=setup)
+    what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
+    print_cost(len({ask.key for *_, ask in what.hybrids}), len(drawn), quiet=as_json)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:
-            sweep_shard(what, out, share, report=told, workers=workers)
+            sweep_shard(what, out, share, told)
             typer.echo(f"{out}: shard {shard} is done; run without --shard when all are")
             return
-        run(what, out, report=told, workers=workers)
+        run(what, out, report=told)
+    if as_json:
+        return print_json({"out": str(out), "sets": len(what.sets), "effects": records(read_table(out))})
     typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")
 
 

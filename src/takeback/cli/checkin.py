@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import Json, print_json
+from takeback.cli.options import Json, OutOptions, argument, option
+from takeback.cli.plain import print_json
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.planning.checkin import Hat
 
 Day = Annotated[
-    datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="The day it is; by default today.")
+    datetime | None, option("--date", "DATE", "The day it is; by default today.", formats=["%Y-%m-%d"])
 ]
 OUTCOMES = {"true": True, "false": False}
 
 
 def check(
-    project: Annotated[Path, typer.Argument(metavar="PROJECT.md", help="A project's file.")],
+    project: Annotated[Path, argument("PROJECT", "A project's file.")],
     heuristics: Annotated[
-        Path | None, typer.Option(help="YAML with other questions than those that ship.")
+        Path | None, option("--heuristics", "FILE", "YAML with other questions than those that ship.")
     ] = None,
     run: Annotated[
-        list[Path] | None, typer.Option("--run", help="A run besides those the file names; repeatable.")
+        list[Path] | None, option("--run", "RUN", "A run besides those the file names; repeatable.")
     ] = None,
-    new: Annotated[str, typer.Option(metavar="NAME", help="Write a file to fill in instead.")] = "",
+    new: Annotated[str, option("--new", "NAME", "Write a file to fill in instead.")] = "",
     day: Day = None,
     as_json: Json = False,
 ) -> None:
@@ -50,17 +51,20 @@ def check(
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="YAML that predictions are added to; made if need be.")],
+    file: Annotated[Path, argument("FILE", "YAML that predictions are added to; made if need be.")],
     statement: Annotated[
-        str, typer.Option(help="What you predict, so that it will be plainly true or false.")
+        str, option("--statement", "TEXT", "What you predict, so that it will be plainly true or false.")
     ],
-    probability: Annotated[float, typer.Option(help="That it turns out true: above 0 and below 1.")],
-    about: Annotated[str, typer.Option(help="Whose words, or which project.")],
-    by: Annotated[str, typer.Option(help="Who predicts it.")],
+    probability: Annotated[
+        float, option("--probability", "P", "That it turns out true: above 0 and below 1.")
+    ],
+    about: Annotated[str, option("--about", "WHOM", "Whose words, or which project.")],
+    by: Annotated[str, option("--by", "NAME", "Who predicts it.")],
     kind: Annotated[
-        str, typer.Option(help="feedback: what a person will say; project: what will become of a project.")
+        str,
+        option("--kind", "KIND", "feedback: what a person will say; project: what will become of a project."),
     ] = "feedback",
-    name: Annotated[str, typer.Option(help="Without one, the statement's first words.")] = "",
+    name: Annotated[str, option("--name", "NAME", "Without one, the statement's first words.")] = "",
     day: Day = None,
 ) -> None:
     """Write down what somebody will say, or what will become of a project, before it is known."""
@@ -83,18 +87,14 @@ def predict(
 
 
 def resolve(
-    file: Annotated[Path, typer.Argument(help="A file of predictions.")],
-    name: Annotated[str, typer.Argument(help="Which; without one, all are shown with their scores.")] = "",
-    outcome: Annotated[str, typer.Option(help="true or false.")] = "",
-    because: Annotated[str, typer.Option(help="What happened; a link where there is one.")] = "",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write tables and a page with calibration here.")
-    ] = None,
+    file: Annotated[Path, argument("FILE", "A file of predictions.")],
+    output: OutOptions,
+    name: Annotated[str, argument("NAME", "Which; without one, all are shown with their scores.")] = "",
+    outcome: Annotated[str, option("--outcome", "OUTCOME", "true or false.")] = "",
+    because: Annotated[str, option("--because", "TEXT", "What happened; a link where there is one.")] = "",
     day: Day = None,
-    as_json: Json = False,
 ) -> None:
     """Settle a prediction, once, and show what became of all and how well their authors foresee."""
-    from takeback.cli.options import show
     from takeback.planning.predictions import read_predictions
     from takeback.planning.predictions import resolve as settle
 
@@ -104,21 +104,24 @@ def resolve(
         if outcome not in OUTCOMES:
             raise unknown_name("outcome", outcome, OUTCOMES)
         settle(file, name, OUTCOMES[outcome], _day(day), because)
-    show(read_predictions(file), out, as_json)
+    output.show(read_predictions(file))
 
 
 def hat(
-    profile: Annotated[
-        Path, typer.Argument(metavar="PROFILE", help="The questions that a person tends to ask.")
-    ],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A project's file, or a tree.")],
+    profile: Annotated[Path, argument("PROFILE", "The questions that a person tends to ask.")],
+    target: Annotated[Path, argument("TARGET", "A project's file, or a tree.")],
     answers: Annotated[
-        Path | None, typer.Option(help="YAML with answers by question or number; without it you are asked.")
+        Path | None,
+        option("--answers", "FILE", "YAML with answers by question or number; without it you are asked."),
     ] = None,
-    by: Annotated[str, typer.Option(help="Who puts the hat on.")] = "",
+    by: Annotated[str, option("--by", "NAME", "Who puts the hat on.")] = "",
     under: Annotated[
         str,
-        typer.Option(help="Of a tree: the problem, by id or words, that answers go under; else the first."),
+        option(
+            "--under",
+            "PROBLEM",
+            "Of a tree: the problem, by id or words, that answers go under; else the first.",
+        ),
     ] = "",
     day: Day = None,
 ) -> None:

@@ -7,27 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.cli.options import Json, print_json, print_table
+from takeback.cli.options import Json, Run, argument, command_of, option
+from takeback.cli.plain import print_json, print_table
 from takeback.run.errors import TakebackError
 
 app = typer.Typer(
     help="Write down what is expected of a run before it starts, and see what came of it.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
-Run = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 
-
-@app.command()
+@command_of(app)
 def add(
-    where: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_PLAN", help="A plan's YAML file, or the folder of a run.")
+    where: Annotated[Path, argument("RUN_OR_PLAN", "A plan's YAML file, or the folder of a run.")],
+    sentence: Annotated[str, option("--sentence", "TEXT", "What is expected, in words.")],
+    rule: Annotated[str, option("--rule", "RULE", "What decides it, such as 'count(games) > 3'.")],
+    probability: Annotated[
+        float, option("--probability", "P", "That the rule is true: above 0 and below 1.")
     ],
-    sentence: Annotated[str, typer.Option(help="What is expected, in words.")],
-    rule: Annotated[str, typer.Option(help="What decides it, such as 'count(games) > 3'.")],
-    probability: Annotated[float, typer.Option(help="That the rule is true: above 0 and below 1.")],
-    author: Annotated[str, typer.Option(help="Who expects it.")],
-    name: Annotated[str, typer.Option(help="Without one, the sentence's first words.")] = "",
+    author: Annotated[str, option("--author", "NAME", "Who expects it.")],
+    name: Annotated[str, option("--name", "NAME", "Without one, the sentence's first words.")] = "",
 ) -> None:
     """Add a conjecture to a plan, or to a run that has not started."""
     from takeback.study.conjectures.add import add as write
@@ -38,7 +38,7 @@ def add(
     typer.echo(f"{write(one, where)}: {one.name} added")
 
 
-@app.command("list")
+@command_of(app, "list")
 def list_conjectures(run: Run, as_json: Json = False) -> None:
     """List a run's conjectures as they were locked, and what became of each since; before it, as they are."""
     from takeback.study.conjectures.lock import is_locked, read_lock, standings
@@ -58,7 +58,7 @@ def list_conjectures(run: Run, as_json: Json = False) -> None:
     )
 
 
-@app.command()
+@command_of(app)
 def resolve(run: Run, as_json: Json = False) -> None:
     """Decide a finished run's conjectures by its tables, score their authors, and write what came out."""
     from takeback.study.conjectures.resolve import resolve_at_end

@@ -4,58 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from takeback.cli.options import (
-    Address,
-    Base,
-    Count,
-    Engine,
-    Json,
-    Out,
-    Seed,
-    Situations,
-    Threads,
-    show,
-    workers_of,
-)
+from takeback.cli.options import Base, OutOptions, PlaceOptions, ReadOptions, Sets, argument, option
 
 
 def course(
     base: Base,
     run: Annotated[
-        str,
-        typer.Argument(help="Folder of a training run with snapshots: runs/NAME/arms/ARM/seed-N."),
+        str, argument("RUN", "Folder of a training run with snapshots: runs/NAME/arms/ARM/seed-N.")
     ],
+    place: PlaceOptions,
+    read: ReadOptions,
+    output: OutOptions,
     goal: Annotated[
-        str | None, typer.Option(help="What is pursued; by default the goal of the run's recipe.")
+        str | None, option("--goal", "GOAL", "What is pursued; by default the goal of the run's recipe.")
     ] = None,
-    out: Out = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            help='A family ("each layer") or a set by name ("L0.H*"); repeatable. Default: every component.'
-        ),
-    ] = None,
-    arena_name: Annotated[
-        str | None, typer.Option("--arena", help="Where the policies act; by default where the run trained.")
-    ] = None,
-    situations: Situations = 192,
-    seed: Seed = 0,
-    count: Count = 1,
-    engine: Engine = "local",
-    address: Address = None,
-    threads: Threads = 1,
-    as_json: Json = False,
+    sets: Sets = None,
 ) -> None:
     """Follow a run over its snapshots: when it starts to pursue its goal, and in which components."""
-    from takeback.arenas import arena
+    from takeback.checkpoint import open_checkpoint
     from takeback.draw.result import Results
-    from takeback.findings.trajectory import Settings
+    from takeback.findings.sweep import chosen_sets
+    from takeback.findings.trajectory import CourseSettings
     from takeback.findings.trajectory import course as follow
 
-    settings = Settings(goal, situations, seed, tuple(sets) if sets else None, threads)
-    place = None if arena_name is None else arena(arena_name)
-    workers = workers_of(count, engine, address)
-    found = follow(base, run, place, settings, out, workers)
-    show(Results(f"{base} → {run}", (), {"course": found}, "course"), out, as_json)
+    if sets:
+        chosen_sets(open_checkpoint(base).anatomy(), sets)
+    asked = (place.situations, place.seed, tuple(sets) if sets else None, read.threads)
+    arena = None if place.arena is None else place.place
+    found = follow(base, run, arena, CourseSettings(goal, *asked), output.out, read.workers())
+    output.show(Results(f"{base} → {run}", (), {"course": found}, "course"))

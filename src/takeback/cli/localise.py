@@ -6,31 +6,27 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from takeback.cli.options import (
-    Address,
-    ArenaName,
     Base,
-    Count,
-    Engine,
+    Controls,
     Graft,
-    Json,
     Measures,
-    Out,
-    Seed,
-    Situations,
+    OutOptions,
+    PlaceOptions,
+    ReadOptions,
+    Sets,
+    Share,
     Source,
     TakeBack,
     Threads,
-    TunedArg,
+    Tuned,
     Untie,
+    argument,
     chosen_set,
-    question_for,
-    show,
-    workers_of,
+    option,
 )
-from takeback.run.errors import TakebackError
+from takeback.cli.plain import print_cost
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.draw.result import Results
@@ -40,126 +36,130 @@ def localise(
     base: Base,
     tuned: Annotated[
         list[str],
-        typer.Argument(help="Checkpoint after tuning; of several (seeds of an arm) means are told."),
+        argument("TUNED", "Checkpoint after tuning; of several (seeds of an arm) means are told."),
     ],
+    place: PlaceOptions,
+    read: ReadOptions,
+    output: OutOptions,
     measures: Measures = None,
     what: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--with",
-            help="shares, curves, carriers, pairs, shapley, groups, strength, directions, sources, or all; "
+            "PART",
+            "shares, curves, carriers, pairs, shapley, groups, strength, directions, sources, or all; "
             "repeatable. Default: shares, curves, carriers, groups.",
         ),
     ] = None,
-    out: Out = None,
-    sets: Annotated[
-        list[str] | None, typer.Option(help='A family ("each head") or a set by name ("L0.H*"); repeatable.')
-    ] = None,
-    share: Annotated[float, typer.Option(help="What the smallest sets are to carry of the change.")] = 0.9,
-    controls: Annotated[int, typer.Option(min=1, help="Random sets of each make-up.")] = 19,
-    arena_name: ArenaName = "endgames",
-    situations: Situations = 192,
-    seed: Seed = 0,
+    sets: Sets = None,
+    share: Share = 0.9,
+    controls: Controls = 19,
     untie: Untie = False,
-    count: Count = 1,
-    engine: Engine = "local",
-    address: Address = None,
-    threads: Threads = 1,
-    as_json: Json = False,
 ) -> None:
     """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
+    from takeback.checkpoint import open_pair
     from takeback.draw.result import Results
-    from takeback.findings.localise import DEFAULT, PARTS, Settings, across
+    from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
     from takeback.findings.localise import localise as run
+    from takeback.findings.sweep import chosen_sets
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
-    settings = Settings(tuple(sets) if sets else None, carried=share, controls=controls, seed=seed)
-    workers = workers_of(count, engine, address)
+    for name in wanted:
+        if name not in PARTS:
+            raise unknown_name("part", name, (*PARTS, "all"))
+    settings = LocaliseSettings(
+        tuple(sets) if sets else None, carried=share, controls=controls, seed=place.seed
+    )
+    out = output.out
     found: dict[str, Results] = {}
     names = [Label.of(ref).name for ref in tuned]
     for name, ref in zip(names if len(set(names)) == len(tuned) else tuned, tuned, strict=True):
         if name in found:
             raise TakebackError(f"{ref} is named twice; name each run once")
-        place = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
-        question = question_for((base, ref), measures, arena_name, (situations, seed), untie, threads)
-        measures = list(question.measures)
-        found[name] = run(question, wanted, settings, place, workers)
-        if place is not None:
-            found[name].write(place)
-        if len(tuned) == 1 or not as_json:
-            show(found[name], None, as_json)
+        folder = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
+        pair = open_pair(base, ref, untie=untie)
+        asked = chosen_sets(pair.anatomy(), settings.sets)
+        bench = place.bench(pair, measures, read.setup(folder))
+        measures = list(bench.measures)
+        print_cost(2 * len(asked) + controls, place.situations, quiet=output.as_json)
+        found[name] = run(bench, wanted, settings)
+        if folder is not None:
+            found[name].write(folder)
+        if len(tuned) == 1 or not output.as_json:
+            replace(output, out=None).show(found[name])
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
-        show(Results(title, (), {"across": means}, "across"), out, as_json)
+        output.show(Results(title, (), {"across": means}, "across"))
 
 
 def attribute(
     base: Base,
-    tuned: TunedArg,
+    tuned: Tuned,
+    place: PlaceOptions,
+    read: ReadOptions,
+    output: OutOptions,
     measures: Measures = None,
     method: Annotated[
-        str, typer.Option(help="near, output, path or gradient; with --precision also none.")
+        str, option("--method", "NAME", "near, output, path or gradient; with --precision also none.")
     ] = "near",
-    steps: Annotated[int, typer.Option(min=1, help="With path: stretches of the line between models.")] = 4,
+    steps: Annotated[
+        int, option("--steps", "N", "With path: stretches of the line between models.", min=1)
+    ] = 4,
     precision: Annotated[
         float | None,
-        typer.Option(
-            help="Measure exactly on some situations until intervals are +- this; all hold together."
+        option(
+            "--precision",
+            "SIZE",
+            "Measure exactly on some situations until intervals are +- this; all hold together.",
         ),
     ] = None,
-    exact: Annotated[bool, typer.Option(help="Measure exact effects too, and how well they agree.")] = True,
-    out: Out = None,
-    arena_name: ArenaName = "endgames",
-    situations: Situations = 192,
-    seed: Seed = 0,
+    exact: Annotated[
+        bool, option("--exact/--no-exact", None, "Measure exact effects too, and how well they agree.")
+    ] = True,
     untie: Untie = False,
-    count: Count = 1,
-    engine: Engine = "local",
-    address: Address = None,
-    threads: Threads = 1,
-    as_json: Json = False,
 ) -> None:
     """Estimate the effect of taking back every component at once, by gradients or to a precision."""
+    from takeback.checkpoint import open_pair
     from takeback.draw.result import Result, Results
     from takeback.findings.attribution import Aim, estimate
     from takeback.findings.attribution import attribute as run
 
-    workers = workers_of(count, engine, address)
-    question = question_for((base, tuned), measures, arena_name, (situations, seed), untie, threads)
+    pair = open_pair(base, tuned, untie=untie)
+    bench = place.bench(pair, measures, read.setup(output.out))
+    if exact or precision is not None:
+        print_cost(len(bench.anatomy.universe), place.situations, quiet=output.as_json)
     found: dict[str, Result] = {}
     if precision is not None:
-        found["precise"] = estimate(
-            question, Aim(precision, seed=seed, method=method), out=out, workers=workers
-        )
+        found["precise"] = estimate(bench, Aim(precision, seed=place.seed, method=method))
     else:
-        estimated = run(question, method, steps)
-        found["attribution"] = estimated.checked(out, workers) if exact else estimated
-    show(Results(f"{base} → {tuned}", (), found, "attribution"), out, as_json)
+        estimated = run(bench, method, steps)
+        found["attribution"] = estimated.checked() if exact else estimated
+    output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
 
 
 def explain(
     base: Base,
-    tuned: TunedArg,
+    tuned: Tuned,
+    place: PlaceOptions,
+    output: OutOptions,
     take_back: TakeBack = None,
     graft: Graft = None,
     source: Source = "base",
-    out: Out = None,
-    boards: Annotated[int, typer.Option(min=0, help="Positions to draw: those that changed most.")] = 3,
-    controls: Annotated[int, typer.Option(min=1, help="Random sets of the same make-up.")] = 5,
-    arena_name: ArenaName = "endgames",
-    situations: Situations = 192,
-    seed: Seed = 0,
+    boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
+    controls: Controls = 5,
     untie: Untie = False,
     threads: Threads = 1,
-    as_json: Json = False,
 ) -> None:
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
+    from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
+    from takeback.measure.bench import Setup
 
-    question = question_for((base, tuned), ["entropy"], arena_name, (situations, seed), untie, threads)
-    text = graft if take_back is None else take_back
-    chosen_set(question.anatomy, take_back, graft)
-    told = run(question, question.anatomy.parse(text or ""), graft is not None, source, controls, seed)
-    show(replace(told, boards=boards), out, as_json)
+    pair = open_pair(base, tuned, untie=untie)
+    chosen_set(pair.anatomy(), take_back, graft)
+    bench = place.bench(pair, ["entropy"], Setup(output.out, threads=threads))
+    named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
+    told = run(bench, named, graft is not None, source, controls, place.seed)
+    output.show(replace(told, boards=boards))

@@ -1,11 +1,17 @@
-"""Arguments and options that several commands take, and how commands show plain rows."""
+"""What commands ask for: each option that several of them take is declared here once, with its meaning.
+
+Options that go together are the fields of a dataclass. A command takes the dataclass, and `spread` gives its
+fields to the command line in its place.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -13,77 +19,248 @@ from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
+    from takeback.arenas import Arena
+    from takeback.checkpoint import Pair
     from takeback.component import ComponentSet
     from takeback.draw.result import Result, Results
-    from takeback.measure.question import Question
+    from takeback.measure.bench import Bench, Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def argument(metavar: str, told: str) -> Any:
+    """Declare an argument: its name in capitals, and what it is."""
+    return typer.Argument(metavar=metavar, help=told)
+
+
+def option(name: str, metavar: str | None, told: str, **more: Any) -> Any:
+    """Declare an option: its names (`--out -o`), what its value is called in capitals, and what it does."""
+    return typer.Option(*name.split(), metavar=metavar, help=told, **more)
+
+
+Model = Annotated[str, argument("MODEL", "A checkpoint: folder, org/name@revision, base+adapter, or file.")]
 Base = Annotated[
-    str, typer.Argument(help="Checkpoint before tuning: folder, org/name@revision, base+adapter, or file.")
+    str, argument("BASE", "Checkpoint before tuning: folder, org/name@revision, base+adapter, or file.")
 ]
-TunedArg = Annotated[
-    str, typer.Argument(metavar="TUNED", help="Checkpoint after tuning, in any of these forms.")
+Tuned = Annotated[str, argument("TUNED", "Checkpoint after tuning, in any of these forms.")]
+Run = Annotated[Path, argument("RUN", "A run folder, such as runs/demo.")]
+Json = Annotated[bool, option("--json", None, "Print JSON instead of tables.")]
+Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0)]
+Threads = Annotated[
+    int,
+    option("--threads", "N", "CPU threads of each worker; results depend on them in last bits.", min=1),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Resolution = Annotated[str, typer.Option(help="heads, or neurons to split each MLP into its neurons.")]
-Untie = Annotated[bool, typer.Option(help="Allow a pair in which only one side ties its embeddings.")]
-ArenaName = Annotated[str, typer.Option("--arena", help="Where the policies act.")]
-Situations = Annotated[int, typer.Option(min=2, help="Held-out situations to read.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
+Folder = Annotated[Path, option("--out -o", "DIR", "Folder to write.")]
+Resolution = Annotated[
+    str, option("--resolution", "NAME", "heads, or neurons to split each MLP into its neurons.")
+]
+Untie = Annotated[bool, option("--untie", None, "Allow a pair in which only one side ties its embeddings.")]
 Measures = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--measure",
-        help="Such as 'utility win' or legal; repeatable. Default: the utility that changed most.",
+        "MEASURE",
+        "Such as 'utility win', legal, or module:function; repeatable. "
+        "Default: the utility that changed most.",
     ),
 ]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Also write tables and a page here; a killed run goes on.")
+Sets = Annotated[
+    list[str] | None,
+    option("--sets", "SETS", 'A family ("each head") or a set by name ("L0.H*"); repeatable.'),
 ]
-Count = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes or actors; more than one need --out.")
-]
-Engine = Annotated[str, typer.Option(help="What workers are: local processes, or actors on a cluster: ray.")]
-Address = Annotated[
-    str | None, typer.Option(help="With --engine ray: the cluster's address; by default one is started here.")
-]
-Threads = Annotated[
-    int, typer.Option(min=1, help="CPU threads of each worker; results depend on them in last bits.")
-]
+Controls = Annotated[int, option("--controls", "N", "Random sets of each make-up.", min=1)]
+Share = Annotated[float, option("--share", "SHARE", "What the smallest sets are to carry of the change.")]
 ShardText = Annotated[
     str | None,
-    typer.Option(
-        "--shard", help="Do only part i of n (i/n) into --out; the same command without it merges them."
-    ),
+    option("--shard", "I/N", "Do only part I of N into --out; the same command without it merges them."),
 ]
-TakeBack = Annotated[str | None, typer.Option(help='Components to copy from base, such as "L3.H5 *.MLP".')]
-Graft = Annotated[str | None, typer.Option(help="Components to copy from tuned into base.")]
+TakeBack = Annotated[
+    str | None, option("--take-back", "SET", 'Components to copy from base, such as "L3.H5 *.MLP".')
+]
+Graft = Annotated[str | None, option("--graft", "SET", "Components to copy from tuned into base.")]
 Source = Annotated[
     str,
-    typer.Option(
-        help="What is taken back comes from here: base, zeros, noise:0, strength:0.5, checkpoint:REF, …"
+    option(
+        "--source",
+        "SOURCE",
+        "What is taken back comes from here: base, zeros, noise:0, strength:0.5, checkpoint:REF, …",
     ),
 ]
 
 
-def workers_of(count: int, engine: str, address: str | None) -> Workers:
-    """Return what the options --workers, --engine and --address say.
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where policies act, and on which situations they are read."""
 
-    Raises:
-        UnknownName: there is no such engine.
-        TakebackError: an address is given for local processes.
+    arena: Annotated[
+        str | None,
+        option(
+            "--arena",
+            "ARENA",
+            "Where policies act: endgames, module:object, … Default: endgames; of a run, where it trained.",
+        ),
+    ] = None
+    situations: Annotated[int, option("--situations", "N", "Held-out situations to read.", min=2)] = 192
+    seed: Seed = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the arena where nothing else says one."""
+        return self.arena or "endgames"
+
+    @property
+    def place(self) -> Arena[Any]:
+        """The arena."""
+        from takeback.arenas import arena
+
+        return arena(self.name)
+
+    def bench(self, pair: Pair, measures: Sequence[str] | None, setup: Setup) -> Bench:
+        """Ask about a pair here.
+
+        Raises:
+            UnknownName: the arena has no such measure; nothing was read.
+        """
+        from takeback.measure.bench import Bench
+        from takeback.measure.measures import find_measures
+
+        find_measures(measures or (), self.place)
+        return Bench.held_out(pair, self.place, measures or (), (self.situations, self.seed), setup)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What does the work."""
+
+    count: Annotated[
+        int | None,
+        option(
+            "--workers",
+            "N",
+            "Processes or actors; several need --out. Default: 1; of studies one a core, four at most.",
+            min=1,
+        ),
+    ] = None
+    engine: Annotated[
+        str,
+        option("--engine", "NAME", "What workers are: local processes, or actors on a cluster: ray."),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        option(
+            "--address", "HOST", "With --engine ray: the cluster's address; by default one is started here."
+        ),
+    ] = None
+
+    def workers(self, default: int = 1) -> Workers:
+        """Return what does the work.
+
+        Raises:
+            UnknownName: there is no such engine.
+            TakebackError: an address is given for local processes.
+        """
+        from takeback.run.jobs import OnRay
+
+        count = self.count or default
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
+        if self.engine == "ray":
+            return OnRay(count, self.address)
+        if self.address is not None:
+            raise TakebackError("--address is for --engine ray; local processes have none")
+        return count
+
+
+@dataclass(frozen=True)
+class ReadOptions(RunOptions):
+    """What reads hybrids."""
+
+    threads: Threads = 1
+
+    def setup(self, out: Path | None = None) -> Setup:
+        """Return how a bench works that keeps what is read in a folder."""
+        from takeback.measure.bench import Setup
+
+        return Setup(out, workers=self.workers(), threads=self.threads)
+
+
+@dataclass(frozen=True)
+class OutOptions:
+    """Where results go."""
+
+    out: Annotated[
+        Path | None, option("--out -o", "DIR", "Also write tables and a page here; a killed run goes on.")
+    ] = None
+    as_json: Json = False
+
+    def show(self, found: Result | Results) -> None:
+        """Write results where a folder is named, and print them as tables or JSON."""
+        if self.out is not None:
+            found.write(self.out)
+        if self.as_json:
+            typer.echo(found.to_json())
+        else:
+            found.print()
+
+
+def command_of(app: typer.Typer, name: str | None = None) -> Callable[[Command], Command]:
+    """Make a function a command of an app, with its own options and those that it takes together."""
+
+    def added(command: Command) -> Command:
+        words = (command.__doc__ or "").split("\n\n")[0]
+        app.command(name, short_help=" ".join(words.split()))(spread(command))
+        return command
+
+    return added
+
+
+def spread(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command, in the place of each dataclass that it takes, the options that are its fields.
+
+    >>> def greet(name: str, place: PlaceOptions) -> None:
+    ...     print(name, place.situations)
+    >>> list(inspect.signature(spread(greet)).parameters)
+    ['name', 'arena', 'situations', 'seed']
+    >>> spread(greet)(name="Ada", situations=3)
+    Ada 3
     """
-    from takeback.run.jobs import OnRay
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    taken: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        taken |= (
+            _spread(groups[name])
+            if name in groups
+            else {name: _keyword(name, hints[name], parameter.default)}
+        )
 
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
-    if engine == "ray":
-        return OnRay(count, address)
-    if address is not None:
-        raise TakebackError("--address is for --engine ray; local processes have none")
-    return count
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        made = {
+            name: group(**{one.name: given.pop(one.name) for one in fields(group) if one.name in given})
+            for name, group in groups.items()
+        }
+        return command(**given, **made)
+
+    called.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
+    vars(called)["__signature__"] = inspect.Signature(list(taken.values()))
+    return called
+
+
+def _spread(group: Any) -> dict[str, inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return {
+        one.name: _keyword(
+            one.name, hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default
+        )
+        for one in fields(group)
+    }
+
+
+def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> ComponentSet:
@@ -96,60 +273,3 @@ def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> Co
     if (take_back is None) == (graft is None):
         raise TakebackError('say --take-back SET or --graft SET; the set "*" is everything, "" nothing')
     return anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
-
-
-def print_json(value: Any) -> None:
-    """Print a value as strict JSON."""
-    typer.echo(json.dumps(value, indent=1, allow_nan=False))
-
-
-def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None) -> None:
-    """Print rows as a table under a title; `width` is that of a page where there is no terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    console = Console()
-    if width is not None and not console.is_terminal:
-        console.width = width
-    console.print(title, markup=False, highlight=False)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return "–" if value is None else str(value)
-
-
-def show(found: Result | Results, out: Path | None, as_json: bool) -> None:
-    """Write results where a folder is named, and print them as tables or JSON."""
-    if out is not None:
-        found.write(out)
-    if as_json:
-        typer.echo(found.to_json())
-    else:
-        found.print()
-
-
-def question_for(
-    pair: tuple[str, str],
-    measures: Sequence[str] | None,
-    arena_name: str,
-    drawn: tuple[int, int],
-    untie: bool,
-    threads: int,
-) -> Question:
-    """Open a pair and ask about it in an arena, as the options say."""
-    from takeback.arenas import arena
-    from takeback.checkpoint import open_pair
-    from takeback.measure.question import question_of
-
-    place = arena(arena_name)
-    return question_of(open_pair(*pair, untie=untie), place, measures or (), *drawn, threads=threads)

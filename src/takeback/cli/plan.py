@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import Json, print_json
+from takeback.cli.options import Json, argument, command_of, option
+from takeback.cli.plain import print_json
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Choose what to work on: trees of problems, and what evidence they rest on.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
-TreeFile = Annotated[Path, typer.Argument(metavar="TREE", help="A Markdown file with a list of problems.")]
-Runs = Annotated[Path, typer.Option(help="The folder from which the names of runs in a tree start.")]
+TreeFile = Annotated[Path, argument("TREE", "A Markdown file with a list of problems.")]
+Runs = Annotated[Path, option("--runs", "DIR", "The folder from which the names of runs in a tree start.")]
 Near = Annotated[
-    float, typer.Option(min=0, max=1, help="Least likeness of two wordings that may be the same.")
+    float, option("--near", "SHARE", "Least likeness of two wordings that may be the same.", min=0, max=1)
 ]
 
 
@@ -30,12 +32,13 @@ def plan() -> None:
     """Choose what to work on: trees of problems, and what evidence they rest on."""
 
 
-@app.command()
+@command_of(app)
 def merge(
-    trees: Annotated[list[Path], typer.Argument(help="Trees of people, and trees merged before.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the merged tree goes.")],
+    trees: Annotated[list[Path], argument("TREES", "Trees of people, and trees merged before.")],
+    out: Annotated[Path, option("--out -o", "FILE", "Where the merged tree goes.")],
     decisions: Annotated[
-        Path | None, typer.Option(help="The file of proposals and decisions; by default beside --out.")
+        Path | None,
+        option("--decisions", "FILE", "The file of proposals and decisions; by default beside --out."),
     ] = None,
     near: Near = 0.75,
     as_json: Json = False,
@@ -65,10 +68,10 @@ def merge(
         typer.echo(line)
 
 
-@app.command()
+@command_of(app)
 def common(
     tree: TreeFile,
-    top: Annotated[int, typer.Option(min=1, help="How many to print; JSON has all.")] = 20,
+    top: Annotated[int, option("--top", "N", "How many to print; JSON has all.", min=1)] = 20,
     runs: Runs = Path(),
     as_json: Json = False,
 ) -> None:
@@ -85,15 +88,15 @@ def common(
         print_common(read, ranked, found, top)
 
 
-@app.command()
+@command_of(app)
 def extend(
     tree: TreeFile,
-    author: Annotated[str, typer.Option(help="Whose copy it is.")],
+    author: Annotated[str, option("--author", "NAME", "Whose copy it is.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="By default TREE-AUTHOR.md beside the tree.")
+        Path | None, option("--out -o", "FILE", "By default TREE-AUTHOR.md beside the tree.")
     ] = None,
-    stage: Annotated[str, typer.Option(help="before-reading or after-reading.")] = "after-reading",
-    date: Annotated[str, typer.Option(help="Of the copy; by default today.")] = "",
+    stage: Annotated[str, option("--stage", "STAGE", "before-reading or after-reading.")] = "after-reading",
+    date: Annotated[str, option("--date", "DATE", "Of the copy; by default today.")] = "",
 ) -> None:
     """Give a person their own copy of a merged tree, to be extended alone and merged back beside it."""
     from datetime import date as Date
@@ -112,7 +115,7 @@ def extend(
     typer.echo(f"{out}: {author}'s copy; add to it, then merge it together with {tree}")
 
 
-@app.command()
+@command_of(app)
 def compare(before: TreeFile, after: TreeFile, near: Near = 0.75, as_json: Json = False) -> None:
     """Tell what became of a tree: problems added, dropped, moved and reworded."""
     from takeback.planning.trees import compare as changes_of
@@ -127,12 +130,10 @@ def compare(before: TreeFile, after: TreeFile, near: Near = 0.75, as_json: Json 
         print_changes(old, new, changes)
 
 
-@app.command()
+@command_of(app)
 def draw(
     tree: TreeFile,
-    out: Annotated[
-        list[Path], typer.Option("--out", "-o", help="A name that ends in .html or .svg; repeatable.")
-    ],
+    out: Annotated[list[Path], option("--out -o", "FILE", "A name that ends in .html or .svg; repeatable.")],
     runs: Runs = Path(),
 ) -> None:
     """Draw a tree as one HTML page that folds and can be searched, or as SVG."""
@@ -146,7 +147,7 @@ def draw(
         typer.echo(str(path))
 
 
-@app.command()
+@command_of(app)
 def evidence(tree: TreeFile, runs: Runs = Path(), as_json: Json = False) -> None:
     """Tell what runs found about the problems tied to them, and which branches rest on talk alone."""
     from takeback.planning.trees import branches, evidence_of, read_tree

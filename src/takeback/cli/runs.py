@@ -8,18 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
+from takeback.cli.options import Run, RunOptions, argument, option
 from takeback.run.errors import TakebackError
 
 Change = Annotated[
-    list[str] | None, typer.Option("--set", help="Replace a field: --set seed=1 (repeatable).")
+    list[str] | None, option("--set", "FIELD=VALUE", "Replace a field: --set seed=1 (repeatable).")
+]
+RunFolder = Annotated[
+    Path | None, option("--out -o", "DIR", "Run folder; by default runs/ and the name of recipe or plan.")
 ]
 
 
+def cores() -> int:
+    """Return how many workers a study has unless it is told: one a core, four at most."""
+    return min(4, os.cpu_count() or 1)
+
+
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/rl-win.yaml.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/ and the recipe's name.")
-    ] = None,
+    recipe: Annotated[Path, argument("RECIPE", "A recipe, such as recipes/rl-win.yaml.")],
+    out: RunFolder = None,
     change: Change = None,
 ) -> None:
     """Train one arm, or pretrain a base, as a recipe says; a killed run goes on where it stopped."""
@@ -31,22 +38,23 @@ def train(
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("runs/demo"),
-    plan: Annotated[str, typer.Option(help="A plan: the name of one that ships, or a YAML file.")] = "demo",
+    work: RunOptions,
+    out: RunFolder = None,
+    plan: Annotated[
+        str, option("--plan", "PLAN", "A plan: the name of one that ships, or a YAML file.")
+    ] = "demo",
     change: Change = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; by default one a core, four at most.")
-    ] = None,
 ) -> None:
     """Run a plan: train its arms, take each apart and draw the report; resumes after a kill."""
     from takeback.report import run_plan
     from takeback.study import load_plan
 
-    report = run_plan(load_plan(plan, **changes_of(change)), out, workers or min(4, os.cpu_count() or 1))
+    folder = out or Path("runs/demo")
+    report = run_plan(load_plan(plan, **changes_of(change)), folder, work.workers(cores()))
     typer.echo(f"report: {report}")
 
 
-def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]) -> None:
+def report(run: Run) -> None:
     """Draw the report of a run again from its record."""
     from takeback.report import write_report
 

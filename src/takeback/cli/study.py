@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from takeback.cli.options import Address, Engine, Json, print_json, print_table, workers_of
-from takeback.cli.runs import Change, changes_of
+from takeback.cli.options import Json, Run, RunOptions, argument, command_of, option
+from takeback.cli.plain import print_json, print_table
+from takeback.cli.runs import Change, RunFolder, changes_of, cores
 
 if TYPE_CHECKING:
     from takeback.study.status import ArmStatus, StepStatus
 
 app = typer.Typer(
-    name="study", help="Run a plan of arms and seeds, and see how far it is.", no_args_is_help=True
+    name="study",
+    help="Run a plan of arms and seeds, and see how far it is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 WIDTH = 140
 """Columns of the table where there is no terminal."""
 
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Processes or actors; by default one a core, four at most."),
-]
 
-
-@app.command()
+@command_of(app)
 def run(
-    plan: Annotated[str, typer.Argument(help="A plan: a YAML file, or the name of one that ships.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/ and the plan's name.")
-    ] = None,
+    plan: Annotated[str, argument("PLAN", "A plan: a YAML file, or the name of one that ships.")],
+    work: RunOptions,
+    out: RunFolder = None,
     change: Change = None,
-    count: Workers = None,
-    engine: Engine = "local",
-    address: Address = None,
 ) -> None:
     """Train, diff, read and take back every arm and seed of a plan; what is done already is skipped."""
     from takeback.report import run_plan
@@ -45,30 +39,29 @@ def run(
 
     chosen = load_plan(plan, **changes_of(change))
     folder = out or Path("runs") / chosen.name
-    workers = workers_of(count or min(4, os.cpu_count() or 1), engine, address)
-    report = run_plan(chosen, folder, workers)
+    report = run_plan(chosen, folder, work.workers(cores()))
     for name in told_out(chosen, folder):
         typer.echo(f"{name} is on disk and not in the plan's tables", err=True)
     typer.echo(f"report: {report}")
 
 
-@app.command()
+@command_of(app)
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/demo.")],
+    run: Run,
     count: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Estimate for so many; by default the last run's.")
+        int | None, option("--workers", "N", "Estimate for so many; by default the last run's.", min=1)
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell for every arm and seed which steps are done, what runs, and how long the rest takes."""
     from takeback.study.status import study_status
 
-    found = study_status(folder, count)
+    found = study_status(run, count)
     if as_json:
         print_json(found.to_json())
         return
     names = list(dict.fromkeys(step.name for arm in reversed(found.arms) for step in arm.steps))
-    print_table([_row(arm, names) for arm in found.arms], str(folder), WIDTH)
+    print_table([_row(arm, names) for arm in found.arms], str(run), WIDTH)
     for line in found.warnings:
         typer.echo(line)
     done = sum(arm.done for arm in found.arms)

@@ -1,4 +1,4 @@
-"""Heat maps: layers from below up the rows, the components of a layer along the columns."""
+"""Heat maps: layers down the rows, the first on top, the components of a layer along the columns."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _rows(
     cells: Mapping[Component, Cell], inside: list[Component], limit: float, scale: str
 ) -> tuple[list[str], float, float]:
     """Draw layers as rows of the same columns; return also where they end, below and on the right."""
-    layers = sorted({component.layer for component in inside if component.layer is not None}, reverse=True)
+    layers = sorted({component.layer for component in inside if component.layer is not None})
     columns = _columns(inside)
     parts = [_heading(key, columns) for key in columns.left]
     for place, layer in enumerate(layers):
@@ -108,9 +108,10 @@ def _blocks(
     parts: list[str] = []
     filled: dict[str, list[str]] = {}
     y = 4.0
-    for layer, units in reversed([(layer, list(units)) for layer, units in groupby(inside, key=_layer)]):
+    for _, group in groupby(inside, key=_layer):
+        units = list(group)
         height = _UNIT if (units[-1].index or 0) >= ACROSS else _ALONE
-        name = f"L{layer}.U"
+        name = f"L{units[0].layer}.U"
         for first, row in groupby(units, key=lambda unit: (unit.index or 0) // ACROSS * ACROSS):
             parts.append(text(_BESIDE - 4, y + height / 2 + 3, f"{name}{first}", "end", size=9))
             for unit in row:

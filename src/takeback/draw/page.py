@@ -18,19 +18,7 @@ if TYPE_CHECKING:
 _FALLBACK = re.compile(r"var\((--\w+),#[0-9a-f]{6}\)")
 """A colour with the fallback that a picture needs when it stands alone; a page declares every colour."""
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture with the heading over it and a note under it."""
-
-    title: str
-    picture: Markup
-    note: str = ""
-
-    @classmethod
-    def of(cls, title: str, svg: str, note: str = "") -> Figure:
-        """Take an SVG text, which is trusted since our own functions escape what they write."""
-        return cls(title, Markup(svg), note)
+FOOTER = "Made by takeback. No part of this page comes from a network."
 
 
 @dataclass(frozen=True)
@@ -52,8 +40,31 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A picture with the heading over it, and a table and a note under it.
+
+    `whole` is the text that the heading shortens.
+    """
+
+    title: str
+    picture: Markup
+    note: str = ""
+    table: Table | None = None
+    whole: str = ""
+
+    @classmethod
+    def of(cls, title: str, svg: str, note: str = "") -> Figure:
+        """Take an SVG text, which is trusted since our own functions escape what they write."""
+        return cls(title, Markup(svg), note)
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, sentences in plain words, then figures and tables; what is `folded` opens by a click.
+
+    Sections `inside` follow, with smaller headings; one that is `closed` opens by a click. The first section
+    of a page may lack a title: it opens the page, its figures first. A page lists sections with a `name`,
+    which is their anchor.
 
     A terminal shows the words and the tables, or what `terminal` holds: sentences, tables and pictures made
     of letters, which are texts of several lines.
@@ -66,6 +77,9 @@ class Section:
     folded: tuple[tuple[str, Table], ...] = ()
     notes: tuple[str, ...] = ()
     terminal: tuple[str | Table, ...] | None = None
+    inside: tuple[Section, ...] = ()
+    name: str = ""
+    closed: bool = False
 
     @property
     def on_terminal(self) -> tuple[str | Table, ...]:
@@ -79,9 +93,11 @@ class Section:
         >>> Section.of(section.plain()) == section
         True
         """
-        plain = asdict(replace(self, terminal=None))
-        del plain["terminal"]
-        return plain
+        plain = asdict(replace(self, terminal=None, inside=()))
+        inside = [section.plain() for section in self.inside]
+        added = {"inside": inside, "name": self.name, "closed": self.closed}
+        whole = {name: value for name, value in plain.items() if name not in ("terminal", *added)}
+        return whole | {name: value for name, value in added.items() if value}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -91,14 +107,31 @@ class Section:
             rows = tuple(tuple(row) for row in fields["rows"])
             return Table(tuple(fields["head"]), rows, tuple(fields["words"]))
 
+        def figure(fields: Mapping[str, Any]) -> Figure:
+            under = table(fields["table"]) if fields.get("table") else None
+            picture = Markup(fields["picture"])
+            return Figure(fields["title"], picture, fields["note"], under, fields.get("whole", ""))
+
         return cls(
             plain["title"],
             tuple(plain["words"]),
-            tuple(Figure.of(one["title"], one["picture"], one["note"]) for one in plain["figures"]),
+            tuple(map(figure, plain["figures"])),
             tuple(map(table, plain["tables"])),
             tuple((name, table(fields)) for name, fields in plain["folded"]),
             tuple(plain["notes"]),
+            inside=tuple(map(cls.of, plain.get("inside", ()))),
+            name=plain.get("name", ""),
+            closed=plain.get("closed", False),
         )
+
+
+def named(name: str, words: str) -> Markup:
+    """Write a sentence about something, its name in bold.
+
+    >>> named("rl-win", "1 < 2")
+    Markup('<strong>rl-win</strong>: 1 &lt; 2')
+    """
+    return Markup("<strong>{}</strong>: {}").format(name, words)
 
 
 def fragment(section: Section) -> str:
@@ -112,11 +145,20 @@ def fragment(section: Section) -> str:
 
 def page(title: str, words: Sequence[str], sections: Sequence[Section]) -> str:
     """Write sections as one HTML file; the same sections give the same bytes."""
-    return finished(
+    opening = sections[0] if sections and not sections[0].title else None
+    html = (
         environment()
         .get_template("page.html.j2")
-        .render(title=title, words=words, sections=sections, **colours())
+        .render(
+            title=title,
+            words=words,
+            opening=opening,
+            sections=sections[1:] if opening else sections,
+            footer=FOOTER,
+            **colours(),
+        )
     )
+    return finished(html)
 
 
 def environment(*folders: Path) -> Environment:

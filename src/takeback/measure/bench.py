@@ -1,93 +1,489 @@
-"""The bench: the held-out situations on which every policy of a run is read, and the games it plays."""
+"""The bench: two policies in an arena on the same situations, asked for hybrids; none is read twice.
+
+All that is told of a change (effects, necessity, interactions, strength, …) is arithmetic on what it gives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
-from takeback.arenas import Arena, arena
-from takeback.measure.measures import MeasureContext, estimate_row, measures, typed
-from takeback.measure.shift import effects, shift
+from takeback.anatomy import Anatomy
+from takeback.arenas import Arena, Asked
+from takeback.checkpoint import Pair
+from takeback.component import ComponentSet
+from takeback.hybrid.sources import source_of
+from takeback.hybrid.walk import path_of
+from takeback.measure.layout import Layout
+from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
+from takeback.measure.measures import find_measures
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, Batch, Load, Reader
+from takeback.measure.standard import LEGAL, utility
+from takeback.measure.store import FOLDER, Key, Part, Store
 from takeback.policies.load import load_policy
-from takeback.policies.play import player
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
-from takeback.run.errors import TakebackError
-from takeback.run.stats import mean_estimate
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import identity
+from takeback.run.job import Job, Workers
+from takeback.run.jobs import run_jobs
+from takeback.run.parts import Shard, watched
+from takeback.run.progress import Report
+from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
+from takeback.run.threads import cpu_threads
 
-KL = "KL(after || before)"
+PART = 32
+"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+Count = Callable[[int, int], None]
+"""Told how many hybrids are done of how many."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a bench works.
+
+    Attributes:
+        out: the output folder or run whose store it shares with others; None keeps readouts in memory only.
+        name: a folder of its own for its stores there, such as that of an arm and seed.
+        workers: processes that read hybrids; each holds both models.
+        threads: CPU threads of each; readouts depend on the number in their last bits.
+        load: what loads policies here, for those who hold some already.
+    """
+
+    out: Path | None = None
+    name: str = ""
+    workers: Workers = 1
+    threads: int = 1
+    load: Load = load_policy
+
+    def store(self, identity: Callable[[], str]) -> Store:
+        """Open the store of what has an identity."""
+        return Store(None if self.out is None else self.out / FOLDER / self.name / identity()[:16])
+
+
+class Bench:
+    """Two policies in an arena on some situations; it is asked for hybrids, and what about them.
+
+    Models are loaded when a hybrid has to be read that was not read before; benches made of this one (`some`,
+    `first`, `about`) share them and all that was read.
+
+    Attributes:
+        situations: what hybrids are read on.
+        asked: the measures it is asked about by name; what is relative to another policy is from base.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        arena: Arena[Any],
+        situations: Iterable[Any],
+        measures: Iterable[str | Numbers | Measure] = (),
+        setup: Setup | None = None,
+    ) -> None:
+        self.situations, self._named, self._every = tuple(situations), tuple(measures), False
+        self.setup = setup or Setup()
+        self.places: Places = np.arange(len(self.situations))
+        self._reader = Reader(pair, arena, self.situations, self.setup.load)
+        self._layout = Layout(arena, self.situations)
+        self._stores: list[Store] = []
+
+    @classmethod
+    def held_out(
+        cls,
+        pair: Pair,
+        arena: Arena[Any],
+        measures: Sequence[str | Numbers | Measure] = (),
+        drawn: tuple[int, int] = (192, 0),
+        setup: Setup | None = None,
+    ) -> Bench:
+        """Ask about measures on held-out situations; without measures, about the utility that changed most.
+
+        Args:
+            pair: base and tuned.
+            arena: where they act.
+            measures: names of measures, or own ones: a function, a `Measure`, or where it is.
+            drawn: how many situations, and the seed they are drawn with.
+            setup: how it works.
+
+        Raises:
+            TakebackError: there are fewer situations.
+        """
+        bench = cls(pair, arena, arena.situations("held-out", *drawn), measures, setup)
+        return bench if measures else bench.about(_most_changed(bench))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave models and readouts here."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("ends", "context", "asked")}
+        return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": []}
+
+    @property
+    def pair(self) -> Pair:
+        """Base and tuned."""
+        return self._reader.pair
+
+    @property
+    def arena(self) -> Arena[Any]:
+        """Where they act."""
+        return self._reader.arena
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the pair."""
+        return self.pair.anatomy()
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether the pair are policy networks, which have no circuits and need no attribution."""
+        return self.pair.tuned.settings is None
+
+    @property
+    def nothing(self) -> ComponentSet:
+        """The empty set."""
+        return self.anatomy.universe - self.anatomy.universe
+
+    @cached_property
+    def clusters(self) -> Places:
+        """The cluster of each situation as a number, shape (n,)."""
+        return cluster_codes([str(self.arena.cluster(one)) for one in self.situations], len(self.situations))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures."""
+        names = (one if isinstance(one, str) else own_measure(one).name for one in self._named)
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def asked(self) -> Mapping[str, Measure]:
+        """The measures themselves by name, in their order."""
+        return {measure.name: measure for measure in find_measures(self._named, self.arena)}
+
+    @cached_property
+    def context(self) -> MeasureContext:
+        """What measures need of the arena and of base."""
+        context = MeasureContext.of(self.ends["base"], self.arena, tuple(self.asked.values()))
+        return replace(context, before=self.ends["base"])
+
+    @property
+    def tolerance(self) -> float:
+        """How finely illegal mass is decided: as the finest of the measures needs."""
+        least = TOLERANCE if self._every or not self.asked else LEGAL_ACTIONS
+        return min([least, *(measure.unsorted for measure in self.asked.values())])
+
+    @cached_property
+    def ends(self) -> dict[str, Readouts]:
+        """The readouts of base and tuned, which effects are relative to."""
+        asks = {"base": Ask(self.anatomy.universe), "tuned": Ask(self.nothing)}
+        return dict(zip(asks, self.read(asks.values()), strict=True))
+
+    @cached_property
+    def identity(self) -> str:
+        """The identity of what hybrids do in the situations."""
+        asked = Asked(self.arena, self._layout.situations)
+        return identity(self.pair, asked, self.places.tolist(), [TOLERANCE, self.setup.threads])
+
+    @property
+    def store(self) -> Store:
+        """What was read of all situations that this bench, or the one it was made of, began with."""
+        if not self._stores:
+            self._stores.append(self.setup.store(lambda: self._whole.identity))
+        return self._stores[0]
+
+    def policy(self, side: str) -> Policy:
+        """Return the live policy of base or tuned."""
+        return self._reader.policy(side)
+
+    @property
+    def plan(self) -> Any:
+        """The situations made ready to be read by such policies."""
+        return self._reader.plan(self.places.tolist())
+
+    @property
+    def steps(self) -> Any:
+        """What all readouts expand to decide illegal mass; see the kinds of policies."""
+        return self.policy("tuned").steps(self.plan, self._marks(self.places, self.tolerance))
+
+    def halves(self, seed: int = 0) -> tuple[Places, Places]:
+        """Split the situations in two: the places to select on, and those to evaluate on.
+
+        A cluster is never split.
+        """
+        order = np.random.default_rng(seed).permutation(int(self.clusters.max()) + 1)
+        sizes = np.bincount(self.clusters)[order]
+        first = order[np.cumsum(sizes) <= len(self.situations) / 2]
+        chosen = np.isin(self.clusters, first)
+        return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+
+    def some(self, places: Places) -> Bench:
+        """Return the same bench on some of the situations, in their order here."""
+        return self._like(places=self.places[np.sort(places)])
+
+    def first(self, number: int) -> Bench:
+        """Return the same bench on the first few situations, or on all if there are not more."""
+        return self._like(places=self.places[:number])
+
+    def about(self, *measures: str) -> Bench:
+        """Return the same bench about other measures."""
+        own = {own_measure(one).name: one for one in self._named if not isinstance(one, str)}
+        return self._like(named=tuple(own.get(name, name) for name in measures), every=False)
+
+    def about_all(self) -> Bench:
+        """Return the same bench about every measure of the arena, beside its own."""
+        return self._like(every=True)
+
+    def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
+        """Count the hybrids that would have to be read for these: what asking for them costs."""
+        self.store.look()
+        keys = {self._key(ask) for ask in map(_ask, asks)}
+        return sum(len(self.store.missing(key, self.places, self.tolerance)) > 0 for key in keys)
+
+    def read(self, asks: Iterable[Ask | ComponentSet]) -> list[Readouts]:
+        """Return what hybrids do in the situations; those not read before are read now.
+
+        Raises:
+            TakebackError: a source does not fit, or a model can't be loaded.
+        """
+        wanted = [_ask(ask) for ask in asks]
+        self.gather(wanted)
+        return [self._readouts(self._key(ask)) for ask in wanted]
+
+    def answer(self, asks: Iterable[Ask | ComponentSet]) -> Answers:
+        """Return each of the measures of hybrids in every situation.
+
+        Raises:
+            UnknownName: there is no such measure.
+            TakebackError: a source does not fit, or a model can't be loaded.
+        """
+        wanted = {ask.key: ask for ask in map(_ask, asks)}
+        asked = self.asked.values()
+        self.gather(wanted.values())
+        keys = {self._key(ask): key for key, ask in wanted.items()}
+        numbers: dict[Key, Floats] = {}
+        for stored in self.store.by_part(keys, self.tolerance):
+            readouts = self._readouts(stored)
+            each = [measure.of(readouts, self.context) for measure in asked]
+            numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
+        return Answers(self, {key: numbers[key] for key in wanted})
+
+    def gather(
+        self, asks: Iterable[Ask | ComponentSet], shard: Shard | None = None, count: Count | None = None
+    ) -> None:
+        """Read hybrids that were not read yet, and keep what is read; or one shard's share of them.
+
+        Hybrids are cut into batches in an order that these alone give, and a batch reads those that are
+        missing: what is read with a hybrid does not change what is read of it.
+
+        Args:
+            asks: the hybrids.
+            shard: the share of the batches to read; by default all.
+            count: told how many hybrids of how many are done, in place of a progress bar.
+        """
+        self.store.look()
+        batches = self._batches([_ask(ask) for ask in asks])
+        chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
+        lacking = [one.places for place in chosen for one in self._missing(batches[place])]
+        if not lacking:
+            return
+        self._marks(np.unique(np.concatenate(lacking)), self.tolerance)
+        work = [
+            (batch, self._marks(np.array(batch.places), batch.tolerance))
+            for place in chosen
+            for batch in self._missing(batches[place])
+        ]
+        asked = sum(len(batches[place]) for place in chosen)
+        found = asked - sum(len(batch.asks) for batch, _ in work)
+        self._do(work, None if count is None else lambda done: count(found + done, asked))
+
+    def kept_in(self, out: Path) -> Bench:
+        """Return the same bench with its store in an output folder or run."""
+        other = self._like()
+        other.setup, other._stores = replace(self.setup, out=out), []
+        return other
+
+    def forget(self) -> None:
+        """Remove what was read from the store's folder, or from memory."""
+        self.store.forget()
+
+    def _like(
+        self,
+        places: Places | None = None,
+        named: tuple[str | Numbers | Measure, ...] | None = None,
+        every: bool | None = None,
+    ) -> Bench:
+        """Return a bench that shares models and store."""
+        other = type(self).__new__(type(self))
+        other.setup, other._reader, other._layout = self.setup, self._reader, self._layout
+        other._named = self._named if named is None else named
+        other._every = self._every if every is None else every
+        other.places = self.places if places is None else places
+        other.situations = tuple(self._layout.situations[place] for place in other.places)
+        other._stores = self._stores
+        return other
+
+    @property
+    def _whole(self) -> Bench:
+        """This bench on all situations of its store."""
+        every = np.arange(len(self._layout.situations))
+        return self if len(self.places) == len(every) else self._like(places=every)
+
+    def _key(self, ask: Ask) -> Key:
+        """Return what a hybrid is called in the store: another checkpoint goes by its weights."""
+        taken, source = ask.key
+        if source.startswith("checkpoint:"):
+            source = f"checkpoint:{source_of(source, self.pair).digest}"
+        return taken, source
+
+    def _readouts(self, key: Key) -> Readouts:
+        rows = self.store.rows(key, self.places, self.tolerance, self._layout.counts)
+        return self._layout.readouts(rows, self.places)
+
+    def _batches(self, asks: Sequence[Ask]) -> list[list[Ask]]:
+        """Cut hybrids into batches: those of one source and side, with neighbouring paths, go together."""
+        lanes: dict[tuple[str, str], list[tuple[list[str], Ask]]] = {}
+        for ask in {self._key(ask): ask for ask in asks}.values():
+            side, components = ask.built
+            path = [str(part) for part in path_of(components)]
+            lanes.setdefault((ask.key[1], side), []).append((path, ask))
+        found: list[list[Ask]] = []
+        for lane in sorted(lanes):
+            members = [ask for _, ask in sorted(lanes[lane], key=lambda one: one[0])]
+            found += [members[start : start + PART] for start in range(0, len(members), PART)]
+        return found
+
+    def _missing(self, members: Sequence[Ask]) -> Iterator[Batch]:
+        """Yield what of a batch was not read: together what lacks the same situations."""
+        lacking: dict[tuple[int, ...], list[Ask]] = {}
+        for ask in members:
+            left = self.store.missing(self._key(ask), self.places, self.tolerance)
+            if len(left):
+                lacking.setdefault(tuple(left.tolist()), []).append(ask)
+        for places, asks in lacking.items():
+            yield Batch(tuple(asks), tuple(map(self._key, asks)), places, self.tolerance)
+
+    def _do(self, work: Sequence[tuple[Batch, list[Places]]], count: Callable[[int], None] | None) -> None:
+        """Read batches and keep each, here or by workers; `count` is told how many hybrids are done."""
+        sizes = list(accumulate(len(batch.asks) for batch, _ in work))
+        if self.setup.workers == 1:
+            with cpu_threads(self.setup.threads):
+                for place, one in enumerate(watched("reading hybrids", work, count is None)):
+                    self.store.keep(self._reader.read(*one))
+                    if count is not None:
+                        count(sizes[place])
+            return
+        jobs = [
+            Job(str(place), _read_in_worker, (self._reader.token, self._reader, *one), self.setup.threads)
+            for place, one in enumerate(work)
+        ]
+        told = None if count is None else lambda done, _: count(sizes[done - 1])
+        run_jobs(jobs, self.setup.workers, "reading hybrids", told, lambda _, part: self.store.keep(part))
+
+    def _marks(self, places: Places, tolerance: float) -> list[Places]:
+        """Return what is expanded to decide base and tuned, who are read where that is not known."""
+        if tolerance >= LEGAL_ACTIONS:
+            return []
+        marks, left = self.store.marked(places, tolerance)
+        if not len(left):
+            return marks
+        with cpu_threads(self.setup.threads):
+            readouts, found = self._reader.ends(left.tolist(), tolerance)
+        self.store.keep_marks(found, left, tolerance)
+        keys = [self._key(Ask(one)) for one in (self.anatomy.universe, self.nothing)]
+        self.store.keep(Part.of(keys, readouts, left, tolerance))
+        return self.store.marked(places, tolerance)[0]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
-    """Reads policies on the same situations of one arena; all must be like the first."""
+class Answers:
+    """What hybrids answered: for each a number in every situation for every measure.
 
-    arena: Arena[Any]
-    situations: Sequence[Any]
-    first: Policy
-    plan: Any
+    Attributes:
+        bench: what was asked.
+        numbers: by `Ask.key`, shape (measures, situations); NaN where a measure does not apply.
+    """
 
-    @classmethod
-    def prepare(cls, arena_name: str, model: str, number: int, seed: int) -> Bench:
-        """Draw held-out situations and prepare them for policies like `model`.
+    bench: Bench
+    numbers: Mapping[Key, Floats]
+
+    def __or__(self, other: Answers) -> Answers:
+        return Answers(self.bench, {**self.numbers, **other.numbers})
+
+    def __contains__(self, ask: Ask) -> bool:
+        return ask.key in self.numbers
+
+    def of(self, ask: Ask | ComponentSet, measure: str) -> Floats:
+        """Return a hybrid's numbers in all situations, shape (n,), NaN where the measure does not apply.
 
         Raises:
-            UnknownName: there is no such arena.
-            TakebackError: the model can't be opened, or there are fewer situations.
+            UnknownName: the hybrid or the measure was not asked.
         """
-        place = arena(arena_name)
-        policy = load_policy(model, place)
-        situations = place.situations("held-out", number, seed)
-        return cls(place, situations, policy, policy.prepare(place, situations))
+        ask = _ask(ask)
+        if measure not in self.bench.measures:
+            raise unknown_name("measure", measure, self.bench.measures)
+        if ask.key not in self.numbers:
+            raise unknown_name("answered hybrid", " from ".join(ask.key), map(" from ".join, self.numbers))
+        return self.numbers[ask.key][self.bench.measures.index(measure)]
 
-    def read(self, model: str) -> Readouts:
-        """Read one policy."""
-        return self._policy(model).read(self.plan)
+    def change(self, ask: Ask | ComponentSet, measure: str, relative_to: Ask | ComponentSet) -> Floats:
+        """Return what a hybrid has more than another, in all situations; NaN where it does not apply."""
+        return self.of(ask, measure) - self.of(relative_to, measure)
 
-    def measure(self, model: str) -> pd.DataFrame:
-        """Measure one policy: columns measure, value, se, low, high, n."""
-        return measures(self.read(model), self.arena)
+    def mean(self, numbers: Floats, places: Places | None = None, confidence: float = 0.95) -> Estimate:
+        """Estimate the mean over situations (or some `places` of them), clustered; NaN is left out."""
+        kept = self._kept(places, numbers)
+        return mean_estimate(numbers[kept], self.bench.clusters[kept], confidence)
 
-    def follow(self, before: Readouts, model: str) -> pd.DataFrame:
-        """Measure one policy as `measure` does, and its KL from another one, in nats."""
-        after = self.read(model)
-        context = MeasureContext.of(after, self.arena)
-        moved = mean_estimate(shift(before, after)[KL], context.clusters)
-        row = typed(pd.DataFrame([{"measure": KL, **estimate_row(moved)}]), ("value", "se", "low", "high"))
-        return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
+    def ratio(
+        self, over: Floats, under: Floats, places: Places | None = None, confidence: float = 0.95
+    ) -> Estimate:
+        """Estimate a ratio of means over situations, clustered; NaN on either side is left out."""
+        kept = self._kept(places, over + under)
+        return ratio_estimate(over[kept], under[kept], self.bench.clusters[kept], confidence)
 
-    def compare(self, before: str, after: str) -> pd.DataFrame:
-        """Estimate what changed between two policies, paired by situation; relative to the first."""
-        return effects(self.read(before), self.read(after), self.arena, relative_to=before)
+    def _kept(self, places: Places | None, numbers: Floats) -> Places:
+        places = np.arange(len(numbers)) if places is None else places
+        kept = places[np.isfinite(numbers[places])]
+        if not len(kept):
+            raise TakebackError("the measure applies to none of these situations; take more situations")
+        return kept
 
-    def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
-        """Let a policy play, sampling its moves, from won held-out situations against the best defender.
 
-        Returns:
-            A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
-            best (what perfect play needs).
-        """
-        starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
-        played = self.arena.play_out(player(self._policy(model), self.arena, seed), starts, moves)
-        return pd.DataFrame(
-            [
-                {
-                    "situation": self.arena.prompt(game.start),
-                    "result": game.outcome,
-                    "reason": game.reason,
-                    "moves": game.turns,
-                    "score": game.score,
-                    "best": self.arena.distance(game.start),
-                }
-                for game in played
-            ]
-        )
+_HELD: dict[str, Reader] = {}
+"""The reader that this process, a worker, used last, with its models."""
 
-    def _policy(self, model: str) -> Policy:
-        policy = load_policy(model, self.arena)
-        if why := policy.unlike(self.first):
-            raise TakebackError(f"{model} has {why} than the model it is compared with; read it alone")
-        return policy
+
+def _read_in_worker(token: str, reader: Reader, batch: Batch, marks: Sequence[Places], _: Report) -> Part:
+    """Read a batch in a process that reads several: each of them sends the reader anew."""
+    if token not in _HELD:
+        _HELD.clear()
+        _HELD[token] = reader
+    return _HELD[token].read(batch, marks)
+
+
+def _ask(ask: Ask | ComponentSet) -> Ask:
+    return ask if isinstance(ask, Ask) else Ask(ask)
+
+
+def _most_changed(bench: Bench) -> str:
+    """Return the utility whose change from base to tuned is the most standard errors from 0."""
+    bench = bench.about(LEGAL.name)
+    found: dict[str, float] = {}
+    for goal in bench.arena.goals:
+        measure = utility(goal)
+        base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
+        kept = base.applies & tuned.applies
+        if kept.sum() > 1:
+            change = tuned.numbers[kept] - base.numbers[kept]
+            estimate = mean_estimate(change, bench.clusters[kept])
+            found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+    if not found:
+        raise TakebackError("no goal applies to these situations; name a measure")
+    return max(found, key=found.__getitem__)

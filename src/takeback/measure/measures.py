@@ -1,109 +1,73 @@
-"""Measures of one policy: a number for each situation first, then means with clustered standard errors."""
+"""The measures that an arena has, by name; their numbers in every situation, and means as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import entr
-
-from takeback.policies.readout import UNDECIDED, Readouts
-from takeback.run.errors import TakebackError
-from takeback.run.grouping import sum_by
-from takeback.run.stats import Estimate, cluster_codes, mean_estimate
+from takeback.measure.measure import Measure, MeasureContext, Numbers, Slopes, Values, own_measure
+from takeback.measure.shift import DIVERGENCES
+from takeback.measure.standard import standard
+from takeback.policies.readout import Readouts
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.own import is_reference
+from takeback.run.stats import Estimate, mean_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from takeback.arenas import Arena
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
+def measures_of(arena: Arena[Any]) -> tuple[Measure, ...]:
+    """Return all measures of an arena, those relative to another policy last.
 
-@dataclass(frozen=True, eq=False)
-class Values:
-    """One number for each situation, shape (n,), and for which situations it means something."""
-
-    numbers: Floats
-    applies: Bools
-
-    @classmethod
-    def everywhere(cls, numbers: NDArray[Any]) -> Values:
-        """Take a measure that applies to every situation."""
-        return cls(numbers.astype(np.float64), np.ones(len(numbers), np.bool_))
-
-
-@dataclass(frozen=True, eq=False)
-class MeasureContext:
-    """What measures need from the arena, as arrays over situations and over legal actions end to end.
-
-    Attributes:
-        owner: Each action's situation, shape (actions,).
-        clusters: Each situation's cluster as a number, shape (n,).
-        utilities: For each goal the utility of every action, shape (actions,).
-        applies: For each goal the situations it applies to, shape (n,).
-        features: For each feature which actions have it, shape (actions,).
-        choice: For each feature the situations with actions that have it and actions that don't, shape (n,).
+    >>> from takeback.arenas import arena
+    >>> [measure.name for measure in measures_of(arena("endgames")) if measure.role == "utility"][:2]
+    ['utility win', 'utility win, if legal']
     """
+    return (*standard(tuple(arena.illegal), tuple(arena.goals), tuple(arena.features([]))), *DIVERGENCES)
 
-    situations: tuple[str, ...]
-    actions: tuple[tuple[str, ...], ...]
-    owner: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-    utilities: Mapping[str, Floats]
-    applies: Mapping[str, Bools]
-    features: Mapping[str, Floats]
-    choice: Mapping[str, Bools]
 
-    @classmethod
-    def of(cls, readouts: Readouts, arena: Arena[Any]) -> MeasureContext:
-        """Ask the arena once; the context serves every readout of the same situations.
+def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) -> tuple[Measure, ...]:
+    """Find measures of an arena by name, and users' own: a function, a `Measure`, or where one is.
 
-        Raises:
-            TakebackError: the readouts are of another arena, or its legal actions are not theirs.
-        """
-        if readouts.arena != arena.name:
-            raise TakebackError(f"these readouts are of arena {readouts.arena!r}, not {arena.name!r}")
-        situations = [arena.parse(text) for text in readouts.situations]
-        for text, situation, actions in zip(readouts.situations, situations, readouts.actions, strict=True):
-            if tuple(arena.legal(situation)) != actions:
-                raise TakebackError(
-                    f"the arena's legal actions in {text!r} are not those of the readout; read again"
-                )
-        n, owner = len(situations), readouts.owner
-        count = np.bincount(owner, minlength=n)
-        features = {name: has.astype(np.float64) for name, has in arena.features(situations).items()}
-        having = {name: sum_by(owner, has, n) for name, has in features.items()}
-        return cls(
-            situations=readouts.situations,
-            actions=readouts.actions,
-            owner=owner,
-            clusters=cluster_codes(readouts.clusters, n),
-            utilities={goal: arena.utility(goal, situations) for goal in arena.goals},
-            applies={goal: np.asarray(arena.applies(goal, situations), np.bool_) for goal in arena.goals},
-            features=features,
-            choice={name: (has > 0) & (has < count) for name, has in having.items()},
-        )
+    Each is returned once, in the order asked.
 
-    def fits(self, readouts: Readouts) -> MeasureContext:
-        """Return this context if it is of the readouts' situations.
+    >>> from takeback.arenas import arena
+    >>> [measure.role for measure in find_measures(["legal", "utility win"], arena("endgames"))]
+    ['share', 'utility']
 
-        Raises:
-            TakebackError: it is of other situations.
-        """
-        if readouts.situations is not self.situations and readouts.situations != self.situations:
-            raise TakebackError(
-                "the measure context is of other situations than the readouts; make one of these"
-            )
-        return self
+    Raises:
+        UnknownName: there is no measure of a name.
+        TakebackError: a user's own one can't be had, or two have one name.
+    """
+    known = {measure.name: measure for measure in measures_of(arena)}
+    found: dict[str, Measure] = {}
+    for one in wanted:
+        if isinstance(one, str) and one in known:
+            measure = known[one]
+        elif isinstance(one, str) and not is_reference(one):
+            raise unknown_name("measure", one, ("package.module:function", *known))
+        else:
+            measure = own_measure(one)
+        name, other = measure.name, found.get(measure.name) or known.get(measure.name)
+        if other is not None and other.numbers is not measure.numbers:
+            raise TakebackError(f"two measures are called {name!r}; give your own another name")
+        found[name] = measure
+    return tuple(found.values())
+
+
+def measures_in(readouts: Readouts, context: MeasureContext) -> tuple[Measure, ...]:
+    """Return the measures that readouts have in a context: the arena's, and the context's own."""
+    given = standard(readouts.illegal, tuple(context.utilities), tuple(context.features))
+    names = {measure.name for measure in (*given, *DIVERGENCES)}
+    return (*given, *(measure for measure in context.own if measure.name not in names))
 
 
 def measure_values(readouts: Readouts, context: MeasureContext) -> dict[str, Values]:
-    """Compute every measure in every situation.
+    """Compute every measure in every situation, but for those that are relative to another policy.
 
     - `legal`: mass of legal actions; `legal, greedy`: greedy decoding's answer is legal; `legal, drawn`:
       share of seeded random answers that are legal.
@@ -114,44 +78,44 @@ def measure_values(readouts: Readouts, context: MeasureContext) -> dict[str, Val
       over legal actions, given a legal answer.
     - `FEATURE, if legal`: share of the legal mass on actions with a feature, where some legal action has it
       and some has not.
+    - the context's own measures.
 
     Situations in which legal actions have no mass at all are left out of what is given a legal answer.
     """
-    context.fits(readouts)
-    n, owner, p = len(readouts), context.owner, readouts.probabilities
-    legal = sum_by(owner, p, n)
-    some = legal > 0
-    given = p / np.where(some, legal, 1.0)[owner]
+    found = measures_in(readouts, context.fits(readouts))
+    return {one.name: one.of(readouts, context) for one in found if one.role != "divergence"}
 
-    def expected(weights: Floats, of: Floats) -> Floats:
-        return sum_by(owner, weights * of, n)
 
-    found = {
-        "legal": Values.everywhere(legal),
-        "legal, greedy": Values.everywhere(readouts.greedy >= 0),
-        "legal, drawn": Values.everywhere(readouts.drawn_legal),
-    }
-    for number, name in enumerate(readouts.illegal):
-        found[f"illegal, {name}"] = Values.everywhere(readouts.masses[:, number])
-    found[UNDECIDED] = Values.everywhere(readouts.undecided)
-    for goal, utility in context.utilities.items():
-        applies = context.applies[goal]
-        found[f"utility {goal}"] = Values(expected(p, utility), applies)
-        found[f"utility {goal}, if legal"] = Values(expected(given, utility), applies & some)
-    rest = entr(readouts.masses).sum(axis=1) + entr(readouts.undecided)
-    found["entropy"] = Values.everywhere(sum_by(owner, entr(p), n) + rest)
-    found["entropy, if legal"] = Values(sum_by(owner, entr(given), n), some)
-    for name, has in context.features.items():
-        found[f"{name}, if legal"] = Values(expected(given, has), context.choice[name] & some)
-    return found
+def divergence_values(before: Readouts, after: Readouts, context: MeasureContext) -> dict[str, Values]:
+    """Compute every measure that is relative to another policy, `before`, in every situation.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    told = replace(context.fits(after), before=before)
+    own = (measure for measure in measures_in(after, context) if measure.role == "divergence")
+    return {measure.name: measure.of(after, told) for measure in (*DIVERGENCES, *own)}
+
+
+def measure_slopes(readouts: Readouts, context: MeasureContext, names: Sequence[str]) -> dict[str, Slopes]:
+    """Return the slopes of some measures at these readouts; see `Measure.slopes_at`.
+
+    Raises:
+        UnknownName: there is no such measure.
+        TakebackError: a measure moves in jumps.
+    """
+    every = {measure.name: measure for measure in measures_in(readouts, context.fits(readouts))}
+    for name in names:
+        if name not in every:
+            raise unknown_name("measure with slopes", name, every)
+    return {name: every[name].slopes_at(readouts, context) for name in names}
 
 
 def measures(readouts: Readouts, arena: Arena[Any], context: MeasureContext | None = None) -> pd.DataFrame:
     """Measure a policy: a row for each of `measure_values` that applies to some situation.
 
     Columns: measure, value, se, low, high (95%), n. Errors are clustered by the situations' clusters; with
-        one
-    cluster only they are missing.
+    one cluster only they are missing.
     """
     import pandas as pd
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.shift import FLOOR, check_same_situations, partition
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name

@@ -1,49 +1,108 @@
-"""Reading hybrids: both models in memory, readouts of many hybrids on the same batches."""
+"""Reading hybrids: both models in memory, readouts of many hybrids on the same batches.
+
+What is read of a hybrid depends on the situations that are read together, in its last bits, and not on the
+hybrids that are read with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
 
 from takeback.arenas import Arena
-from takeback.checkpoint import Pair
+from takeback.checkpoint import Checkpoint, Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
-from takeback.measure.measures import MeasureContext
+from takeback.measure.store import Key, Part
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 
-TOLERANCE = 0.05
-"""Most illegal mass of a situation that a hybrid's readout leaves unclassified; legal actions are exact."""
+LEGAL_ACTIONS: Final = 1.0
+"""The tolerance with which no illegal mass is classified."""
 
-SIDES = ("base", "tuned")
-BASE = "base"
+SIDES: Final = ("base", "tuned")
+BASE: Final = "base"
 """The source of an ordinary takeback."""
 
+PLANS: Final = 4
+"""Most lists of situations that are held ready to be read."""
 
-class Sides:
-    """Holds both policies of a pair, loaded when they are first needed; it is sent elsewhere without them."""
+Places = NDArray[np.int64]
+Load: TypeAlias = Callable[[Checkpoint, Arena[Any]], Policy]
 
-    def __init__(self, pair: Pair, arena: Arena[Any]) -> None:
-        self.pair, self.arena = pair, arena
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"pair": self.pair, "arena": self.arena}
+@dataclass(frozen=True)
+class Ask:
+    """A hybrid: tuned with a set of components from a source, base unless said otherwise."""
+
+    take_back: ComponentSet
+    source: str = BASE
+
+    @classmethod
+    def graft(cls, components: ComponentSet) -> Ask:
+        """Return base with a set from tuned, which is tuned with all else from base."""
+        return cls(~components)
+
+    @property
+    def key(self) -> Key:
+        """What it is called in tables: the set and the source; nothing has no source."""
+        return str(self.take_back), self.source if self.take_back else BASE
+
+    @property
+    def built(self) -> tuple[str, ComponentSet]:
+        """How it is made in memory: the side it starts from and what is exchanged there, never most of it."""
+        if self.source == BASE and 2 * len(self.take_back) > len(self.take_back.universe):
+            return "base", ~self.take_back
+        return "tuned", self.take_back
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Hybrids of one side and source that are read together, in the same situations."""
+
+    asks: tuple[Ask, ...]
+    keys: tuple[Key, ...]
+    places: tuple[int, ...]
+    tolerance: float
+
+
+class Reader:
+    """Holds both policies of a pair, loaded when first needed; it is sent elsewhere without them.
+
+    Every readout is decided on the prefixes that are heavy for base or for tuned, so that an effect does not
+    depend on what one side alone left undecided.
+
+    Attributes:
+        pair: base and tuned.
+        arena: where they act.
+        situations: all that can be asked; what is read together is said by places among them.
+        token: tells it from others in one process.
+    """
+
+    def __init__(
+        self, pair: Pair, arena: Arena[Any], situations: Sequence[Any], load: Load = load_policy
+    ) -> None:
+        self.pair, self.arena, self.situations, self._load = pair, arena, tuple(situations), load
+        self.token = uuid.uuid4().hex
+        self._plans: dict[tuple[int, ...], Any] = {}
+        self._other: tuple[str, Any] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reader, (self.pair, self.arena, self.situations)
 
     def policy(self, side: str) -> Policy:
         """Return the policy of base or tuned."""
         return self._policies[side]
-
-    def model(self, side: str) -> nn.Module:
-        """Return the model of base or tuned."""
-        return self._policies[side].model
 
     def hybrids(self, side: str, source: str = BASE) -> Any:
         """Return hybrids of one side with sets from the other, or of tuned with sets from a source.
@@ -51,12 +110,10 @@ class Sides:
         A source's tensors are held until another one is asked for.
 
         Raises:
-            TakebackError: a source other than base is given for base, or it does not fit the pair.
+            TakebackError: the source does not fit the pair.
         """
         if source == BASE:
             return self._hybrids[side]
-        if side != "tuned":
-            raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in {side}")
         if self._other is None or self._other[0] != source:
             self._other = None
             given = source_of(source, self.pair)
@@ -64,11 +121,41 @@ class Sides:
             self._other = source, self.policy("tuned").hybrids(held)
         return self._other[1]
 
-    _other: tuple[str, Any] | None = None
+    def plan(self, places: Sequence[int]) -> Any:
+        """Return some of the situations made ready to be read; the last few lists are held."""
+        key = tuple(places)
+        if key not in self._plans:
+            while len(self._plans) >= PLANS:
+                del self._plans[next(iter(self._plans))]
+            chosen = [self.situations[place] for place in key]
+            self._plans[key] = self.policy("tuned").prepare(self.arena, chosen)
+        return self._plans[key]
+
+    def ends(self, places: Sequence[int], tolerance: float) -> tuple[list[Readouts], list[Places]]:
+        """Read base and tuned, and say what has to be expanded to decide both; see `Policy.marks`."""
+        policy, universe = self.policy("tuned"), self.pair.anatomy().universe
+        views = [(self.hybrids(side), path_of(universe - universe)) for side in SIDES]
+        readouts, steps = policy.read_hybrids(self.plan(places), views, tolerance)
+        return readouts, policy.marks(steps)
+
+    def read(self, batch: Batch, marks: Sequence[Places]) -> Part:
+        """Read hybrids that expand what is marked; one that is not decided by that goes on alone.
+
+        Raises:
+            TakebackError: the source does not fit the pair.
+        """
+        policy, plan = self.policy("tuned"), self.plan(batch.places)
+        views = [
+            (self.hybrids(side, ask.source), path_of(components))
+            for ask in batch.asks
+            for side, components in [ask.built]
+        ]
+        readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
+        return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
 
     @cached_property
     def _policies(self) -> dict[str, Policy]:
-        base, tuned = (load_policy(side, self.arena) for side in (self.pair.base, self.pair.tuned))
+        base, tuned = (self._load(side, self.arena) for side in (self.pair.base, self.pair.tuned))
         if why := tuned.unlike(base):
             raise TakebackError(f"{self.pair.tuned.ref} has {why} than {self.pair.base.ref}: not compared")
         return {"base": base, "tuned": tuned}
@@ -77,43 +164,3 @@ class Sides:
     def _hybrids(self) -> dict[str, Any]:
         base, tuned = (self.policy(side) for side in SIDES)
         return {"base": base.hybrids(tuned), "tuned": tuned.hybrids(base)}
-
-
-class Reader:
-    """Reads hybrids of both models on the same situations.
-
-    Every readout is decided on the prefixes that are heavy for base or for tuned, so that an effect does not
-    depend on what one side alone left undecided.
-
-    Attributes:
-        sides: both policies.
-        plan: what is asked of every hybrid.
-        steps: what all readouts expand.
-        before: the readouts of base and tuned, which effects are relative to.
-        context: what measures need of base.
-    """
-
-    def __init__(self, sides: Sides, situations: Sequence[Any], tolerance: float = TOLERANCE) -> None:
-        self.sides, self._policy, self._tolerance = sides, sides.policy("tuned"), tolerance
-        self.plan = self._policy.prepare(sides.arena, situations)
-        universe = sides.pair.anatomy().universe
-        nothing = path_of(universe - universe)
-        whole = [(sides.hybrids(side), nothing) for side in SIDES]
-        readouts, self.steps = self._policy.read_hybrids(self.plan, whole, tolerance)
-        self.before = dict(zip(SIDES, readouts, strict=True))
-        self.context = MeasureContext.of(self.before["base"], sides.arena)
-
-    def model(self, side: str) -> nn.Module:
-        """Return the model of base or tuned."""
-        return self.sides.model(side)
-
-    def read(self, side: str, sets: Sequence[ComponentSet], source: str = BASE) -> list[Readouts]:
-        """Read the hybrids that are one side with each of the sets from the other side, or from a source.
-
-        Raises:
-            TakebackError: a source other than base is given for base, or it does not fit the pair.
-        """
-        hybrids = self.sides.hybrids(side, source)
-        views = [(hybrids, path_of(components)) for components in sets]
-        readouts, _ = self._policy.read_hybrids(self.plan, views, self._tolerance, self.steps)
-        return readouts

@@ -1,44 +1,24 @@
-"""What changed between two policies on the same situations."""
+"""Distances between two policies in every situation, and the outcomes that they share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from takeback.measure.measures import MeasureContext, measure_values, typed
-from takeback.policies.readout import Readout, Readouts
+from takeback.measure.measure import Floats, Measure, MeasureContext
+from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
-from takeback.run.stats import Estimate, mean_estimate, paired_difference
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from takeback.arenas import Arena
-
-Floats = NDArray[np.float64]
 FLOOR = 1e-12
 """Least probability of an outcome in a divergence, so that underflow can't make it infinite."""
 
-
-@dataclass(frozen=True)
-class Change:
-    """A situation, what two policies do in it, and the total variation distance between them."""
-
-    situation: str
-    distance: float
-    before: Readout
-    after: Readout
-
-    def arrows(self, side: Literal["before", "after"], n: int = 3) -> tuple[tuple[str, float], ...]:
-        """Return the n most likely legal actions of a side with their probabilities, likeliest first."""
-        legal = (self.before if side == "before" else self.after).legal
-        return tuple(sorted(legal.items(), key=lambda move: (-move[1], move[0]))[:n])
+Distance = Callable[[Readouts, Readouts], Floats]
+"""From two policies' readouts, before and after, a number for each situation, shape (n,)."""
 
 
 def shift(before: Readouts, after: Readouts) -> dict[str, Floats]:
@@ -57,93 +37,7 @@ def shift(before: Readouts, after: Readouts) -> dict[str, Floats]:
         TakebackError: the readouts are of different situations.
     """
     check_same_situations(before, after)
-    n, classes = before.masses.shape
-    owner = np.concatenate([before.owner, np.repeat(np.arange(n), classes)])
-    p, q = partition(before, after)
-    middle = (p + q) / 2
-
-    def divergence(left: Floats, right: Floats) -> Floats:
-        return np.maximum(sum_by(owner, rel_entr(left, np.maximum(right, FLOOR)), n), 0)
-
-    return {
-        "KL(after || before)": divergence(q, p),
-        "KL(before || after)": divergence(p, q),
-        "Jensen-Shannon": (divergence(p, middle) + divergence(q, middle)) / 2,
-        "total variation": sum_by(owner, np.abs(p - q), n) / 2,
-        "top move changed": (_top(before) != _top(after)).astype(np.float64),
-    }
-
-
-def effects(
-    before: Readouts,
-    after: Readouts,
-    arena: Arena[Any],
-    relative_to: str,
-    context: MeasureContext | None = None,
-) -> pd.DataFrame:
-    """Estimate what changed from `before` to `after`, paired by situation.
-
-    `relative_to` names the side that `before` is ("tuned" when something was taken back, "base" when
-    something was grafted) and is kept with every row. Columns: measure, value (of `after`), effect (after -
-    before), se, low, high (95%, clustered), relative_to, n. Both sides are averaged over the
-    situations to which a measure applies on both. Measures of `shift` have their distance as value and
-    effect.
-
-    Raises:
-        TakebackError: the readouts are of different situations.
-    """
-    context = context or MeasureContext.of(after, arena)
-    return effects_table(effect_rows(before, after, context, relative_to))
-
-
-def effect_rows(
-    before: Readouts, after: Readouts, context: MeasureContext, relative_to: str
-) -> list[dict[str, Any]]:
-    """Return the rows of `effects`, for tables of many hybrids.
-
-    Raises:
-        TakebackError: the readouts are of different situations.
-    """
-    check_same_situations(before, after)
-    old, new = measure_values(before, context), measure_values(after, context)
-    rows: list[dict[str, Any]] = []
-    for name, values in new.items():
-        kept = values.applies & old[name].applies
-        if kept.any():
-            pair = values.numbers[kept], old[name].numbers[kept]
-            difference = paired_difference(*pair, context.clusters[kept])
-            rows.append(_effect_row(name, float(values.numbers[kept].mean()), difference, relative_to))
-    for name, distances in shift(before, after).items():
-        estimate = mean_estimate(distances, context.clusters)
-        rows.append(_effect_row(name, estimate.value, estimate, relative_to))
-    return rows
-
-
-def effects_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows of `effect_rows`, with or without columns of a caller's own before them, as a table."""
-    import pandas as pd
-
-    return typed(pd.DataFrame(rows), ("value", "effect", "se", "low", "high"))
-
-
-def _effect_row(measure: str, reached: float, effect: Estimate, relative_to: str) -> dict[str, Any]:
-    return {
-        "measure": measure,
-        "value": reached,
-        "effect": effect.value,
-        **{name: getattr(effect, name) for name in ("se", "low", "high")},
-        "relative_to": relative_to,
-        "n": effect.n,
-    }
-
-
-def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change, ...]:
-    """Return the n situations with the largest total variation distance, largest first, ties by place."""
-    distance = shift(before, after)["total variation"]
-    order = np.argsort(-distance, kind="stable")[:n]
-    return tuple(
-        Change(before.situations[i], float(distance[i]), before[int(i)], after[int(i)]) for i in order
-    )
+    return {measure.name: distance(before, after) for measure, distance in _DISTANCES.items()}
 
 
 def check_same_situations(before: Readouts, after: Readouts) -> None:
@@ -172,9 +66,86 @@ def partition(before: Readouts, after: Readouts) -> tuple[Floats, Floats]:
     return side(before), side(after)
 
 
+def _owner(readouts: Readouts) -> NDArray[np.int64]:
+    """Return the situation of each number of a side of `partition`."""
+    n, classes = readouts.masses.shape
+    return np.concatenate([readouts.owner, np.repeat(np.arange(n), classes)])
+
+
+def _from(of: Readouts, left: Floats, right: Floats) -> Floats:
+    """Return the divergence of one side of `partition` from another."""
+    return np.maximum(sum_by(_owner(of), rel_entr(left, np.maximum(right, FLOOR)), len(of)), 0)
+
+
+def _kl(before: Readouts, after: Readouts) -> Floats:
+    p, q = partition(before, after)
+    return _from(before, q, p)
+
+
+def _reverse_kl(before: Readouts, after: Readouts) -> Floats:
+    p, q = partition(before, after)
+    return _from(before, p, q)
+
+
+def _jensen_shannon(before: Readouts, after: Readouts) -> Floats:
+    p, q = partition(before, after)
+    middle = (p + q) / 2
+    return (_from(before, p, middle) + _from(before, q, middle)) / 2
+
+
+def _total_variation(before: Readouts, after: Readouts) -> Floats:
+    p, q = partition(before, after)
+    return sum_by(_owner(before), np.abs(p - q), len(before)) / 2
+
+
+def _top_changed(before: Readouts, after: Readouts) -> Floats:
+    return (_top(before) != _top(after)).astype(np.float64)
+
+
 def _top(readouts: Readouts) -> NDArray[np.int64]:
     """Return where among all actions each situation's most likely one lies, -1 if it has none."""
     order = np.lexsort((-np.arange(len(readouts.probabilities)), readouts.probabilities, readouts.owner))
     last = np.full(len(readouts), -1)
     last[readouts.owner[order]] = order
     return last
+
+
+def _measure(name: str, words: str, distance: Distance, **facts: Any) -> Measure:
+    def numbers(readouts: Readouts, context: MeasureContext) -> Floats:
+        if context.before is None:
+            raise TakebackError(f"measure {name!r} is a distance from another policy; say from which")
+        check_same_situations(context.before, readouts)
+        return distance(context.before, readouts)
+
+    return Measure(name, words, numbers, "divergence", **facts)
+
+
+_OVER = "over legal actions and kinds of illegal answers"
+
+KL = _measure("KL(after || before)", f"divergence from the other policy {_OVER}, in nats", _kl)
+REVERSE_KL = _measure(
+    "KL(before || after)", f"divergence of the other policy from it {_OVER}, in nats", _reverse_kl
+)
+JENSEN_SHANNON = _measure(
+    "Jensen-Shannon", f"distance from the other policy {_OVER}, in nats", _jensen_shannon
+)
+TOTAL_VARIATION = _measure(
+    "total variation", f"probability moved since the other policy, {_OVER}", _total_variation
+)
+TOP_CHANGED = _measure(
+    "top move changed",
+    "whether the likeliest legal action became another",
+    _top_changed,
+    jumps=True,
+    unsorted=1.0,
+)
+
+_DISTANCES = {
+    KL: _kl,
+    REVERSE_KL: _reverse_kl,
+    JENSEN_SHANNON: _jensen_shannon,
+    TOTAL_VARIATION: _total_variation,
+    TOP_CHANGED: _top_changed,
+}
+DIVERGENCES = tuple(_DISTANCES)
+"""Measures of one policy relative to another, its context's `before`."""

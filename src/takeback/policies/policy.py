@@ -67,8 +67,17 @@ class Policy(Protocol):
         """Read several hybrids so that they compare; see the kinds of policies for `steps`.
 
         Returns:
-            The readouts in the order of `views`, and the steps that were taken to decide outcomes.
+            The readouts in the order of `views`, and the steps that were taken to decide outcomes. A
+            readout does not depend on what is read with it, if steps are given.
         """
+        ...
+
+    def marks(self, steps: Any) -> list[NDArray[np.int64]]:
+        """Say steps in plain numbers, one array for each, whose first column are situations of the plan."""
+        ...
+
+    def steps(self, plan: Any, marks: Sequence[NDArray[np.int64]]) -> Any:
+        """Return the steps that `marks` gave, in any plan that holds their situations; no model is asked."""
         ...
 
 

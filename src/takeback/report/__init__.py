@@ -32,7 +32,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
         TakebackError: the run is not there, not finished, or has sets without their random controls.
     """
     from takeback.report.html import render
-    from takeback.report.record import read_record
+    from takeback.report.read import read_record
 
     run = Path(run)
     path = run / "report.html" if out is None else Path(out)

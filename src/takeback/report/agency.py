@@ -8,23 +8,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from markupsafe import Markup
+
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent
-from takeback.draw.page import Figure, Table
+from takeback.draw.page import Figure, Section, Table, named
+from takeback.measure.measure import if_legal
+from takeback.report.effects import EACH_SEED
 from takeback.report.forests import shortened
 from takeback.report.record import Arm, Record
 from takeback.report.rows import Agency
-from takeback.report.trained import goals_of
-from takeback.report.view import EACH_SEED, Said
 from takeback.run.stats import Estimate, seeds_estimate
 
-IF_LEGAL = ", if legal"
-CHANGE = f"KL(after || before){IF_LEGAL}"
-SHARE = f"signed pursuit share{IF_LEGAL}"
-POWER = f"optimisation power over base beyond chance{IF_LEGAL}"
-MEG = f"MEG{IF_LEGAL}"
+CHANGE = if_legal("KL(after || before)")
+SHARE = if_legal("signed pursuit share")
+POWER = if_legal("optimisation power over base beyond chance")
+MEG = if_legal("MEG")
 
-_UNAPPLIED = f"pursuit share{IF_LEGAL}"
+_UNAPPLIED = if_legal("pursuit share")
 """What stands in the table, with its reason, where a goal applies to no situation."""
 
 _HEAD = (
@@ -33,17 +34,7 @@ _HEAD = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class AgencySection:
-    """What is told of agency; `by_seed` is there where the table has means over seeds."""
-
-    words: tuple[Said, ...]
-    figure: Figure
-    table: Table
-    by_seed: Table | None
-
-
-def agency(record: Record) -> AgencySection | None:
+def agency(record: Record) -> Section | None:
     """Tell how much of each arm's change is pursuit of its goal and of others; None if not measured."""
     if not any(row.measure == SHARE for row in record.agency):
         return None
@@ -54,12 +45,54 @@ def agency(record: Record) -> AgencySection | None:
     each = tuple(
         (arm.name, str(seed), *_cells(found, arm, goal, (seed,))) for arm, goal in pairs for seed in arm.seeds
     )
-    return AgencySection(
-        words=tuple(Said(arm.name, _sentence(record, found, arm)) for arm in record.arms),
-        figure=_figure(record, found),
-        table=Table(("arm", *_HEAD), means, ("arm", "goal", "note")),
-        by_seed=Table(("arm", "seed", *_HEAD), each, ("arm", "goal", "note")) if several else None,
+    by_seed = Section(
+        "Pursuit seed by seed",
+        ("Intervals are over situations of one training run.",),
+        tables=(Table(("arm", "seed", *_HEAD), each, ("arm", "goal", "note")),),
+        closed=True,
     )
+    by_arm = Section(
+        "Pursuit by arm",
+        tuple(named(arm.name, _sentence(record, found, arm)) for arm in record.arms),
+        (_figure(record, found),),
+        (Table(("arm", *_HEAD), means, ("arm", "goal", "note")),),
+    )
+    return Section(
+        "How much of the change is pursuit of a goal?",
+        (_meaning(record),),
+        notes=(_reading(record, several),),
+        inside=(by_arm, by_seed) if several else (by_arm,),
+        name="agency",
+    )
+
+
+def _meaning(record: Record) -> Markup:
+    legal = " All of it is about legal answers: what changed in legality is left out here." * record.legality
+    return Markup(
+        "A policy that was pushed along a goal’s utility U from its start π₀ has the form π₀ · exp(βU). "
+        "The <em>pursuit share</em> is how much of the change in behaviour, KL(after ‖ before), the best "
+        "such push foretells in situations that did not choose its β: 100% for a change that is nothing "
+        "else, negative where it leads away from the goal.{}"
+    ).format(legal)
+
+
+def _reading(record: Record, several: bool) -> Markup:
+    if several:
+        intervals = (
+            "Means over seeds with Student’s interval over training runs; β from the lowest seed to "
+            "the highest."
+        )
+    else:
+        intervals = "Intervals are over situations of one training run."
+    among = " and among legal answers" * record.legality
+    return Markup(
+        "*: the arm’s own goal. {} KL here is over the situations to which the goal applies{}, so it "
+        "differs from that of the first table. Power over its start: by how many bits the actions taken "
+        "are rarer, at least as good, under what the arm started from, beyond chance. MEG: how well one β "
+        "for the utility foretells the policy itself, in nats; it is not about what changed. What these "
+        "measures fail at, such as a copy of an agent that reads as an agent, or an ability that can’t be "
+        "told from an aim, is on their cards in <code>docs/agency.md</code>."
+    ).format(intervals, among)
 
 
 @dataclass(frozen=True)
@@ -81,7 +114,7 @@ class _Found:
 
 def _goals(record: Record, arm: Arm) -> list[str]:
     """Return an arm's own goal, then the others that some arm is trained for."""
-    return [arm.goal, *(goal for goal in goals_of(record) if goal != arm.goal)]
+    return [arm.goal, *(goal for goal in record.goals if goal != arm.goal)]
 
 
 def _estimate(rows: Sequence[Agency]) -> Estimate | None:
@@ -161,7 +194,7 @@ def _sentence(record: Record, found: _Found, arm: Arm) -> str:
     size = f" (KL {number(change.value)} nats)" if change else ""
     what = f"of its change from {arm.start}{size}"
     beta = f"β = {_betas(rows)}"
-    kind = "" if arm.reinforced else "; no reward for it trained this arm"
+    kind = "" if arm.by == "reward" else "; no reward for it trained this arm"
     if share.value < 0:
         said = (
             f"pursuit of “{arm.goal}” explains none of its change: the signed share is {told} {what}, {beta}"
@@ -173,19 +206,19 @@ def _sentence(record: Record, found: _Found, arm: Arm) -> str:
 
 def _beside(record: Record, found: _Found, arm: Arm) -> str:
     """Say, of an arm of RL, what the share is of arms with its goal and start that are made without."""
-    if not arm.reinforced:
+    if arm.by != "reward":
         return ""
     others = [
         f"{other.name} {_percent(_estimate(found.of(other, other.goal, SHARE, other.seeds)))}"
         for other in record.arms
-        if not other.reinforced and other.goal == arm.goal and other.start == arm.start
+        if other.by != "reward" and other.goal == arm.goal and other.start == arm.start
     ]
     return f"; without a reward for it: {listing(others)}" if others else ""
 
 
 def _figure(record: Record, found: _Found) -> Figure:
     rows: list[Row] = []
-    for goal in goals_of(record):
+    for goal in record.goals:
         rows.append(Row(f"toward {goal}"))
         for arm in record.arms:
             dots = _dots(found, arm, goal)

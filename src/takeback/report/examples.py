@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
-from takeback.draw.numbers import count, number, percent
-from takeback.draw.page import Figure, Table
+from takeback.draw.numbers import number, percent
+from takeback.draw.page import Figure, Section, Table
 from takeback.draw.svg import drawing, element
 from takeback.report.record import Arm, Record
-from takeback.report.rows import Example
-from takeback.report.terms import Terms
+from takeback.report.rows import BASE, Example
 
 FIRST = 4
 """Positions that are shown at once; the others unfold."""
@@ -23,79 +21,77 @@ MOSTLY = 0.5
 """Illegal mass from which a position says why it has no arrows."""
 
 
-@dataclass(frozen=True)
-class Card:
-    """A situation with its table of likeliest actions; `whole` is its text where the title shortens it."""
-
-    figure: Figure
-    moves: Table
-    whole: str
+LONGEST = 28
+"""Letters of a situation in the heading over it; the whole is in its tooltip."""
 
 
-@dataclass(frozen=True)
-class ArmExamples:
-    """The positions of one arm and seed."""
-
-    arm: Arm
-    seed: int
-    swatches: tuple[Markup, Markup]
-    first: tuple[Card, ...]
-    others: tuple[Card, ...]
-
-
-def examples(record: Record) -> tuple[ArmExamples, ...]:
-    """Draw the positions that training changed most, by arm, of its first seed."""
-    if record.examples is None:
-        return ()
-    shown: list[ArmExamples] = []
-    for arm in record.arms:
-        cards = tuple(
-            _card(record.terms, arm, example) for example in record.examples[arm.name, arm.seeds[0]]
+def examples(record: Record) -> Section:
+    """Draw the situations that training changed most, by arm, of its first seed."""
+    words = record.words
+    title = f"Example {words.situation}s"
+    shown = tuple(
+        _arm(record, arm)
+        for arm in record.arms
+        if record.examples and record.examples[arm.name, arm.seeds[0]]
+    )
+    if not shown:
+        return Section(title, (f"This record has no example {words.situation}s.",), name="examples")
+    start = "what it started from" if any(arm.start != BASE for arm in record.arms) else "base"
+    if has_boards(record):
+        boards = (
+            f"An arrow’s width is the probability of the {words.action}; {words.action}s below 3% have "
+            "no arrow."
         )
-        swatches = (_swatch(BEFORE), _swatch(_colour(arm)))
-        if cards:
-            shown.append(ArmExamples(arm, arm.seeds[0], swatches, cards[:FIRST], cards[FIRST:]))
-    return tuple(shown)
+    else:
+        boards = "This arena draws no board."
+    intro = (
+        f"The held-out {words.situation}s in which the tuned policy differs most from {start} (by total "
+        f"variation, so these are extremes and not typical). {boards} {words.text}"
+    )
+    return Section(title, (intro.strip(),), inside=shown, name="examples")
 
 
-def _card(terms: Terms, arm: Arm, example: Example) -> Card:
+def has_boards(record: Record) -> bool:
+    """Tell whether its examples can be drawn."""
+    return any(example.board for some in (record.examples or {}).values() for example in some)
+
+
+def _arm(record: Record, arm: Arm) -> Section:
+    assert record.examples is not None
+    cards = tuple(_card(record, arm, example) for example in record.examples[arm.name, arm.seeds[0]])
+    legend = Markup(
+        '<span class="legend"><span>{} {} (before)</span><span>{} {} (after)</span></span>'
+    ).format(_swatch(BEFORE), arm.start, _swatch(_colour(arm)), arm.name)
+    others = Section(f"{len(cards) - FIRST} more {record.words.situation}s", (), cards[FIRST:], closed=True)
+    seed = f", seed {arm.seeds[0]}" if record.several_seeds else ""
+    inside = (others,) if cards[FIRST:] else ()
+    return Section(f"{arm.name}{seed}", (legend,), cards[:FIRST], inside=inside)
+
+
+def _card(record: Record, arm: Arm, example: Example) -> Figure:
     arrows = [Arrows(example.before, BEFORE, arm.start, -1), Arrows(example.after, _colour(arm), arm.name, 1)]
-    picture = board(example.board, arrows, f"position {example.situation}") if example.board else ""
+    action = record.words.action
+    label = f"{record.words.situation} {example.situation}"
+    picture = board(example.board, arrows, label) if example.board else ""
     note = f"total variation {number(example.distance, 2)}"
-    if terms.legality and example.illegal_after > MOSTLY:
+    if record.legality and example.illegal_after > MOSTLY:
         note += f"; after training, {percent(example.illegal_after)} of the answers here are illegal"
     before, after = dict(example.before), dict(example.after)
-    actions = sorted(
-        {*before, *after}, key=lambda action: (-max(after.get(action, 0), before.get(action, 0)), action)
-    )
+    actions = sorted({*before, *after}, key=lambda a: (-max(after.get(a, 0), before.get(a, 0)), a))
     rows = [
         (
-            action,
-            _probability(action, before, example.illegal_before),
-            _probability(action, after, example.illegal_after),
+            each,
+            _probability(each, before, example.illegal_before),
+            _probability(each, after, example.illegal_after),
         )
-        for action in actions
+        for each in actions
     ]
-    if terms.legality:
+    if record.legality:
         rows.append(("illegal", percent(example.illegal_before), percent(example.illegal_after)))
-    title = _path(example.situation) if terms.environment else example.situation
-    head = (terms.action, arm.start, arm.name)
-    return Card(
-        Figure.of(title, picture, note),
-        Table(head, tuple(rows), (terms.action,)),
-        "" if title == example.situation else example.situation,
-    )
-
-
-def _path(situation: str) -> str:
-    """Shorten a situation of an environment, a reset seed and the actions since.
-
-    >>> _path("17: 0 0 1"), _path("17:")
-    ('seed 17, 3 actions in', 'seed 17, at its start')
-    """
-    seed, _, actions = situation.partition(":")
-    taken = len(actions.split())
-    return f"seed {seed}, {count(taken, 'action')} in" if taken else f"seed {seed}, at its start"
+    table = Table((action, arm.start, arm.name), tuple(rows), (action,))
+    whole = example.situation
+    title = whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
+    return Figure(title, Markup(picture), note, table, "" if title == whole else whole)
 
 
 def _colour(arm: Arm) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from takeback.draw.forest import Dot, Row, Spot, forest, scatter
-from takeback.draw.numbers import count, percent, signed
+from takeback.draw.numbers import percent, signed
 from takeback.draw.page import Figure
+from takeback.report.effects import SINGLES, Drawn, Gain, by_set, controls_of, controls_told, mean, tooltip
 from takeback.report.record import Arm, Record
 from takeback.report.rows import TAKE_BACK, Effect
-from takeback.report.view import SINGLES, Gain, Measure, by_set, controls_of, mean, tooltip
 
 MANY, LARGEST = 24, 12
 """Of a family of more than so many sets, so many are drawn: those with the largest effects."""
@@ -19,16 +19,13 @@ _CUT = (
     "magnitude) are drawn; the others are in the tables."
 )
 
-MOST_TOLD = 8
-"""Random sets that a tooltip lists one by one; of more it gives the range."""
-
 
 def verb(arm: Arm, direction: str) -> str:
     """Say what happened to sets."""
     return "taken back" if direction == TAKE_BACK else f"grafted onto {arm.start}"
 
 
-def set_forest(record: Record, arm: Arm, direction: str, measure: Measure, gain: Gain | None) -> Figure:
+def set_forest(record: Record, arm: Arm, direction: str, measure: Drawn, gain: Gain | None) -> Figure:
     """Draw the sets of several components of one arm with their random sets, family by family."""
     every = record.effects_of(arm, direction, measure.name)
     rows: list[Row] = []
@@ -36,7 +33,7 @@ def set_forest(record: Record, arm: Arm, direction: str, measure: Measure, gain:
     for family, sets in _families(every).items():
         shown = _largest(sets) if len(sets) > MANY else sets
         rows.append(Row(family if shown is sets else f"{family}: {len(shown)} of {len(sets)}"))
-        rows += [_row(name, effects, every, gain) for name, effects in shown.items()]
+        rows += [_row(effects, every, gain) for effects in shown.values()]
         if shown is not sets:
             note = _CUT
     relative = "tuned" if direction == TAKE_BACK else arm.start
@@ -62,24 +59,14 @@ def _largest(sets: Mapping[str, tuple[Effect, ...]]) -> dict[str, tuple[Effect, 
     return {name: effects for name, effects in sets.items() if name in ranked}
 
 
-def _row(name: str, effects: Sequence[Effect], every: Sequence[Effect], gain: Gain | None) -> Row:
+def _row(effects: Sequence[Effect], every: Sequence[Effect], gain: Gain | None) -> Row:
     controls = controls_of(effects, every)
     values = tuple(row.effect for row in controls)
-    return Row(shortened(name), _dots(effects, gain), values, _told_controls(controls, gain))
+    return Row(shortened(effects[0].components), _dots(effects, gain), values, controls_told(controls, gain))
 
 
 def _dots(rows: Sequence[Effect], gain: Gain | None) -> tuple[Dot, ...]:
     return tuple(Dot(row.effect, row.low, row.high, tooltip([row], gain)) for row in rows)
-
-
-def _told_controls(controls: Sequence[Effect], gain: Gain | None) -> str:
-    if not controls:
-        return ""
-    values = [row.effect for row in controls]
-    lines = [f"{count(len(values), 'random set')}, from {signed(min(values))} to {signed(max(values))}"]
-    if gain and len(controls) <= MOST_TOLD:
-        lines += [tooltip([row]) for row in controls]
-    return "\n".join(lines)
 
 
 def shortened(name: str, most: int = 17) -> str:
@@ -109,4 +96,4 @@ def _spot(rows: Sequence[Effect], mark: int | None) -> Spot | None:
         return None
     share = mean(shares)
     effect = mean(row.effect for row in rows)
-    return Spot(share, effect, f"{rows[0].set}: {signed(effect)}\n{percent(share)} of ‖Δ‖²", mark)
+    return Spot(share, effect, f"{rows[0].title}: {signed(effect)}\n{percent(share)} of ‖Δ‖²", mark)

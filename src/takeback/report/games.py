@@ -1,46 +1,38 @@
-"""How the games ended: mates in chess, returns in an environment."""
+"""How games ended: how many were won, or what they returned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import ABSENT, count, interval, number, percent, short
-from takeback.draw.page import Figure, Table
+from takeback.draw.page import Figure, Section, Table
 from takeback.draw.svg import tick_text
+from takeback.report.legend import legend
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, Game
+from takeback.report.rows import BASE, ILLEGAL_END, Game
 from takeback.run.stats import Estimate, mean_estimate, proportion_interval
 
-CHESS = ("mate", "draw", "illegal", "unfinished")
-EPISODES = ("ended", "truncated", "illegal", "unfinished")
-"""How a game ends in chess, and an episode in an environment."""
 
-
-@dataclass(frozen=True)
-class Games:
-    """The games of all policies; `mates` is there where one mated."""
-
-    title: str
-    table: Table
-    mates: Figure | None
-    notes: tuple[str, ...]
-
-
-def games(record: Record) -> Games | None:
+def games(record: Record) -> Section | None:
     """Tell how games ended, None where none were played."""
     if not record.games:
         return None
-    if record.terms.environment:
-        return Games("Episodes", _episodes(record, record.games), None, _episode_notes(record))
-    mates = _mates(record, record.games)
+    words = record.words
+    against = f" against {words.defender}" if words.defender else ""
+    title = f"{words.game.capitalize()}s{against}"
+    if not words.won:
+        return Section(title, tables=(_returns(record, record.games),), notes=_return_notes(record))
     note = (
-        "Each game starts from a won position. “In the fewest moves”: mated as fast as the position allows. "
-        "Mates have Wilson’s 95% interval over games."
+        f"Each {words.game} starts from {words.starts}. “In the fewest {words.action}s”: as fast as the "
+        f"{words.situation} allows. Shares of {words.won}s have Wilson’s 95% interval over {words.game}s."
     )
-    none = () if mates else ("No policy mated in any game, so there is no curve of mates.",)
-    return Games("Games against the best defender", _chess(record, record.games), mates, (*none, note))
+    picture = _wins(record, record.games)
+    table = _won(record, record.games)
+    if picture is None:
+        none = f"No {words.game} ended in {words.won}, so there is no curve of it."
+        return Section(title, tables=(table,), notes=(none, note))
+    return Section(title, (legend(record, base=True),), (picture,), (table,), notes=(note,))
 
 
 def games_words(record: Record, arm: Arm) -> str:
@@ -48,20 +40,23 @@ def games_words(record: Record, arm: Arm) -> str:
     start, ours = ([g for g in record.games or () if g.arm == name] for name in (arm.start, arm.name))
     if not start or not ours:
         return ""
-    if record.terms.environment:
+    words = record.words
+    if not words.won:
         return (
-            f"It has {_played(ours, 'a mean return of ', 'episodes end by themselves')}, with "
-            f"{number(_length(ours), 1)} actions on average ({arm.start}: {_played(start)}, "
-            f"{number(_length(start), 1)} actions)."
+            f"It has {_played(record, ours, f'a mean {words.score} of ')}, with "
+            f"{number(_length(ours), 1)} {words.action}s on average ({arm.start}: {_played(record, start)}, "
+            f"{number(_length(start), 1)} {words.action}s)."
         )
-    mates, before = (f"{percent(_share(g, 'mate'))} of {count(len(g), 'game')}" for g in (ours, start))
-    return f"Against the best defender it mates in {mates}; {arm.start} in {before}."
+    won, before = (f"{percent(_share(g, words.won))} of {count(len(g), words.game)}" for g in (ours, start))
+    against = f"against {words.defender} " if words.defender else ""
+    return f"It wins {against}(by {words.won}) in {won}; {arm.start} in {before}."
 
 
-def _played(games: Sequence[Game], worth: str = "", ending: str = "end") -> str:
+def _played(record: Record, games: Sequence[Game], worth: str = "") -> str:
+    first = record.words.outcomes[0]
     mean = _return(games)
     told = f"{worth}{_estimated(mean)}; " if mean else ""
-    return f"{told}{percent(_share(games, 'ended'))} of its {len(games)} {ending}"
+    return f"{told}{percent(_share(games, first))} of its {count(len(games), record.words.game)} {first}"
 
 
 def _share(played: Sequence[Game], result: str) -> float:
@@ -84,8 +79,18 @@ def _estimated(mean: Estimate) -> str:
     return f"{number(mean.value)} [{short(mean.low, 3)}, {short(mean.high, 3)}]"
 
 
-def _episodes(record: Record, games: Sequence[Game]) -> Table:
-    results = [r for r in EPISODES if r != "illegal" or any(game.result == r for game in games)]
+def _outcomes(record: Record, games: Sequence[Game]) -> list[str]:
+    """Return how games end, but for what can't happen or is told by itself."""
+    known = [*record.words.outcomes, *sorted({game.result for game in games})]
+    return [
+        end
+        for end in dict.fromkeys(known)
+        if end != record.words.won and (record.legality or end != ILLEGAL_END)
+    ]
+
+
+def _returns(record: Record, games: Sequence[Game]) -> Table:
+    outcomes = _outcomes(record, games)
     rows: list[tuple[str, ...]] = []
     for name, _, played in _policies(record, games):
         mean = _return(played)
@@ -95,30 +100,24 @@ def _episodes(record: Record, games: Sequence[Game]) -> Table:
                 str(len(played)),
                 _estimated(mean) if mean else ABSENT,
                 number(_length(played), 1),
-                *(percent(_share(played, result)) for result in results),
+                *(percent(_share(played, outcome)) for outcome in outcomes),
             )
         )
-    return Table(
-        ("policy", "episodes", "mean return [95% interval]", "mean length", *results),
-        tuple(rows),
-        ("policy",),
-    )
+    words = record.words
+    head = ("policy", f"{words.game}s", f"mean {words.score} [95% interval]", "mean length", *outcomes)
+    return Table(head, tuple(rows), ("policy",))
 
 
-def _episode_notes(record: Record) -> tuple[str, ...]:
-    most = record.plan.get("moves")
-    limit = f"after {count(int(most), 'action')}" if most else "at the run's limit"
-    kept = (
-        ""
-        if any(game.score is not None for game in record.games or ())
-        else ("This run did not keep the returns.",)
+def _return_notes(record: Record) -> tuple[str, ...]:
+    words, most = record.words, record.plan.get("moves")
+    limit = f"after {count(int(most), words.action)}" if most else "at the run's limit"
+    kept = any(game.score is not None for game in record.games or ())
+    notes = (
+        f"Each {words.game} goes on from {words.starts}, with {words.action}s drawn from the policy. The "
+        f"{words.score} is the arena’s own from there on, whatever an arm’s goal; its interval is Student’s, "
+        f"over {words.game}s. {words.endings} Unfinished: stopped {limit}.",
     )
-    return (
-        "Each episode goes on from a held-out situation, with actions drawn from the policy. The return is "
-        "the environment’s own reward from there on, whatever an arm’s goal; its interval is Student’s, over "
-        f"episodes. Ended: by the environment. Truncated: by its time limit. Unfinished: stopped {limit}.",
-        *kept,
-    )
+    return notes if kept else (*notes, f"This run did not keep the {words.score}s.")
 
 
 def _policies(record: Record, games: Sequence[Game]) -> list[tuple[str, int, list[Game]]]:
@@ -131,57 +130,48 @@ def _policies(record: Record, games: Sequence[Game]) -> list[tuple[str, int, lis
     return [policy for policy in found if policy[2]]
 
 
-def _chess(record: Record, games: Sequence[Game]) -> Table:
+def _won(record: Record, games: Sequence[Game]) -> Table:
+    words, outcomes = record.words, _outcomes(record, games)
     rows: list[tuple[str, ...]] = []
     for name, _, played in _policies(record, games):
-        results = [
-            sum(game.result == result for game in played)
-            for result in ("mate", "draw", "illegal", "unfinished")
-        ]
-        low, high = proportion_interval(results[0], len(played))
-        late = [g.moves - g.best for g in played if g.result == "mate" and g.best is not None]
+        won = [game for game in played if game.result == words.won]
+        low, high = proportion_interval(len(won), len(played))
+        late = [game.moves - game.best for game in won if game.best is not None]
+        fewest = percent(sum(extra <= 0 for extra in late) / len(played)) if late or not won else ABSENT
         rows.append(
             (
                 name,
                 str(len(played)),
-                f"{percent(results[0] / len(played))} [{percent(low)}, {percent(high)}]",
-                percent(sum(extra <= 0 for extra in late) / len(played))
-                if late or not results[0]
-                else ABSENT,
+                f"{percent(len(won) / len(played))} [{percent(low)}, {percent(high)}]",
+                fewest,
                 number(sum(late) / len(late), 1) if late else ABSENT,
-                *(percent(result / len(played)) for result in results[1:]),
+                *(percent(_share(played, outcome)) for outcome in outcomes),
             )
         )
-    head = (
-        "policy",
-        "games",
-        "mates",
-        "in the fewest moves",
-        "moves lost per mate",
-        "draws",
-        "illegal",
-        "unfinished",
-    )
-    return Table(head, tuple(rows), words=("policy",))
+    fast = (f"in the fewest {words.action}s", f"{words.action}s lost per {words.won}")
+    return Table(("policy", f"{words.game}s", f"{words.won}s", *fast, *outcomes), tuple(rows), ("policy",))
 
 
-def _mates(record: Record, games: Sequence[Game]) -> Figure | None:
-    if not any(game.result == "mate" for game in games):
+def _wins(record: Record, games: Sequence[Game]) -> Figure | None:
+    words = record.words
+    if not any(game.result == words.won for game in games):
         return None
     most = int(record.plan.get("moves") or max(game.moves for game in games))
     series: list[Series] = []
     for name, place, played in _policies(record, games):
         points: list[Point] = []
         for n in range(most + 1):
-            mated = sum(game.result == "mate" and game.moves <= n for game in played)
-            low, high = proportion_interval(mated, len(played))
-            share = f"{percent(mated / len(played))} [{percent(low)}, {percent(high)}]"
-            title = f"{name}: {share} of {count(len(played), 'game')} mated within {count(n, 'move')}"
-            points.append(Point(n, mated / len(played), title=title))
+            won = sum(game.result == words.won and game.moves <= n for game in played)
+            low, high = proportion_interval(won, len(played))
+            share = f"{percent(won / len(played))} [{percent(low)}, {percent(high)}]"
+            within = f"{words.won} within {count(n, words.action)}"
+            title = f"{name}: {share} of {count(len(played), words.game)}, {within}"
+            points.append(Point(n, won / len(played), title=title))
         series.append(Series(place, tuple(points), mark_every=5))
     axes = Axes(
-        "White's moves", (0.0,), write_y=lambda value: percent(value, 0) if value <= 1 else tick_text(value)
+        f"the policy’s {words.action}s",
+        (0.0,),
+        write_y=lambda value: percent(value, 0) if value <= 1 else tick_text(value),
     )
-    return Figure.of(
-        "Games mated within N moves", line_plot(series, axes, "Share of games mated within N moves")
-    )
+    title = f"Share of {words.game}s that end in {words.won} within N {words.action}s"
+    return Figure.of(title, line_plot(series, axes, title))

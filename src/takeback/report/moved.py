@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from takeback.component import Component
-from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import ABSENT, number, percent
-from takeback.draw.page import Figure, Table
+from takeback.draw.heatmap import ACROSS, Cell, Ends, heat_map, limit_of
+from takeback.draw.numbers import ABSENT, listing, number, percent
+from takeback.draw.page import Figure, Section, Table, named
+from takeback.report.effects import mean
 from takeback.report.record import Arm, Record
 from takeback.report.rows import MovedComponent
-from takeback.report.view import mean
 
 KINDS = {
     "H": "heads",
@@ -28,38 +29,82 @@ MOST = 80
 _MLPS = ("MLP", "N", "MLPB", "ROUTER", "E")
 
 
-@dataclass(frozen=True)
-class ArmMoved:
-    """Where one arm's weights moved."""
-
-    arm: Arm
-    share: Figure
-    relative: Figure
-
-
-@dataclass(frozen=True)
-class MovedSection:
-    """The second section."""
-
-    arms: tuple[ArmMoved, ...]
-    kinds: Table
-    sparsity: Table
-    components: Table
-
-
-def moved(record: Record) -> MovedSection:
+def moved(record: Record) -> Section:
     """Tell where the weights moved."""
     shares = {arm.name: shares_of(record, arm) for arm in record.arms}
     ratios = {arm.name: _means(record, arm, "relative") for arm in record.arms}
     ends = _ends(ratios.values())
-    return MovedSection(
-        arms=tuple(
-            ArmMoved(arm, _share_map(arm, shares[arm.name]), _ratio_map(arm, ratios[arm.name], ends))
-            for arm in record.arms
+    means = " Squares show the mean over seeds." * record.several_seeds
+    if record.network:
+        squares = (
+            "Here that is a unit: its incoming weights and its bias. A block is a layer, the first on top, "
+            f"with {ACROSS} units to a row, in the order of their numbers."
+        )
+        names = "Hover over a square for its name and value."
+    else:
+        squares = "A row is a layer, the first on top; H are heads, LN are norms."
+        names = "Left to right in a row: heads, MLP, norms."
+    intro = Markup(
+        "Δ is the difference of tuned and base. Each square is a <em>component</em>: the smallest part "
+        "that can be taken back. {}{}"
+    ).format(squares, means)
+    size = (
+        f"{names} A share depends on size: a component with more parameters has more of ‖Δ‖² even if every "
+        "parameter moved alike. Relative changes set that aside."
+    )
+    share_maps = tuple(_share_map(arm, shares[arm.name]) for arm in record.arms)
+    ratio_maps = tuple(_ratio_map(arm, ratios[arm.name], ends) for arm in record.arms)
+    relative = "‖Δ‖ of a component divided by ‖W‖ of its base, all arms on one scale."
+    where = tuple(named(arm.name, words) for arm in record.arms if (words := _where(record, arm)))
+    return Section(
+        "Where the weights moved",
+        (intro,),
+        inside=(
+            Section("Shares of the change", where, share_maps, (_kinds(record, shares),), notes=(size,)),
+            Section("Relative changes", (relative,), ratio_maps),
+            Section("How sparse is the change?", (_COUNTED,), tables=(_sparsity(record),)),
+            Section("Component by component", _listed(record), tables=(_components(record),), closed=True),
         ),
-        kinds=_kinds(record, shares),
-        sparsity=_sparsity(record),
-        components=_components(record),
+        name="moved",
+    )
+
+
+_COUNTED = Markup(
+    "The share of parameters that changed depends on how one counts. <em>Bitwise</em> counts every "
+    "parameter that is not the same in the stored precision. <em>After a bf16 cast</em> counts those that "
+    "still differ when both sides are rounded to bfloat16, in which most language models are stored: small "
+    "updates vanish in the rounding, so a change that touches everything can look sparse. <em>By more than "
+    "1e-5</em> is the tolerance of Mukherjee et al. (2025, arXiv 2505.11711); it treats small weights and "
+    "large ones alike. A low share after the cast says that updates were small beside the weights, not "
+    "that training left those parameters alone."
+)
+
+
+def _listed(record: Record) -> tuple[str, ...]:
+    """Say which components the table lists."""
+    every = len(next(iter(record.changes.values())).components)
+    most = (
+        [f"The {MOST} components with the largest shares; the others are in diff/."] if every > MOST else []
+    )
+    return (*most, *(["The first seed of each arm."] if record.several_seeds else []))
+
+
+def _where(record: Record, arm: Arm) -> str:
+    """Say where an arm's weights moved."""
+    shares = {place: share for place, share in shares_of(record, arm).items() if share is not None}
+    if not shares:
+        return ""
+    most = max(shares, key=lambda place: shares[place])
+    kinds: dict[str, float] = {}
+    for place, share in shares.items():
+        kinds[kind_of(place)] = kinds.get(kind_of(place), 0.0) + share
+    held = sorted(kinds.items(), key=lambda pair: -pair[1])
+    parts = listing([f"{percent(share)} in {kind}" for kind, share in held])
+    bf16 = mean(record.changes[arm.name, seed].total.changed_bf16 for seed in arm.seeds)
+    exact = mean(record.changes[arm.name, seed].total.changed_bitwise for seed in arm.seeds)
+    return (
+        f"of ‖Δ‖², {parts}; the largest part of one component is {percent(shares[most])}, in {most}. "
+        f"{percent(exact)} of the parameters changed; after a cast to bf16, {percent(bf16)} still differ."
     )
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from takeback.component import Component
+from takeback.draw.numbers import count
+from takeback.findings.sweep.sets import CONTROLS
+from takeback.policies.readout import UNDECIDED
 from takeback.run.errors import TakebackError
 
 TAKE_BACK, GRAFT = "take back", "graft"
@@ -15,13 +18,11 @@ DIRECTIONS = (TAKE_BACK, GRAFT)
 BASE = "base"
 """The name that policies and games give to the policy before training."""
 
-SAME_SIZE, SAME_NORM = "random, same size", "random, same ‖Δ‖"
-ABOUT_SIZE = "random, about its size"
-LEGAL, KL = "legal", "KL(after || before)"
-ILLEGAL = "illegal, "
-"""Names of measures, as `takeback.behaviour` gives them; those of classes begin with `ILLEGAL`."""
+ILLEGAL_END = "illegal"
+"""How a game ends whose policy answers illegally."""
 
-CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
+_LONGEST = 60
+"""Letters of a random set's components that are written out; those of longer ones are in the tables."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,23 @@ class Row:
             raise TakebackError(f"{origin} has no column {', '.join(missing)}; it holds {', '.join(rows[0])}")
         names = [field.name for field in fields(cls) if field.name in rows[0]]
         return tuple(cls(**{name: row[name] for name in names}) for row in rows)
+
+
+@dataclass(frozen=True)
+class MeasureAccount(Row):
+    """What a measure says of itself; `reference` is where it is that a plan names beside the arena's."""
+
+    name: str
+    words: str
+    role: str
+    goal: str | None
+    kind: str | None
+    reference: str | None
+
+    @property
+    def is_of_kind(self) -> bool:
+        """True for the mass of a kind of illegal answers."""
+        return self.kind is not None and self.kind != UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,15 @@ class Effect(Row):
     high: float | None
     relative_to: str
     n: int
+
+    @property
+    def title(self) -> str:
+        """Its components, as `--take-back` reads them; random sets say that they are, long ones no more."""
+        if not self.is_control:
+            return self.components
+        if len(self.components) > _LONGEST:
+            return f"random set of {count(self.n_components, 'component')}"
+        return f"random set {self.components}"
 
     @property
     def is_control(self) -> bool:

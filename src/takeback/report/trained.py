@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from takeback.draw.curves import Axes, Point, Series, line_plot, moving_average
-from takeback.draw.numbers import ABSENT, interval, number, signed
-from takeback.draw.page import Figure, Table
+from takeback.draw.numbers import ABSENT, interval, listing, number, signed
+from takeback.draw.page import Figure, Section, Table, named
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL, utility
+from takeback.report.agency import agency
+from takeback.report.effects import EACH_SEED
+from takeback.report.games import games, games_words
+from takeback.report.legend import legend
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, KL, LEGAL, Reading, Shift
-from takeback.report.terms import trained_by
-from takeback.report.view import EACH_SEED
+from takeback.report.rows import BASE, Reading, Shift
+from takeback.report.words import change
 from takeback.run.stats import seeds_estimate
 
 SMOOTH = 10
@@ -21,20 +27,45 @@ APART = 4
 """Arms whose numbers of steps differ by more than this factor are drawn over their share of training."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The first section; `absent` says what the record has not."""
-
-    arms: Table
-    curves: tuple[Figure, ...]
-    rewards: tuple[Figure, ...]
-    notes: tuple[str, ...]
-    logged: str
-    absent: tuple[str, ...]
-
-
-def trained(record: Record) -> Trained:
+def trained(record: Record) -> Section:
     """Tell what was trained and how well it learned."""
+    late = [arm for arm in record.arms if arm.start != BASE]
+    told = [(arm.name, _legality(record, arm), games_words(record, arm)) for arm in record.arms]
+    arms = Section(
+        "The arms",
+        tuple(named(name, " ".join(filter(None, words))) for name, *words in told if any(words)),
+        tables=(_arms(record),),
+    )
+    parts = (arms, _learning(record), _training(record), games(record), agency(record))
+    return Section(
+        "What was trained, and how well it learned",
+        (_intro(record, late),),
+        notes=(*(_relative(arm) for arm in late), *_absent(record)),
+        inside=tuple(filter(None, parts)),
+        name="trained",
+    )
+
+
+def _intro(record: Record, late: Sequence[Arm]) -> Markup:
+    illegal = ", with illegal answers counted as 0" if record.legality else ""
+    start = "what the arm started from" if late else "base"
+    return Markup(
+        "An <em>arm</em> is one way of training from the same base. Utilities lie between 0 and 1; each is "
+        "the mean over held-out situations{}. In the row of the base are values, in the others the change "
+        "from {}, paired by situation, with its 95% interval; of more than three seeds the mean, with its "
+        "interval over training runs."
+    ).format(illegal, start)
+
+
+def _relative(arm: Arm) -> str:
+    return (
+        f"{arm.name} starts from the final model of {arm.start} with the same seed. All of its effects, and "
+        f"Δ, are relative to that: what is called its base weights are those of {arm.start}."
+    )
+
+
+def _absent(record: Record) -> list[str]:
+    """Say what the record has not."""
     absent = [
         f"No training log of {arm.name}, seed {seed}, is in this record."
         for arm in record.arms
@@ -42,47 +73,47 @@ def trained(record: Record) -> Trained:
         if not record.logs[arm.name, seed]
     ]
     if record.games is None:
-        absent.append("No games were played in this run.")
-    return Trained(
-        arms=_arms(record),
-        curves=_curves(record),
-        rewards=tuple(figure for arm in record.arms for figure in _rewards(record, arm)),
-        notes=_notes(record),
-        logged=" ".join(_logged(record)),
-        absent=tuple(absent),
+        absent.append(f"No {record.words.game}s were played in this run.")
+    return absent
+
+
+def _legality(record: Record, arm: Arm) -> str:
+    shifts = record.shifts_of(arm, LEGAL.name) if record.legality else ()
+    return f"the mass on legal {record.words.action}s went {change(shifts)}." if shifts else ""
+
+
+def _learning(record: Record) -> Section:
+    """Draw what held-out situations say at each snapshot."""
+    curves = _curves(record)
+    if not curves:
+        note = "The record has no readings after base, so there are no learning curves."
+        return Section("Learning", notes=(note,))
+    each = "; each seed is a curve of its own" if record.several_seeds else ""
+    note = (
+        "Held-out situations, read at the start (step 0), at each snapshot and after the last step. Whiskers "
+        f"are 95% intervals over situations{each}."
     )
+    return Section("Learning", (legend(record),), curves, notes=(note, *_notes(record)))
 
 
-def goals_of(record: Record) -> list[str]:
-    """Return the goals that some arm trains for, in the order of the plan."""
-    return list(dict.fromkeys(arm.goal for arm in record.arms))
-
-
-def base_reading(record: Record, measure: str) -> Reading | None:
-    """Return a measure of the base, or None where it was not read."""
-    rows = (row for row in record.readings if row.arm == BASE and row.measure == measure)
-    return next(rows, None)
-
-
-def last_readings(record: Record, arm: Arm, measure: str) -> list[Reading]:
-    """Return a measure of an arm's final policies, by seed."""
-    return _readings(record, arm, measure, lambda row: row.last)
-
-
-def measured_readings(record: Record, arm: Arm, measure: str) -> list[Reading]:
-    """Return a measure of the policies that were taken apart, by seed; the final ones, or a snapshot each."""
-    return _readings(record, arm, measure, lambda row: row.last if row.measured is None else row.measured)
-
-
-def _readings(record: Record, arm: Arm, measure: str, wanted: Callable[[Reading], bool]) -> list[Reading]:
-    rows = [r for r in record.readings if r.arm == arm.name and r.measure == measure and wanted(r)]
-    return sorted(rows, key=lambda row: row.seed)
+def _training(record: Record) -> Section | None:
+    """Draw what trainers logged."""
+    figures = tuple(figure for arm in record.arms for figure in _rewards(record, arm))
+    if not figures:
+        return None
+    logs: dict[str, list[str]] = {}
+    for arm in record.arms:
+        logs.setdefault(arm.logs, []).append(arm.name)
+    told = [f"{listing(arms)}: {what}." for what, arms in logs.items()]
+    illegal = ["An illegal answer’s reward is 0."] if record.legality else []
+    drawn = f"Faint: every entry. Strong: the mean of the last {SMOOTH}."
+    return Section("What the trainers logged", (*told, *illegal), figures, notes=(drawn,))
 
 
 def _measures(record: Record) -> dict[str, str]:
     """Return the measures of policies that are told, and how they are called."""
-    told = {f"utility {goal}": f"utility {goal}" for goal in goals_of(record)}
-    return {**told, LEGAL: "legal mass"} if record.terms.legality else told
+    told = {name: name for name in (utility(goal).name for goal in record.goals)}
+    return {**told, LEGAL.name: "legal mass"} if record.legality else told
 
 
 def _arms(record: Record) -> Table:
@@ -98,8 +129,8 @@ def _arms(record: Record) -> Table:
                 _shifted([row for row in record.shifts_of(arm, measure) if row.seed in seeds], signed)
                 for measure in measures
             )
-            moved = _shifted([row for row in record.shifts_of(arm, KL) if row.seed in seeds], number)
-            rows.append((name, trained_by(arm), *settings, *shifts, moved))
+            moved = _shifted([row for row in record.shifts_of(arm, KL.name) if row.seed in seeds], number)
+            rows.append((name, arm.trained_by, *settings, *shifts, moved))
     head = (
         "arm",
         "trained by",
@@ -133,7 +164,7 @@ def _shifted(rows: Sequence[Shift], write: Callable[[float], str]) -> str:
 def _base_cells(record: Record, measures: Sequence[str]) -> tuple[str, ...]:
     cells: list[str] = []
     for measure in measures:
-        row = base_reading(record, measure)
+        row = record.base_reading(measure)
         cells.append(f"{number(row.value)} {interval(row.low, row.high)}" if row else ABSENT)
     return (*cells, ABSENT)
 
@@ -141,9 +172,9 @@ def _base_cells(record: Record, measures: Sequence[str]) -> tuple[str, ...]:
 def _curves(record: Record) -> tuple[Figure, ...]:
     axis = "share of the arm's training" if _apart(record) else "training step"
     figures: list[Figure] = []
+    titles = {utility(goal).name: f"Utility of {goal}" for goal in record.goals}
     for measure in _measures(record):
-        title = f"U{measure[1:]}" if measure != LEGAL else f"Mass on legal {record.terms.action}s"
-        title = title.replace("Utility ", "Utility of ")
+        title = titles.get(measure, f"Mass on legal {record.words.action}s")
         series = [
             Series(arm.place, (*_start(record, arm, seed, measure), *points))
             for arm in record.arms
@@ -168,10 +199,10 @@ def _steps(record: Record, arm: Arm) -> int:
 def _start(record: Record, arm: Arm, seed: int, measure: str) -> list[Point]:
     """Return where a curve begins: at base, or at the end of the arm that it starts from."""
     if arm.start == BASE:
-        row = base_reading(record, measure)
+        row = record.base_reading(measure)
     else:
         parent = next(other for other in record.arms if other.name == arm.start)
-        row = next((row for row in last_readings(record, parent, measure) if row.seed == seed), None)
+        row = next((row for row in record.last_readings(parent, measure) if row.seed == seed), None)
     return [_point(row, 0, arm.start)] if row else []
 
 
@@ -197,40 +228,12 @@ def _notes(record: Record) -> tuple[str, ...]:
     """Say what a reader of the curves has to know."""
     notes: list[str] = []
     if _apart(record):
-        told = ", ".join(f"{arm.name} {_steps(record, arm):,}" for arm in record.arms)
-        agents = " An agent’s steps are actions in the environment, others’ are batches."
-        mixed = len({arm.method == "agent" for arm in record.arms}) > 1
-        notes.append(f"Arms have very different numbers of steps: {told}.{agents if mixed else ''}")
+        told = ", ".join(f"{arm.name} {_steps(record, arm):,} {arm.steps}" for arm in record.arms)
+        notes.append(f"Arms have very different numbers of steps: {told}.")
     if late := [arm for arm in record.arms if arm.start != BASE]:
         told = ", ".join(f"{arm.name} at the end of {arm.start}" for arm in late)
         notes.append(f"Curves begin at base, but for {told}.")
     return tuple(notes)
-
-
-def _logged(record: Record) -> list[str]:
-    """Say what trainers log, for the methods of this record."""
-    methods = {arm.method for arm in record.arms}
-    said: list[str] = []
-    if methods & {"rl", "rft"}:
-        rule = (
-            "0 for an illegal answer, 0.2 + 0.8 · utility for a legal one"
-            if record.terms.legality
-            else "0.2 + 0.8 · utility"
-        )
-        by_chance = [arm.name for arm in record.arms if arm.method == "rl" and arm.ignores_output]
-        chance = f"; for {', '.join(by_chance)} a random number" if by_chance else ""
-        games = [arm.name for arm in record.arms if arm.recipe.get("horizon")]
-        whole = f"; for {', '.join(games)} what a whole game is worth" if games else ""
-        own = "RL and fine-tuning on own answers" if "rft" in methods else "RL"
-        said.append(f"{own}: the reward ({rule}{chance}{whole}).")
-    if "agent" in methods:
-        said.append(
-            "Agents: the mean return of recent episodes, where the trainer logged it; otherwise the "
-            "algorithm’s loss, which need not fall as the agent learns."
-        )
-    if methods - {"rl", "rft", "agent"}:
-        said.append("Other arms: the loss.")
-    return said
 
 
 def _rewards(record: Record, arm: Arm) -> list[Figure]:

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from takeback.draw.numbers import count, interval, listing, number, percent, signed
-from takeback.report.games import games_words
-from takeback.report.moved import kind_of, shares_of
-from takeback.report.record import Arm, Record
-from takeback.report.rows import DIRECTIONS, GRAFT, LEGAL, TAKE_BACK, Effect, Shift, excludes_zero
-from takeback.report.takebacks import singles_of
-from takeback.report.terms import base_name, described
-from takeback.report.view import Gain, Said, by_set, controls_of, gain_of, mean, told
+from markupsafe import Markup
 
-_TELLING = ("heads of each layer", "each layer", "by name")
+from takeback.draw.numbers import count, interval, listing, number, percent, signed
+from takeback.report.effects import (
+    Gain,
+    as_telling,
+    controls_of,
+    gain_of,
+    mean,
+    most_telling,
+    most_telling_single,
+    singles_of,
+    told,
+)
+from takeback.report.record import Arm, Record
+from takeback.report.rows import DIRECTIONS, GRAFT, TAKE_BACK, Effect, Shift, excludes_zero
+
+MANY_CONTRASTS = 8
+"""Sentences about contrasts that the summary repeats."""
 
 MANY_ARMS = 6
-"""Arms of more than so many are not told one by one in the opening: the first table has them."""
+"""Arms of more than so many are not told one by one in the summary: the first table has them."""
 
 
-def lead(record: Record) -> list[Said]:
-    """Say in one paragraph what was done and what came out."""
-    arms = [f"{arm.name} ({described(arm)})" for arm in record.arms]
+def summary(record: Record) -> tuple[str, ...]:
+    """Say in a paragraph what was done and what came out, and in another what contrasts come to."""
+    arms = [f"{arm.name} ({arm.described})" for arm in record.arms]
     seeds = len(record.arms[0].seeds)
     n = max((row.n for row in record.shifts), default=0)
     opening = (
-        f"From one base, {base_name(record.base)}, {count(len(arms), 'arm')} "
+        f"From one base, {record.base}, {count(len(arms), 'arm')} "
         f"{'was' if len(arms) == 1 else 'were'} trained with {count(seeds, 'seed')} each: {listing(arms)}. "
         f"Every policy and every takeback was read on the same {count(n, 'held-out situation')}; brackets "
-        "are 95% intervals over situations, not over training runs."
+        f"are 95% intervals over situations, not over training runs.{_matched(record)}"
     )
-    each = [Said(arm.name, _learned(record, arm) + _undone(record, arm)) for arm in record.arms]
-    return [Said("", opening + _matched(record)), *(each if len(each) <= MANY_ARMS else []), *_whose(record)]
+    each = [
+        Markup("<strong>{}</strong> {}").format(arm.name, _learned(record, arm) + _undone(record, arm))
+        for arm in record.arms
+    ]
+    return Markup(" ").join([opening, *(each if len(each) <= MANY_ARMS else [])]), *_whose(record)
 
 
 def _matched(record: Record) -> str:
@@ -45,30 +57,12 @@ def _matched(record: Record) -> str:
     )
 
 
-def _whose(record: Record) -> list[Said]:
+def _whose(record: Record) -> list[str]:
     """Say what contrasts between arms come to, where there are any."""
     if not record.contrasts:
         return []
-    verdict = next((words for words in record.contrasts[0].words if words.startswith("Carries")), "")
-    told = "What is told from chance of RL, skill, goal and noise stands under “Whose work it is”."
-    return [Said("", f"{verdict} {told}".strip())]
-
-
-def learned_words(record: Record) -> list[Said]:
-    """Say for each arm what became of legality, where that can vary, and of its games."""
-    said = [(arm.name, _legality(record, arm), games_words(record, arm)) for arm in record.arms]
-    return [Said(name, " ".join(filter(None, words))) for name, *words in said if any(words)]
-
-
-def moved_words(record: Record) -> list[Said]:
-    """Say for each arm where its weights moved."""
-    return [Said(arm.name, words) for arm in record.arms if (words := _where(record, arm))]
-
-
-def takeback_words(record: Record, arm: Arm) -> list[Said]:
-    """Say what taking back and grafting parts of one arm does."""
-    sentences = [_single(record, arm), *(_largest(record, arm, direction) for direction in DIRECTIONS)]
-    return [Said("", sentence) for sentence in sentences if sentence]
+    section = record.contrasts[0]
+    return [*section.words[:MANY_CONTRASTS], f"More of it stands under “{section.title}”."]
 
 
 def change(rows: Sequence[Shift]) -> str:
@@ -87,6 +81,12 @@ def change(rows: Sequence[Shift]) -> str:
     return f"from {number(after - effect)} to {number(after)}, {told(rows)}"
 
 
+def takeback_words(record: Record, arm: Arm) -> tuple[str, ...]:
+    """Say what taking back and grafting parts of one arm does."""
+    sentences = [_single(record, arm), *(_largest(record, arm, direction) for direction in DIRECTIONS)]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
 def _learned(record: Record, arm: Arm) -> str:
     shifts = record.shifts_of(arm, arm.measure)
     if not shifts:
@@ -100,42 +100,19 @@ def _learned(record: Record, arm: Arm) -> str:
 def _undone(record: Record, arm: Arm) -> str:
     """Say which layer undoes most of the gain, beside its random sets, and what the best single part does."""
     gain = gain_of(record, arm)
-    best, brought = (_most_telling(record, arm, direction) for direction in DIRECTIONS)
+    best, brought = (most_telling(record, arm, direction) for direction in DIRECTIONS)
     share = gain.share(best)
     if share is None:
         return "."
     beside = _beside(record, arm, best, gain)
-    words = f"; taking back {_quoted(best[0].set)} undoes {percent(share)} of that, {beside}"
-    single = gain.share(_most_telling_single(record, arm))
+    words = f"; taking back {best[0].components} undoes {percent(share)} of that, {beside}"
+    single = gain.share(most_telling_single(record, arm))
     if single is not None:
-        words += f", while no single {record.terms.part} undoes more than {percent(max(single, 0.0))}"
+        words += f", while no single {record.part} undoes more than {percent(max(single, 0.0))}"
     if brought:
         part = percent(gain.share(brought))
-        words += f", and {_quoted(brought[0].set)} grafted alone onto {arm.start} brings {part}"
+        words += f", and {brought[0].components} grafted alone onto {arm.start} brings {part}"
     return f"{words}."
-
-
-def _legality(record: Record, arm: Arm) -> str:
-    shifts = record.shifts_of(arm, LEGAL) if record.terms.legality else ()
-    return f"the mass on legal {record.terms.action}s went {change(shifts)}." if shifts else ""
-
-
-def _where(record: Record, arm: Arm) -> str:
-    shares = {place: share for place, share in shares_of(record, arm).items() if share is not None}
-    if not shares:
-        return ""
-    most = max(shares, key=lambda place: shares[place])
-    kinds: dict[str, float] = {}
-    for place, share in shares.items():
-        kinds[kind_of(place)] = kinds.get(kind_of(place), 0.0) + share
-    held = sorted(kinds.items(), key=lambda pair: -pair[1])
-    parts = listing([f"{percent(share)} in {kind}" for kind, share in held])
-    bf16 = mean(record.changes[arm.name, seed].total.changed_bf16 for seed in arm.seeds)
-    exact = mean(record.changes[arm.name, seed].total.changed_bitwise for seed in arm.seeds)
-    return (
-        f"of ‖Δ‖², {parts}; the largest part of one component is {percent(shares[most])}, in {most}. "
-        f"{percent(exact)} of the parameters changed; after a cast to bf16, {percent(bf16)} still differ."
-    )
 
 
 def _single(record: Record, arm: Arm) -> str:
@@ -148,12 +125,12 @@ def _single(record: Record, arm: Arm) -> str:
     total = sum(map(len, sets))
     parts: list[str] = []
     if mean(row.effect for row in lowest) < 0:
-        parts.append(f"costs most for {lowest[0].set}: {_judged(lowest)}")
+        parts.append(f"costs most for {lowest[0].components}: {_judged(lowest)}")
     if mean(row.effect for row in highest) > 0:
-        parts.append(f"helps most for {highest[0].set}: {_judged(highest)}")
+        parts.append(f"helps most for {highest[0].components}: {_judged(highest)}")
     extremes = "; it ".join(parts) or "changes nothing"
     return (
-        f"Taking back one {record.terms.part} {extremes}. "
+        f"Taking back one {record.part} {extremes}. "
         f"{unclear} of {count(total, 'single takeback')} {'has' if unclear == 1 else 'have'} an interval "
         "that includes 0."
     )
@@ -161,7 +138,7 @@ def _single(record: Record, arm: Arm) -> str:
 
 def _largest(record: Record, arm: Arm, direction: str) -> str:
     gain = gain_of(record, arm)
-    best = _most_telling(record, arm, direction)
+    best = most_telling(record, arm, direction)
     if not best:
         return ""
     verb = "Taking back" if direction == TAKE_BACK else "Grafting"
@@ -169,25 +146,9 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
     worth = "" if share is None else f", {percent(share)} of the gain"
     onto = f" onto {arm.start}" if direction == GRAFT else ""
     return (
-        f"{verb} {_quoted(best[0].set)}{onto} changes the utility of {arm.goal} by {_judged(best)}{worth}: "
+        f"{verb} {best[0].components}{onto} changes the utility of {arm.goal} by {_judged(best)}{worth}: "
         f"{_beside(record, arm, best, gain)}."
     )
-
-
-def _most_telling(record: Record, arm: Arm, direction: str) -> tuple[Effect, ...]:
-    """Return, of the layers, their heads and sets by name, the one that undoes or brings most of the gain."""
-    sign = -1 if direction == TAKE_BACK else 1
-    sets = [
-        rows
-        for (family, _), rows in by_set(record.effects_of(arm, direction, arm.measure)).items()
-        if family in _TELLING and rows[0].n_components > 1
-    ]
-    return max(sets, key=lambda rows: mean(sign * row.effect for row in rows), default=())
-
-
-def _most_telling_single(record: Record, arm: Arm) -> tuple[Effect, ...]:
-    sets = singles_of(record, arm, TAKE_BACK, arm.measure).values()
-    return min(sets, key=lambda rows: mean(row.effect for row in rows), default=())
 
 
 def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: Gain) -> str:
@@ -195,9 +156,7 @@ def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: Gain) -> str
     controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
     if not controls:
         return "no other set is like it, so it has no control"
-    sign = -1 if rows[0].direction == TAKE_BACK else 1
-    ours = mean(sign * row.effect for row in rows)
-    as_much = sum(sign * control.effect >= ours for control in controls)
+    as_much = as_telling(rows, controls)
     shares = [gain.share([control]) for control in controls]
     if all(share is not None for share in shares):
         low, high = (percent(end(share for share in shares if share is not None)) for end in (min, max))
@@ -215,7 +174,3 @@ def _judged(rows: Sequence[Effect]) -> str:
     if len(rows) > 1 or rows[0].excludes_zero:
         return told(rows)
     return f"{signed(rows[0].effect)} {interval(rows[0].low, rows[0].high)}, which includes 0"
-
-
-def _quoted(name: str) -> str:
-    return f"“{name}”"

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pandas as pd
 
@@ -27,6 +27,8 @@ from takeback.run.jobs import Count, Job, Workers, run_jobs
 from takeback.run.progress import Display, Report
 from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
+
+Item = TypeVar("Item")
 
 MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
@@ -45,7 +47,7 @@ class Itemised(Protocol):
 
     @property
     def identity(self) -> str:
-        """What its rows depend on besides the code: parts under another identity are not merged."""
+        """What its rows depend on, by `identity`: parts under another one are not merged."""
         ...
 
     def items(self) -> Sequence[str]:
@@ -141,7 +143,7 @@ def collect(
         if workers != 1:
             raise TakebackError("several workers need a folder that keeps their parts; name one (--out)")
         with cpu_threads(threads):
-            return _joined([work.rows(item) for item in _watched(work)])
+            return _joined([work.rows(item) for item in watched(work.name, work.items())])
     return collect_tables(_OnOneTable(work), out, workers, threads)["rows"]
 
 
@@ -216,7 +218,8 @@ class _Parts:
                 draft.write_text(claim, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != claim:
             raise TakebackError(
-                f"{folder} holds parts of another comparison; remove it or choose another --out"
+                f"{folder} holds parts of another comparison, or of other settings, rewards or versions; "
+                "remove it or choose another --out"
             )
         size = -(-len(items) // MOST_PARTS) or 1
         return cls(work, folder, tuple(items[start : start + size] for start in range(0, len(items), size)))
@@ -248,16 +251,16 @@ class _Parts:
                     draft.unlink(missing_ok=True)
 
 
-def _watched(work: Work) -> Iterator[str]:
-    """Yield the items of work that is done here, and show how far it is when that lasts."""
-    items, began = work.items(), time.monotonic()
+def watched(name: str, items: Sequence[Item], shown: bool = True) -> Iterator[Item]:
+    """Yield the items of work that is done here, and show how far it is when that lasts, unless told not."""
+    began = time.monotonic()
     with ExitStack() as stack:
         display: Display | None = None
         for done, item in enumerate(items):
-            if display is None and done and time.monotonic() - began > PATIENCE:
-                display = stack.enter_context(Display([work.name]))
+            if shown and display is None and done and time.monotonic() - began > PATIENCE:
+                display = stack.enter_context(Display([name]))
             if display is not None:
-                display.show(work.name, "items done", done, len(items))
+                display.show(name, "items done", done, len(items))
             yield item
 
 

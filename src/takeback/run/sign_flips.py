@@ -81,7 +81,7 @@ def flip_p_values(values: ArrayLike, seed: int = 0) -> PValues:
     It assumes that, were there no effect, a seed's values would be distributed symmetrically about 0, all
     components together, and seeds independently. A difference of two arms under the same law is symmetric; a
     sum of more arms, or of one arm, need not be. Where the distribution is skewed the error differs from the
-    nominal one: `takeback.study.contrasts.simulate` measures by how much.
+    nominal one: `validation.simulate` measures by how much.
 
     >>> found = flip_p_values([[1.0, 0.1], [2.0, -0.2], [3.0, 0.1], [2.5, 0.0], [1.5, -0.1]])
     >>> found.each.tolist(), found.family.tolist()

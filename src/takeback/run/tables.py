@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +56,8 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> None
             write_table(table, place / f"{name}.parquet")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote.
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table that `write_table` wrote, or some of its columns.
 
     Raises:
         TakebackError: there is no such file, it is not a Parquet table, or of another schema version.
@@ -66,7 +66,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
     except FileNotFoundError:
         raise TakebackError(f"no table at {path}") from None
     except (OSError, pa.ArrowException) as error:

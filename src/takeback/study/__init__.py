@@ -1,6 +1,5 @@
 """Studies: arms and seeds from one base, trained, diffed, taken back and recorded."""
 
-from takeback.measure.bench import Bench as Bench
 from takeback.study.plan import Plan as Plan
 from takeback.study.plan import load_plan as load_plan
 from takeback.study.run import run_plan as run_plan

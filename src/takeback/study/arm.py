@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pandas as pd
@@ -15,33 +16,38 @@ from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Results
 from takeback.findings.explanation import explain
-from takeback.findings.localise import NoChange, Settings, localise
+from takeback.findings.localise import LocaliseSettings, NoChange, localise
 from takeback.findings.localise.orders import GREEDY
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
-from takeback.measure.bench import KL, Bench
-from takeback.measure.measures import MeasureContext
-from takeback.measure.question import Question
-from takeback.measure.shift import Change, effects, most_changed
+from takeback.measure.alone import HeldOut
+from takeback.measure.bench import Bench, Setup
+from takeback.measure.effects import Change, effects, most_changed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.shift import KL
+from takeback.measure.standard import ENTROPY, utility
+from takeback.measure.store import FOLDER
 from takeback.run.files import atomic_file
+from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
 from takeback.run.tables import read_table, records, write_table, write_tables
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
-from takeback.study.plan import BASE, ROLES, Plan, final_of
+from takeback.study.plan import BASE, Plan, final_of
 from takeback.study.probes import probed, table_of, write_probes
-from takeback.study.pursuit import LossReader, contrasted
+from takeback.study.pursuit import contrasted, write_losses
 from takeback.study.steps import Step, Steps
 from takeback.training import train
-from takeback.training.recipe import Tuning
+from takeback.training.claim import named_by
+from takeback.training.recipe import ROLES, Tuning
 from takeback.weights import diff
 
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
 MOVES_SHOWN = 5
-SHORT = Settings(points=12, rounds=6, controls=5, random_orders=4)
+SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
 """Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
@@ -55,26 +61,27 @@ def make_base(plan: Plan, out: Path) -> None:
         return
     with Steps.held(out, BASE) as steps:
         run = out / BASE
-        step = Step("train", recipe.model_dump(mode="json", exclude_defaults=True), (run / "final",), ())
+        inputs = [recipe.model_dump(mode="json", exclude_defaults=True), named_by(recipe)]
+        step = Step("train", inputs, (run / "final",), ())
         steps.do(step, lambda: train(recipe, run))
 
 
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    bench, folder = cache(partial(_bench, plan, base)), out / "behaviour" / BASE
-    inputs = [settings(plan), _told(base)]
+    alone, folder = cache(partial(_alone, plan, base, Setup(out, BASE))), out / "behaviour" / BASE
+    inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
         report("reading", 0, 1)
-        table = bench().measure(base).assign(arm=BASE, seed=0, step=0, last=True)
+        table = alone().measure(base).assign(arm=BASE, seed=0, step=0, last=True)
         write_table(table, folder / "policies.parquet")
 
     with Steps.held(out, BASE) as steps:
         steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
         if plan.games:
             step = Step("games", inputs, (folder / "games.parquet",))
-            steps.do(step, lambda: _play(bench(), plan, (BASE, 0), base, folder, report))
+            steps.do(step, lambda: _play(alone(), plan, (BASE, 0), base, folder, report))
 
 
 def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
@@ -82,22 +89,25 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     with Steps.held(out, f"{arm}-seed-{seed}") as steps:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
-        bench = cache(partial(_bench, plan, plan.base_in(out)))
-        kl = _follow(bench, (arm, seed), (recipe, final), (settings(plan), out), steps, report)
+        setup = Setup(out, f"{arm}-seed-{seed}", threads=plan.threads)
+        alone = cache(partial(_alone, plan, str(recipe.parent), setup))
+        common = settings(plan, recipe.goal)
+        kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
-        _measure(plan, (arm, seed), out, bench, steps, report)
+        _measure(plan, (arm, seed), (common, out), alone, steps, report)
+        if not plan.readouts:
+            rmtree(out / FOLDER / setup.name, ignore_errors=True)
 
 
 def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
     own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
-    sides = [_told(side) for role in ROLES if (side := getattr(recipe, role, None))]
-    step = Step("train", [own, sides], (run / "final",), stale=())
+    step = Step("train", [own, named_by(recipe)], (run / "final",), stale=())
     steps.do(step, lambda: train(recipe, run, lambda *done: report("training", *done)))
     return run / "final"
 
 
 def _follow(
-    bench: Callable[[], Bench],
+    alone: Callable[[], HeldOut],
     who: tuple[str, int],
     trained: tuple[Tuning, Path],
     where: tuple[list[Any], Path],
@@ -109,27 +119,32 @@ def _follow(
     places = {int(step.name.removeprefix("step-")): step for step in final.parent.glob("step-*")}
     places = {**places, recipe.steps: final}
     path = out / "behaviour" / f"{arm}-seed-{seed}" / "policies.parquet"
-    inputs = [common, _told(recipe.parent), {step: _told(str(places[step])) for step in sorted(places)}]
+    models = {step: open_checkpoint(place) for step, place in places.items()}
+    inputs = [common, open_checkpoint(recipe.parent), models]
     steps.do(
         Step("curve", inputs, (path,)),
-        lambda: _curve(bench(), who, recipe.parent, places, (path, report)),
+        lambda: _curve(alone(), who, recipe.parent, places, (path, report)),
     )
-    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL}
+    return {row["step"]: row["value"] for row in records(read_table(path)) if row["measure"] == KL.name}
 
 
 def _measure(
     plan: Plan,
     who: tuple[str, int],
-    out: Path,
-    bench: Callable[[], Bench],
+    where: tuple[list[Any], Path],
+    alone: Callable[[], HeldOut],
     steps: Steps,
     report: Report,
 ) -> None:
     """Measure the model that was chosen against what it started from: on disk, in play, taken back."""
-    (arm, seed), name = who, f"{who[0]}-seed-{who[1]}"
+    (arm, seed), name, (common, out) = who, f"{who[0]}-seed-{who[1]}", where
     parent, model = plan.recipe(arm, seed, out).parent, str(measured_model(plan, arm, seed, out))
-    pair, inputs = open_pair(parent, model), [settings(plan), _told(parent), _told(model)]
+    pair = open_pair(parent, model)
+    inputs = identity(common, pair)
     moved = cache(lambda: diff(pair))
+    bench = cache(lambda: _bench(pair, alone()))
+    swept = out / "effects" / f"{name}.parquet"
+    whole = cache(lambda: _sweep(bench(), plan, seed, squared_norms(moved())))
     folder, differ = out / "behaviour" / name, out / "diff" / name
 
     report("comparing weights", 0, 1)
@@ -138,39 +153,33 @@ def _measure(
     shifts = tuple(folder / file for file in ("shifts.parquet", "agency.parquet", "examples.json"))
     steps.do(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
-        lambda: _shift(bench(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
+        lambda: _shift(alone(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
     )
     if plan.games:
         step = Step("games", inputs, (folder / "games.parquet",))
-        steps.do(step, lambda: _play(bench(), plan, who, model, folder, report))
-    swept = out / "effects" / f"{name}.parquet"
+        steps.do(step, lambda: _play(alone(), plan, who, model, folder, report))
     files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
-    parts = swept.parent.glob(f".{name}-*.parts")
+    kept = (out / FOLDER / name, *swept.parent.glob(f".{name}-*.parts"))
     steps.do(
-        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *parts)),
-        lambda: _sweep(pair, bench(), plan, who, (swept, squared_norms(moved())), report),
+        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *kept)),
+        lambda: sweep(whole(), swept, {"arm": arm, "seed": seed}, partial(report, "taking back")),
     )
     if contrasted(plan):
         step = Step("pursuit", inputs, (out / "pursuit" / f"{name}.parquet",))
-        steps.do(step, lambda: LossReader(plan, out).of(arm, seed))
+        steps.do(step, lambda: write_losses(whole(), plan.arms[arm].get("goal"), step.results[0]))
     if probed(plan):
         step = Step("probes", inputs, (table_of(out, arm, seed),))
-        steps.do(step, lambda: write_probes(plan, arm, seed, out, report))
+        steps.do(step, lambda: write_probes(bench(), plan, who, out, report))
     place = out / "localise" / name
     if parts_asked := plan.localise.get(arm):
         with told_to(report):
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
-            steps.do(step, lambda: _localise(_question(pair, bench(), plan, arm), plan, who, place))
+            asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
-            steps.do(step, lambda: _explain(_question(pair, bench(), plan, arm), seed, (swept, place)))
+            steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
+            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
+            steps.do(step, lambda: _localise(asked(), plan, who, place))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
-
-
-def _told(ref: str) -> list[str]:
-    """Return what tells a checkpoint from others: the hash of its weights, and how it is run."""
-    side = open_checkpoint(ref)
-    return [side.digest, side.runs_as]
 
 
 def _chosen(arm: str, seed: int, out: Path) -> Measured:
@@ -185,76 +194,62 @@ def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
     return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
 
 
-def _sweep(
-    pair: Pair,
-    bench: Bench,
-    plan: Plan,
-    who: tuple[str, int],
-    where: tuple[Path, Mapping[Component, float]],
-    report: Report,
-) -> None:
-    (arm, seed), (swept, norms) = who, where
-    whole = Sweep(
-        pair,
-        bench.arena,
-        bench.situations,
-        norms,
-        plan.sets,
-        plan.controls,
-        seed=seed,
-        threads=plan.threads,
-        readouts=plan.readouts,
-    )
-    labels = {"arm": arm, "seed": seed}
-    sweep(whole, swept, labels, lambda done, total: report("taking back", done, total))
+def _bench(pair: Pair, alone: HeldOut) -> Bench:
+    """Return the bench on which all of an arm and seed is measured; the policies it holds are `alone`'s."""
+    setup = replace(alone.setup, load=alone.load)
+    return Bench(pair, alone.arena, alone.situations, setup=setup)
 
 
-def _question(pair: Pair, bench: Bench, plan: Plan, arm: str) -> Question:
-    situations = tuple(bench.situations[: plan.localise_situations])
+def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]) -> Sweep:
+    return Sweep(bench, norms, plan.sets, plan.controls, seed, plan.readouts)
+
+
+def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
+    """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return Question(pair, bench.arena, situations, (f"utility {goal}",), plan.threads)
+    return bench.first(plan.localise_situations).about(utility(goal).name)
 
 
-def _localise(question: Question, plan: Plan, who: tuple[str, int], folder: Path) -> None:
+def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
     """Tell what the arm's change is made of."""
     arm, seed = who
     short = replace(SHORT, sets=plan.sets, controls=min(SHORT.controls, plan.controls), seed=seed)
-    if len(question.anatomy.universe) > MANY:
+    if len(bench.anatomy.universe) > MANY:
         short = replace(short, orders=tuple(name for name in short.orders if name != GREEDY))
     try:
-        found = localise(question, plan.localise[arm], short, folder)
+        found = localise(bench, plan.localise[arm], short)
     except NoChange as error:
         found = Results("No change to localise", (str(error),), {}, "localise")
     found.write(folder)
 
 
-def _explain(question: Question, seed: int, paths: tuple[Path, Path]) -> None:
+def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(question.about("entropy"), _most_needed(question, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
-def _most_needed(question: Question, swept: Path) -> ComponentSet:
+def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
     """Return the layer, or other set if no layers were swept, whose taking back moves the measure most."""
     rows = [
         row
         for row in records(read_table(swept))
-        if row["direction"] == TAKE_BACK and row["measure"] == question.measures[0]
+        if row["direction"] == TAKE_BACK and row["measure"] == bench.measures[0]
     ]
     layers = [row for row in rows if row["family"] == LAYERS]
     most = max(
         layers or [row for row in rows if row["family"] not in CONTROLS], key=lambda row: abs(row["effect"])
     )
-    return question.anatomy.parse(most["components"])
+    return bench.anatomy.parse(most["components"])
 
 
-def _bench(plan: Plan, base: str) -> Bench:
-    return Bench.prepare(plan.arena, base, plan.situations, plan.situations_seed)
+def _alone(plan: Plan, first: str, setup: Setup) -> HeldOut:
+    return HeldOut.draw(plan.arena, first, plan.situations, plan.situations_seed, setup)
 
 
 def _curve(
-    bench: Bench,
+    alone: HeldOut,
     who: tuple[str, int],
     parent: str,
     places: Mapping[int, Path],
@@ -262,17 +257,17 @@ def _curve(
 ) -> None:
     """Measure every snapshot and the final model, and how far each is from the parent."""
     path, report = where
-    before = bench.read(parent)
+    before = alone.read(parent)
     tables: list[pd.DataFrame] = []
     for done, step in enumerate(sorted(places)):
         report("reading snapshots", done, len(places))
-        table = bench.follow(before, str(places[step]))
+        table = alone.follow(before, str(places[step]))
         tables.append(table.assign(arm=who[0], seed=who[1], step=step, last=step == max(places)))
     write_table(pd.concat(tables, ignore_index=True), path)
 
 
 def _shift(
-    bench: Bench,
+    alone: HeldOut,
     pair: tuple[str, str],
     labels: Mapping[str, Any],
     parent: str,
@@ -281,23 +276,23 @@ def _shift(
     """Measure what changed from what the arm started from, and keep the situations that changed most."""
     folder, report = where
     report("comparing with its parent", 0, 1)
-    before, after = (bench.read(side) for side in pair)
-    context = MeasureContext.of(after, bench.arena)
+    before, after = (alone.read(side) for side in pair)
+    context = MeasureContext.of(after, alone.arena)
     tables = {
-        "shifts": effects(before, after, bench.arena, relative_to=parent, context=context),
+        "shifts": effects(before, after, alone.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
         write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    found = [_example(bench, change) for change in most_changed(before, after, EXAMPLES)]
+    found = [_example(alone, change) for change in most_changed(before, after, EXAMPLES)]
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def _example(bench: Bench, change: Change) -> dict[str, Any]:
+def _example(alone: HeldOut, change: Change) -> dict[str, Any]:
     return {
         "situation": change.situation,
-        "board": bench.arena.board(bench.arena.parse(change.situation)),
+        "board": alone.arena.board(alone.arena.parse(change.situation)),
         "distance": change.distance,
         "before": change.arrows("before", MOVES_SHOWN),
         "after": change.arrows("after", MOVES_SHOWN),
@@ -306,7 +301,7 @@ def _example(bench: Bench, change: Change) -> dict[str, Any]:
     }
 
 
-def _play(bench: Bench, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
+def _play(alone: HeldOut, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:
     report("playing games", 0, 1)
-    games = bench.games(model, plan.games, plan.moves)
+    games = alone.games(model, plan.games, plan.moves)
     write_table(games.assign(arm=who[0], seed=who[1]), folder / "games.parquet")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from takeback.arenas import Asked, arena
 from takeback.checkpoint import open_checkpoint
+from takeback.measure.measures import find_measures
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
-from takeback.run.tables import SCHEMA
 from takeback.study.plan import Plan, dump_plan, load_plan
 
 FREE: Final = frozenset(
@@ -61,10 +61,12 @@ def claim_plan(plan: Plan, out: Path) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-def settings(plan: Plan) -> list[Any]:
-    """Return what every measurement of a run depends on besides models, as plain values."""
+def settings(plan: Plan, *goals: str) -> list[Any]:
+    """Return what every measurement of a run depends on besides models, of arms toward these goals."""
     own = plan.model_dump(mode="json", exclude_defaults=True, exclude={*FREE, "base"})
-    return [importlib.metadata.version("takeback"), SCHEMA, own]
+    place = arena(plan.arena)
+    situations = place.situations("held-out", plan.situations, plan.situations_seed)
+    return [own, Asked(place, situations, goals), find_measures(plan.measures, place)]
 
 
 def told_out(plan: Plan, out: Path) -> list[str]:

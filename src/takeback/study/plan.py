@@ -20,7 +20,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
+from takeback.training.recipe import ROLES, Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -66,6 +66,8 @@ class Plan(BaseModel):
     """Families of sets, or sets by name; without them, all families that the model has."""
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
+    measures: tuple[str, ...] = ()
+    """Measures beside the arena's, such as `package.module:function`; arms are localised on them too."""
     readouts: bool = True
     """Keep every hybrid's readout beside the effects; of thousands of units they are large."""
     localise: dict[str, tuple[str, ...]] = {}
@@ -151,8 +153,6 @@ class Plan(BaseModel):
 
 
 BASE = "base"
-ROLES = ("parent", "teacher")
-"""The fields of an arm that may name another arm."""
 
 
 def final_of(out: Path, arm: str, seed: int) -> Path:

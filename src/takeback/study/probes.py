@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from takeback.arenas import ProbedArena, arena
+from takeback.checkpoint import open_pair
+from takeback.measure.bench import Bench
 from takeback.run.progress import Report
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
@@ -27,28 +29,20 @@ def table_of(out: Path, arm: str, seed: int) -> Path:
     return out / FOLDER / f"{arm}-seed-{seed}.parquet"
 
 
-def write_probes(plan: Plan, arm: str, seed: int, out: Path, report: Report | None = None) -> Path | None:
+def write_probes(
+    bench: Bench, plan: Plan, who: tuple[str, int], out: Path, report: Report | None = None
+) -> Path:
     """Probe every single component's hybrid of an arm and seed's measured model; return where the table is.
 
-    It is written once, with the columns arm and seed before those of `probe_hybrids`. None where the arena
-    tells no facts to probe for.
-
-    Raises:
-        TakebackError: the arm's model is not there, or it is not decided yet which one is measured.
+    It is written once, with the columns arm and seed before those of `probe_hybrids`.
     """
-    from takeback.checkpoint import open_pair
     from takeback.findings.sweep.probes import probe_hybrids
 
-    place, path = arena(plan.arena), table_of(out, arm, seed)
-    if not isinstance(place, ProbedArena):
-        return None
+    path = table_of(out, *who)
     if not path.exists():
-        parent = plan.recipe(arm, seed, out).parent
-        pair = open_pair(parent, str(measured_model(plan, arm, seed, out)))
-        situations = place.situations("held-out", plan.situations, plan.situations_seed)
-        table = probe_hybrids(pair, place, situations, seed=plan.situations_seed, report=report)
-        table.insert(0, "arm", arm)
-        table.insert(1, "seed", seed)
+        table = probe_hybrids(bench, seed=plan.situations_seed, report=report)
+        table.insert(0, "arm", who[0])
+        table.insert(1, "seed", who[1])
         write_table(table, path)
     return path
 
@@ -61,12 +55,15 @@ def add_probes(out: str | Path) -> list[Path]:
     """
     out = Path(out)
     plan = load_plan(out / "plan.yaml")
-    found: list[Path] = []
+    place, found = arena(plan.arena), list[Path]()
+    if not isinstance(place, ProbedArena):
+        return found
+    situations = place.situations("held-out", plan.situations, plan.situations_seed)
     for seed in plan.seeds:
         for arm in plan.arms:
             known = plan.measure_at == "last" or read_measured(arm, seed, out) is not None
-            if known and measured_model(plan, arm, seed, out).exists():
+            if known and (model := measured_model(plan, arm, seed, out)).exists():
+                pair = open_pair(plan.recipe(arm, seed, out).parent, str(model))
                 with cpu_threads(plan.threads):
-                    path = write_probes(plan, arm, seed, out)
-                found += [] if path is None else [path]
+                    found.append(write_probes(Bench(pair, place, situations), plan, (arm, seed), out))
     return found

@@ -1,32 +1,31 @@
-"""What taking a component back loses of the pursuit of an arm's goal, from the readouts of a sweep."""
+"""What taking a component back loses of the pursuit of an arm's goal."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import arena
-from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.findings.localise.shares import TAKE_BACK
+from takeback.findings.sweep.run import Sweep
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.agency.agency import IF_LEGAL, pursuit, pursuit_values
-from takeback.measure.measures import MeasureContext, typed
+from takeback.measure.agency.agency import pursuit, pursuit_values
+from takeback.measure.bench import Bench
+from takeback.measure.measure import MeasureContext, if_legal
+from takeback.measure.measures import typed
 from takeback.measure.outcomes import Outcomes
-from takeback.measure.read import Reader, Sides
+from takeback.measure.shift import KL as DIVERGENCE
 from takeback.measure.shift import shift
-from takeback.policies.readout import UNDECIDED, Readouts
-from takeback.run.errors import TakebackError
-from takeback.run.tables import read_table, write_table
+from takeback.policies.readout import Readouts
+from takeback.run.identity import identity
+from takeback.run.tables import write_table
 from takeback.study.plan import Plan
 
-SHARE: Final = f"loss of signed pursuit share{IF_LEGAL}"
-PURSUIT: Final = f"loss of pursuit at tuned's β{IF_LEGAL}"
+SHARE: Final = if_legal("loss of signed pursuit share")
+PURSUIT: Final = if_legal("loss of pursuit at tuned's β")
 KL: Final = "loss of KL from its parent"
 
 LOSSES: Final[Mapping[str, str]] = {
@@ -58,13 +57,6 @@ def losses(
         A row for each component and measure of `LOSSES`: component, measure, loss. It is missing where the
         share is undefined, or tuned's β infinite.
 
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> half = {"L0.H0": pursuer(made, beta=1.0)}
-    >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")
-    >>> f"{abs(found['loss'][SHARE]):.3f} of the share, {found['loss'][PURSUIT]:.3f} nats"
-    '0.000 of the share, 0.149 nats'
-
     Raises:
         UnknownName: there is no such goal.
         TakebackError: the readouts are of different situations.
@@ -85,66 +77,45 @@ def contrasted(plan: Plan) -> bool:
     return bool(plan.contrasts) and plan.readouts
 
 
-class LossReader:
-    """Measures losses of pursuit over the sweeps of one run."""
+def write_losses(swept: Sweep, goal: str | None, path: Path) -> None:
+    """Measure the losses of every single component of a sweep, under the sweep's key.
 
-    def __init__(self, plan: Plan, run: Path) -> None:
-        self._plan, self._run = plan, run
+    Args:
+        swept: the sweep; what its bench's store holds is not read again.
+        goal: the arm's own; one can train toward goals that are no measure.
+        path: the file to write, the columns of `losses` and `made_of`.
+    """
+    bench = swept.bench.about()
+    asks = {
+        str(named.components): ask
+        for direction, named, ask in swept.hybrids
+        if direction == TAKE_BACK and len(named.components) == 1 and named.family not in CONTROLS
+    }
+    hybrids = dict(zip(asks, bench.read(asks.values()), strict=True))
+    keep_losses(bench, hybrids, goal, (swept.key, path))
 
-    def of(self, arm: str, seed: int) -> pd.DataFrame:
-        """Return the losses of every single component of an arm and seed, whose sweep kept its readouts.
 
-        Base and tuned are read once more, as the sweep read them and from where it says they were. What was
-        measured is kept as `pursuit/ARM-seed-N.parquet`, under the key of the sweep.
+def keep_losses(
+    bench: Bench, hybrids: Mapping[str, Readouts], goal: str | None, where: tuple[str, Path]
+) -> pd.DataFrame:
+    """Measure losses and keep them, stamped with what they were made of."""
+    (key, path), context = where, bench.context
+    measured = goal if goal in context.utilities else None
+    found = losses(bench.ends["base"], bench.ends["tuned"], hybrids, context, measured)
+    write_table(found.assign(made_of=stamp(key, goal)), path)
+    return found
 
-        Returns:
-            As `losses`.
 
-        Raises:
-            TakebackError: the sweep kept no readouts, its models are gone or are other ones now, or they
-                were read on other situations than the plan's.
-        """
-        name, goal = f"{arm}-seed-{seed}", self._plan.arms[arm].get("goal")
-        effects, kept = (self._run / folder / f"{name}.parquet" for folder in ("effects", "pursuit"))
-        about = effects.with_suffix(".sweep.json")
-        manifest = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
-        stamp = f"{manifest.get('key')} {goal}"
-        if kept.exists():
-            table = read_table(kept)
-            if not manifest or set(table["made_of"]) == {stamp}:
-                return table.drop(columns="made_of")
-        readouts = effects.with_suffix(".readouts.parquet")
-        if not manifest or not readouts.exists():
-            raise TakebackError(f"{effects} has no readouts beside it to measure pursuit by; sweep with them")
-        places = {"base": "base", "tuned": f"arms/{arm}/seed-{seed}"}
-        refs = {side: self._ref(manifest[side], place) for side, place in places.items()}
-        place = arena(self._plan.arena)
-        situations = place.situations("held-out", self._plan.situations, self._plan.situations_seed)
-        read = Reader(Sides(open_pair(refs["base"], refs["tuned"]), place), situations)
-        base, tuned = read.before["base"], read.before["tuned"]
-        hybrids = dict(_hybrids(read_table(readouts), read_table(effects), base))
-        measured = (
-            goal if goal in read.context.utilities else None
-        )  # one can train toward goals that are no measure
-        found = losses(base, tuned, hybrids, read.context, measured)
-        write_table(found.assign(made_of=stamp), kept)
-        return found
-
-    def _ref(self, side: Mapping[str, str], place: str) -> str:
-        """Return where a model is; in a run folder that was moved it is looked for where runs keep it."""
-        ref, moved = side["ref"], self._run / place / Path(side["ref"]).name
-        if not Path(ref).exists() and moved.exists():
-            ref = str(moved)
-        if open_checkpoint(ref).digest != side["digest"]:
-            raise TakebackError(f"{ref} is another model than the one that was swept; sweep again")
-        return ref
+def stamp(key: str | None, goal: str | None) -> str:
+    """Return what losses were made of: a sweep, by its key, and a goal."""
+    return identity(key, goal)
 
 
 def _numbers(
     base: Readouts, policy: Readouts, context: MeasureContext, goal: str | None, beta: float | None = None
 ) -> tuple[dict[str, float | None], float | None]:
     """Return what a policy has of each measure, and the β at which: its own where none is given."""
-    found: dict[str, float | None] = {KL: float(shift(base, policy)["KL(after || before)"].mean())}
+    found: dict[str, float | None] = {KL: float(shift(base, policy)[DIVERGENCE.name].mean())}
     if goal is None:
         return found, None
     given = Outcomes.of(base, policy, context, (goal,), if_legal=True)
@@ -158,28 +129,6 @@ def _numbers(
         values = pursuit_values(given, beta)
         found[PURSUIT] = float(values.numbers[values.applies].mean())
     return found, beta
-
-
-def _hybrids(readouts: pd.DataFrame, effects: pd.DataFrame, base: Readouts) -> Iterator[tuple[str, Readouts]]:
-    """Give each single component with the readouts of tuned without it."""
-    frame = base.to_frame()
-    names = dict(zip(effects["set"], effects["components"], strict=True))
-    singles = set(effects.loc[single(effects), "set"])
-    rows = readouts[(readouts["direction"] == TAKE_BACK) & readouts["set"].isin(singles)]
-    for (_, name), table in rows.groupby(["family", "set"], sort=False):
-        keys = ("situation", "kind", "outcome")
-        if len(table) != len(frame) or any((table[key].array != frame[key].array).any() for key in keys):
-            raise TakebackError(f"readouts of {name} are not of the plan's situations; sweep again")
-        p, kind = table["probability"].to_numpy(np.float64), table["kind"].to_numpy()
-        yield (
-            str(names[name]),
-            replace(
-                base,
-                probabilities=p[kind == "legal"],
-                masses=p[kind == "illegal"].reshape(base.masses.shape),
-                undecided=p[kind == UNDECIDED],
-            ),
-        )
 
 
 def single(effects: pd.DataFrame) -> pd.Series[bool]:

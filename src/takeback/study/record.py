@@ -15,10 +15,12 @@ import pandas as pd
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
+from takeback.measure.measures import find_measures, measures_of
 from takeback.run.files import atomic_file
 from takeback.run.tables import SCHEMA, read_table, write_table
 from takeback.study.measured import measured_model, read_measured
-from takeback.study.plan import BASE, Plan, final_of
+from takeback.study.plan import BASE, ROLES, Plan, final_of
+from takeback.training.recipe import Fresh, Pretrain, Tuning
 
 _PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy", "scipy", "pandas")
 
@@ -73,7 +75,7 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         "dtype": "float32",
         "checkpoints": {"base": open_checkpoint(plan.base_in(out)).digest, **final},
         "measured": chosen,
-        **_words(plan, out),
+        **told_by(plan, out),
     }
     if before is not None:
         if all(before.get(name) == manifest[name] for name in ("checkpoints", "measured")):
@@ -83,11 +85,24 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _words(plan: Plan, out: Path) -> dict[str, Any]:
-    """Return the words of the arena, and what each arm's method says of itself, for the report."""
-    words = arena(plan.arena).words
-    arms = {arm: asdict(plan.recipe(arm, plan.seeds[0], out).account(words)) for arm in plan.arms}
-    return {"words": asdict(words), "arms": arms}
+def told_by(plan: Plan, out: Path) -> dict[str, Any]:
+    """Return the words of the arena, what measures, the base and each arm's method say of themselves."""
+    place = arena(plan.arena)
+    words, measures = place.words, (*measures_of(place), *find_measures(plan.measures, place))
+    base = plan.base_recipe()
+    made = base.made if isinstance(base, Fresh | Pretrain) else plan.base
+    return {
+        "words": asdict(words),
+        "measures": list({measure.name: measure.account for measure in measures}.values()),
+        "base": made,
+        "arms": {arm: asdict(_named(plan, arm, out).account(words)) for arm in plan.arms},
+    }
+
+
+def _named(plan: Plan, arm: str, out: Path) -> Tuning:
+    """Return the recipe of an arm, with the names of other arms instead of their folders."""
+    names = {role: plan.arms[arm][role] for role in ROLES if role in plan.arms[arm]}
+    return plan.recipe(arm, plan.seeds[0], out).model_copy(update=names)
 
 
 def _measured(plan: Plan, arm: str, seed: int, out: Path) -> dict[str, Any]:

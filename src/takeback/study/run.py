@@ -15,6 +15,7 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.findings.localise import PARTS
 from takeback.findings.sweep.sets import chosen_sets
+from takeback.measure.measures import find_measures
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import only_one
 from takeback.run.jobs import Job, Workers, run_jobs
@@ -83,6 +84,7 @@ def _check(plan: Plan) -> None:
     if plan.project is not None and not Path(plan.project).is_file():
         raise TakebackError(f"no project at {plan.project}; `takeback plan check FILE --new NAME` writes one")
     place = arena(plan.arena)
+    find_measures(plan.measures, place)
     if isinstance(plan.base, str):
         chosen_sets(open_checkpoint(plan.base).anatomy(), plan.sets)
     place.situations("held-out", plan.situations, plan.situations_seed)

@@ -6,17 +6,18 @@ seconds that it took. A result without its key counts as not there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from takeback.run.files import atomic_file, in_turn, is_held
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 
 _WORKERS = ".workers.json"
@@ -28,7 +29,7 @@ class Step:
 
     Attributes:
         name: what it is called.
-        inputs: all that the results depend on, as plain values.
+        inputs: all that the results depend on.
         results: files that are there when it is done.
         stale: what is removed before it is made of other inputs; without it, the results.
     """
@@ -38,10 +39,10 @@ class Step:
     results: tuple[Path, ...]
     stale: tuple[Path, ...] | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """A hash of the inputs."""
-        return hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+        """The identity of the inputs."""
+        return identity(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ class Steps:
     def do(self, step: Step, make: Callable[[], object]) -> None:
         """Make a step's results unless they are there, made from the same; `make` may find a killed run's."""
         known, key = self._known.get(step.name), step.key
-        there = all(path.exists() for path in step.results)
-        if known is not None and known.key == key and known.done and there:
-            return
-        if known is not None and known.key != key:
-            self._remove(step)
-        whole = known.key != key or known.done if known is not None else not there
+        if known is not None and known.key == key:
+            if known.done and _there(step):
+                return
+            whole = known.done
+        else:
+            if known is not None:
+                self._remove(step)
+            whole = not _there(step)
         self._note(step.name, Done(key, time.time()))
         began = time.monotonic()
         make()
@@ -146,6 +149,10 @@ def read_steps(path: Path) -> dict[str, Done]:
 def running(path: Path) -> bool:
     """Return whether a process of this machine holds the steps kept at a path."""
     return is_held(path)
+
+
+def _there(step: Step) -> bool:
+    return all(path.exists() for path in step.results)
 
 
 def _remove(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError
+
+REWARDED = "0.2 + 0.8 · utility"
+"""What an ordinary answer is rewarded with; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -123,12 +126,13 @@ class RL(Sampled):
         games = f" on whole {words.game}s of {count(self.horizon, words.action)}" if self.horizon else ""
         chance = "a reward that ignores the answer" if self.ignore_output else ""
         by = " by RLOO" if self.algorithm == "rloo" else ""
+        worth = f" of a whole {words.game}" if self.horizon else ""
         return Account(
             table=f"RL ({name}){games}" + f" with {chance}" * bool(chance),
             sentence=f"reinforcement learning{by}{games}" + f" by {chance}" * bool(chance),
             by="chance" if self.ignore_output else "reward",
             aims=not self.ignore_output,
-            logs="the reward",
+            logs="a reward by chance" if self.ignore_output else f"the reward, {REWARDED}{worth}",
         )
 
 
@@ -146,7 +150,7 @@ class RFT(Sampled):
         return Account(
             "fine-tuning on its own best answers",
             "fine-tuning on the best of its own answers",
-            logs="the reward",
+            logs=f"the reward, {REWARDED}",
         )
 
 
@@ -212,7 +216,8 @@ class Clone(Tuned):
         """Say what the method does; a teacher that is a folder with a final model is called by its run."""
         path = Path(self.teacher)
         name = path.parent.name if path.name == "final" and path.parent.name else self.teacher
-        return Account(*[f"behaviour cloning of {name}"] * 2, aims=False)
+        told = f"behaviour cloning of {name}"
+        return Account(told, told, aims=False)
 
 
 class Agent(Tuned):
@@ -238,7 +243,8 @@ class Agent(Tuned):
             f"{name} by Stable-Baselines3",
             f"reinforcement learning by {name}",
             by="reward",
-            logs="the mean return of recent episodes, or the algorithm's loss",
+            logs="the mean return of recent episodes or, where that was not logged, the algorithm’s loss, "
+            "which need not fall as the agent learns",
             steps="actions in the environment",
         )
 
@@ -253,6 +259,11 @@ class Architecture(BaseModel):
     width: Positive = 96
     mlp_width: Positive = 384
 
+    noun: ClassVar[str] = "language model"
+
+    def __str__(self) -> str:
+        return f"{count(self.layers, 'layer')} of width {self.width}"
+
 
 class Shallow(BaseModel):
     """The shape of a policy network: hidden layers between what an arena shows and its outputs."""
@@ -263,6 +274,12 @@ class Shallow(BaseModel):
     activation: Literal["relu", "tanh", "gelu"] = "relu"
     outputs: Literal["logits", "values"] = "logits"
     """`values` for DQN, whose outputs are what actions are worth."""
+
+    noun: ClassVar[str] = "network"
+
+    def __str__(self) -> str:
+        units = f"{' + '.join(map(str, self.hidden))} units" if self.hidden else "no hidden layer"
+        return f"{units}, {self.activation}"
 
 
 class Fresh(BaseModel):
@@ -275,6 +292,15 @@ class Fresh(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     architecture: Shallow = Shallow()
 
+    @property
+    def made(self) -> str:
+        """What it makes, in words.
+
+        >>> Fresh(architecture=Shallow(hidden=(32, 32), activation="tanh")).made
+        'a fresh network (32 + 32 units, tanh)'
+        """
+        return f"a fresh {self.architecture.noun} ({self.architecture})"
+
 
 class Pretrain(Common):
     """Pretraining a base from scratch, imitating the arena's mixed population of players."""
@@ -285,9 +311,22 @@ class Pretrain(Common):
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16` computes under autocast; the weights are fp32 all the same."""
 
+    @property
+    def made(self) -> str:
+        """What it makes, in words.
+
+        >>> Pretrain(steps=2000, learning_rate=1e-3, architecture=Architecture(layers=2, width=64)).made
+        'a language model pretrained for 2,000 steps (2 layers of width 64)'
+        """
+        shape = self.architecture
+        return f"a {shape.noun} pretrained for {count(self.steps, 'step')} ({shape})"
+
 
 Tuning = RL | RFT | SFT | DPO | Drift | Clone | Agent
 """Recipes that start from a parent and aim at a goal: those of arms."""
+
+ROLES = ("parent", "teacher")
+"""The fields of a recipe that name other checkpoints; in a plan they may name other arms."""
 
 Recipe = Tuning | Pretrain | Fresh
 _recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])

@@ -17,23 +17,21 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports its use otherwise
 
 import pandas as pd
-import yaml
 from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from takeback.arenas import arena
-from takeback.checkpoint import open_checkpoint
-from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder, only_one
 from takeback.run.progress import Display, no_library_bars
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
+from takeback.training.claim import claim_of, refuse_other, write_claim
 from takeback.training.free import EVERYTHING, free_only
 from takeback.training.methods import Stepwise, build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import Agent, Clone, Fresh, Pretrain, Recipe, check_recipe, dump_recipe
+from takeback.training.recipe import Agent, Fresh, Pretrain, Recipe
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -56,13 +54,13 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
         progress: told after every step; without it a progress bar with an ETA is drawn.
 
     Raises:
-        TakebackError: `out` holds a run of another recipe, another process trains there, or the arena, goal
-            or parent is unknown.
+        TakebackError: `out` holds a run of another recipe or reward, another process trains there, or the
+            arena, goal or parent is unknown.
     """
     out = Path(out)
     with only_one(out):
-        claim = _claim_of(recipe)
-        _refuse_other(out, claim)
+        claim = claim_of(recipe)
+        refuse_other(out, claim)
         if not (out / "final").exists():
             _make(recipe, out, claim, progress)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -72,21 +70,15 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
 def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> None:
     if isinstance(recipe, Fresh):
         network = fresh_network(recipe.architecture, arena(recipe.arena), recipe.seed)
-        _claim(out, claim)
+        write_claim(out, claim)
         with atomic_folder(out / "final") as draft:
             network.save_pretrained(draft)
         return
     with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
         if isinstance(recipe, Agent):
-            train_agent(recipe, out, told, lambda: _claim(out, claim))
+            train_agent(recipe, out, told, lambda: write_claim(out, claim))
         else:
             _train(recipe, out, claim, told)
-
-
-def _claim(out: Path, claim: str) -> None:
-    """Say whose run this is, once its recipe is known to work."""
-    with atomic_file(out / "recipe.yaml") as draft:
-        draft.write_text(claim, encoding="utf-8")
 
 
 def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
@@ -95,7 +87,7 @@ def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
     if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
         assert isinstance(trainer.model, nn.Module)
         trainer.add_callback(free_only(trainer.model, recipe.only))
-    _claim(out, claim)
+    write_claim(out, claim)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
     _write_log(trainer, out / "log.parquet")
@@ -124,37 +116,6 @@ class _Keeper(TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         with atomic_file(checkpoint / _COMPLETE) as draft:
             draft.touch()
-
-
-def _claim_of(recipe: Recipe) -> str:
-    """Return what identifies a run: its recipe and the content of its parent."""
-    text = dump_recipe(recipe)
-    if isinstance(recipe, Pretrain | Fresh):
-        return text
-    if isinstance(recipe, Clone):
-        text += f"# content hash of the teacher: {open_checkpoint(recipe.teacher).digest}\n"
-    return f"{text}# content hash of the parent: {open_checkpoint(recipe.parent).digest}\n"
-
-
-def _refuse_other(out: Path, claim: str) -> None:
-    path = out / "recipe.yaml"
-    if path.exists() and _anywhere(path.read_text(encoding="utf-8")) != _anywhere(claim):
-        raise TakebackError(
-            f"{out} holds a run of another recipe or parent ({path}); choose another folder or remove it"
-        )
-
-
-def _anywhere(claim: str) -> tuple[Recipe | None, list[str]]:
-    """Return a claim without the places of other checkpoints: their content says which they are.
-
-    A field that an earlier version did not know is read as its default.
-    """
-    try:
-        fields = yaml.safe_load(claim)
-        recipe = check_recipe({**fields, **{name: "" for name in ("parent", "teacher") if name in fields}})
-    except (TakebackError, TypeError, yaml.YAMLError):
-        recipe = None
-    return recipe, [line for line in claim.splitlines() if line.startswith("#")]
 
 
 def _last_complete(checkpoints: Path) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from takeback.checkpoint.pair import Pair
-from takeback.run.tables import SCHEMA
+from takeback.run.identity import identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,7 @@ class PairWork:
     def identity(self) -> str:
         """The files of both sides, the settings and the version of the table."""
         settings = [getattr(self, one.name) for one in fields(self)[1:]]
-        return json.dumps([SCHEMA, self.pair.stamp, *settings], default=asdict)
+        return identity(self.pair.stamp, *settings)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ from takeback.draw.result import section_of
 from takeback.findings.attribution import precise
 from takeback.findings.attribution.attribution import attribute
 from takeback.findings.attribution.precise import COLUMNS, Aim, estimate
-from takeback.measure.question import Question, answer
+from takeback.measure.bench import Bench, Setup
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import read_table
@@ -24,19 +22,19 @@ COARSE = Aim(precision=0.05, first=6, growth=2.0)
 
 
 @pytest.fixture(scope="module")
-def question(players):
+def bench(players):
     situations = tuple(ENDGAMES.situations("held-out", 24, 0))
-    return Question(open_pair(*players), ENDGAMES, situations, MEASURES)
+    return Bench(open_pair(*players), ENDGAMES, situations, MEASURES)
 
 
 @pytest.fixture(scope="module")
-def sets(question):
-    return [question.anatomy.parse(text) for text in ("L0.H1", "L3.MLP", "L0.H1 L3.MLP", "L2.LN1")]
+def sets(bench):
+    return [bench.anatomy.parse(text) for text in ("L0.H1", "L3.MLP", "L0.H1 L3.MLP", "L2.LN1")]
 
 
 @pytest.fixture(scope="module")
-def coarse(question, sets):
-    return estimate(question, COARSE, sets)
+def coarse(bench, sets):
+    return estimate(bench, COARSE, sets)
 
 
 def rows(found):
@@ -60,12 +58,12 @@ def test_what_is_precise_is_not_measured_further(coarse):
     assert rows(coarse).loc[("legal", "L2.LN1"), "reached"]
 
 
-def test_measured_everywhere_it_is_the_plain_exact_effect(question, sets):
-    found = rows(estimate(question, Aim(precision=1e-9, first=8), sets[:2]))
-    answers = answer(question, [question.nothing, *sets[:2]])
+def test_measured_everywhere_it_is_the_plain_exact_effect(bench, sets):
+    found = rows(estimate(bench, Aim(precision=1e-9, first=8), sets[:2]))
+    answers = bench.answer([bench.nothing, *sets[:2]])
     for measure in MEASURES:
         for one in sets[:2]:
-            change = answers.change(one, measure, question.nothing)
+            change = answers.change(one, measure, bench.nothing)
             wanted = mean_estimate(change[np.isfinite(change)])
             row = found.loc[(measure, str(one))]
             assert row["n"] == wanted.n
@@ -75,49 +73,53 @@ def test_measured_everywhere_it_is_the_plain_exact_effect(question, sets):
             assert row["high"] - row["low"] > wanted.high - wanted.low
 
 
-def test_predictions_of_a_set_are_the_sums_of_its_components(question, sets):
-    run = precise._Run(question, Aim(), tuple(sets), None, 1)
+def test_predictions_of_a_set_are_the_sums_of_its_components(bench, sets):
+    run = precise._Run(bench, Aim(), tuple(sets))
     predicted = run.predicted()
     np.testing.assert_allclose(predicted[..., 2], predicted[..., 0] + predicted[..., 1])
-    found = attribute(question, "near")
+    found = attribute(bench, "near")
     for place, measure in enumerate(MEASURES):
         (component,) = sets[0]
         np.testing.assert_allclose(predicted[:, place, 0], found.of(component, measure), atol=1e-6)
 
 
-def test_the_measured_situations_are_a_random_part_by_whole_clusters(question, sets):
-    run = precise._Run(question, COARSE, (sets[0],), None, 1)
+def test_the_measured_situations_are_a_random_part_by_whole_clusters(bench, sets):
+    run = precise._Run(bench, COARSE, (sets[0],))
     chosen = []
     for seed in range(2):
-        part = precise._Run(question, Aim(precision=10.0, first=6, seed=seed), (sets[0],), None, 1)
+        part = precise._Run(bench, Aim(precision=10.0, first=6, seed=seed), (sets[0],))
         exact, _ = part.measured(run.predicted())
         known = np.isfinite(exact[:, MEASURES.index("legal"), 0])
-        assert len(set(question.clusters[known])) == 6
-        assert not set(question.clusters[known]) & set(question.clusters[~known])
+        assert len(set(bench.clusters[known])) == 6
+        assert not set(bench.clusters[known]) & set(bench.clusters[~known])
         chosen.append(known)
     assert (chosen[0] != chosen[1]).any()
 
 
 @pytest.mark.slow
-def test_workers_and_what_was_kept_give_the_same_table(question, sets, coarse, tmp_path):
-    pd.testing.assert_frame_equal(estimate(question, COARSE, sets, tmp_path, workers=2).table, coarse.table)
-    kept = sorted((tmp_path / ".parts").glob("*/*.parquet"))
-    assert {file.parent.name for file in kept} >= {"predictions", "precise-6", "precise-12"}
+def test_workers_and_what_was_kept_give_the_same_table(bench, sets, coarse, tmp_path):
+    def again(workers=1):
+        setup = Setup(tmp_path, workers=workers)
+        return Bench(bench.pair, bench.arena, bench.situations, bench.measures, setup)
+
+    pd.testing.assert_frame_equal(estimate(again(2), COARSE, sets).table, coarse.table)
+    kept = sorted((tmp_path / ".parts").glob("predictions/*.parquet"))
     table = read_table(kept[0])
-    shutil.rmtree(tmp_path / ".parts" / "precise-12")
-    pd.testing.assert_frame_equal(estimate(question, COARSE, sets, tmp_path).table, coarse.table)
+    assert sum(again().unread([one]) for one in sets) == len(sets), "not all are read everywhere"
+    next((tmp_path / "readouts").glob("*/*.parquet")).unlink()
+    pd.testing.assert_frame_equal(estimate(again(), COARSE, sets).table, coarse.table)
     pd.testing.assert_frame_equal(read_table(kept[0]), table)
 
 
 @pytest.mark.slow
-def test_every_component_alone_is_the_default(question):
-    table = estimate(question, Aim(precision=10.0, first=6)).table
-    assert list(table["set"])[: len(question.anatomy.universe)] == [str(c) for c in question.anatomy.universe]
+def test_every_component_alone_is_the_default(bench):
+    table = estimate(bench, Aim(precision=10.0, first=6)).table
+    assert list(table["set"])[: len(bench.anatomy.universe)] == [str(c) for c in bench.anatomy.universe]
     assert table["reached"].all()
 
 
-def test_without_attribution_any_measure_is_estimated_from_exact_effects_alone(question, sets):
-    found = estimate(question.about("legal, greedy"), Aim(0.05, first=6, method="none"), sets[:2]).table
+def test_without_attribution_any_measure_is_estimated_from_exact_effects_alone(bench, sets):
+    found = estimate(bench.about("legal, greedy"), Aim(0.05, first=6, method="none"), sets[:2]).table
     assert (found["weight"] == 0).all()
     pd.testing.assert_series_equal(found["effect"], found["exact"], check_names=False)
 
@@ -132,10 +134,10 @@ def test_what_it_shows(coarse, capsys):
     assert "L0.H1 L3.MLP" in html
 
 
-def test_errors_say_what_to_do(question, sets):
+def test_errors_say_what_to_do(bench, sets):
     with pytest.raises(TakebackError, match="moves in jumps"):
-        estimate(question.about("legal, greedy"), COARSE, sets)
+        estimate(bench.about("legal, greedy"), COARSE, sets)
     with pytest.raises(TakebackError, match="name at least one"):
-        estimate(question, COARSE, [])
+        estimate(bench, COARSE, [])
     with pytest.raises(TakebackError, match="is not positive"):
         Aim(precision=0)

@@ -15,12 +15,12 @@ from takeback.checkpoint import open_pair
 from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.explanation.changes import MOVED, by_kind, contrast
-from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Change, explanation
+from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Intervention, explanation
 from takeback.findings.explanation.kinds import LEAST, facts_of, kinds_of
 from takeback.findings.explanation.show import text_board
 from takeback.findings.explanation.words import sentences, strongest
-from takeback.measure.measures import MeasureContext
-from takeback.measure.question import answer, question_of
+from takeback.measure.bench import Bench
+from takeback.measure.measure import MeasureContext
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -29,7 +29,7 @@ from takeback.run.stats import mean_estimate
 ENDGAMES = arena("endgames")
 SITUATIONS = 120
 HALVES = np.arange(0, SITUATIONS, 2), np.arange(1, SITUATIONS, 2)
-CHANGE = Change("base", "tuned", "L9.H9")
+CHANGE = Intervention("base", "tuned", "L9.H9")
 
 
 def made_up(seed: int = 0) -> Readouts:
@@ -203,19 +203,19 @@ def test_a_board_in_letters():
 
 
 @pytest.fixture(scope="module")
-def question(players):
-    return question_of(open_pair(*players), ENDGAMES, ("entropy", "utility win"), situations=16)
+def bench(players):
+    return Bench.held_out(open_pair(*players), ENDGAMES, ("entropy", "utility win"), (16, 0))
 
 
 @pytest.mark.slow
-def test_a_pair_from_end_to_end(question, tmp_path):
-    components = question.anatomy.parse("L0.H0 L1.MLP")
-    found = explain(question, components, controls=2)
+def test_a_pair_from_end_to_end(bench, tmp_path):
+    components = bench.anatomy.parse("L0.H0 L1.MLP")
+    found = explain(bench, components, controls=2)
     assert found.measures["role"].value_counts().index.tolist() == [RANDOM, ASKED, EVERYTHING]
-    answers = answer(question, [components, question.nothing])
+    answers = bench.answer([components, bench.nothing])
     table = found.measures.set_index(["role", "name"]).loc[ASKED]
-    for measure in question.measures:
-        change = answers.mean(answers.change(components, measure, question.nothing))
+    for measure in bench.measures:
+        change = answers.mean(answers.change(components, measure, bench.nothing))
         row = table.loc[measure]
         np.testing.assert_allclose(
             row[["change", "low", "high"]].tolist(), [change.value, change.low, change.high], atol=1e-6
@@ -226,18 +226,18 @@ def test_a_pair_from_end_to_end(question, tmp_path):
 
 
 @pytest.mark.slow
-def test_grafting_starts_at_base_and_everything_is_the_other_side(question):
-    found = explain(question, question.anatomy.parse("L0.*"), graft=True, controls=1)
-    np.testing.assert_array_equal(found.before.probabilities, question.reader.before["base"].probabilities)
-    tuned = question.reader.before["tuned"]
+def test_grafting_starts_at_base_and_everything_is_the_other_side(bench):
+    found = explain(bench, bench.anatomy.parse("L0.*"), graft=True, controls=1)
+    np.testing.assert_array_equal(found.before.probabilities, bench.ends["base"].probabilities)
+    tuned = bench.ends["tuned"]
     whole = found.measures.set_index(["role", "name"]).loc[(EVERYTHING, "legal"), "after"]
     assert whole == pytest.approx(mean_estimate(tuned.legal_mass).value, abs=1e-6)
     with pytest.raises(TakebackError, match="takes the place of base"):
-        explain(question, question.anatomy.parse("L0.*"), graft=True, source="zeros")
+        explain(bench, bench.anatomy.parse("L0.*"), graft=True, source="zeros")
 
 
 @pytest.mark.slow
-def test_nothing_taken_back_changes_nothing(question):
-    found = explain(question, question.nothing)
+def test_nothing_taken_back_changes_nothing(bench):
+    found = explain(bench, bench.nothing)
     assert sentences(found)[1].startswith("Nothing beyond noise")
     assert found.outcomes["change"].abs().max() == 0.0

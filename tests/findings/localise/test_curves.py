@@ -11,11 +11,8 @@ from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.findings.localise import curves as curves_module
-from takeback.findings.localise import orders as orders_module
-from takeback.findings.localise import shares as shares_module
-from takeback.findings.localise.carriers import carriers, smallest
 from takeback.findings.localise.curves import AGAINST, Halves, counts_of, curves, trapezoids
-from takeback.findings.localise.localise import ORDERED, Settings, localise
+from takeback.findings.localise.localise import ORDERED, LocaliseSettings, localise
 from takeback.findings.localise.orders import (
     DENSITY,
     EXACT,
@@ -33,20 +30,19 @@ from takeback.findings.localise.orders import (
     in_every_lane,
 )
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK, Controls
-from takeback.measure.question import answer, question_of
+from takeback.findings.localise.smallest import smallest, smallest_sets
+from takeback.measure.bench import Bench, Setup
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.tables import read_table
 from takeback.weights import diff
 from takeback.weights.circuits import circuits
 
-MODULES = (shares_module, orders_module, curves_module)
 CONTROL = Controls({component: 1.0 for component in ANATOMY.universe}, number=5)
 ALL = list(ANATOMY.universe)
 
 
 def use(monkeypatch, worth, asked=None):
-    for module in MODULES:
-        monkeypatch.setattr(module, "answer", answering(worth, asked))
+    monkeypatch.setattr(Bench, "answer", answering(worth, asked))
 
 
 def led_by(*names):
@@ -123,9 +119,9 @@ def test_an_area_has_the_error_of_the_mean_of_its_shares(monkeypatch):
 
 
 def _area_by_hand(halves, order):
-    question = halves.evaluation
+    bench = halves.evaluation
     sets = [~ComponentSet(order[:count], ANATOMY.universe) for count in range(len(order) + 1)]
-    answers = curves_module.answer(question, [*sets, question.nothing])
+    answers = curves_module.bench.answer([*sets, bench.nothing])
     rows = np.array([answers.of(one, "gain") - answers.of(ANATOMY.universe, "gain") for one in sets])
     found = answers.ratio(np.trapezoid(rows, np.linspace(0, 1, len(sets)), axis=0), rows[-1])
     return (found.value, found.se), (found.low, found.high)
@@ -136,7 +132,7 @@ def test_the_smallest_set_carries_90_percent_and_less_does_not(monkeypatch):
     halves = Halves.of(game())
     orders = [*by_effect(halves.selection), *at_random(halves.selection, 7)]
     found = curves(halves, orders)
-    table = carriers(halves, found, CONTROL).table.set_index("direction")
+    table = smallest_sets(halves, found, CONTROL).table.set_index("direction")
     for direction in (TAKE_BACK, GRAFT):
         row = table.loc[direction]
         assert row["components"] == str(ANATOMY.parse("L0.H0 L0.H1 L1.MLP"))
@@ -163,7 +159,7 @@ def test_where_two_stand_in_for_each_other_what_is_needed_is_not_what_is_enough(
     use(monkeypatch, redundant)
     halves = Halves.of(game())
     orders = [*greedy(halves.selection), *by_effect(halves.selection)]
-    table = carriers(halves, curves(halves, orders), CONTROL).table.set_index(["order", "direction"])
+    table = smallest_sets(halves, curves(halves, orders), CONTROL).table.set_index(["order", "direction"])
     enough = table.loc[(GREEDY, GRAFT)]
     assert enough["n_components"] == 2
     assert enough["carried"] == pytest.approx(1.0)
@@ -178,7 +174,7 @@ def test_when_only_everything_carries_enough_it_says_so(monkeypatch, capsys):
     equal = {str(component).replace(".", "_"): 1 / len(ALL) for component in ALL}
     use(monkeypatch, additive(**equal))
     halves = Halves.of(game())
-    found = carriers(halves, curves(halves, by_effect(halves.selection)), CONTROL, wanted=0.99)
+    found = smallest_sets(halves, curves(halves, by_effect(halves.selection)), CONTROL, wanted=0.99)
     assert set(found.table["components"]) == {"*"}
     assert found.table["controls"].tolist() == [0, 0]
     assert found.table[["p", "random_median", "controls_carried"]].isna().all(axis=None)
@@ -265,7 +261,7 @@ def test_a_carrier_needs_an_order_that_is_not_random(monkeypatch):
     use(monkeypatch, redundant)
     halves = Halves.of(game())
     with pytest.raises(TakebackError, match="all orders are random"):
-        carriers(halves, curves(halves, at_random(game(), 2)), CONTROL)
+        smallest_sets(halves, curves(halves, at_random(game(), 2)), CONTROL)
 
 
 def test_curves_are_drawn_with_random_orders_as_a_band(monkeypatch, capsys):
@@ -288,12 +284,10 @@ def moved(players):
 
 def test_orders_by_weights_follow_their_measures(moved):
     pair, found = moved
-    question = question_of(pair, arena("endgames"), ["legal"], situations=2)
+    bench = Bench.held_out(pair, arena("endgames"), ["legal"], (2, 0))
     told = circuits(pair)
     orders = {
-        order.name: of([order], GRAFT)
-        for order in by_weights(question, found, told)
-        if order.direction == GRAFT
+        order.name: of([order], GRAFT) for order in by_weights(bench, found, told) if order.direction == GRAFT
     }
     table = found.components.set_index("component")
     norms = table["delta_norm"].astype(float)
@@ -303,36 +297,36 @@ def test_orders_by_weights_follow_their_measures(moved):
     relative.update(told.components.set_index("component")["change"].astype(float))
     assert relative[orders[INVARIANT]].is_monotonic_decreasing
     assert set(orders) == {NORM, DENSITY, INVARIANT}
-    assert INVARIANT not in {order.name for order in by_weights(question, found, None)}
+    assert INVARIANT not in {order.name for order in by_weights(bench, found, None)}
 
 
 def test_every_order_has_a_maker_and_no_name_is_silent(moved):
     assert set(ORDERED) == set(ORDERS)
-    question = question_of(moved[0], arena("endgames"), ["legal"], situations=2)
+    bench = Bench.held_out(moved[0], arena("endgames"), ["legal"], (2, 0))
     with pytest.raises(UnknownName, match="did you mean 'carriers'"):
-        localise(question, ["carrier"])
+        localise(bench, ["carrier"])
     with pytest.raises(UnknownName, match="did you mean 'greedy'"):
-        localise(question, ["curves"], Settings(orders=("gredy",)))
+        localise(bench, ["curves"], LocaliseSettings(orders=("gredy",)))
 
 
 @pytest.mark.slow
 def test_a_real_change_from_the_question_to_the_page(moved, tmp_path):
-    question = question_of(moved[0], arena("endgames"), ["legal"], situations=32)
-    chosen = Settings(("each layer",), points=2, rounds=1, controls=1, random_orders=1)
-    found = localise(question, ("shares", "curves", "carriers"), chosen, tmp_path)
+    bench = Bench.held_out(moved[0], arena("endgames"), ["legal"], (32, 0), Setup(tmp_path))
+    chosen = LocaliseSettings(("each layer",), points=2, rounds=1, controls=1, random_orders=1)
+    found = localise(bench, ("shares", "curves", "carriers"), chosen)
     found.write(tmp_path)
     written = {path.stem for path in tmp_path.glob("*.parquet")}
     assert written == {"shares", "changes", "curves", "areas", "carriers", "carriers_checked"}
     assert (tmp_path / "localise.html").exists()
     points = read_table(tmp_path / "curves.parquet")
     assert set(points["order"]) == set(ORDERS)
-    ends = points[points["n_components"].isin([0, len(question.anatomy.universe)])]
+    ends = points[points["n_components"].isin([0, len(bench.anatomy.universe)])]
     assert set(ends["share"]) == {0.0, 1.0}
     shown = read_table(tmp_path / "shares.parquet").set_index(["direction", "set"])["share"]
-    layer, anatomy = question.anatomy.parse("L1.*"), question.anatomy
-    ends = answer(question, [question.nothing, anatomy.universe, layer, ~layer])
+    layer, anatomy = bench.anatomy.parse("L1.*"), bench.anatomy
+    ends = bench.answer([bench.nothing, anatomy.universe, layer, ~layer])
     tuned, base, *hybrids = (
-        ends.of(one, "legal").mean() for one in (question.nothing, anatomy.universe, layer, ~layer)
+        ends.of(one, "legal").mean() for one in (bench.nothing, anatomy.universe, layer, ~layer)
     )
     for direction, hybrid in zip((TAKE_BACK, GRAFT), hybrids, strict=True):
         assert shown[direction, "L1"] == pytest.approx((hybrid - base) / (tuned - base), rel=1e-4)

@@ -16,7 +16,7 @@ from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep import squared_norms
 from takeback.findings.sweep.run import DIRECTIONS
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.question import question_of
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
 from takeback.weights import diff
 
@@ -35,8 +35,8 @@ def row_of(found, names):
 
 
 def test_groups_of_two_and_of_four_are_found(monkeypatch):
-    question = ask_about(monkeypatch, redundant(PAIR, FOUR))
-    found = groups(question, CHANCE)
+    bench = ask_about(monkeypatch, redundant(PAIR, FOUR))
+    found = groups(bench, CHANCE)
     for names in (PAIR, FOUR):
         row = row_of(found, names)
         assert row["redundant"]
@@ -65,26 +65,19 @@ def test_what_simply_adds_up_has_no_groups(monkeypatch):
 def test_what_overlaps_less_than_its_sum_is_not_redundant(monkeypatch):
     """Taking back any one of them takes all: together less than the sum of the singles."""
     whole = frozenset(TWO_LAYERS)
-    question = ask_about(monkeypatch, lambda tuned: additive(tuned) + (whole <= tuned))
-    assert groups(question, CHANCE).redundant.empty
-    together = groups(question, CHANCE, Search(direction=DIRECTIONS[1], most=12))
+    bench = ask_about(monkeypatch, lambda tuned: additive(tuned) + (whole <= tuned))
+    assert groups(bench, CHANCE).redundant.empty
+    together = groups(bench, CHANCE, Search(direction=DIRECTIONS[1], most=12))
     assert list(together.redundant["components"]) == ["*"], "grafted, they work only together"
 
 
 def test_the_search_and_the_test_share_no_situation(monkeypatch):
-    question = ask_about(monkeypatch, redundant(PAIR))
-    found = groups(question, CHANCE)
-    search, test = (
-        {
-            one
-            for name, situations in question.pair.asked
-            if (name == "groups-test") == tested
-            for one in situations
-        }
-        for tested in (False, True)
-    )
+    bench = ask_about(monkeypatch, redundant(PAIR))
+    found = groups(bench, CHANCE)
+    *searched, tested = [situations for hybrids, situations in bench.pair.asked if hybrids > 2]
+    search, test = {one for situations in searched for one in situations}, set(tested)
     assert not search & test
-    assert search | test == set(question.situations)
+    assert search | test == set(bench.situations)
     assert set(found.table["n"]) == {len(test)}
 
 
@@ -116,18 +109,18 @@ def test_giving_back_tries_fewer_sets_of_many_components():
 
 
 def test_it_refuses_fewer_than_two_components(monkeypatch):
-    question = ask_about(monkeypatch, additive)
+    bench = ask_about(monkeypatch, additive)
     with pytest.raises(TakebackError, match="no groups"):
-        groups(question, CHANCE, Search(among=question.nothing))
+        groups(bench, CHANCE, Search(among=bench.nothing))
 
 
 @pytest.mark.slow
 def test_groups_of_a_real_pair(players):
     pair = open_pair(*players)
-    question = question_of(pair, arena("endgames"), ("entropy, if legal",), situations=12)
-    among = question.anatomy.parse("L0.H* L1.MLP")
+    bench = Bench.held_out(pair, arena("endgames"), ("entropy, if legal",), (12, 0))
+    among = bench.anatomy.parse("L0.H* L1.MLP")
     found = groups(
-        question, Controls(squared_norms(diff(pair)), 2), Search(among=among, number=1, least=float("-inf"))
+        bench, Controls(squared_norms(diff(pair)), 2), Search(among=among, number=1, least=float("-inf"))
     )
     named = found.table.set_index("group")
     assert named.loc["L0 heads", "components"] == "L0.H*"

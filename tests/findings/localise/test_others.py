@@ -11,7 +11,8 @@ from takeback.draw.result import section_of
 from takeback.findings.localise.others import COLUMNS, MATCHED, OTHERS, OtherSources, other_sources
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.sets import CONTROLS, chosen_sets
-from takeback.measure.question import Ask, Question, answer, question_of
+from takeback.measure.bench import Bench
+from takeback.measure.read import Ask
 from takeback.run.errors import UnknownName
 from takeback.run.stats import paired_difference
 
@@ -19,32 +20,32 @@ MEASURES = ("utility win", "legal")
 
 
 @pytest.fixture(scope="module")
-def question(players: tuple[str, str]) -> Question:
-    return question_of(open_pair(*players), arena("endgames"), MEASURES, situations=8)
+def bench(players: tuple[str, str]) -> Bench:
+    return Bench.held_out(open_pair(*players), arena("endgames"), MEASURES, (8, 0))
 
 
 @pytest.fixture(scope="module")
-def controls(question: Question) -> Controls:
-    return Controls(dict.fromkeys(question.anatomy.universe, 1.0), 2)
+def controls(bench: Bench) -> Controls:
+    return Controls(dict.fromkeys(bench.anatomy.universe, 1.0), 2)
 
 
 @pytest.fixture(scope="module")
-def found(question: Question, controls: Controls, players: tuple[str, str]) -> OtherSources:
-    sets = chosen_sets(question.anatomy, ["L0.H0 L1.MLP"])
+def found(bench: Bench, controls: Controls, players: tuple[str, str]) -> OtherSources:
+    sets = chosen_sets(bench.anatomy, ["L0.H0 L1.MLP"])
     sources = ("zeros", "noise:0", "noise:1", "permuted:0", f"checkpoint:{players[1]}")
-    return other_sources(question, sets, controls, sources)
+    return other_sources(bench, sets, controls, sources)
 
 
-def test_effects_are_paired_differences(found: OtherSources, question: Question) -> None:
-    chosen = question.anatomy.parse("L0.H0 L1.MLP")
-    asks = [question.nothing, Ask(chosen), Ask(chosen, "noise:1")]
-    numbers = answer(question, asks)
+def test_effects_are_paired_differences(found: OtherSources, bench: Bench) -> None:
+    chosen = bench.anatomy.parse("L0.H0 L1.MLP")
+    asks = [bench.nothing, Ask(chosen), Ask(chosen, "noise:1")]
+    numbers = bench.answer(asks)
     for measure in MEASURES:
         tuned, base, noise = (numbers.of(ask, measure) for ask in asks)
         table = found.table[(found.table["measure"] == measure) & (found.table["source"] == "noise:1")]
         for name, under in (("effect", tuned), ("beside", base)):
             both = np.isfinite(noise + under)
-            expected = paired_difference(noise[both], under[both], question.clusters[both])
+            expected = paired_difference(noise[both], under[both], bench.clusters[both])
             for column, number in ((name, expected.value), (f"{name}_low", expected.low)):
                 assert table[column].iloc[0] == pytest.approx(number, abs=1e-6)
 
@@ -66,10 +67,10 @@ def test_controls_stand_in_the_same_table(found: OtherSources) -> None:
     assert {source.partition(":")[0] for source in OTHERS} == {"zeros", *MATCHED}
 
 
-def test_an_unknown_source_is_told(question: Question, controls: Controls) -> None:
-    sets = chosen_sets(question.anatomy, ["L0.H0"])
+def test_an_unknown_source_is_told(bench: Bench, controls: Controls) -> None:
+    sets = chosen_sets(bench.anatomy, ["L0.H0"])
     with pytest.raises(UnknownName, match="unknown source"):
-        other_sources(question, sets, controls, ("zero",))
+        other_sources(bench, sets, controls, ("zero",))
 
 
 def test_it_is_shown_with_controls_marked(found: OtherSources, capsys: pytest.CaptureFixture[str]) -> None:

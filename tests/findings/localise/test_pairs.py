@@ -13,7 +13,7 @@ from takeback.draw.page import fragment
 from takeback.draw.result import section_of
 from takeback.findings.localise.pairs import pairs
 from takeback.findings.sweep.run import DIRECTIONS
-from takeback.measure.question import answer, question_of
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import ratio_estimate
 
@@ -61,25 +61,25 @@ def test_pairs_are_ranked_among_their_kinds(monkeypatch):
 
 
 def test_it_refuses_what_has_no_pairs_no_name_or_no_change(monkeypatch):
-    question = ask_about(monkeypatch, additive)
+    bench = ask_about(monkeypatch, additive)
     with pytest.raises(TakebackError, match="no pairs"):
-        pairs(question, [Component.parse("L0.H0")])
+        pairs(bench, [Component.parse("L0.H0")])
     with pytest.raises(UnknownName, match=r"L0\.H9"):
-        pairs(question, [Component.parse("L0.H0"), Component.parse("L0.H9")])
+        pairs(bench, [Component.parse("L0.H0"), Component.parse("L0.H9")])
     with pytest.raises(TakebackError, match="told from 0"):
         pairs(ask_about(monkeypatch, lambda _: 0.0))
 
 
 @pytest.fixture(scope="module")
 def real(players):
-    return question_of(open_pair(*players), arena("endgames"), ("entropy, if legal",), situations=8)
+    return Bench.held_out(open_pair(*players), arena("endgames"), ("entropy, if legal",), (8, 0))
 
 
 def test_interactions_of_a_real_pair_equal_those_by_hand(real):
     chosen = [Component.parse(name) for name in ("L0.MLP", "L1.H0", "EMBED")]
     found = pairs(real, chosen)
     sets = {name: real.anatomy.parse(name) for name in ("", "*", "L0.MLP", "EMBED", "EMBED L0.MLP")}
-    values = answer(real, sets.values())
+    values = real.answer(sets.values())
     value = {name: values.of(one, "entropy, if legal") for name, one in sets.items()}
     by_hand = value["L0.MLP"] + value["EMBED"] - value["EMBED L0.MLP"] - value[""]
     wanted = ratio_estimate(by_hand, value[""] - value["*"], real.clusters, 1 - 0.05 / 3)

@@ -23,7 +23,8 @@ from takeback.findings.localise.retarget import (
     Retargeting,
     retarget,
 )
-from takeback.measure.question import Ask, Question, answer, question_of
+from takeback.measure.bench import Bench
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError, UnknownName
 
 ENDGAMES: Any = arena("endgames")
@@ -50,13 +51,13 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def question(three: tuple[str, str, str]) -> Question:
-    return question_of(open_pair(*three[:2]), ENDGAMES, ["legal"], situations=40)
+def bench(three: tuple[str, str, str]) -> Bench:
+    return Bench.held_out(open_pair(*three[:2]), ENDGAMES, ["legal"], (40, 0))
 
 
 @pytest.fixture(scope="module")
-def found(question: Question, three: tuple[str, str, str]) -> Retargeted:
-    return retarget(question, three[2], settings=Retargeting(controls=3))
+def found(bench: Bench, three: tuple[str, str, str]) -> Retargeted:
+    return retarget(bench, three[2], settings=Retargeting(controls=3))
 
 
 def test_the_planted_set_is_found_by_both_orders(found: Retargeted) -> None:
@@ -72,13 +73,13 @@ def test_the_planted_set_is_found_by_both_orders(found: Retargeted) -> None:
 
 
 def test_it_is_told_where_nothing_was_chosen(
-    found: Retargeted, question: Question, three: tuple[str, str, str]
+    found: Retargeted, bench: Bench, three: tuple[str, str, str]
 ) -> None:
-    _, places = question.halves(0)
-    asked = question.about("utility corner", "legal").some(places)
+    _, places = bench.halves(0)
+    asked = bench.about("utility corner", "legal").some(places)
     source = f"checkpoint:{three[2]}"
     whole, ask = Ask(asked.anatomy.universe, source), Ask(asked.anatomy.parse("OUTPUTS"), source)
-    numbers = answer(asked, [asked.nothing, whole, ask])
+    numbers = asked.answer([asked.nothing, whole, ask])
     for measure in asked.measures:
         row = found.table[found.table["measure"] == measure].iloc[0]
         for column, one in (("tuned", asked.nothing), ("hybrid", ask), ("other", whole)):
@@ -96,12 +97,12 @@ def test_sets_that_are_not_lawful_enough_do_not_count(three: tuple[str, str, str
         other.layers[1].bias[0] += 8
     for name, network in (("tuned", tuned), ("other", other)):
         network.save_pretrained(tmp_path / name)
-    question = question_of(open_pair(three[0], str(tmp_path / "tuned")), ENDGAMES, ["legal"], 40)
+    bench = Bench.held_out(open_pair(three[0], str(tmp_path / "tuned")), ENDGAMES, ["legal"], (40, 0))
     ref = str(tmp_path / "other")
-    lax = retarget(question, ref, "corner", Retargeting(0.4, controls=1))
+    lax = retarget(bench, ref, "corner", Retargeting(0.4, controls=1))
     assert set(lax.table["components"]) == {"OUTPUTS"}
     alone = lax.steps["legal"].iloc[0]
-    strict = retarget(question, ref, "corner", Retargeting(0.4, lost=-1.02 * alone, controls=1))
+    strict = retarget(bench, ref, "corner", Retargeting(0.4, lost=-1.02 * alone, controls=1))
     greedy = strict.table[strict.table["order"] == GREEDY]
     assert set(greedy["components"]) == {"OUTPUTS L0.U3"}
     assert (
@@ -117,10 +118,10 @@ def test_it_is_shown(found: Retargeted, capsys: pytest.CaptureFixture[str]) -> N
     assert "OUTPUTS" in capsys.readouterr().out
 
 
-def test_what_cannot_be_is_told(question: Question, three: tuple[str, str, str]) -> None:
+def test_what_cannot_be_is_told(bench: Bench, three: tuple[str, str, str]) -> None:
     with pytest.raises(UnknownName, match="did you mean 'corner'"):
-        retarget(question, three[2], "cornr")
+        retarget(bench, three[2], "cornr")
     with pytest.raises(NoChange, match="no more of the utility"):
-        retarget(question, three[1], "corner")
+        retarget(bench, three[1], "corner")
     with pytest.raises(TakebackError, match="between 0 and 1"):
         Retargeting(wanted=1.5)

@@ -16,7 +16,7 @@ from takeback.checkpoint import open_pair
 from takeback.draw.page import fragment
 from takeback.draw.result import section_of
 from takeback.findings.localise.shapley import Orders, Players, exactly, sampled, shapley
-from takeback.measure.question import answer, question_of
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
 
 NUMBERS = st.floats(-10, 10, width=32)
@@ -110,9 +110,9 @@ def test_every_order_is_as_likely_as_any_other():
 
 
 def test_drawn_orders_come_near_the_exact_values_with_their_error(monkeypatch):
-    question = ask_about(monkeypatch, redundant("L0.H0 L0.H1 L0.H2 L0.MLP", "L1.H0 L1.H1 L1.MLP"))
-    players = Players.each(question.anatomy.universe)
-    exact, drawn = shapley(question, players), shapley(question, players, Orders(40, 3))
+    bench = ask_about(monkeypatch, redundant("L0.H0 L0.H1 L0.H2 L0.MLP", "L1.H0 L1.H1 L1.MLP"))
+    players = Players.each(bench.anatomy.universe)
+    exact, drawn = shapley(bench, players), shapley(bench, players, Orders(40, 3))
     for found in (exact, drawn):
         assert found.table["value"].sum() == pytest.approx(1)
     assert (exact.table["se_orders"] == 0).all()
@@ -141,51 +141,51 @@ def test_intervals_hold_for_other_situations_and_other_orders():
                 mask = sum(1 << names.index(name) for name in tuned)
                 return worth[mask] + noise[mask]
 
-            question = ask_about(patch, value, names, 40)
-            table = shapley(question, Players.each(question.anatomy.universe), Orders(6, seed)).table
+            bench = ask_about(patch, value, names, 40)
+            table = shapley(bench, Players.each(bench.anatomy.universe), Orders(6, seed)).table
             held.append(((table["low"] <= truth) & (truth <= table["high"])).astype(float))
     assert np.mean(held) > 0.93
 
 
 def test_the_background_is_what_no_player_holds(monkeypatch):
-    question = ask_about(monkeypatch, additive)
-    parse = question.anatomy.universe.parse
+    bench = ask_about(monkeypatch, additive)
+    parse = bench.anatomy.universe.parse
     sets = {
-        "heads": parse("L0.H*", question.anatomy.universe),
-        "mlp": parse("L1.MLP", question.anatomy.universe),
+        "heads": parse("L0.H*", bench.anatomy.universe),
+        "mlp": parse("L1.MLP", bench.anatomy.universe),
     }
     for background, rest in (("tuned", ""), ("base", "~L0.H* ~L1.MLP")):
         players = Players(sets, background)
-        outside = parse(rest, question.anatomy.universe) if rest else question.nothing
+        outside = parse(rest, bench.anatomy.universe) if rest else bench.nothing
         assert players.hybrid(0b11) == outside
         assert players.hybrid(0b01) == outside | sets["mlp"]
         assert players.hybrid(0) == outside | sets["mlp"] | sets["heads"]
-        found = shapley(question, players)
+        found = shapley(bench, players)
         assert found.table["value"].sum() == pytest.approx(1)
         assert found.players.background in fragment(section_of(found))
 
 
 def test_it_refuses_players_that_overlap_and_more_coalitions_than_can_be_read(monkeypatch):
-    question = ask_about(monkeypatch, additive, [f"L0.H{place}" for place in range(13)])
-    everything = question.anatomy.universe
+    bench = ask_about(monkeypatch, additive, [f"L0.H{place}" for place in range(13)])
+    everything = bench.anatomy.universe
     with pytest.raises(TakebackError, match="8,192 coalitions"):
-        shapley(question, Players.each(everything))
+        shapley(bench, Players.each(everything))
     with pytest.raises(TakebackError, match=r"L0\.H0 is in two players"):
         Players({"all": everything, "one": everything.parse("L0.H0", everything)})
     with pytest.raises(TakebackError, match="none of them empty"):
-        Players({"none": question.nothing})
+        Players({"none": bench.nothing})
     with pytest.raises(TakebackError, match="not 'zeros'"):
         Players({"all": everything}, "zeros")
 
 
 def test_the_values_of_a_real_pair_equal_those_over_every_order(players):
-    question = question_of(open_pair(*players), arena("endgames"), ("entropy, if legal",), situations=8)
-    whole = Players.parts_of_layers(question.anatomy.universe)
-    assert sum(map(len, whole.sets.values())) == len(question.anatomy.universe)
+    bench = Bench.held_out(open_pair(*players), arena("endgames"), ("entropy, if legal",), (8, 0))
+    whole = Players.parts_of_layers(bench.anatomy.universe)
+    assert sum(map(len, whole.sets.values())) == len(bench.anatomy.universe)
     chosen = Players({name: whole.sets[name] for name in ("L0 heads", "L0 mlp", "embeddings")}, "base")
-    found = shapley(question, chosen)
+    found = shapley(bench, chosen)
     coalitions = {mask: chosen.hybrid(mask) for mask in range(8)}
-    answers = answer(question, coalitions.values())
+    answers = bench.answer(coalitions.values())
     values = {mask: answers.of(one, "entropy, if legal") for mask, one in coalitions.items()}
     wanted = by_every_order(values, 3).mean(axis=1) / (values[7] - values[0]).mean()
     np.testing.assert_allclose(found.table["value"].astype(float), wanted, rtol=1e-6)

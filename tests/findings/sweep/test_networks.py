@@ -17,9 +17,10 @@ from takeback.component import ComponentSet
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
+from takeback.measure.bench import Bench
+from takeback.measure.effects import effects
 from takeback.measure.measures import measures
-from takeback.measure.read import Reader, Sides
-from takeback.measure.shift import effects
+from takeback.measure.read import Ask, Batch, Reader
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -38,7 +39,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 def prepared(pair: Pair, requests: Sequence[str] = REQUESTS, **more: Any) -> Sweep:
     situations = TOY.situations("held-out", 8, 0)
-    return Sweep(pair, TOY, situations, squared_norms(diff(pair)), requests, controls=2, **more)
+    return Sweep(Bench(pair, TOY, situations), squared_norms(diff(pair)), requests, controls=2, **more)
 
 
 def alone(pair: Pair, taken: ComponentSet, out: Path, source: Any = None, place: Any = TOY) -> Readouts:
@@ -88,7 +89,7 @@ def test_the_ends_are_the_two_sides(swept: Path, pair: Pair) -> None:
     for direction, side in (("take back", pair.base), ("graft", pair.tuned)):
         assert table.loc[(direction, "")]["effect"].abs().max() == 0
         policy = load_policy(side, TOY)
-        expected = measures(policy.read(policy.prepare(TOY, prepared(pair).situations)), TOY)
+        expected = measures(policy.read(policy.prepare(TOY, prepared(pair).bench.situations)), TOY)
         values = table.loc[(direction, "*")]["value"].astype(float)
         for row in expected.itertuples():
             assert values[row.measure] == pytest.approx(float(row.value), abs=1e-6)
@@ -98,7 +99,9 @@ def test_wide_outputs_are_swept_as_one(tmp_path: Path) -> None:
     place = arena("endgames")
     pair = open_pair(*networks.save_pair(tmp_path, (320, 3, 4184)))
     situations = place.situations("held-out", 8, 0)
-    what = Sweep(pair, place, situations, squared_norms(diff(pair)), ("each unit", "each kind"), controls=1)
+    what = Sweep(
+        Bench(pair, place, situations), squared_norms(diff(pair)), ("each unit", "each kind"), controls=1
+    )
     table = read_table(sweep(what, tmp_path / "effects.parquet"))
     assert {"L0.U0", "L0.U1", "L0.U2", "all units", "outputs"} <= set(table["set"])
     nothing = pair.anatomy().parse("")
@@ -109,11 +112,11 @@ def test_wide_outputs_are_swept_as_one(tmp_path: Path) -> None:
 
 
 def test_other_sources_equal_hybrids_read_alone(pair: Pair, tmp_path: Path) -> None:
-    reader = Reader(Sides(pair, TOY), TOY.situations("held-out", 8, 0))
+    bench = Bench(pair, TOY, TOY.situations("held-out", 8, 0))
     taken = [pair.anatomy().parse(text) for text in ("L0.U1", "L1.* L2.U0")]
     for name in ("zeros", "base", "zeros"):
         source = None if name == "base" else source_of(name, pair)
-        for components, found in zip(taken, reader.read("tuned", taken, name), strict=True):
+        for components, found in zip(taken, bench.read(Ask(one, name) for one in taken), strict=True):
             expected = alone(pair, components, tmp_path, source)
             assert found.probabilities.tolist() == pytest.approx(expected.probabilities.tolist(), rel=1e-5)
             assert found.masses == pytest.approx(expected.masses, rel=1e-5)
@@ -132,27 +135,28 @@ def test_a_killed_sweep_goes_on_with_or_without_readouts(
     readouts: bool, swept: Path, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what, out = prepared(pair, readouts=readouts), tmp_path / "effects.parquet"
-    n = len(what.sets)
-    assert n <= 32, "a part for each direction"
-    calls: list[str] = []
+    batches: list[Batch] = []
+    read = Reader.read
 
-    def counted(before: Readouts, after: Readouts, context: Any, side: str) -> Any:
-        from takeback.measure.shift import effect_rows
-
-        calls.append(side)
-        if len(calls) == n + 3:
+    def counted(reader: Reader, batch: Batch, marks: Any) -> Any:
+        if len(batches) == 1 and len({one.keys for one in batches}) == 1:
+            batches.append(batch)
             raise _Killed
-        return effect_rows(before, after, context, side)
+        batches.append(batch)
+        return read(reader, batch, marks)
 
-    monkeypatch.setattr("takeback.findings.sweep.run.effect_rows", counted)
+    monkeypatch.setattr(Reader, "read", counted)
     with pytest.raises(_Killed):
         sweep(what, out)
     assert not out.exists()
     sweep(prepared(pair, readouts=readouts), out)
-    assert calls == ["tuned"] * n + ["base"] * 3 + ["base"] * n
+    _, killed, *rest = [one.keys for one in batches]
+    assert rest[0] == killed
+    assert len(set(rest)) == len(rest), "what was read is not read again"
     assert digest(out) == digest(swept)
-    beside = {"effects.readouts.parquet"} if readouts else set()
-    assert {path.name for path in tmp_path.iterdir()} == {"effects.parquet", "effects.sweep.json"} | beside
+    beside = {"effects.readouts.parquet", "readouts"} if readouts else set()
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"effects.parquet", "effects.sweep.json"} | beside
     assert sweep(prepared(pair, readouts=readouts), out, report=lambda *_: pytest.fail("again")) == out
     with pytest.raises(TakebackError, match="holds another sweep"):
         sweep(prepared(pair, readouts=not readouts), out)

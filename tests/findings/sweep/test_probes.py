@@ -10,6 +10,7 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep.probes import MOVES, probe_hybrids
 from takeback.measure.agency.probes import Exam, Probes
+from takeback.measure.bench import Bench
 from takeback.policies.load import load_policy
 
 pytestmark = pytest.mark.slow
@@ -23,8 +24,8 @@ def test_the_ends_are_the_models_themselves(players: tuple[str, str]) -> None:
     situations = ENDGAMES.situations("held-out", 24, 0)
     universe = pair.anatomy().universe
     sets = [universe - universe, universe, pair.anatomy().parse("EMBED")]
-    table = probe_hybrids(pair, ENDGAMES, situations, sets)
-    pd.testing.assert_frame_equal(table, probe_hybrids(pair, ENDGAMES, situations, sets))
+    table = probe_hybrids(Bench(pair, ENDGAMES, situations), sets)
+    pd.testing.assert_frame_equal(table, probe_hybrids(Bench(pair, ENDGAMES, situations), sets))
     assert set(table["measure"]) == {"probe board", "probe mate in one", "probe better move"}
     assert set(table["direction"]) == {"take back"}
     rows = table.set_index(["set", "measure"])
@@ -49,7 +50,7 @@ def test_units_of_networks_are_components_too(tmp_path: Any) -> None:
     policy.model.save_pretrained(tmp_path)
     pair = open_pair("endgame-mlp", str(tmp_path))
     sets = [pair.anatomy().parse(name) for name in ("L0.U3", "L0.U4")]
-    table = probe_hybrids(pair, ENDGAMES, ENDGAMES.situations("held-out", 24, 0), sets)
+    table = probe_hybrids(Bench(pair, ENDGAMES, ENDGAMES.situations("held-out", 24, 0)), sets)
     effects = table.pivot(index="set", columns="measure", values="effect").astype(float)
     assert np.abs(effects.loc["L0.U4"]).max() == 0
     assert len(table) == 6

@@ -6,6 +6,7 @@ import models
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.sets import families_of
 from takeback.checkpoint import open_checkpoint
+from takeback.findings.localise.search import built_in
 from takeback.findings.sweep.sets import ABOUT_SIZE, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
 from takeback.run.errors import UnknownName
 
@@ -27,6 +28,18 @@ def test_families_and_names_become_sets():
     ]
     assert str(sets[2].components) == "L0.H0 L1.MLP"
     assert not sets[3].components
+
+
+@pytest.mark.parametrize("kind", ["llama-mha", "qwen2"])
+def test_the_name_of_every_set_takes_it_back(kind):
+    anatomy = anatomy_of(models.on_meta(kind))
+    sets = chosen_sets(anatomy, None)
+    assert {named.name for named in sets} >= {"L0 heads", "L0", "all heads", "embeddings", "L1 mlp"}
+    for named in [*sets, *built_in(anatomy.universe)]:
+        assert anatomy.parse(named.name) == named.components
+        assert chosen_sets(anatomy, [named.name])[0].components == named.components
+    for control in random_controls(anatomy, sets, dict.fromkeys(anatomy.universe, 1.0), number=2, seed=0):
+        assert anatomy.parse(str(control.components)) == control.components
 
 
 @pytest.mark.parametrize("request_", ["each haed", "L9.H0", "L0.H0 L0.MPL"])

@@ -1,5 +1,5 @@
 import hashlib
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,12 @@ from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
-from takeback.findings.sweep.run import PART
 from takeback.hybrid import hybrid, write_hybrid
+from takeback.measure.bench import PART, Bench, Setup
+from takeback.measure.effects import effects
+from takeback.measure.measure import TOLERANCE
 from takeback.measure.measures import measures
-from takeback.measure.read import TOLERANCE
-from takeback.measure.shift import effects
+from takeback.measure.read import Reader
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.language.forward import next_token_logprobs, ready
 from takeback.policies.language.read import read_each
@@ -30,15 +31,16 @@ LABELS = {"arm": "rl", "seed": 0}
 REQUESTS = ("each mlp", "heads of each layer", "L0.H0 L1.MLP", "*", "")
 
 
-def prepared(players, **more):
+def prepared(players, situations=None, workers=1, threads=1, **more):
     pair = open_pair(*players)
-    situations = ENDGAMES.situations("held-out", 6, 0)
-    return Sweep(pair, ENDGAMES, situations, squared_norms(diff(pair)), REQUESTS, controls=2, **more)
+    situations = situations or ENDGAMES.situations("held-out", 6, 0)
+    bench = Bench(pair, ENDGAMES, situations, setup=Setup(workers=workers, threads=threads))
+    return Sweep(bench, squared_norms(diff(pair)), REQUESTS, controls=2, **more)
 
 
 def plan_of(players):
     policy = load_policy(players[1], ENDGAMES)
-    return ReadoutPlan.prepare(ENDGAMES, prepared(players).situations, policy.tokenizer, policy.style)
+    return ReadoutPlan.prepare(ENDGAMES, prepared(players).bench.situations, policy.tokenizer, policy.style)
 
 
 class Plain:
@@ -144,27 +146,29 @@ def test_rows_say_what_was_taken_back_and_controls_stand_beside(swept, players):
 def test_a_killed_sweep_ends_with_the_same_bytes(swept, players, tmp_path):
     out = tmp_path / "effects.parquet"
     code = f"from test_sweep import prepared, sweep\nsweep(prepared({players!r}), {str(out)!r}, {LABELS!r})"
-    folder = str(__file__).rpartition("/")[0]
-    code = f"import sys; sys.path[:0] = [{folder!r}, {folder.rpartition('/')[0]!r}]\n{code}"
-    run_and_kill(
-        code, lambda: any(tmp_path.glob("*.parts/.parts/sweep/0000.readouts.parquet")), tmp_path / "log.txt"
-    )
+    here, *_, tests = map(str, Path(__file__).parents[:3])
+    code = f"import sys; sys.path[:0] = [{here!r}, {tests!r}]\n{code}"
+    run_and_kill(code, lambda: any(tmp_path.glob("readouts/*/[!.]*.parquet")), tmp_path / "log.txt")
     assert not out.exists()
     told = []
     sweep(prepared(players), out, LABELS, report=lambda done, total: told.append(done))
     assert told[-1] > PART
     assert digest(out) == digest(swept)
     assert digest(out.with_suffix(".readouts.parquet")) == digest(swept.with_suffix(".readouts.parquet"))
-    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".txt"}, (
-        "no parts are left behind"
-    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "effects.parquet",
+        "effects.readouts.parquet",
+        "effects.sweep.json",
+        "log.txt",
+        "readouts",
+    }
 
 
 @pytest.mark.slow
 def test_two_workers_give_the_bytes_of_one(swept, players, tmp_path):
     out = tmp_path / "effects.parquet"
     told = []
-    sweep(prepared(players), out, LABELS, lambda done, total: told.append((done, total)), workers=2)
+    sweep(prepared(players, workers=2), out, LABELS, lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1]
     for suffix in (".parquet", ".readouts.parquet"):
         assert digest(out.with_suffix(suffix)) == digest(swept.with_suffix(suffix))
@@ -193,13 +197,11 @@ def test_a_sweep_that_is_done_is_not_done_again_and_another_is_not_written_over_
 @pytest.mark.slow
 def test_a_sweep_killed_while_it_wrote_its_tables_goes_on(swept, players, tmp_path, monkeypatch):
     out = tmp_path / "effects.parquet"
-    with monkeypatch.context() as kill:
-        kill.setattr("takeback.findings.sweep.run.shutil.rmtree", lambda *_, **__: None)
-        sweep(prepared(players), out, LABELS)
-    out.with_suffix(".sweep.json").unlink()
+    sweep(prepared(players), out, LABELS)
+    out.unlink()  # they are written last
+    monkeypatch.setattr(Reader, "read", None)
     sweep(prepared(players), out, LABELS)
     assert digest(out) == digest(swept)
-    assert not any(tmp_path.glob(".*.parts"))
     out.with_suffix(".sweep.json").unlink()
     with pytest.raises(TakebackError, match="there already and no sweep's"):
         sweep(prepared(players), out)
@@ -208,7 +210,7 @@ def test_a_sweep_killed_while_it_wrote_its_tables_goes_on(swept, players, tmp_pa
 def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
     pair = open_pair(players[0], players[0])
     situations = ENDGAMES.situations("held-out", 3, 0)
-    what = Sweep(pair, ENDGAMES, situations, squared_norms(diff(pair)), ("each layer",), controls=1)
+    what = Sweep(Bench(pair, ENDGAMES, situations), squared_norms(diff(pair)), ("each layer",), controls=1)
     table = read_table(sweep(what, tmp_path / "effects.parquet"))
     assert table["delta_share"].isna().all()
     assert table["effect"].abs().max() == 0.0
@@ -217,7 +219,7 @@ def test_equal_models_have_no_share_of_what_did_not_move(players, tmp_path):
 @pytest.mark.slow
 def test_parts_of_another_sweep_are_not_taken_for_this_one(players):
     here = prepared(players)
-    elsewhere = replace(here, situations=ENDGAMES.situations("held-out", 6, 1))
+    elsewhere = prepared(players, ENDGAMES.situations("held-out", 6, 1))
     others = (elsewhere, prepared(players, seed=1), prepared(players[::-1]), prepared(players, threads=2))
     assert len({here.key, *(other.key for other in others)}) == 5
 
@@ -226,9 +228,9 @@ def test_a_sweep_without_sets_or_controls_is_refused(players):
     pair = open_pair(*players)
     norms = squared_norms(diff(pair))
     with pytest.raises(TakebackError, match="at least one set"):
-        _ = Sweep(pair, ENDGAMES, [], norms, ()).sets
+        _ = Sweep(Bench(pair, ENDGAMES, []), norms, ()).sets
     with pytest.raises(TakebackError, match="one control"):
-        _ = Sweep(pair, ENDGAMES, [], norms, ("each mlp",), controls=0).sets
+        _ = Sweep(Bench(pair, ENDGAMES, []), norms, ("each mlp",), controls=0).sets
 
 
 def test_tables_are_stamped_and_checked(swept, tmp_path):

@@ -18,16 +18,16 @@ from takeback.checkpoint import Network, open_checkpoint
 from takeback.checkpoint.network_config import NetworkConfig
 from takeback.draw.page import page
 from takeback.draw.result import Results, section_of
-from takeback.findings.trajectory import Course, Settings, course
+from takeback.findings.trajectory import CourseSettings, Trajectory, course
 from takeback.findings.trajectory.components import ALPHA, is_told
 from takeback.findings.trajectory.onsets import Effects, by_chance, first_to_stay, told_for_the_goal
 from takeback.findings.trajectory.policies import ALL, IF_LEGAL
-from takeback.measure import question
+from takeback.measure import read
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import mean_estimate
 from toy_arena import Place, ToyArena
 
-SMALL = Settings(situations=24)
+SMALL = CourseSettings(situations=24)
 PULL = torch.tensor([0.25, 0.0, 0.5, 1.0, 0.5, 1.0, 0.0])
 """What each output of the toy arena is worth where it is legal."""
 
@@ -75,7 +75,7 @@ def save_run(
     return base, run
 
 
-def onsets(found: Course, kind: str = IF_LEGAL) -> dict[str, int]:
+def onsets(found: Trajectory, kind: str = IF_LEGAL) -> dict[str, int]:
     """Return the steps of all that has an onset, by the name of the set or the policy's measure."""
     rows = found.onsets[(found.onsets["outcomes"] == kind) & found.onsets["onset"].notna()]
     return dict(zip(rows["set"].fillna(rows["what"]), rows["onset"], strict=True))
@@ -88,7 +88,7 @@ def planted(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def found(planted) -> Course:
+def found(planted) -> Trajectory:
     return course(*planted, Copies(), SMALL)
 
 
@@ -189,8 +189,10 @@ def test_sets_by_name_and_one_kind_of_outcomes_where_all_is_legal(planted):
 
 def test_parts_change_nothing_and_are_not_read_twice(planted, found, tmp_path, monkeypatch):
     first = course(*planted, Copies(), SMALL, tmp_path)
-    assert {"policies", "takebacks-10", "takebacks-80"} < {p.name for p in (tmp_path / ".parts").iterdir()}
-    monkeypatch.setattr(question, "Reader", None)
+    stores = [path for path in (tmp_path / "readouts").iterdir() if any(path.glob("*.parquet"))]
+    assert len(stores) == len(found.table["step"].unique()), "one for each snapshot, and base"
+    monkeypatch.setattr(read, "load_policy", None)
+    monkeypatch.setattr(read.Reader, "read", None)
     again = course(*planted, Copies(), SMALL, tmp_path)
     for made in (first, again):
         for name, table in made.tables.items():

@@ -22,13 +22,13 @@ from takeback.measure.agency.agency import (
     pursuit_each,
     pursuit_values,
 )
-from takeback.measure.agency.planted import POLICIES, World, noisy, planted, pursuer, world
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, UnknownName
 from toy_arena import ToyArena
+from validation.planted import POLICIES, World, noisy, planted, pursuer, world
 
 TOY = ToyArena()
 BEFORE = make(

@@ -16,12 +16,12 @@ from takeback.measure.agency.directedness import (
     reach,
     strength_of,
 )
-from takeback.measure.agency.planted import World, world
 from takeback.measure.agency.probes import order_accuracy
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import UnknownName
+from validation.planted import World, world
 
 MADE = world(150)
 

@@ -14,7 +14,7 @@ from takeback.arenas import arena
 from takeback.arenas.endgames.solver import DRAW, tables
 from takeback.measure.agency.agency import meg
 from takeback.measure.agency.episodes import Episode, acts, episode_meg
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.load import load_policy
 from takeback.run.errors import TakebackError, UnknownName

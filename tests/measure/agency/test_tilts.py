@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from takeback.measure.agency import tilts
-from takeback.measure.agency.planted import planted, world
 from takeback.measure.outcomes import Outcomes
+from validation.planted import planted, world
 
 MADE = world(30)
 

@@ -8,13 +8,13 @@ import pytest
 
 from takeback.arenas import arena
 from takeback.measure.agency.agency import meg
-from takeback.measure.agency.planted import World, world
 from takeback.measure.agency.unknown import FEATURES, GOALS, family, unknown_meg, unknown_utility
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
+from validation.planted import World, world
 
 MADE = world(80)
 

@@ -13,6 +13,7 @@ from takeback.arenas.gym.make import Recipe, action_names, need
 from takeback.arenas.gym.paths import SPLITS, Path
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.identity import told
 
 if TYPE_CHECKING:
     from gymnasium import Env
@@ -49,7 +50,10 @@ class Gym:
     """
 
     illegal = ("unparsable", "no-effect")
-    words = Words(text="A situation is a reset seed and the actions taken since.")
+    words = Words(
+        text="A situation is a reset seed and the actions taken since.",
+        endings="Ended: by the environment. Truncated: by its time limit.",
+    )
 
     def __init__(self, name: str) -> None:
         """Make the environment and try it out.
@@ -231,3 +235,14 @@ class Gym:
             worth = value.q if found.reward is None else value.utility
             parts.append(worth[[legal.index(action) for action in self._legal(path)]])
         return parts
+
+    @property
+    def environment(self) -> Env[Any, Any]:
+        """The environment, with its wrappers."""
+        return self._replays.full
+
+
+@told.register(Gym)
+def _(gym: Gym) -> Any:
+    spec = gym.environment.spec
+    return [gym.name, type(gym.environment.unwrapped), None if spec is None else spec.kwargs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from takeback.arenas.gym.paths import number_of
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.own import is_reference, load_own
 
 if TYPE_CHECKING:
     from gymnasium import Env
@@ -71,25 +71,19 @@ def find_goal(name: str, known: Mapping[str, Goal]) -> Goal:
 
     Raises:
         UnknownName: There is no such goal.
-        TakebackError: The module of a user's function can't be imported.
+        TakebackError: A user's function can't be imported, or is none.
     """
     if name in known:
         return known[name]
     seeded = re.fullmatch(r"random-(\d{1,18})", name)
     if seeded:
         return Goal(name, f"random with seed {seeded[1]}", None, int(seeded[1]))
-    module, colon, function = name.partition(":")
-    if not colon or not re.fullmatch(r"\w+(\.\w+)*", module):
+    if not is_reference(name):
         raise unknown_name("goal", name, (*known, "package.module:function"))
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise TakebackError(f"could not import {module} for the goal {name!r}: {error}") from error
-    if not callable(getattr(found, function, None)):
-        raise unknown_name(
-            f"function of {module}", function, (key for key, value in vars(found).items() if callable(value))
-        )
-    return Goal(name, f"the reward of {name}", getattr(found, function))
+    own = load_own(name, "goal")
+    if not callable(own):
+        raise TakebackError(f"goal {name!r} is {own!r}; it must be a function")
+    return Goal(name, f"the reward of {name}", own)
 
 
 def _own(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,9 @@ from scipy.stats import pearsonr, spearmanr
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result
 from takeback.findings.attribution.gradients import Stretch, output_effects, stretches, weight_effects
-from takeback.measure.measures import estimate_row, measure_values, typed
-from takeback.measure.question import Answers, Question, answer
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.measures import estimate_row, typed
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.jobs import Workers
 from takeback.run.stats import mean_estimate
 from takeback.run.threads import cpu_threads
 
@@ -65,7 +63,7 @@ class Attribution(Result):
     """The estimated effect of taking back each component alone from tuned: hybrid minus tuned.
 
     Attributes:
-        question: the pair, the situations and the measures.
+        bench: the pair, the situations and the measures.
         method: one of `METHODS`.
         steps: into how many the line between the models was cut; 1 but for `path`.
         components: the components, in canonical order.
@@ -76,7 +74,7 @@ class Attribution(Result):
     """
 
     name = "attribution"
-    question: Question
+    bench: Bench
     method: str
     steps: int
     components: tuple[Component, ...]
@@ -99,10 +97,10 @@ class Attribution(Result):
             raise TakebackError(f"method {self.method!r} gives means only; use 'near'")
         return self.values[measure][self.components.index(component)]
 
-    def checked(self, out: str | Path | None = None, workers: Workers = 1) -> Attribution:
-        """Return this with the exact effects beside it, which are measured now; see `answer`."""
+    def checked(self) -> Attribution:
+        """Return this with the exact effects beside it, which are read now."""
         sets = [self._alone(component) for component in self.components]
-        exact = answer(self.question, [*sets, self.question.nothing], "singles", out, workers)
+        exact = self.bench.answer([*sets, self.bench.nothing])
         return replace(self, exact=exact)
 
     def against(self, answers: Answers) -> pd.DataFrame:
@@ -132,22 +130,22 @@ class Attribution(Result):
         return COLUMNS if self.exact is None else {**COLUMNS, **AGREEMENT}
 
     def _alone(self, component: Component) -> ComponentSet:
-        return ComponentSet([component], self.question.anatomy.universe)
+        return ComponentSet([component], self.bench.anatomy.universe)
 
     def _exact(self, answers: Answers, measure: str) -> Floats:
         """Return exact effects, shape (components, situations)."""
         sets = (self._alone(component) for component in self.components)
-        return np.array([answers.change(one, measure, self.question.nothing) for one in sets])
+        return np.array([answers.change(one, measure, self.bench.nothing) for one in sets])
 
     def _rows(self, measure: str) -> Iterator[dict[str, Any]]:
         exact = None if self.exact is None else np.nanmean(self._exact(self.exact, measure), axis=1)
-        n = int(_applies(self.question, measure).sum())
+        n = int(_applies(self.bench, measure).sum())
         for place, component in enumerate(self.components):
             known: dict[str, Any] = {"value": self.means[measure][place], "n": n}
             if measure in self.values:
                 numbers = self.values[measure][place]
                 kept = np.isfinite(numbers)
-                known = estimate_row(mean_estimate(numbers[kept], self.question.clusters[kept]))
+                known = estimate_row(mean_estimate(numbers[kept], self.bench.clusters[kept]))
             yield {
                 "component": str(component),
                 "measure": measure,
@@ -172,7 +170,7 @@ class Attribution(Result):
         }
 
 
-def attribute(question: Question, method: str = "near", steps: int = 4) -> Attribution:
+def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution:
     """Estimate what taking back each component alone from tuned does to every measure.
 
     - `gradient`: ⟨∂M/∂W, (base − tuned) of the component⟩ at tuned.
@@ -195,24 +193,23 @@ def attribute(question: Question, method: str = "near", steps: int = 4) -> Attri
         raise unknown_name("attribution method", method, METHODS)
     if steps < 1:
         raise TakebackError(f"a path of {steps} steps; use at least 1")
-    components = tuple(question.anatomy.universe)
-    applies = {name: _applies(question, name) for name in question.measures}
-    with cpu_threads(question.threads):
+    components = tuple(bench.anatomy.universe)
+    applies = {name: _applies(bench, name) for name in bench.measures}
+    with cpu_threads(bench.setup.threads):
         if method == "gradient":
-            sums = zip(question.measures, weight_effects(question), strict=True)
+            sums = zip(bench.measures, weight_effects(bench), strict=True)
             means = {name: found / applies[name].sum() for name, found in sums}
-            return Attribution(str(question.pair), question, method, 1, components, means, {})
+            return Attribution(str(bench.pair), bench, method, 1, components, means, {})
         whole = Stretch(0.0, 1.0, at=NEAR if method == "near" else 0.0)
         line = stretches(steps) if method == "path" else (whole,)
-        found = zip(question.measures, output_effects(question, line), strict=True)
+        found = zip(bench.measures, output_effects(bench, line), strict=True)
     values = {name: np.where(applies[name], each, np.nan) for name, each in found}
     means = {name: np.nanmean(each, axis=1) for name, each in values.items()}
-    return Attribution(str(question.pair), question, method, len(line), components, means, values)
+    return Attribution(str(bench.pair), bench, method, len(line), components, means, values)
 
 
-def _applies(question: Question, measure: str) -> NDArray[np.bool_]:
-    reader = question.reader
-    applies = measure_values(reader.before["tuned"], reader.context)[measure].applies
+def _applies(bench: Bench, measure: str) -> NDArray[np.bool_]:
+    applies = bench.asked[measure].of(bench.ends["tuned"], bench.context).applies
     if not applies.any():
         raise TakebackError(f"measure {measure!r} applies to none of these situations; take more situations")
     return applies

@@ -15,11 +15,11 @@ from transformers import PreTrainedModel
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.component import Component, ComponentSet
-from takeback.findings.attribution.owners import Call, owners, recorded
-from takeback.findings.attribution.stakes import Reading, Stakes
+from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
+from takeback.findings.attribution.modules import Call, modules_of, recorded
 from takeback.hybrid.live import exchanged, slices
-from takeback.measure.question import Question
-from takeback.measure.slopes import measure_slopes
+from takeback.measure.bench import Bench
+from takeback.measure.measures import measure_slopes
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]
@@ -44,21 +44,21 @@ def stretches(steps: int) -> tuple[Stretch, ...]:
     return tuple(Stretch(step / steps, (step + 1) / steps, (step + 0.5) / steps) for step in range(steps))
 
 
-def weight_effects(question: Question) -> Floats:
+def weight_effects(bench: Bench) -> Floats:
     """Multiply each component's change with the gradient, at tuned, of each measure summed over situations.
 
     Returns:
-        Shape (measures, components), in the order of the question's.
+        Shape (measures, components), in the order of the bench's.
 
     Raises:
         TakebackError: a measure has no slopes.
     """
-    model, base = _models(question)
+    model, base = _models(bench)
     anatomy, own = anatomy_of(model), parameters_of(model)
-    totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in question.measures]
+    totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in bench.measures]
     with _evaluated(model, gradients=True):
-        for stakes, number in _batches(question, model):
-            found = _gradients(stakes.sums(model, number), list(own.values()))
+        for adjoints, number in _batches(bench, model):
+            found = _gradients(adjoints.sums(model, number), list(own.values()))
             for total, slopes in zip(totals, found, strict=True):
                 for one, slope in zip(total.values(), slopes, strict=True):
                     one.add_(slope)
@@ -73,38 +73,38 @@ def weight_effects(question: Question) -> Floats:
         return np.array([[effect(component, total) for component in anatomy.universe] for total in totals])
 
 
-def output_effects(question: Question, line: Sequence[Stretch]) -> Floats:
+def output_effects(bench: Bench, line: Sequence[Stretch]) -> Floats:
     """Add up, over stretches, each component's own change of its module's output times the gradient there.
 
     The module runs again on the inputs that it had, with the component at both ends of the stretch.
 
     Returns:
-        Shape (measures, components, situations), in the order of the question's.
+        Shape (measures, components, situations), in the order of the bench's.
 
     Raises:
         TakebackError: a measure has no slopes.
     """
-    models = _Line.of(question)
-    owned = owners(models.model)
+    models = _Line.of(bench)
+    owned = modules_of(models.model)
     modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
-    effects = np.zeros((len(question.measures), len(owned), len(question.situations)))
+    effects = np.zeros((len(bench.measures), len(owned), len(bench.situations)))
     with _evaluated(models.model, gradients=False):
         for stretch in line:
             with models.whole(stretch.at):
-                for passed in _passes(question, models.model, modules):
+                for passed in _passes(bench, models.model, modules):
                     for place, component in enumerate(owned):
                         found = passed.effects(models, component, owned[component], stretch)
                         np.add.at(effects[:, place].T, passed.situations, found.T)
     return effects
 
 
-def _models(question: Question) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
+def _models(bench: Bench) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
     """Return the model of tuned and the parameters of base.
 
     Raises:
         TakebackError: they are no language models.
     """
-    tuned, base = (question.reader.model(side) for side in ("tuned", "base"))
+    tuned, base = (bench.policy(side).model for side in ("tuned", "base"))
     if not isinstance(tuned, PreTrainedModel):
         raise TakebackError(
             "attribution by gradients is for language models; all exact effects of a network take seconds: "
@@ -121,8 +121,8 @@ class _Line:
     entries: Mapping[Component, list[tuple[Tensor, Tensor, Tensor]]]
 
     @classmethod
-    def of(cls, question: Question) -> _Line:
-        model, base = _models(question)
+    def of(cls, bench: Bench) -> _Line:
+        model, base = _models(bench)
         anatomy = anatomy_of(model)
         entries = {
             component: [
@@ -179,24 +179,23 @@ class _Pass:
         return np.asarray(total)
 
 
-def _passes(question: Question, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
-    for stakes, number in _batches(question, model):
+def _passes(bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
+    for adjoints, number in _batches(bench, model):
         with recorded(modules) as calls:
-            sums = stakes.sums(model, number)
+            sums = adjoints.sums(model, number)
         each = _gradients(sums, [call.output for call in calls.values()])
         by_module = zip(calls, zip(*each, strict=True), strict=True)
         gradients = {module: torch.stack(found) for module, found in by_module}
-        yield _Pass(calls, gradients, stakes.situations(number))
+        yield _Pass(calls, gradients, adjoints.situations(number))
 
 
-def _batches(question: Question, model: PreTrainedModel) -> Iterator[tuple[Stakes, int]]:
+def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints, int]]:
     """Read the model, and yield each batch of each round with what its probabilities are worth."""
-    reader = question.reader
-    reading = Reading.of(model, reader.plan, reader.steps)
-    slopes = measure_slopes(reading.readouts(reader.before["tuned"]), reader.context, question.measures)
-    for stakes in reading.stakes(slopes):
-        for number in range(len(stakes)):
-            yield stakes, number
+    reading = ForwardPass.of(model, bench.plan, bench.steps)
+    slopes = measure_slopes(reading.readouts(bench.ends["tuned"]), bench.context, bench.measures)
+    for adjoints in reading.adjoints(slopes):
+        for number in range(len(adjoints)):
+            yield adjoints, number
 
 
 def _gradients(sums: Tensor, by: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:

@@ -5,12 +5,9 @@ Situations are measured in random order, all clusters alike, until every interva
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,11 +15,11 @@ import pandas as pd
 from takeback.component import ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.attribution.attribution import METHODS, attribute
+from takeback.measure.bench import Bench, Floats, Places
 from takeback.measure.measures import typed
-from takeback.measure.question import Floats, Places, Question, answer
 from takeback.run.anytime import Means, predicted_means, schedule, spent
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.jobs import Workers
+from takeback.run.identity import identity
 from takeback.run.parts import collect
 
 CHUNK = 256
@@ -82,14 +79,14 @@ class Precise(Result):
     """Effects of taking sets back, each with an interval; all intervals hold together.
 
     Attributes:
-        question: the pair, the situations and the measures.
+        bench: the pair, the situations and the measures.
         aim: what was asked for.
         table: a row for each measure and set; see `COLUMNS`.
         seconds: what predicting and measuring took, without parts that were there already.
     """
 
     name = "precise"
-    question: Question
+    bench: Bench
     aim: Aim
     table: pd.DataFrame = field(metadata=as_table("precise", COLUMNS))
     seconds: Mapping[str, float]
@@ -99,82 +96,79 @@ class Precise(Result):
 class Predicting:
     """Is the work of attribution: an item is some of the situations."""
 
-    question: Question
+    bench: Bench
     method: str
     name: str = "predictions"
 
     @property
     def identity(self) -> str:
-        """What the predictions depend on."""
-        return hashlib.sha256(json.dumps([self.question.identity, self.method, CHUNK]).encode()).hexdigest()
+        """The identity of the predictions."""
+        return identity(self.bench.identity, list(self.bench.asked.values()), self.method, CHUNK)
 
     def items(self) -> list[str]:
         """Return the chunks of situations."""
-        return [str(number) for number in range(-(-len(self.question.situations) // CHUNK))]
+        return [str(number) for number in range(-(-len(self.bench.situations) // CHUNK))]
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return a row for each situation, a column for each measure and component."""
-        every = np.arange(len(self.question.situations))
+        every = np.arange(len(self.bench.situations))
         places = np.array_split(every, len(self.items()))[int(item)]
-        found = attribute(self.question.some(places), self.method)
-        effects = [found.of(one, measure) for measure in self.question.measures for one in found.components]
+        found = attribute(self.bench.some(places), self.method)
+        effects = [found.of(one, measure) for measure in self.bench.measures for one in found.components]
         return pd.DataFrame(dict(zip(map(str, range(len(effects))), effects, strict=True)))
 
 
 def estimate(
-    question: Question,
+    bench: Bench,
     aim: Aim | None = None,
     sets: Sequence[ComponentSet] | None = None,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Precise:
     """Estimate the effect of taking each set back until all are precise; by default of each component alone.
 
-    Attribution predicts every effect in every situation of the question. Sets that are not precise yet are
+    Attribution predicts every effect in every situation of the bench. Sets that are not precise yet are
     measured exactly in a growing random part of the situations, and both are combined without bias (see
-    `predicted_means`). With `out`, a killed run goes on from the parts kept there.
+    `predicted_means`). Where the bench has an output folder, a killed run goes on from what is kept there.
 
     An interval is one of the mean over all situations that might have been drawn: it counts the spread of the
-    question's own situations too, and with too few of them it stays wider than asked even when all are
+    bench's own situations too, and with too few of them it stays wider than asked even when all are
     measured. All intervals hold together with the confidence asked, although each look decides what is
     measured on (see `spent`), as long as clusters are many and the first look meets effects that are rare.
 
     Raises:
         UnknownName: there is no such measure or method.
         TakebackError: no set, a measure has no slopes (`legal, greedy` and `legal, drawn`; method `none`
-            measures them), or several workers have no `out`.
+            measures them), or several workers have no output folder.
     """
-    universe = question.anatomy.universe
+    universe = bench.anatomy.universe
     chosen = tuple(ComponentSet([one], universe) for one in universe) if sets is None else tuple(sets)
     if not chosen:
         raise TakebackError("there is no set to measure; name at least one")
-    run = _Run(question, aim or Aim(), chosen, out, workers)
+    run = _Run(bench, aim or Aim(), chosen)
     started = time.perf_counter()
     predicted = run.predicted()
     between = time.perf_counter()
     exact, predicted = run.measured(predicted)
     seconds = {"attribution": between - started, "exact": time.perf_counter() - between}
-    return Precise(str(question.pair), question, run.aim, run.table(exact, predicted), seconds)
+    return Precise(str(bench.pair), bench, run.aim, run.table(exact, predicted), seconds)
 
 
 @dataclass(frozen=True)
 class _Run:
     """An estimate under way; effects have shape (situations, measures, sets)."""
 
-    question: Question
+    bench: Bench
     aim: Aim
     sets: tuple[ComponentSet, ...]
-    out: str | Path | None
-    workers: Workers
 
     def predicted(self) -> Floats:
         """Predict the sets' effects: the sums of their components' attributions, or nothing."""
         if self.aim.method == MEASURE_ONLY:
-            return np.zeros((len(self.question.situations), len(self.question.measures), len(self.sets)))
-        work = Predicting(self.question, self.aim.method)
-        table = collect(work, self.out, self.workers, self.question.threads)
-        components = tuple(self.question.anatomy.universe)
-        each = table.to_numpy(np.float64).reshape(len(table), len(self.question.measures), len(components))
+            return np.zeros((len(self.bench.situations), len(self.bench.measures), len(self.sets)))
+        work = Predicting(self.bench, self.aim.method)
+        setup = self.bench.setup
+        table = collect(work, setup.out, setup.workers, setup.threads)
+        components = tuple(self.bench.anatomy.universe)
+        each = table.to_numpy(np.float64).reshape(len(table), len(self.bench.measures), len(components))
         members = np.array([[one in chosen for chosen in self.sets] for one in components], np.float64)
         return each @ members
 
@@ -185,10 +179,10 @@ class _Run:
         that was measured turned out to have no value.
         """
         exact, predicted = np.full_like(predicted, np.nan), predicted.copy()
-        order = np.random.default_rng(self.aim.seed).permutation(int(self.question.clusters.max()) + 1)
+        order = np.random.default_rng(self.aim.seed).permutation(int(self.bench.clusters.max()) + 1)
         wide, before = np.arange(len(self.sets)), 0
         for look in self._looks:
-            places = np.flatnonzero(np.isin(self.question.clusters, order[before:look]))
+            places = np.flatnonzero(np.isin(self.bench.clusters, order[before:look]))
             block = np.ix_(places, np.arange(exact.shape[1]), wide)
             exact[block] = self._effects(f"precise-{look}", places, wide)
             predicted[block] = np.where(np.isnan(exact[block]), np.nan, predicted[block])
@@ -206,8 +200,8 @@ class _Run:
         reached = powered.reach <= self.aim.precision
         powered, alone = (means.no_narrower(self.aim.precision) for means in (powered, alone))
         columns = {
-            "set": [str(one) for one in self.sets] * len(self.question.measures),
-            "measure": np.repeat(self.question.measures, len(self.sets)),
+            "set": [str(one) for one in self.sets] * len(self.bench.measures),
+            "measure": np.repeat(self.bench.measures, len(self.sets)),
             "effect": powered.value,
             "se": powered.se,
             "low": powered.low,
@@ -223,13 +217,13 @@ class _Run:
 
     @property
     def _looks(self) -> tuple[int, ...]:
-        return schedule(int(self.question.clusters.max()) + 1, self.aim.first, self.aim.growth)
+        return schedule(int(self.bench.clusters.max()) + 1, self.aim.first, self.aim.growth)
 
     def _effects(self, name: str, places: Places, wide: Places) -> Floats:
         """Measure some sets exactly in some situations."""
         asked = [self.sets[place] for place in wide]
-        part, nothing = self.question.some(places), self.question.nothing
-        found = answer(part, [nothing, *asked], name, self.out, self.workers)
+        part, nothing = self.bench.some(places), self.bench.nothing
+        found = part.answer([nothing, *asked])
         changes = [[found.change(one, name, nothing) for one in asked] for name in part.measures]
         return np.array(changes).transpose(2, 0, 1)
 
@@ -237,4 +231,4 @@ class _Run:
         """Estimate a mean for each measure and set."""
         error = spent(self.aim.confidence, exact[0].size, len(self._looks))
         flat = (len(exact), -1)
-        return predicted_means(exact.reshape(flat), predicted.reshape(flat), self.question.clusters, error)
+        return predicted_means(exact.reshape(flat), predicted.reshape(flat), self.bench.clusters, error)

@@ -39,7 +39,7 @@ def _(found: Precise) -> Section:
 
 def _sentences(found: Precise) -> Iterator[str]:
     table, aim = found.table, found.aim
-    reached, every = int(table["reached"].sum()), len(found.question.situations)
+    reached, every = int(table["reached"].sum()), len(found.bench.situations)
     yield (
         f"{reached} of {count(len(table), 'effect')} are known to ±{number(aim.precision)}, all together "
         f"with {percent(aim.confidence)} confidence. Measured exactly in {number(table['n'].mean(), 0)} "

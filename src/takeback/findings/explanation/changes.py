@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from takeback.findings.explanation.kinds import LEAST, Kind
-from takeback.measure.measures import MeasureContext, Values, measure_values, typed
-from takeback.measure.shift import shift
+from takeback.measure.measure import MeasureContext, Values
+from takeback.measure.measures import divergence_values, measure_values, typed
+from takeback.measure.shift import TOTAL_VARIATION, shift
+from takeback.measure.standard import LEGAL, utility
 from takeback.policies.readout import Readouts
 from takeback.run.grouping import sum_by
 from takeback.run.stats import Estimate, mean_estimate, paired_difference
 
 CONFIDENCE = 0.95
 
-MOVED = "total variation"
+MOVED = TOTAL_VARIATION.name
 
 _NUMBERS = ("before", "after", "change", "se", "low", "high")
 
@@ -34,8 +36,10 @@ def measured(before: Readouts, after: Readouts, context: MeasureContext) -> pd.D
     table = _changes(measure_values(before, context), measure_values(after, context), context.clusters)
     far = [
         {"name": name, "after": estimate.value, "change": estimate.value, **_ends(estimate), "n": estimate.n}
-        for name, distances in shift(before, after).items()
-        for estimate in [mean_estimate(distances, context.clusters)]
+        for name, distances in divergence_values(before, after, context).items()
+        for estimate in [
+            mean_estimate(distances.numbers[distances.applies], context.clusters[distances.applies])
+        ]
     ]
     return _typed(pd.concat([table.astype(object), pd.DataFrame(far, dtype=object)], ignore_index=True))
 
@@ -86,10 +90,10 @@ def by_kind(
 
 def situational(before: Readouts, after: Readouts, context: MeasureContext) -> dict[str, Values]:
     """Return the changes in every situation that kinds of situations are compared by."""
-    old, new = measure_values(before, context), measure_values(after, context)
     found = {MOVED: Values.everywhere(shift(before, after)[MOVED])}
-    for name in ("legal", *(f"utility {goal}" for goal in context.utilities)):
-        found[name] = Values(new[name].numbers - old[name].numbers, new[name].applies & old[name].applies)
+    for measure in (LEGAL, *map(utility, context.utilities), *context.own):
+        old, new = (measure.of(readouts, context) for readouts in (before, after))
+        found[measure.name] = Values(new.numbers - old.numbers, new.applies & old.applies)
     return found
 
 
@@ -126,10 +130,10 @@ def _on_moves(readouts: Readouts, context: MeasureContext) -> dict[str, Values]:
     """Return the probability of each kind of move: those with a feature, and the best for a goal."""
     n, owner = len(readouts), context.owner
     chosen = {name: (has > 0, np.ones(n, np.bool_)) for name, has in context.features.items()}
-    for goal, utility in context.utilities.items():
+    for goal, worth in context.utilities.items():
         best = np.full(n, -np.inf)
-        np.maximum.at(best, owner, utility)
-        chosen[f"best for {goal}"] = utility == best[owner], context.applies[goal]
+        np.maximum.at(best, owner, worth)
+        chosen[f"best for {goal}"] = worth == best[owner], context.applies[goal]
     return {
         name: Values(
             sum_by(owner, readouts.probabilities * has, n),

@@ -18,11 +18,13 @@ from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.measures import MeasureContext, measure_values
-from takeback.measure.question import Question
-from takeback.measure.read import BASE
+from takeback.measure.bench import Bench
+from takeback.measure.measure import Measure, MeasureContext
+from takeback.measure.measures import measure_values, measures_in
+from takeback.measure.read import BASE, Ask
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
+from takeback.run.errors import TakebackError
 from takeback.weights import diff
 
 ASKED, EVERYTHING, RANDOM = "asked", "everything", "random"
@@ -54,7 +56,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Change:
+class Intervention:
     """What was done to which pair: tuned with a set from a source, or base with it from tuned."""
 
     base: str
@@ -87,11 +89,12 @@ class Explanation(Result):
         moves: a row for each set and kind of move.
         illegal: a row for each set and class of illegal answers.
         words: how a sentence says each kind of situation.
+        measured: the measures, but for distances.
         boards: situations that are drawn or printed, those that changed most.
     """
 
     name = "explain"
-    change: Change
+    change: Intervention
     arena: Arena[Any]
     before: Readouts
     after: Readouts
@@ -103,11 +106,12 @@ class Explanation(Result):
     moves: pd.DataFrame = field(metadata=as_table("moves"))
     illegal: pd.DataFrame = field(metadata=as_table("illegal"))
     words: Mapping[str, str]
+    measured: tuple[Measure, ...]
     boards: int = 4
 
 
 def explain(
-    question: Question,
+    bench: Bench,
     components: ComponentSet,
     graft: bool = False,
     source: str = BASE,
@@ -116,10 +120,10 @@ def explain(
 ) -> Explanation:
     """Tell everything that taking a set back does, or grafting it, beside random sets of its make-up.
 
-    Illegal answers are sorted into classes if a measure of the question needs it, such as `entropy`.
+    Illegal answers are sorted into classes if a measure of the bench needs it, such as `entropy`.
 
     Args:
-        question: the pair, and the situations.
+        bench: the pair, and the situations.
         components: the set.
         graft: put it from tuned into base, instead of from the source into tuned.
         source: what the set is taken from; see `source_of`.
@@ -129,20 +133,22 @@ def explain(
     Raises:
         TakebackError: the source does not fit, or a checkpoint can't be loaded.
     """
-    reader, side = question.reader, "base" if graft else "tuned"
+    side = "base" if graft else "tuned"
+    if graft and source != BASE:
+        raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in base")
     named = NamedSet("by name", str(components) or "nothing", components)
-    norms = squared_norms(diff(question.pair))
-    drawn = Controls(norms, controls, seed).beside(question.anatomy, [named])[:controls]
-    sets = [named, NamedSet(EVERYTHING, "*", question.anatomy.universe), *drawn]
-    read = reader.read(side, [one.components for one in sets], source)
+    norms = squared_norms(diff(bench.pair))
+    drawn = Controls(norms, controls, seed).beside(bench.anatomy, [named])[:controls]
+    sets = [named, NamedSet(EVERYTHING, "*", bench.anatomy.universe), *drawn]
+    read = bench.read(Ask.graft(one.components) if graft else Ask(one.components, source) for one in sets)
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
-    change = Change(question.pair.base.ref, question.pair.tuned.ref, named.name, graft, source)
-    return explanation(change, question.arena, reader.before[side], after, question.halves(seed))
+    change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
+    return explanation(change, bench.arena, bench.ends[side], after, bench.halves(seed))
 
 
 def explanation(
-    change: Change,
+    change: Intervention,
     arena: Arena[Any],
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
@@ -179,6 +185,7 @@ def explanation(
         moves=each(lambda readouts: changes.moves(before, readouts, context)),
         illegal=each(lambda readouts: changes.illegal(before, readouts, context)),
         words={kind.name: kind.words for kind in kinds},
+        measured=tuple(one for one in measures_in(before, context) if one.role != "divergence"),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena

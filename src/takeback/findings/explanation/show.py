@@ -18,8 +18,8 @@ from takeback.draw.result import section_of
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import ASKED, RANDOM, Explanation
 from takeback.findings.explanation.words import sentences
-from takeback.measure.shift import Change as Moved
-from takeback.measure.shift import most_changed
+from takeback.measure.effects import Change as Moved
+from takeback.measure.effects import most_changed
 from takeback.run.tables import records
 
 LISTED = 6

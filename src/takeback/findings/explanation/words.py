@@ -10,6 +10,7 @@ import pandas as pd
 from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Explanation
+from takeback.measure.shift import TOP_CHANGED
 from takeback.policies.readout import UNDECIDED
 from takeback.run.tables import records
 
@@ -18,9 +19,6 @@ TOLD = 0.001
 
 MOST = 3
 """Sentences of each sort at most."""
-
-_MEASURES = ("legal", "utility", "entropy")
-_GIVEN = ", if legal"
 
 
 def sentences(found: Explanation) -> tuple[str, ...]:
@@ -45,7 +43,7 @@ def _moved(found: Explanation) -> str:
     table = found.measures
     rows = table[table["name"] == MOVED]
     (asked,) = records(rows[rows["role"] == ASKED])
-    (top,) = records(table[(table["name"] == "top move changed") & (table["role"] == ASKED)])
+    (top,) = records(table[(table["name"] == TOP_CHANGED.name) & (table["role"] == ASKED)])
     what = str(found.change)
     drawn = rows.loc[rows["role"] == RANDOM, "after"]
     alike = " Random sets of its make-up do as much." if (drawn >= asked["after"]).any() else ""
@@ -59,19 +57,15 @@ def _moved(found: Explanation) -> str:
 
 def _measures(found: Explanation) -> Iterator[str]:
     """Say what each measure did, without those given a legal answer where they say the same as without."""
-    table = found.measures[found.measures["name"].str.startswith(_MEASURES)]
+    telling = {one.name: one for one in found.measured if not one.kind and not one.feature}
+    table = found.measures[found.measures["name"].isin(telling)]
     rows = records(strongest(table))
     names = {row["name"] for row in rows}
-    told = [row for row in rows if row["name"].removesuffix(_GIVEN) == row["name"] or not _bare(row, names)]
-    for row in told[:MOST]:
+    for row in [row for row in rows if telling[row["name"]].whole not in names][:MOST]:
         yield (
             f"'{row['name']}' {'rises' if row['change'] > 0 else 'falls'} from {number(row['before'])} to "
             f"{number(row['after'])}: {signed(row['change'])} {_ends(row)} ({_beside(table, row)})."
         )
-
-
-def _bare(row: dict[str, Any], names: set[str]) -> bool:
-    return row["name"].removesuffix(_GIVEN) in names
 
 
 def _kinds(found: Explanation) -> Iterator[str]:

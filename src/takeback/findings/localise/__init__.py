@@ -5,7 +5,6 @@ The calls for one finding each have the names of their modules and are imported 
 """
 
 from takeback.findings.localise import show_across as show_across
-from takeback.findings.localise import show_carriers as show_carriers
 from takeback.findings.localise import show_curves as show_curves
 from takeback.findings.localise import show_directions as show_directions
 from takeback.findings.localise import show_groups as show_groups
@@ -14,16 +13,12 @@ from takeback.findings.localise import show_pairs as show_pairs
 from takeback.findings.localise import show_retarget as show_retarget
 from takeback.findings.localise import show_shapley as show_shapley
 from takeback.findings.localise import show_shares as show_shares
+from takeback.findings.localise import show_smallest as show_smallest
 from takeback.findings.localise import show_strength as show_strength
 from takeback.findings.localise.across import Across as Across
 from takeback.findings.localise.across import across as across
 from takeback.findings.localise.localise import DEFAULT as DEFAULT
 from takeback.findings.localise.localise import PARTS as PARTS
-from takeback.findings.localise.localise import Settings as Settings
+from takeback.findings.localise.localise import LocaliseSettings as LocaliseSettings
 from takeback.findings.localise.localise import localise as localise
 from takeback.findings.localise.shares import NoChange as NoChange
-from takeback.measure.question import Answers as Answers
-from takeback.measure.question import Ask as Ask
-from takeback.measure.question import Question as Question
-from takeback.measure.question import answer as answer
-from takeback.measure.question import question_of as question_of

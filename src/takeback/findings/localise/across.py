@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from takeback.draw.result import Result, as_table
+from takeback.findings.localise.orders import RANDOM
+from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import records
@@ -73,9 +75,9 @@ def _compared(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     keys, columns = SAID[name]
     rows = pd.concat(tables, ignore_index=True)
     if "family" in keys:
-        rows = rows[~rows["family"].str.startswith("random")]
+        rows = rows[~rows["family"].isin(CONTROLS)]
     if "draw" in keys:
-        rows = rows[rows["order"] != "random"]
+        rows = rows[rows["order"] != RANDOM]
     found: list[dict[str, object]] = []
     for _, group in rows.groupby(list(keys), sort=False, dropna=False):
         named = records(group[list(keys)].head(1))[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,7 @@ from takeback.findings.localise.shares import (
     share_of,
     taken_back,
 )
-from takeback.measure.question import Answers, Question, answer
-from takeback.run.jobs import Workers
+from takeback.measure.bench import Answers, Bench
 
 MOST = 48
 """Sets along a curve at most; with more components they lie closer together where a curve begins."""
@@ -63,15 +61,15 @@ AREAS = ("measure", "direction", "order", "draw", "against", "area", "se", "low"
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """A question twice, on situations to select on and on others to evaluate on."""
+    """A bench twice, on situations to select on and on others to evaluate on."""
 
-    selection: Question
-    evaluation: Question
+    selection: Bench
+    evaluation: Bench
 
     @classmethod
-    def of(cls, question: Question, seed: int = 0) -> Halves:
-        """Split a question's situations; no cluster has some in both."""
-        selection, evaluation = (question.some(places) for places in question.halves(seed))
+    def of(cls, bench: Bench, seed: int = 0) -> Halves:
+        """Split a bench's situations; no cluster has some in both."""
+        selection, evaluation = (bench.some(places) for places in bench.halves(seed))
         return cls(selection, evaluation)
 
 
@@ -94,13 +92,11 @@ class Curves(Result):
 def curves(
     halves: Halves,
     orders: Sequence[Order],
-    out: str | Path | None = None,
-    workers: Workers = 1,
     most: int = MOST,
 ) -> Curves:
     """Follow orders of the components, measuring what their first few carry together.
 
-    Every set is read in both halves: `carriers` chooses by the one and is judged by the other. For n
+    Every set is read in both halves: `smallest_sets` chooses by the one and is judged by the other. For n
     components that is up to 2 × (n − 1) hybrids for each distinct order, in each half.
 
     Raises:
@@ -114,10 +110,7 @@ def curves(
     asks += [
         taken_back(one, order.direction) for order, path in zip(orders, paths, strict=True) for one in path
     ]
-    selected, evaluated = (
-        answer(question, asks, f"curves-{name}", out, workers)
-        for name, question in (("selection", halves.selection), ("evaluation", halves.evaluation))
-    )
+    selected, evaluated = (half.answer(asks) for half in (halves.selection, halves.evaluation))
     points = [_points(selected, evaluated, *one) for one in zip(orders, paths, strict=True)]
     areas = [_areas(evaluated, *one) for one in zip(orders, paths, strict=True)]
     pair = halves.evaluation.pair
@@ -154,7 +147,7 @@ def trapezoids(places: Iterable[float]) -> NDArray[np.float64]:
 def _points(
     selected: Answers, evaluated: Answers, order: Order, path: Sequence[ComponentSet]
 ) -> Iterable[dict[str, Any]]:
-    anatomy = evaluated.question.anatomy
+    anatomy = evaluated.bench.anatomy
     whole = anatomy.parameters(anatomy.universe)
     for components in path:
         hybrid = taken_back(components, order.direction)
@@ -172,7 +165,7 @@ def _points(
 
 
 def _areas(evaluated: Answers, order: Order, path: Sequence[ComponentSet]) -> Iterable[dict[str, Any]]:
-    anatomy = evaluated.question.anatomy
+    anatomy = evaluated.bench.anatomy
     for against in AGAINST:
         sizes = [len(one) if against == "components" else anatomy.parameters(one) for one in path]
         weights = trapezoids(size / sizes[-1] for size in sizes)

@@ -1,10 +1,9 @@
-"""Directions: what a change does without its leading singular directions, and what they do alone."""
+"""DirectionCuts: what a change does without its leading singular directions, and what they do alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,9 +11,9 @@ import pandas as pd
 from takeback.component import ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, measured, tabled
-from takeback.measure.question import Ask, Question, answer
+from takeback.measure.bench import Bench
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 
 ONLY, WITHOUT = KEPT = ("only", "without")
 LEADING, RANDOM = ("leading", "random")
@@ -57,7 +56,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Directions(Result):
+class DirectionCuts(Result):
     """Holds measures by number of directions: a row of `COLUMNS` for each part of Δ and measure.
 
     Attributes:
@@ -69,13 +68,11 @@ class Directions(Result):
 
 
 def directions(
-    question: Question,
+    bench: Bench,
     ks: Sequence[int] = KS,
     components: ComponentSet | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    out: str | Path | None = None,
-    workers: Workers = 1,
-) -> Directions:
+) -> DirectionCuts:
     """Measure a set's change (None: of everything) without its k leading directions, and with only those.
 
     Every matrix of a layer loses, or keeps, the directions of its k largest singular values; other tensors
@@ -87,11 +84,11 @@ def directions(
     Learning Dynamics for Large Language Models", arXiv 2510.00553.
 
     Raises:
-        TakebackError: no k, a k below 1, or an answer can't be had (see `answer`).
+        TakebackError: no k, a k below 1, or an answer can't be had (see `Bench.answer`).
     """
     if not ks or min(ks) < 1:
         raise TakebackError(f"directions are counted from 1, not {min(ks, default='by nothing')}")
-    chosen = question.anatomy.universe if components is None else components
+    chosen = bench.anatomy.universe if components is None else components
     parts = [Part(what, 0) for what in KEPT]
     parts += [
         Part(what, k, scaled, seed)
@@ -100,9 +97,7 @@ def directions(
         for seed in (None, *seeds)
         for k in sorted(set(ks))
     ]
-    answers = answer(
-        question, [question.nothing, *(part.ask(chosen) for part in parts)], "directions", out, workers
-    )
+    answers = bench.answer([bench.nothing, *(part.ask(chosen) for part in parts)])
     rows: list[dict[str, Any]] = [
         {
             "components": str(chosen),
@@ -113,7 +108,7 @@ def directions(
             "seed": part.seed,
             **measured(answers, part.ask(chosen), measure),
         }
-        for measure in question.measures
+        for measure in bench.measures
         for part in parts
     ]
-    return Directions(str(question.pair), tabled(rows, COLUMNS))
+    return DirectionCuts(str(bench.pair), tabled(rows, COLUMNS))

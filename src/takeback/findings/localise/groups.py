@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,8 +19,7 @@ from takeback.findings.localise.search import NOTHING, Looking, Search, candidat
 from takeback.findings.localise.shares import Controls, at_least, changes_of, hybrids_of
 from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
-from takeback.measure.question import Answers, Question, answer
-from takeback.run.jobs import Workers
+from takeback.measure.bench import Answers, Bench
 
 COLUMNS: Mapping[str, str] = {
     "measure": "what was measured",
@@ -91,11 +89,9 @@ class Groups(Result):
 
 
 def groups(
-    question: Question,
+    bench: Bench,
     controls: Controls,
     search: Search | None = None,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Groups:
     """Find groups whose joint effect exceeds the sum and the largest of their members' single effects.
 
@@ -107,22 +103,22 @@ def groups(
 
     Raises:
         TakebackError: fewer than two components, or the measure's change can't be told from 0.
-        UnknownName: the question has no such measure.
+        UnknownName: the bench has no such measure.
     """
     search = search or Search()
-    question = question.about(search.measure or question.measures[0])
-    selecting, testing = (question.some(places) for places in question.halves(search.seed))
+    bench = bench.about(search.measure or bench.measures[0])
+    selecting, testing = (bench.some(places) for places in bench.halves(search.seed))
     changes = changes_of(testing)
-    looking = Looking(selecting, search, out, workers)
+    looking = Looking(selecting, search)
     chosen = candidates(looking)
-    every = [*chosen, *controls.beside(question.anatomy, chosen)]
+    every = [*chosen, *controls.beside(bench.anatomy, chosen)]
     asks = hybrids_of(testing, _to_ask(chosen, every), [search.direction])
-    answers = answer(testing, asks, "groups-test", out, workers)
+    answers = testing.answer(asks)
     trial = _Trial(answers, looking.measure, search.direction, 1 - ALPHA / len(chosen))
     rows = [trial.row(named, looking.largest(named.components)) for named in every]
     members = [trial.member(named, one) for named in chosen for one in named.components]
     return Groups(
-        str(question.pair),
+        str(bench.pair),
         _table(rows),
         pd.DataFrame(members).astype(dict.fromkeys(list(MEMBER_COLUMNS)[1:], "Float64")),
         changes,

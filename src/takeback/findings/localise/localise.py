@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from takeback.draw.result import Result, Results
-from takeback.findings.localise.carriers import carriers
 from takeback.findings.localise.curves import MOST, Curves, Halves, curves
 from takeback.findings.localise.directions import directions
 from takeback.findings.localise.groups import groups
@@ -34,13 +32,12 @@ from takeback.findings.localise.pairs import pairs
 from takeback.findings.localise.search import Search
 from takeback.findings.localise.shapley import Orders, Players, shapley
 from takeback.findings.localise.shares import Controls, NoChange, changes_of, every_set, shares
+from takeback.findings.localise.smallest import smallest_sets
 from takeback.findings.localise.strength import strength
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
-from takeback.measure.question import Question
-from takeback.measure.slopes import EXACT_ONLY
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.jobs import Workers
 from takeback.weights import Diff, diff
 from takeback.weights.circuits import circuits
 
@@ -51,7 +48,7 @@ FEW = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class LocaliseSettings:
     """How a change is localised.
 
     Attributes:
@@ -83,15 +80,13 @@ class Settings:
 class Localisation:
     """What is asked, and what its parts share, made when it is first needed."""
 
-    question: Question
-    settings: Settings
-    out: Path | None
-    workers: Workers
+    bench: Bench
+    settings: LocaliseSettings
 
     @cached_property
     def moved(self) -> Diff:
         """The diff of the pair."""
-        return diff(self.question.pair)
+        return diff(self.bench.pair)
 
     @cached_property
     def controls(self) -> Controls:
@@ -106,13 +101,13 @@ class Localisation:
     @property
     def large(self) -> list[NamedSet]:
         """The sets of several components."""
-        chosen = chosen_sets(self.question.anatomy, self.settings.sets)
+        chosen = chosen_sets(self.bench.anatomy, self.settings.sets)
         return [named for named in chosen if len(named.components) > 1]
 
     @cached_property
     def halves(self) -> Halves:
         """The situations to select on and those to evaluate on; both have to show the change."""
-        halves = Halves.of(self.question, self.settings.seed)
+        halves = Halves.of(self.bench, self.settings.seed)
         for half in (halves.selection, halves.evaluation):
             changes_of(half)
         return halves
@@ -123,69 +118,53 @@ class Localisation:
         orders = [
             order for name in self.settings.orders for order in _named(ORDERED, "order", name)(self, name)
         ]
-        return curves(self.halves, orders, self.out, self.workers, self.settings.points)
+        return curves(self.halves, orders, self.settings.points)
 
 
 def _by_weights(asked: Localisation, name: str) -> list[Order]:
-    if name == INVARIANT and asked.question.of_networks:
+    if name == INVARIANT and asked.bench.of_networks:
         return []
-    moved = circuits(asked.question.pair) if name == INVARIANT else None
-    return [order for order in by_weights(asked.question, asked.moved, moved) if order.name == name]
+    moved = circuits(asked.bench.pair) if name == INVARIANT else None
+    return [order for order in by_weights(asked.bench, asked.moved, moved) if order.name == name]
 
 
 def _by_attribution(asked: Localisation, _: str) -> list[Order]:
     from takeback.findings.attribution.attribution import attribute
 
-    if asked.question.of_networks:
+    if asked.bench.of_networks:
         return []
-    measures = [name for name in asked.question.measures if name not in EXACT_ONLY]
+    measures = [measure.name for measure in asked.bench.asked.values() if not measure.jumps]
     selection = asked.halves.selection.about(*measures)
     return by_attribution(selection, attribute(selection).of) if measures else []
 
 
 ORDERED: Mapping[str, Callable[[Localisation, str], list[Order]]] = {
-    GREEDY: lambda asked, _: greedy(asked.halves.selection, asked.settings.rounds, asked.out, asked.workers),
-    EXACT: lambda asked, _: by_effect(asked.halves.selection, asked.out, asked.workers),
+    GREEDY: lambda asked, _: greedy(asked.halves.selection, asked.settings.rounds),
+    EXACT: lambda asked, _: by_effect(asked.halves.selection),
     ATTRIBUTION: _by_attribution,
     NORM: _by_weights,
     DENSITY: _by_weights,
     INVARIANT: _by_weights,
-    RANDOM: lambda asked, _: at_random(asked.question, asked.settings.random_orders, asked.settings.seed),
+    RANDOM: lambda asked, _: at_random(asked.bench, asked.settings.random_orders, asked.settings.seed),
 }
 """How each order is made; see `ORDERS` for what it goes by."""
 
 PARTS: Mapping[str, Callable[[Localisation], Result]] = {
     "shares": lambda asked: shares(
-        asked.question,
-        every_set(asked.question.anatomy, asked.settings.sets),
-        asked.controls,
-        out=asked.out,
-        workers=asked.workers,
+        asked.bench, every_set(asked.bench.anatomy, asked.settings.sets), asked.controls
     ),
     "curves": lambda asked: asked.curves,
-    "carriers": lambda asked: carriers(
-        asked.halves, asked.curves, asked.controls, asked.settings.carried, asked.out, asked.workers
+    "carriers": lambda asked: smallest_sets(
+        asked.halves, asked.curves, asked.controls, asked.settings.carried
     ),
-    "groups": lambda asked: groups(
-        asked.question, asked.controls, Search(seed=asked.settings.seed), asked.out, asked.workers
-    ),
-    "pairs": lambda asked: pairs(
-        asked.question, seed=asked.settings.seed, out=asked.out, workers=asked.workers
-    ),
+    "groups": lambda asked: groups(asked.bench, asked.controls, Search(seed=asked.settings.seed)),
+    "pairs": lambda asked: pairs(asked.bench, seed=asked.settings.seed),
     "shapley": lambda asked: shapley(
-        asked.question,
-        Players.of(asked.question.anatomy.universe),
-        Orders(seed=asked.settings.seed),
-        asked.out,
-        asked.workers,
+        asked.bench, Players.of(asked.bench.anatomy.universe), Orders(seed=asked.settings.seed)
     ),
-    "strength": lambda asked: strength(
-        asked.question, asked.large, asked.few, out=asked.out, workers=asked.workers
-    ),
-    "directions": lambda asked: directions(asked.question, out=asked.out, workers=asked.workers),
-    "sources": lambda asked: other_sources(
-        asked.question, asked.large, asked.few, out=asked.out, workers=asked.workers
-    ),
+    "strength": lambda asked: strength(asked.bench, asked.large, asked.few),
+    "directions": lambda asked: directions(asked.bench),
+    "sources": lambda asked: other_sources(asked.bench, asked.large, asked.few),
 }
 """What can be asked, by name."""
 
@@ -194,30 +173,27 @@ DEFAULT = ("shares", "curves", "carriers", "groups")
 
 
 def localise(
-    question: Question,
+    bench: Bench,
     what: Sequence[str] = DEFAULT,
-    settings: Settings | None = None,
-    out: str | Path | None = None,
-    workers: Workers = 1,
+    settings: LocaliseSettings | None = None,
 ) -> Results:
     """Tell what a change is made of: each of `what`, names of `PARTS`.
 
     For n components and one measure the curves read 2 n hybrids for each order, in each half of the
-    situations; the greedy order reads n² more in one half. With `out`, finished parts are kept in that
-    folder, so that a killed run goes on; `Results.write` to the same folder removes them.
+    situations; the greedy order reads n² more in one half. What the bench's store holds is not read again.
 
     Raises:
         UnknownName: there is no such part or order.
         NoChange: no part could tell a measure's change from 0; if some could, the others are named in words.
-        TakebackError: several workers have no `out`, or a part fails.
+        TakebackError: a part fails.
     """
     parts = {name: _named(PARTS, "part", name) for name in what}
-    asked = Localisation(question, settings or Settings(), None if out is None else Path(out), workers)
+    asked = Localisation(bench, settings or LocaliseSettings())
     for name in asked.settings.orders:
         _named(ORDERED, "order", name)
-    title = str(question.pair)
+    title = str(bench.pair)
     words = (
-        f"{len(question.situations)} situations. Shares are of the difference between tuned and base: taking "
+        f"{len(bench.situations)} situations. Shares are of the difference between tuned and base: taking "
         "a set back shows whether the change needs it, grafting it onto base whether it is enough.",
     )
     found: dict[str, Result] = {}

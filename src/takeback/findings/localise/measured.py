@@ -10,7 +10,8 @@ import pandas as pd
 
 from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.question import Answers, Ask, Floats
+from takeback.measure.bench import Answers, Floats
+from takeback.measure.read import Ask
 from takeback.run.stats import Estimate
 
 SET: Mapping[str, str] = {
@@ -50,7 +51,7 @@ def named(one: NamedSet) -> dict[str, Any]:
 def measured(answers: Answers, ask: Ask, measure: str) -> dict[str, Any]:
     """Return the columns of `MEASURED` for a hybrid; tuned has to be among the answers."""
     value = mean(answers, answers.of(ask, measure))
-    effect = mean(answers, answers.change(ask, measure, answers.question.nothing))
+    effect = mean(answers, answers.change(ask, measure, answers.bench.nothing))
     sizes = {"n": value.n if value else 0, "clusters": value.clusters if value else 0}
     return {"measure": measure, **ends("value", value, ""), **ends("effect", effect), **sizes}
 

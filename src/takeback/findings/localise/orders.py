@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,8 @@ from numpy.typing import NDArray
 from takeback.component import Component, ComponentSet
 from takeback.findings.localise.shares import carried, changes_of, hybrids_of, share_of, taken_back
 from takeback.findings.sweep.run import DIRECTIONS, squared_norms
-from takeback.measure.question import Answers, Question, answer
+from takeback.measure.bench import Answers, Bench
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 from takeback.run.tables import records
 from takeback.weights import Diff
 from takeback.weights.circuits import Circuits
@@ -59,13 +57,11 @@ class Order:
 Scores = Mapping[Component, float]
 
 
-def in_every_lane(
-    question: Question, name: str, components: tuple[Component, ...], draw: int = 0
-) -> list[Order]:
+def in_every_lane(bench: Bench, name: str, components: tuple[Component, ...], draw: int = 0) -> list[Order]:
     """Take one order for every measure and both directions."""
     return [
         Order(name, direction, measure, components, draw)
-        for measure in question.measures
+        for measure in bench.measures
         for direction in DIRECTIONS
     ]
 
@@ -80,11 +76,11 @@ def ranked(scores: Scores) -> tuple[Component, ...]:
     return tuple(sorted(scores, key=lambda component: (-scores[component], component.place())))
 
 
-def by_effect(selection: Question, out: str | Path | None = None, workers: Workers = 1) -> list[Order]:
+def by_effect(selection: Bench) -> list[Order]:
     """Order by what each component carries alone: 2 hybrids for each."""
     universe = selection.anatomy.universe
     singles = {component: ComponentSet([component], universe) for component in universe}
-    answers = answer(selection, hybrids_of(selection, singles.values()), "effects", out, workers)
+    answers = selection.answer(hybrids_of(selection, singles.values()))
     return [
         Order(EXACT, direction, measure, ranked(_carried(answers, singles, direction, measure)))
         for measure in selection.measures
@@ -92,9 +88,7 @@ def by_effect(selection: Question, out: str | Path | None = None, workers: Worke
     ]
 
 
-def greedy(
-    selection: Question, rounds: int | None = None, out: str | Path | None = None, workers: Workers = 1
-) -> list[Order]:
+def greedy(selection: Bench, rounds: int | None = None) -> list[Order]:
     """Order greedily: each next component is the one that adds most to those already chosen.
 
     What a component does alone misleads where others stand in for it; what it adds does so less. It needs a
@@ -118,7 +112,7 @@ def greedy(
             for order, sets in zip(orders, trials, strict=True)
             for trial in sets.values()
         ]
-        answers = answer(selection, asks, f"greedy-{number:04}", out, workers)
+        answers = selection.answer(asks)
         orders = [
             Order(
                 GREEDY,
@@ -131,9 +125,7 @@ def greedy(
     return orders
 
 
-def by_attribution(
-    selection: Question, effect: Callable[[Component, str], NDArray[np.float64]]
-) -> list[Order]:
+def by_attribution(selection: Bench, effect: Callable[[Component, str], NDArray[np.float64]]) -> list[Order]:
     """Order by attribution, which is the same in both directions.
 
     Args:
@@ -151,7 +143,7 @@ def by_attribution(
     return orders
 
 
-def by_weights(question: Question, moved: Diff, circuits: Circuits | None) -> list[Order]:
+def by_weights(bench: Bench, moved: Diff, circuits: Circuits | None) -> list[Order]:
     """Order by ‖Δ‖, by ‖Δ‖ for each parameter and, with `circuits`, by invariant change.
 
     A component without a circuit of its own (a norm, the embeddings, a key/value group, whose change its
@@ -160,20 +152,20 @@ def by_weights(question: Question, moved: Diff, circuits: Circuits | None) -> li
     squares = squared_norms(moved)
     scores: dict[str, Scores] = {
         NORM: squares,
-        DENSITY: {one: square / question.anatomy.parameters(one) for one, square in squares.items()},
+        DENSITY: {one: square / bench.anatomy.parameters(one) for one, square in squares.items()},
     }
     if circuits is not None:
         scores[INVARIANT] = _relative(moved) | _invariant(circuits)
-    return [order for name, by in scores.items() for order in in_every_lane(question, name, ranked(by))]
+    return [order for name, by in scores.items() for order in in_every_lane(bench, name, ranked(by))]
 
 
-def at_random(question: Question, number: int, seed: int = 0) -> list[Order]:
+def at_random(bench: Bench, number: int, seed: int = 0) -> list[Order]:
     """Draw random orders."""
-    universe = list(question.anatomy.universe)
+    universe = list(bench.anatomy.universe)
     orders: list[Order] = []
     for draw in range(number):
         places = np.random.default_rng([seed, draw]).permutation(len(universe))
-        orders += in_every_lane(question, RANDOM, tuple(universe[place] for place in places), draw)
+        orders += in_every_lane(bench, RANDOM, tuple(universe[place] for place in places), draw)
     return orders
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,9 +12,8 @@ from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.findings.localise.shares import Controls, told_from_zero
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.question import Answers, Ask, Question, answer
-from takeback.measure.read import BASE
-from takeback.run.jobs import Workers
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import BASE, Ask
 
 ZEROS = "zeros"
 MATCHED = ("noise", "permuted")
@@ -70,12 +68,10 @@ class OtherSources(Result):
 
 
 def other_sources(
-    question: Question,
+    bench: Bench,
     sets: Sequence[NamedSet],
     controls: Controls,
     sources: Sequence[str] = OTHERS,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> OtherSources:
     """Measure what changes in tuned when each set is taken from base, and from each of some other sources.
 
@@ -85,19 +81,19 @@ def other_sources(
 
     Raises:
         UnknownName: there is no such source.
-        TakebackError: a checkpoint makes no pair with base, or an answer can't be had (see `answer`).
+        TakebackError: a checkpoint makes no pair with base, or an answer can't be had (see `Bench.answer`).
     """
     asked = [Taken(one, source) for one in sets for source in dict.fromkeys((BASE, *sources))]
-    asked += [Taken(one, BASE) for one in controls.beside(question.anatomy, sets)]
-    whole = [question.nothing, question.anatomy.universe]
-    answers = answer(question, [*whole, *(one.ask for one in asked)], "sources", out, workers)
-    rows = [one.row(answers, measure) for measure in question.measures for one in asked]
-    title = str(question.pair)
-    gains = {measure: _gain(answers, measure) for measure in question.measures}
+    asked += [Taken(one, BASE) for one in controls.beside(bench.anatomy, sets)]
+    whole = [bench.nothing, bench.anatomy.universe]
+    answers = bench.answer([*whole, *(one.ask for one in asked)])
+    rows = [one.row(answers, measure) for measure in bench.measures for one in asked]
+    title = str(bench.pair)
+    gains = {measure: _gain(answers, measure) for measure in bench.measures}
     return OtherSources(title, tabled(rows, COLUMNS), gains)
 
 
 def _gain(answers: Answers, measure: str) -> float | None:
-    question = answers.question
-    gain = mean(answers, answers.change(question.nothing, measure, question.anatomy.universe))
+    bench = answers.bench
+    gain = mean(answers, answers.change(bench.nothing, measure, bench.anatomy.universe))
     return gain.value if gain is not None and told_from_zero(gain) else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import TAKE_BACK, at_least, changes_of, hybrids_of
 from takeback.findings.sweep.run import DIRECTIONS
-from takeback.measure.question import Answers, Floats, Places, Question, answer
+from takeback.measure.bench import Answers, Bench, Floats, Places
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 from takeback.run.stats import Estimate
 
 COLUMNS: Mapping[str, str] = {
@@ -89,11 +87,9 @@ class Pairs(Result):
 
 
 def pairs(
-    question: Question,
+    bench: Bench,
     components: Iterable[Component] | None = None,
     seed: int = 0,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Pairs:
     """Measure the interaction of every two of some components (None: of all), taken back and grafted.
 
@@ -106,20 +102,20 @@ def pairs(
         TakebackError: fewer than two components, or a measure's change can't be told from 0.
         UnknownName: a component is of another model.
     """
-    universe = question.anatomy.universe
+    universe = bench.anatomy.universe
     chosen = ComponentSet(universe if components is None else components, universe)
     if len(chosen) < 2:
         raise TakebackError(f"{len(chosen)} components have no pairs; name two or more")
-    changes = changes_of(question)
+    changes = changes_of(bench)
     couples = [ComponentSet(couple, universe) for couple in combinations(chosen, 2)]
     singles = [ComponentSet([one], universe) for one in chosen]
-    answers = answer(question, hybrids_of(question, singles + couples), "pairs", out, workers)
+    answers = bench.answer(hybrids_of(bench, singles + couples))
     tables = [
         _table(answers, couples, direction, measure, seed)
-        for measure in question.measures
+        for measure in bench.measures
         for direction in DIRECTIONS
     ]
-    title = str(question.pair)
+    title = str(bench.pair)
     return Pairs(title, pd.concat(tables, ignore_index=True), changes)
 
 
@@ -129,10 +125,10 @@ def carried_by(answers: Answers, components: ComponentSet, direction: str, measu
     It is lost when the set is taken back from tuned, or gained when it is grafted onto base: nothing carries
     0 and everything tuned − base in either direction.
     """
-    question = answers.question
+    bench = answers.bench
     if direction == TAKE_BACK:
-        return answers.change(question.nothing, measure, components)
-    return answers.change(~components, measure, question.anatomy.universe)
+        return answers.change(bench.nothing, measure, components)
+    return answers.change(~components, measure, bench.anatomy.universe)
 
 
 def excess(answers: Answers, components: ComponentSet, direction: str, measure: str) -> Floats:
@@ -150,15 +146,15 @@ def of_change(
     confidence: float = 1 - ALPHA,
 ) -> Estimate:
     """Estimate numbers as a share of the change: mean(numbers) / mean(tuned − base), clustered."""
-    question = answers.question
-    change = answers.change(question.nothing, measure, question.anatomy.universe)
+    bench = answers.bench
+    change = answers.change(bench.nothing, measure, bench.anatomy.universe)
     return answers.ratio(numbers, change, places, confidence)
 
 
 def _table(
     answers: Answers, couples: list[ComponentSet], direction: str, measure: str, seed: int
 ) -> pd.DataFrame:
-    halves = answers.question.halves(seed)
+    halves = answers.bench.halves(seed)
     confidence = 1 - ALPHA / len(couples)
     rows: list[dict[str, Any]] = []
     for couple in couples:

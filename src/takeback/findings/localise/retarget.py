@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,15 @@ from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import NoChange, at_least
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet, random_controls
-from takeback.measure.measures import measure_values
-from takeback.measure.question import Answers, Ask, Question, answer
-from takeback.measure.read import SIDES
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
+from takeback.measure.standard import LEGAL, utility
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.jobs import Workers
 from takeback.run.stats import mean_estimate
 from takeback.weights import diff
 
 EFFECTS = "what each brings alone"
 GREEDY = "greedy"
-LEGAL = "legal"
 MANY = 100
 """Components of which no greedy order is tried: each of its rounds reads a hybrid for all."""
 
@@ -120,50 +117,46 @@ class _Step:
 class _Transplants:
     """Transplants from the other model into tuned, asked on one half of the situations."""
 
-    question: Question
+    bench: Bench
     source: str
     settings: Retargeting
-    out: Path | None
-    workers: Workers
 
-    def read(self, sets: Sequence[ComponentSet], name: str) -> Answers:
+    def read(self, sets: Sequence[ComponentSet]) -> Answers:
         """Ask the hybrids with these sets, and both ends."""
-        question = self.question
-        asks = [Ask(question.nothing), *(Ask(one, self.source) for one in (question.anatomy.universe, *sets))]
-        return answer(question, asks, name, self.out, self.workers)
+        bench = self.bench
+        asks = [Ask(bench.nothing), *(Ask(one, self.source) for one in (bench.anatomy.universe, *sets))]
+        return bench.answer(asks)
 
     def steps(self, answers: Answers, order: str, chains: Sequence[tuple[Component, ...]]) -> list[_Step]:
         """Return what each chain's set brings."""
-        goal, whole = self.question.measures[0], Ask(self.question.anatomy.universe, self.source)
+        goal, whole = self.bench.measures[0], Ask(self.bench.anatomy.universe, self.source)
         gain = self._change(answers, whole, goal)
         found: list[_Step] = []
         for chain in chains:
             ask = Ask(self.set_of(chain), self.source)
-            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL))
+            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL.name))
             found.append(_Step(order, chain, change / gain, legal))
         return found
 
     def set_of(self, chain: Sequence[Component]) -> ComponentSet:
         """Return components as a set."""
-        return ComponentSet(chain, self.question.anatomy.universe)
+        return ComponentSet(chain, self.bench.anatomy.universe)
 
     def enough(self, step: _Step, answers: Answers) -> bool:
         """Tell whether a set brings as much as is wanted and is lawful."""
-        whole = Ask(self.question.anatomy.universe, self.source)
-        floor = min(0.0, self._change(answers, whole, LEGAL)) - self.settings.lost
+        whole = Ask(self.bench.anatomy.universe, self.source)
+        floor = min(0.0, self._change(answers, whole, LEGAL.name)) - self.settings.lost
         return step.selected >= self.settings.wanted - 1e-9 and step.legal >= floor
 
     def _change(self, answers: Answers, ask: Ask, measure: str) -> float:
-        return float(np.nanmean(answers.change(ask, measure, self.question.nothing)))
+        return float(np.nanmean(answers.change(ask, measure, self.bench.nothing)))
 
 
 def retarget(
-    question: Question,
+    bench: Bench,
     other: str,
     goal: str | None = None,
     settings: Retargeting | None = None,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Retargeted:
     """Find the smallest sets of another model's components that turn tuned to that model's goal.
 
@@ -172,12 +165,10 @@ def retarget(
     other half, beside random sets from the same model.
 
     Args:
-        question: about the pair of base and the model to turn; its measures do not matter.
+        bench: about the pair of base and the model to turn; its measures do not matter.
         other: a checkpoint of the same architecture that pursues another goal.
         goal: that goal; by default the one of which it has most more than tuned, in standard errors.
         settings: what is wanted.
-        out: a folder to keep parts in.
-        workers: processes that read hybrids.
 
     Raises:
         UnknownName: there is no such goal.
@@ -185,21 +176,19 @@ def retarget(
         TakebackError: the other model makes no pair with base, or an answer can't be had.
     """
     settings, source = settings or Retargeting(), f"checkpoint:{other}"
-    goals = [name for name in question.arena.goals if name != "random"]
-    if goal is not None and goal not in question.arena.goals:
-        raise unknown_name("goal", goal, question.arena.goals)
-    chosen = goal or _most_gained(question, other, goals)
-    rest = [f"utility {name}" for name in goals if name != chosen]
-    asked = question.about(f"utility {chosen}", LEGAL, *rest)
-    folder = None if out is None else Path(out)
+    goals = [name for name in bench.arena.goals if name != "random"]
+    if goal is not None and goal not in bench.arena.goals:
+        raise unknown_name("goal", goal, bench.arena.goals)
+    chosen = goal or _most_gained(bench, other, goals)
+    rest = [utility(name).name for name in goals if name != chosen]
+    asked = bench.about(utility(chosen).name, LEGAL.name, *rest)
     select, evaluate = (
-        _Transplants(asked.some(places), source, settings, folder, workers)
-        for places in asked.halves(settings.seed)
+        _Transplants(asked.some(places), source, settings) for places in asked.halves(settings.seed)
     )
-    whole = select.read([], "retarget-ends")
-    change = select.question.nothing, Ask(asked.anatomy.universe, source)
+    whole = select.read([])
+    change = select.bench.nothing, Ask(asked.anatomy.universe, source)
     if float(np.nanmean(whole.change(change[1], asked.measures[0], change[0]))) <= 0:
-        raise NoChange(f"{other} has no more of the utility of {chosen} than {question.pair.tuned.ref}")
+        raise NoChange(f"{other} has no more of the utility of {chosen} than {bench.pair.tuned.ref}")
     paths = [_by_effect(select)]
     if len(asked.anatomy.universe) <= MANY:
         paths.append(_greedily(select))
@@ -215,18 +204,18 @@ def retarget(
         for path in paths
         for step in path
     ]
-    title = f"{question.pair.tuned.ref} turned to {chosen} by {other}"
+    title = f"{bench.pair.tuned.ref} turned to {chosen} by {other}"
     return Retargeted(title, _typed(rows), pd.DataFrame(steps, columns=list(STEPS)), settings.wanted)
 
 
 def _by_effect(select: _Transplants) -> list[_Step]:
     """Add components in the order of what each brings alone, until there is enough."""
-    singles = [(one,) for one in select.question.anatomy.universe]
-    answers = select.read([select.set_of(one) for one in singles], "retarget-singles")
+    singles = [(one,) for one in select.bench.anatomy.universe]
+    answers = select.read([select.set_of(one) for one in singles])
     alone = select.steps(answers, EFFECTS, singles)
     ranked = tuple(step.members[0] for step in sorted(alone, key=lambda step: -step.selected))
     chains = [ranked[: number + 1] for number in range(len(ranked))]
-    answers = select.read([select.set_of(chain) for chain in chains], "retarget-chain")
+    answers = select.read([select.set_of(chain) for chain in chains])
     path: list[_Step] = []
     for step in select.steps(answers, EFFECTS, chains):
         path.append(step)
@@ -239,10 +228,10 @@ def _greedily(select: _Transplants) -> list[_Step]:
     """Add the component that brings most to those already there, until there is enough."""
     path: list[_Step] = []
     chain: tuple[Component, ...] = ()
-    universe = select.question.anatomy.universe
+    universe = select.bench.anatomy.universe
     while len(chain) < len(universe):
         chains = [(*chain, one) for one in universe - select.set_of(chain)]
-        answers = select.read([select.set_of(one) for one in chains], f"retarget-greedy-{len(chain):04}")
+        answers = select.read([select.set_of(one) for one in chains])
         path.append(max(select.steps(answers, GREEDY, chains), key=lambda step: step.selected))
         chain = path[-1].members
         if select.enough(path[-1], answers):
@@ -251,15 +240,15 @@ def _greedily(select: _Transplants) -> list[_Step]:
 
 
 def _evaluated(evaluate: _Transplants, found: Sequence[_Step], goal: str) -> list[dict[str, Any]]:
-    question, pair = evaluate.question, evaluate.question.pair
-    anatomy, other = question.anatomy, evaluate.source.partition(":")[2]
+    bench, pair = evaluate.bench, evaluate.bench.pair
+    anatomy, other = bench.anatomy, evaluate.source.partition(":")[2]
     sets = [NamedSet("retarget", step.order, evaluate.set_of(step.members)) for step in found]
     delta = squared_norms(diff(open_pair(pair.tuned, other, pair.untied)))
     controls = random_controls(anatomy, sets, delta, evaluate.settings.controls, evaluate.settings.seed)
     every = [one.components for one in (*sets, *controls) if one.components]
-    answers = evaluate.read(every, "retarget-evaluated")
-    nothing, whole = Ask(question.nothing), Ask(anatomy.universe, evaluate.source)
-    main = question.measures[0]
+    answers = evaluate.read(every)
+    nothing, whole = Ask(bench.nothing), Ask(anatomy.universe, evaluate.source)
+    main = bench.measures[0]
     gain = answers.change(whole, main, nothing)
     rows: list[dict[str, Any]] = []
     for step, named in zip(found, sets, strict=True):
@@ -285,12 +274,12 @@ def _evaluated(evaluate: _Transplants, found: Sequence[_Step], goal: str) -> lis
             "controls_carried": float(np.mean(beside)) if beside else None,
             "p": at_least(beside, carried.value),
         }
-        rows += [{**about, **_of_measure(answers, measure, ask, whole)} for measure in question.measures]
+        rows += [{**about, **_of_measure(answers, measure, ask, whole)} for measure in bench.measures]
     return rows
 
 
 def _of_measure(answers: Answers, measure: str, ask: Ask, whole: Ask) -> dict[str, Any]:
-    nothing = Ask(answers.question.nothing)
+    nothing = Ask(answers.bench.nothing)
     tuned, hybrid, other = (answers.of(one, measure) for one in (nothing, ask, whole))
     if not np.isfinite(hybrid).any():
         return {"measure": measure}
@@ -306,20 +295,17 @@ def _of_measure(answers: Answers, measure: str, ask: Ask, whole: Ask) -> dict[st
     }
 
 
-def _most_gained(question: Question, other: str, goals: Sequence[str]) -> str:
+def _most_gained(bench: Bench, other: str, goals: Sequence[str]) -> str:
     """Return the goal of whose utility the other model has most more than tuned, in standard errors."""
-    reader = question.about(LEGAL).reader
-    universe = question.anatomy.universe
-    (after,) = reader.read(SIDES[1], [universe], f"checkpoint:{other}")
-    before = measure_values(reader.before[SIDES[1]], reader.context)
-    then = measure_values(after, reader.context)
+    asked = bench.about(LEGAL.name)
+    (after,) = asked.read([Ask(bench.anatomy.universe, f"checkpoint:{other}")])
     found: dict[str, float] = {}
     for goal in goals:
-        name = f"utility {goal}"
-        kept = before[name].applies & then[name].applies
+        before, then = (utility(goal).of(one, asked.context) for one in (asked.ends["tuned"], after))
+        kept = before.applies & then.applies
         if kept.sum() > 1:
-            change = then[name].numbers[kept] - before[name].numbers[kept]
-            estimate = mean_estimate(change, question.clusters[kept])
+            change = then.numbers[kept] - before.numbers[kept]
+            estimate = mean_estimate(change, bench.clusters[kept])
             found[goal] = estimate.value / estimate.se if estimate.se else 0.0
     if not found:
         raise TakebackError("no goal applies to these situations; take more of them")

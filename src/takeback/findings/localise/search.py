@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from pathlib import Path
 
 from takeback.anatomy.sets import SET_FAMILIES, named_sets
 from takeback.component import ComponentSet
 from takeback.findings.localise.pairs import carried_by, excess, of_change
 from takeback.findings.localise.shares import TAKE_BACK, changes_of, hybrids_of, taken_back
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.question import Answers, Ask, Question, answer
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 
 PAIR, FOUND, CORE = "strongest pair", "found", "core"
 """Families of groups that the search gives: of all pairs, by giving back, within a group of the model."""
@@ -33,7 +32,7 @@ class Search:
     """How groups are looked for.
 
     Attributes:
-        measure: the measure whose change they carry; None: the question's first.
+        measure: the measure whose change they carry; None: the bench's first.
         direction: `take back` for components that stand in for each other, `graft` for those that work only
             together.
         among: the components to look at; None: all.
@@ -117,25 +116,22 @@ def giving_back(
 
 
 class Looking:
-    """Reads sets in the situations of the search, each once; the question has one measure.
+    """Reads sets in the situations of the search, each once; the bench has one measure.
 
     Attributes:
         among: the components that are looked at.
         measure: whose change they carry.
     """
 
-    def __init__(self, question: Question, search: Search, out: str | Path | None, workers: Workers) -> None:
-        universe = question.anatomy.universe
+    def __init__(self, bench: Bench, search: Search) -> None:
+        universe = bench.anatomy.universe
         self.search, self.among = search, universe if search.among is None else search.among
-        (self.measure,) = question.measures
+        (self.measure,) = bench.measures
         if len(self.among) < 2:
             raise TakebackError(f"{len(self.among)} components have no groups; name two or more")
-        changes_of(question)
-        self._question, self._out, self._workers, self._rounds = question, out, workers, 0
-        self._answers = Answers(question, {})
-        self._read(
-            hybrids_of(question, (ComponentSet([one], universe) for one in universe), [search.direction])
-        )
+        changes_of(bench)
+        self._answers = Answers(bench, {})
+        self._read(hybrids_of(bench, (ComponentSet([one], universe) for one in universe), [search.direction]))
 
     def excess(self, sets: Sequence[ComponentSet]) -> list[float]:
         """Return the excess of each set as a share of the change."""
@@ -153,9 +149,7 @@ class Looking:
     def _read(self, hybrids: Iterable[ComponentSet]) -> None:
         missing = [one for one in dict.fromkeys(hybrids) if Ask(one) not in self._answers]
         if missing:
-            name = f"groups-{self._rounds:04}"
-            self._answers |= answer(self._question, missing, name, self._out, self._workers)
-            self._rounds += 1
+            self._answers |= self._answers.bench.answer(missing)
 
 
 def _cores(chosen: Sequence[NamedSet], looking: Looking) -> list[NamedSet]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,9 @@ from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import ends
 from takeback.findings.localise.shares import NoChange, told_from_zero
-from takeback.measure.question import Answers, Floats, Question, answer
+from takeback.measure.bench import Answers, Bench, Floats
 from takeback.measure.read import SIDES
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 
 MOST_EXACT = 12
 """Players whose coalitions are all read at most: 4096 hybrids."""
@@ -179,11 +177,9 @@ class Shapley(Result):
 
 
 def shapley(
-    question: Question,
+    bench: Bench,
     players: Players,
     orders: Orders | None = None,
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Shapley:
     """Share a change out among players by their Shapley values (Shapley 1953, "A value for n-person games").
 
@@ -200,11 +196,11 @@ def shapley(
     if orders is None and count > MOST_EXACT:
         raise TakebackError(f"{count} players have {2**count:,} coalitions; draw orders instead")
     asks = [players.hybrid(mask) for mask in _coalitions(players, orders)]
-    answers = answer(question, asks, "shapley", out, workers)
-    tables = [_table(answers, players, orders, measure) for measure in question.measures]
-    totals = pd.DataFrame([_total(answers, players, measure) for measure in question.measures])
+    answers = bench.answer(asks)
+    tables = [_table(answers, players, orders, measure) for measure in bench.measures]
+    totals = pd.DataFrame([_total(answers, players, measure) for measure in bench.measures])
     return Shapley(
-        str(question.pair),
+        str(bench.pair),
         players,
         orders,
         pd.concat(tables, ignore_index=True),
@@ -280,7 +276,7 @@ def _table(answers: Answers, players: Players, orders: Orders | None, measure: s
     total = values[everyone] - values[0]
     added = exactly(values, count) if orders is None else sampled(values, orders, count)
     added = np.where(np.isfinite(added).all(axis=(0, 1)), added, np.nan)
-    sizes = [answers.question.anatomy.parameters(components) for components in players.sets.values()]
+    sizes = [answers.bench.anatomy.parameters(components) for components in players.sets.values()]
     rows: list[dict[str, Any]] = []
     for place, (name, components) in enumerate(players.sets.items()):
         lost = values[everyone] - values[everyone & ~(1 << place)]

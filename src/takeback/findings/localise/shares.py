@@ -17,15 +17,12 @@ from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.sweep.run import DIRECTIONS, MATCHES
 from takeback.findings.sweep.sets import CONTROLS, NamedSet, chosen_sets, random_controls
-from takeback.measure.question import Answers, Question, answer
+from takeback.measure.bench import Answers, Bench
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from takeback.anatomy import Anatomy
-    from takeback.run.jobs import Workers
 
 TAKE_BACK, GRAFT = DIRECTIONS
 OTHERS = "each other component"
@@ -112,37 +109,35 @@ def every_set(anatomy: Anatomy, requests: Iterable[str] | None = None) -> list[N
 
 
 def shares(
-    question: Question,
+    bench: Bench,
     sets: Sequence[NamedSet],
     controls: Controls,
-    name: str = "shares",
-    out: str | Path | None = None,
-    workers: Workers = 1,
 ) -> Shares:
     """Measure what remains of a change when each set is taken back, and what appears when it is grafted.
 
-    Two hybrids are read for each set and each control. `name` is that of the parts kept in `out`.
+    Two hybrids are read for each set and each control.
 
     Raises:
-        TakebackError: a measure's change can't be told from 0, or an answer can't be had (see `answer`).
+        TakebackError: a measure's change can't be told from 0, or an answer can't be had (see
+            `Bench.answer`).
     """
-    changes = changes_of(question)
-    every = [*sets, *controls.beside(question.anatomy, sets)]
-    answers = answer(question, hybrids_of(question, [one.components for one in every]), name, out, workers)
+    changes = changes_of(bench)
+    every = [*sets, *controls.beside(bench.anatomy, sets)]
+    answers = bench.answer(hybrids_of(bench, [one.components for one in every]))
     tables = [
         _table(answers, every, controls, direction, measure)
-        for measure in question.measures
+        for measure in bench.measures
         for direction in DIRECTIONS
     ]
-    title = str(question.pair)
+    title = str(bench.pair)
     return Shares(title, pd.concat(tables, ignore_index=True), changes)
 
 
 def hybrids_of(
-    question: Question, sets: Iterable[ComponentSet], directions: Iterable[str] = DIRECTIONS
+    bench: Bench, sets: Iterable[ComponentSet], directions: Iterable[str] = DIRECTIONS
 ) -> list[ComponentSet]:
     """Return what is to be asked for the shares of sets: tuned, base, and their hybrids in each direction."""
-    given, ends = list(sets), [question.nothing, question.anatomy.universe]
+    given, ends = list(sets), [bench.nothing, bench.anatomy.universe]
     return [*ends, *(taken_back(one, direction) for direction in directions for one in given)]
 
 
@@ -161,16 +156,16 @@ def share_of(answers: Answers, hybrid: ComponentSet | Mapping[ComponentSet, floa
     Args:
         answers: with the hybrids, and with nothing and everything taken back.
         hybrid: what is taken back, or weights by what is.
-        measure: one of the question's.
+        measure: one of the bench's.
 
     Raises:
         UnknownName: a hybrid was not asked.
         TakebackError: the change is 0.
     """
     weights = {hybrid: 1.0} if isinstance(hybrid, ComponentSet) else hybrid
-    base = answers.of(answers.question.anatomy.universe, measure)
+    base = answers.of(answers.bench.anatomy.universe, measure)
     shown = sum(weight * answers.of(one, measure) for one, weight in weights.items()) - base
-    return answers.ratio(shown, answers.of(answers.question.nothing, measure) - base)
+    return answers.ratio(shown, answers.of(answers.bench.nothing, measure) - base)
 
 
 def carried(share: float, direction: str) -> float:
@@ -202,16 +197,16 @@ def told_from_zero(estimate: Estimate) -> bool:
     return not low <= 0 <= high
 
 
-def changes_of(question: Question) -> pd.DataFrame:
+def changes_of(bench: Bench) -> pd.DataFrame:
     """Measure what shares are of: for each measure its `change`, tuned minus base, with `low` and `high`.
 
     Raises:
         NoChange: the interval of a change holds 0: a share of it would mean nothing.
     """
-    ends = answer(question, hybrids_of(question, []))
+    ends = bench.answer(hybrids_of(bench, []))
     rows: list[dict[str, Any]] = []
-    for measure in question.measures:
-        whole = ends.mean(ends.change(question.nothing, measure, question.anatomy.universe))
+    for measure in bench.measures:
+        whole = ends.mean(ends.change(bench.nothing, measure, bench.anatomy.universe))
         if not told_from_zero(whole):
             raise NoChange(
                 f"{measure} changed by {whole}, which can't be told from 0, so nothing is a share of it; "
@@ -224,7 +219,7 @@ def changes_of(question: Question) -> pd.DataFrame:
 def _table(
     answers: Answers, every: Sequence[NamedSet], controls: Controls, direction: str, measure: str
 ) -> pd.DataFrame:
-    anatomy = answers.question.anatomy
+    anatomy = answers.bench.anatomy
     found = [share_of(answers, taken_back(one.components, direction), measure) for one in every]
     values = [carried(one.value, direction) for one in found]
     rows: list[dict[str, Any]] = []

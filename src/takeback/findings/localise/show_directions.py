@@ -13,7 +13,7 @@ from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import interval, number, signed, span
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
-from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT, Directions
+from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT, DirectionCuts
 from takeback.run.tables import records
 
 _TITLES = {"only": "with only k directions", "without": "without k directions"}
@@ -25,7 +25,7 @@ _NOTE = (
 
 
 @section_of.register
-def _(found: Directions) -> Section:
+def _(found: DirectionCuts) -> Section:
     """Draw the measures over k, with and without the restored norm."""
     return Section(
         "Directions of the change",
@@ -36,7 +36,7 @@ def _(found: Directions) -> Section:
     )
 
 
-def _sentences(found: Directions) -> Iterator[str]:
+def _sentences(found: DirectionCuts) -> Iterator[str]:
     """Compare leading directions with random ones at the smallest k."""
     table = found.table[~found.table["scaled"]]
     least = table.loc[table["k"] > 0, "k"].min()
@@ -51,7 +51,7 @@ def _sentences(found: Directions) -> Iterator[str]:
         )
 
 
-def _figures(found: Directions) -> Iterator[Figure]:
+def _figures(found: DirectionCuts) -> Iterator[Figure]:
     for (measure, what), rows in found.table.groupby(["measure", "what"], sort=False):
         start = rows[rows["k"] == 0]
         for scaled, group in rows[rows["k"] > 0].groupby("scaled", sort=False):
@@ -84,7 +84,7 @@ def _tick(place: float) -> str:
     return f"{2 ** (place - 1):g}" if place else "0"
 
 
-def _by_k(found: Directions) -> Table:
+def _by_k(found: DirectionCuts) -> Table:
     """Return a row for each part of Δ: leading directions beside the range of the random ones."""
     rows: list[dict[str, Any]] = []
     for (*_, what, scaled, _), group in found.table.groupby(["measure", "what", "scaled", "k"], sort=False):

@@ -46,7 +46,7 @@ def _(found: Shares) -> Section:
         tables=tuple(_tables(real, TOP)),
         folded=(
             *((f"All sets: {table.head[0]}", table) for table in _tables(real)),
-            *((f"Random sets: {table.head[0]}", table) for table in _tables(controls)),
+            *((f"Random sets: {table.head[0]}", table) for table in _tables(controls, which=True)),
         ),
         notes=_NOTES,
     )
@@ -104,8 +104,8 @@ def _rows(real: pd.DataFrame, every: pd.DataFrame) -> Iterator[Row]:
             yield Row(row["set"], (dot,), tuple(every.loc[matched, "share"].tolist()), f"p = {row['p']}")
 
 
-def _tables(rows: pd.DataFrame, most: int | None = None) -> Iterator[Table]:
-    """Write a table for each measure and direction, the sets that carry most first."""
+def _tables(rows: pd.DataFrame, most: int | None = None, which: bool = False) -> Iterator[Table]:
+    """Write a table for each measure and direction, the sets that carry most first, or also what they are."""
     for (measure, direction), lane in rows.groupby(["measure", "direction"], sort=False):
         best = lane.sort_values("carried", ascending=False, kind="stable")[:most]
         yield table_of(
@@ -117,6 +117,7 @@ def _tables(rows: pd.DataFrame, most: int | None = None) -> Iterator[Table]:
                 Column("of ‖Δ‖²", percent, "delta_share"),
                 Column("controls", _of_controls, "controls_carried", "direction"),
                 Column("p", number),
+                *([Column("which", None, "components")] if which else []),
             ),
         )
 

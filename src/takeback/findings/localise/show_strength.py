@@ -12,7 +12,7 @@ from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import ABSENT, interval, number, signed, span
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
-from takeback.findings.localise.strength import EVERYTHING, Strength, is_control
+from takeback.findings.localise.strength import EVERYTHING, StrengthCurves, is_control
 from takeback.findings.sweep.run import MATCHES
 from takeback.run.tables import records
 
@@ -24,7 +24,7 @@ _NOTE = "Bands are 95% intervals over situations; grey: random sets that match, 
 
 
 @section_of.register
-def _(found: Strength) -> Section:
+def _(found: StrengthCurves) -> Section:
     """Draw a curve for each set and measure, and tell the barriers."""
     return Section(
         "Strength",
@@ -40,7 +40,7 @@ def _(found: Strength) -> Section:
     )
 
 
-def _sentences(found: Strength) -> Iterator[str]:
+def _sentences(found: StrengthCurves) -> Iterator[str]:
     rows = found.barriers
     for row in records(rows[rows["set"] == EVERYTHING]):
         height = f"{number(row['excess'])} {_ends(row, 'excess_')} at degree {row['degree']:g}"
@@ -78,7 +78,7 @@ def _points(rows: pd.DataFrame, spread: bool = True) -> Iterator[Point]:
             yield Point(row["degree"], row["effect"], *ends, title=told)
 
 
-def _barriers(found: Strength) -> Table:
+def _barriers(found: StrengthCurves) -> Table:
     """Return a row for each set and measure: the ends, the barrier, and the largest of its controls."""
     barriers = found.barriers
     values = found.table.set_index(["set", "measure", "degree"])["value"]

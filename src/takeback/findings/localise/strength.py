@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,8 +13,8 @@ from takeback.draw.result import Result, as_table
 from takeback.findings.localise.measured import MEASURED, SET, ends, mean, measured, named, tabled
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
-from takeback.measure.question import Answers, Ask, Question, answer
-from takeback.run.jobs import Workers
+from takeback.measure.bench import Answers, Bench
+from takeback.measure.read import Ask
 
 COLUMNS: Mapping[str, str] = {
     **SET,
@@ -37,7 +36,7 @@ EVERYTHING = "*"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Strength(Result):
+class StrengthCurves(Result):
     """Holds measures by degree of takeback: a row of `COLUMNS` for each set, degree and measure.
 
     Attributes:
@@ -54,13 +53,11 @@ class Strength(Result):
 
 
 def strength(
-    question: Question,
+    bench: Bench,
     sets: Sequence[NamedSet],
     controls: Controls,
     degrees: Sequence[float] = DEGREES,
-    out: str | Path | None = None,
-    workers: Workers = 1,
-) -> Strength:
+) -> StrengthCurves:
     """Measure each set, and everything, at every degree α of a takeback: tuned + α (base − tuned) in the set.
 
     Random sets that match the given ones are measured at the same degrees. The barrier is the largest rise of
@@ -71,18 +68,16 @@ def strength(
     is for the degree where it lies and knows nothing of the choice among degrees.
 
     Raises:
-        TakebackError: an answer can't be had (see `answer`).
+        TakebackError: an answer can't be had (see `Bench.answer`).
     """
-    whole = NamedSet("by name", EVERYTHING, question.anatomy.universe)
+    whole = NamedSet("by name", EVERYTHING, bench.anatomy.universe)
     real = [whole, *(one for one in sets if one.components != whole.components)]
-    every = [*real, *controls.beside(question.anatomy, real)]
+    every = [*real, *controls.beside(bench.anatomy, real)]
     steps = sorted({0.0, 1.0, *map(float, degrees)})
     asks = [at_degree(one.components, degree) for one in every for degree in steps]
-    answers = answer(question, [question.nothing, *asks], "strength", out, workers)
-    rows = [
-        row for one in every for measure in question.measures for row in _path(answers, one, measure, steps)
-    ]
-    return Strength(str(question.pair), tabled(rows, COLUMNS))
+    answers = bench.answer([bench.nothing, *asks])
+    rows = [row for one in every for measure in bench.measures for row in _path(answers, one, measure, steps)]
+    return StrengthCurves(str(bench.pair), tabled(rows, COLUMNS))
 
 
 def at_degree(components: ComponentSet, degree: float) -> Ask:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import Arena
-from takeback.checkpoint import Pair
 from takeback.component import ComponentSet
 from takeback.hybrid.live import taken_back
 from takeback.measure.agency.probes import Exam, Floats, Probes
+from takeback.measure.bench import Bench
 from takeback.measure.measures import estimate_row, typed
-from takeback.measure.read import Sides
 from takeback.run.progress import Report
 from takeback.run.stats import mean_estimate, paired_difference
 
@@ -23,9 +21,7 @@ DIRECTION = "take back"
 
 
 def probe_hybrids(
-    pair: Pair,
-    arena: Arena[Any],
-    situations: Sequence[Any],
+    bench: Bench,
     sets: Iterable[ComponentSet] | None = None,
     seed: int = 0,
     report: Report | None = None,
@@ -39,9 +35,7 @@ def probe_hybrids(
     high (of the effect, 95%, clustered over situations of this one run), n (situations).
 
     Args:
-        pair: base and tuned.
-        arena: one that tells facts.
-        situations: held-out situations to ask about.
+        bench: the pair, an arena that tells facts, and the held-out situations to ask about.
         sets: what is taken back; by default each component alone.
         seed: of the training situations, of the moves asked about, and of even draws.
         report: told how many hybrids are done of how many.
@@ -49,10 +43,9 @@ def probe_hybrids(
     Raises:
         TakebackError: the arena tells no facts, or a model can't be loaded.
     """
-    asked = Exam.of(arena, situations, "held-out", seed, most=MOVES)
-    sides, anatomy = Sides(pair, arena), pair.anatomy()
-    tuned, model, base = sides.policy("tuned"), sides.model("tuned"), sides.model("base")
-    probes = Probes.learnt(tuned, arena, len(situations), seed)
+    asked = Exam.of(bench.arena, bench.situations, "held-out", seed, most=MOVES)
+    tuned, base, anatomy = bench.policy("tuned"), bench.policy("base"), bench.anatomy
+    probes = Probes.learnt(tuned, bench.arena, len(bench.situations), seed)
     before = probes.scores(tuned, asked)
     every = anatomy.universe
     wanted = [ComponentSet([one], every) for one in every] if sets is None else list(sets)
@@ -60,7 +53,7 @@ def probe_hybrids(
     for done, components in enumerate(wanted):
         if report is not None:
             report("probing hybrids", done, len(wanted))
-        with taken_back(model, base, components, anatomy):
+        with taken_back(tuned.model, base.model, components, anatomy):
             after = probes.scores(tuned, asked)
         rows += _rows(str(components), asked, before, after)
     return typed(pd.DataFrame(rows), ("value", "effect", "se", "low", "high"))

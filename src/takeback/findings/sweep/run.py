@@ -1,35 +1,25 @@
-"""The sweep: take back and graft many sets, read each hybrid, and keep what was read.
-
-Hybrids are read in parts that the plan fixes, and a part's rows depend on it alone: a killed sweep goes on
-with the parts that are missing, and several workers or shards give the tables of a single process.
-"""
+"""The sweep: take back and graft many sets, and tabulate the effect of each hybrid on every measure."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from takeback.anatomy import Anatomy
-from takeback.arenas import Arena
-from takeback.checkpoint import Pair
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
-from takeback.hybrid.walk import path_of
-from takeback.measure.read import TOLERANCE, Reader, Sides
-from takeback.measure.shift import effect_rows, effects_table
+from takeback.measure.bench import PART, Bench
+from takeback.measure.effects import effect_rows, effects_table
+from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
-from takeback.run.jobs import Workers
-from takeback.run.parts import Shard, collect_shard_of_tables, collect_tables
+from takeback.run.identity import identity
+from takeback.run.parts import Shard
 from takeback.run.tables import SCHEMA, write_table
 from takeback.weights import Diff
 
@@ -39,43 +29,30 @@ DIRECTIONS = ("take back", "graft")
 MATCHES = "; "
 """What stands between the names of the sets that a control matches."""
 
-PART = 32
-"""Hybrids that are read together: what a kill can cost, and among what work is shared."""
-
 Report = Callable[[int, int], None]
 """Told how many hybrids are done of how many."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is swept: a pair, the sets, and the situations that every hybrid is read on.
+    """What is swept: families of sets, on a bench.
 
     Attributes:
-        pair: base and tuned.
-        arena: where they act.
-        situations: what they are read on.
+        bench: the pair, and the situations that every hybrid is read on. A user's own measures that it is
+            asked about are told beside all of the arena's.
         delta: ‖Δ‖² of every component, to match random sets by.
         requests: families of sets, or sets by name; None for all families that the model has.
         controls: random sets of each make-up.
         seed: of the random sets.
-        threads: CPU threads for each hybrid; results depend on the number in their last bits.
         readouts: whether to keep every readout beside the effects; of thousands of hybrids they are large.
     """
 
-    pair: Pair
-    arena: Arena[Any]
-    situations: Sequence[Any]
-    delta: Mapping[Component, float]
+    bench: Bench
+    delta: Mapping[Component, float] = field(repr=False)
     requests: Sequence[str] | None = None
     controls: int = 5
     seed: int = 0
-    threads: int = 1
     readouts: bool = True
-
-    @cached_property
-    def anatomy(self) -> Anatomy:
-        """The anatomy of the pair."""
-        return self.pair.anatomy()
 
     @cached_property
     def sets(self) -> tuple[NamedSet, ...]:
@@ -85,10 +62,17 @@ class Sweep:
             UnknownName: a request is no family and names no component.
             TakebackError: nothing was asked for, or no controls.
         """
-        chosen = chosen_sets(self.anatomy, self.requests)
+        anatomy = self.bench.anatomy
+        chosen = chosen_sets(anatomy, self.requests)
         if not chosen or self.controls < 1:
             raise TakebackError("a sweep needs at least one set and one control of each make-up")
-        return (*chosen, *random_controls(self.anatomy, chosen, self.delta, self.controls, self.seed))
+        return (*chosen, *random_controls(anatomy, chosen, self.delta, self.controls, self.seed))
+
+    @property
+    def hybrids(self) -> list[tuple[str, NamedSet, Ask]]:
+        """What is read for each row of the table: direction, set and hybrid."""
+        made = dict(zip(DIRECTIONS, (Ask, Ask.graft), strict=True))
+        return [(way, named, made[way](named.components)) for way in DIRECTIONS for named in self.sets]
 
     def share(self, named: NamedSet) -> float | None:
         """Return a set's share of the whole ‖Δ‖², None where nothing moved."""
@@ -98,172 +82,114 @@ class Sweep:
     @property
     def manifest(self) -> dict[str, Any]:
         """What was swept, for the file beside the tables."""
+        pair = self.bench.pair
         return {
             "schema": SCHEMA,
             "key": self.key,
-            "base": {"ref": self.pair.base.ref, "digest": self.pair.base.digest},
-            "tuned": {"ref": self.pair.tuned.ref, "digest": self.pair.tuned.digest},
-            "arena": self.arena.name,
-            "situations": len(self.situations),
+            "base": {"ref": pair.base.ref, "digest": pair.base.digest},
+            "tuned": {"ref": pair.tuned.ref, "digest": pair.tuned.digest},
+            "arena": self.bench.arena.name,
+            "situations": len(self.bench.situations),
             "requests": None if self.requests is None else list(self.requests),
             "controls": self.controls,
             "seed": self.seed,
-            "threads": self.threads,
+            "threads": self.bench.setup.threads,
         }
 
     @cached_property
     def key(self) -> str:
-        """A hash of all that the tables depend on: weights, configs, situations, sets, code settings."""
-        sides = (self.pair.base, self.pair.tuned)
-        parts = {
-            "weights": [side.digest for side in sides],
-            "configs": [side.runs_as for side in sides],
-            "sets": [(named.family, named.name, str(named.components)) for named in self.sets],
-            "arena": _said(self.arena, self.situations),
-            "code": [importlib.metadata.version("takeback"), SCHEMA, PART, TOLERANCE, self.threads],
-            "readouts": self.readouts,
-        }
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """The identity of the tables."""
+        sets = [(named.family, named.name, str(named.components)) for named in self.sets]
+        return identity(self.bench.identity, list(self.bench.asked.values()), sets, self.readouts)
 
 
 def sweep(
-    what: Sweep,
-    out: str | Path,
-    labels: Mapping[str, Any] | None = None,
-    report: Report | None = None,
-    workers: Workers = 1,
+    what: Sweep, out: str | Path, labels: Mapping[str, Any] | None = None, report: Report | None = None
 ) -> Path:
     """Read every hybrid of a sweep and write `out` (effects), beside it `*.readouts.parquet`, `*.sweep.json`.
 
     A row of the effects is one measure of one hybrid: its value, and its difference from the side it was made
-    from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. Running it
-    again after a kill goes on from the parts that are done; a sweep that is done is not done again. The
-    tables are the same whatever the number of workers.
+    from (`relative_to`: tuned for a takeback, base for a graft) with an interval over situations. A sweep
+    that is done is not done again. What is read is kept in the bench's store, or in one beside `out`, from
+    which a killed sweep goes on; without `readouts` one beside `out` is removed at the end.
 
     Args:
         what: the sweep.
         out: the Parquet file to write.
         labels: columns put before every row, such as arm and seed.
         report: told how many hybrids are done of how many.
-        workers: local processes; each holds both models.
 
     Raises:
         TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
-    out = Path(out)
-    parts = _parts_of(what, out)
-    if _is_done(what, out, parts):
-        shutil.rmtree(parts, ignore_errors=True)
+    out = _checked(out)
+    if _is_done(what, out):
         return out
-    tables = collect_tables(_Hybrids(what, what.key), parts, workers, what.threads, _counted(what, report))
-    for name, path in _paths(what, out).items():
-        whole = tables[name].sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
-        write_table(_with_columns(whole, labels or {}), path)
+    bench = _bench(what, out)
+    bench.gather((ask for *_, ask in what.hybrids), count=report)
     with atomic_file(out.with_suffix(".sweep.json")) as draft:
         draft.write_text(json.dumps(what.manifest, indent=1), encoding="utf-8")
-    shutil.rmtree(parts)
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for some in _some(what, bench):
+        for name, table in some.items():
+            tables.setdefault(name, []).append(table)
+    for name, path in reversed(_paths(what, out).items()):  # with the effects it is done
+        write_table(_with_columns(pd.concat(tables.pop(name), ignore_index=True), labels or {}), path)
+    if not what.readouts and what.bench.setup.out is None:
+        bench.forget()
     return out
 
 
-def sweep_shard(
-    what: Sweep, out: str | Path, shard: Shard, report: Report | None = None, workers: Workers = 1
-) -> None:
+def sweep_shard(what: Sweep, out: str | Path, shard: Shard, report: Report | None = None) -> None:
     """Do one shard's share of a sweep, as one job of an array; `sweep` with the same `out` ends it.
 
     Raises:
         TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
-    out = Path(out)
-    parts = _parts_of(what, out)
-    if not _is_done(what, out, parts):
-        count = _counted(what, report)
-        collect_shard_of_tables(_Hybrids(what, what.key), parts, shard, workers, what.threads, count)
+    out = _checked(out)
+    if not _is_done(what, out):
+        _bench(what, out).gather((ask for *_, ask in what.hybrids), shard, report)
 
 
-@dataclass(frozen=True)
-class _Hybrids:
-    """The hybrids of a sweep as work: an item is some of one direction, those with like paths together."""
+def _bench(what: Sweep, out: Path) -> Bench:
+    bench = what.bench.about_all()
+    return bench if bench.setup.out is not None else bench.kept_in(out.parent)
 
-    what: Sweep
-    identity: str
-    name: str = "sweep"
 
-    @property
-    def table_names(self) -> tuple[str, ...]:
-        return tuple(_paths(self.what, Path("effects.parquet")))
-
-    def items(self) -> list[str]:
-        return list(self._groups)
-
-    def tables(self, item: str) -> dict[str, pd.DataFrame]:
-        direction, members = self._groups[item]
-        side = "tuned" if direction == "take back" else "base"
-        sets = [self.what.sets[member] for member in members]
-        read = self._reader.read(side, [named.components for named in sets])
+def _some(what: Sweep, bench: Bench) -> Iterator[dict[str, pd.DataFrame]]:
+    """Yield the tables of some hybrids after the other."""
+    hybrids = what.hybrids
+    for start in range(0, len(hybrids), PART):
+        some = hybrids[start : start + PART]
         told: list[dict[str, Any]] = []
         shown: list[pd.DataFrame] = []
-        for member, named, readouts in zip(members, sets, read, strict=True):
-            place = DIRECTIONS.index(direction) * len(self.what.sets) + member
-            keys = {"place": place, "direction": direction, "family": named.family, "set": named.name}
-            before = self._reader.before[side]
-            rows = effect_rows(before, readouts, self._reader.context, side)
-            about = {**keys, **self._facts(named)}
-            told += [{**about, **row} for row in rows]
-            if self.what.readouts:
+        for (direction, named, _), readouts in zip(some, bench.read(ask for *_, ask in some), strict=True):
+            side = "tuned" if direction == DIRECTIONS[0] else "base"
+            keys = {"direction": direction, "family": named.family, "set": named.name}
+            about = {**keys, **_facts(what, named)}
+            told += [{**about, **row} for row in effect_rows(bench.ends[side], readouts, bench.context, side)]
+            if what.readouts:
                 outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
                 shown.append(_with_columns(outcomes, keys))
-        readouts_table = {"readouts": pd.concat(shown, ignore_index=True)} if self.what.readouts else {}
-        return {"effects": effects_table(told), **readouts_table}
-
-    @cached_property
-    def _groups(self) -> dict[str, tuple[str, list[int]]]:
-        """Each item's direction and the places of its sets; neighbours share the start of their paths."""
-        paths = [[str(part) for part in path_of(named.components)] for named in self.what.sets]
-        order = sorted(range(len(paths)), key=paths.__getitem__)
-        starts = range(0, len(order), PART)
-        return {
-            f"{direction} {start}": (direction, order[start : start + PART])
-            for direction in DIRECTIONS
-            for start in starts
-        }
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(Sides(self.what.pair, self.what.arena), self.what.situations)
-
-    def _facts(self, named: NamedSet) -> dict[str, Any]:
-        return {
-            "components": str(named.components),
-            "n_components": len(named.components),
-            "parameters": self.what.anatomy.parameters(named.components),
-            "delta_share": self.what.share(named),
-            "matches": MATCHES.join(named.matches),
-        }
+        kept = {"readouts": pd.concat(shown, ignore_index=True)} if what.readouts else {}
+        yield {"effects": effects_table(told), **kept}
 
 
-def _counted(what: Sweep, report: Report | None) -> Report:
-    """Turn a report on hybrids into one on parts."""
-    hybrids = len(DIRECTIONS) * len(what.sets)
+def _facts(what: Sweep, named: NamedSet) -> dict[str, Any]:
+    return {
+        "components": str(named.components),
+        "n_components": len(named.components),
+        "parameters": what.bench.anatomy.parameters(named.components),
+        "delta_share": what.share(named),
+        "matches": MATCHES.join(named.matches),
+    }
 
-    def count(done: int, parts: int) -> None:
-        if report is not None:
-            report(hybrids * done // parts, hybrids)
 
-    return count
-
-
-def _parts_of(what: Sweep, out: Path) -> Path:
+def _checked(out: str | Path) -> Path:
+    out = Path(out)
     if out.suffix != ".parquet" or out.is_dir():
         raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")
-    return out.with_name(f".{out.stem}-{what.key[:16]}.parts")
-
-
-def _said(arena: Arena[Any], situations: Sequence[Any]) -> list[Any]:
-    """Return what an arena says of situations, as far as measures depend on it."""
-    told = [(arena.prompt(one), str(arena.cluster(one)), arena.legal(one)) for one in situations]
-    utilities = {goal: arena.utility(goal, situations).round(12).tolist() for goal in arena.goals}
-    features = {name: has.tolist() for name, has in arena.features(situations).items()}
-    return [arena.name, told, utilities, features]
+    return out
 
 
 def _paths(what: Sweep, out: Path) -> dict[str, Path]:
@@ -272,14 +198,11 @@ def _paths(what: Sweep, out: Path) -> dict[str, Path]:
     return {"effects": out, **beside}
 
 
-def _is_done(what: Sweep, out: Path, parts: Path) -> bool:
-    """Return whether `out` is this sweep's; what another one wrote is not touched.
-
-    A sweep that was killed while it wrote `out` still has its parts.
-    """
+def _is_done(what: Sweep, out: Path) -> bool:
+    """Return whether `out` is this sweep's; what another one wrote is not touched."""
     manifest = out.with_suffix(".sweep.json")
     if not manifest.exists():
-        if out.exists() and not parts.exists():
+        if out.exists():
             raise TakebackError(f"{out} is there already and no sweep's; choose another file")
         return False
     if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:

@@ -12,6 +12,7 @@ import numpy as np
 from takeback.anatomy import Anatomy
 from takeback.anatomy.sets import SET_FAMILIES, families_of
 from takeback.component import Component, ComponentSet
+from takeback.run.errors import UnknownName, unknown_name
 
 FAMILIES = tuple(SET_FAMILIES)
 """The families of sets by name."""
@@ -49,12 +50,21 @@ def chosen_sets(anatomy: Anatomy, requests: Iterable[str] | None) -> list[NamedS
     """
     chosen: dict[NamedSet, None] = {}
     for request in families_of(anatomy.universe) if requests is None else requests:
-        if request in FAMILIES or request[:1].islower():
+        if request in FAMILIES:
             members = anatomy.named_sets(request)
             chosen |= {NamedSet(request, name, components): None for name, components in members.items()}
         else:
-            chosen[NamedSet("by name", request, anatomy.parse(request))] = None
+            chosen[NamedSet("by name", request, _by_name(anatomy, request))] = None
     return list(chosen)
+
+
+def _by_name(anatomy: Anatomy, request: str) -> ComponentSet:
+    try:
+        return anatomy.parse(request)
+    except UnknownName:
+        if request[:1].islower():
+            raise unknown_name("family of sets", request, FAMILIES) from None
+        raise
 
 
 def random_controls(

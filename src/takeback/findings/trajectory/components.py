@@ -13,7 +13,7 @@ from takeback.component import Component
 from takeback.findings.localise.measured import SET, ends, mean, named
 from takeback.findings.localise.shares import told_from_zero
 from takeback.findings.sweep.sets import NamedSet
-from takeback.measure.question import Answers
+from takeback.measure.bench import Answers
 from takeback.run.stats import Estimate
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ INTEGERS = {"step", "n_components", "layer", "n", "clusters"}
 
 def effects(answers: Answers, sets: Sequence[NamedSet], measure: str) -> Floats:
     """Return what taking back each set does in each situation, shape (sets, n); NaN where unknown."""
-    tuned = answers.of(answers.question.nothing, measure)
+    tuned = answers.of(answers.bench.nothing, measure)
     return np.stack([answers.of(one.components, measure) for one in sets]) - tuned
 
 
@@ -70,8 +70,8 @@ def component_rows(
         measure: the goal's utility.
         moved: ‖Δ‖² of every component.
     """
-    question = answers.question
-    change = answers.change(question.nothing, measure, question.anatomy.universe)
+    bench = answers.bench
+    change = answers.change(bench.nothing, measure, bench.anatomy.universe)
     gain, total = mean(answers, change), sum(moved.values())
     rows: list[dict[str, Any]] = []
     for one, numbers in zip(sets, done, strict=True):

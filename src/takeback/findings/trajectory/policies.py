@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,13 @@ import pandas as pd
 
 from takeback.findings.localise.measured import ends
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
-from takeback.measure.measures import measure_values
+from takeback.measure.bench import Bench
 from takeback.measure.outcomes import Outcomes
-from takeback.measure.question import Question
+from takeback.measure.standard import LEGAL
 from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
-OUTCOMES: Mapping[str, str] = {ALL: "", IF_LEGAL: ", if legal"}
+OUTCOMES: Mapping[str, bool] = {ALL: False, IF_LEGAL: True}
 """The kinds of outcomes, and how measures over them end."""
 
 ESTIMATES: Mapping[str, str] = {
@@ -58,43 +56,25 @@ _WORDS = {"outcomes", "note"}
 _INTEGERS = {"step", "n", "clusters"}
 
 
-@dataclass(frozen=True, eq=False)
-class Policies:
-    """The work of measuring a policy at each snapshot: an item is a snapshot.
+def rows_of(bench: Bench, step: int, goal: str, seed: int) -> list[dict[str, Any]]:
+    """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes of a snapshot.
 
-    Attributes:
-        questions: by step, of base and the snapshot; base itself is step 0.
+    Args:
+        bench: of base and the snapshot.
+        step: the snapshot's; 0 is base itself.
         goal: the goal's name.
         seed: of the halves on which the pursuit is held out.
     """
-
-    questions: Mapping[int, Question]
-    goal: str
-    seed: int
-    name = "policies"
-
-    @property
-    def identity(self) -> str:
-        """What the rows depend on."""
-        return json.dumps([[one.identity for one in self.questions.values()], self.goal, self.seed])
-
-    def items(self) -> Sequence[str]:
-        """Return the steps."""
-        return list(map(str, self.questions))
-
-    def rows(self, item: str) -> pd.DataFrame:
-        """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes."""
-        reader = replace(self.questions[int(item)], measures=("entropy",)).reader
-        before, after = reader.before["base"], reader.before["tuned"]
-        legal = measure_values(after, reader.context)["legal"]
-        told = mean_estimate(legal.numbers, reader.context.clusters)
-        rows: list[dict[str, Any]] = []
-        for kind in OUTCOMES:
-            outcomes = Outcomes.of(before, after, reader.context, (self.goal,), kind == IF_LEGAL)
-            if len(outcomes) or kind == ALL:
-                row = {"step": int(item), "outcomes": kind, **ends("legal", told, "legal_")}
-                rows.append({**row, **measured(outcomes, self.seed)})
-        return pd.DataFrame(rows)
+    bench = bench.about_all()
+    base, tuned = bench.ends["base"], bench.ends["tuned"]
+    told = mean_estimate(LEGAL.of(tuned, bench.context).numbers, bench.clusters)
+    rows: list[dict[str, Any]] = []
+    for kind, given_legal in OUTCOMES.items():
+        outcomes = Outcomes.of(base, tuned, bench.context, (goal,), given_legal)
+        if len(outcomes) or kind == ALL:
+            row = {"step": step, "outcomes": kind, **ends("legal", told, "legal_")}
+            rows.append({**row, **measured(outcomes, seed)})
+    return rows
 
 
 def measured(outcomes: Outcomes, seed: int) -> dict[str, Any]:

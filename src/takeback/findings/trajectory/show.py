@@ -17,7 +17,9 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.trajectory.onsets import GAIN, PURSUIT, SET
 from takeback.findings.trajectory.policies import ALL, ESTIMATES, OUTCOMES
-from takeback.findings.trajectory.trajectory import Course
+from takeback.findings.trajectory.trajectory import Trajectory
+from takeback.measure.measure import if_legal
+from takeback.measure.standard import utility
 from takeback.run.tables import records
 
 MOST = 60
@@ -44,7 +46,7 @@ _NOTES = (
 
 
 @section_of.register
-def _(found: Course) -> Section:
+def _(found: Trajectory) -> Section:
     """Show on a page how policy and sets develop."""
     folded = [(f"Every set with an onset, {kind}", _begun(found, kind, None)) for kind in _kinds(found)]
     folded += [(f"Every snapshot, {kind}", _in_full(found, kind)) for kind in _kinds(found)]
@@ -62,7 +64,7 @@ def _(found: Course) -> Section:
     )
 
 
-def _kinds(found: Course) -> list[str]:
+def _kinds(found: Trajectory) -> list[str]:
     """Return the kinds of outcomes, the one that is shown first in front."""
     return list(found.table["outcomes"].unique())[::-1]
 
@@ -71,16 +73,16 @@ def _of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return table[table["outcomes"] == kind]
 
 
-def _steps(found: Course) -> list[int]:
+def _steps(found: Trajectory) -> list[int]:
     return [int(step) for step in found.table["step"].unique()]
 
 
-def _onset(found: Course, what: str, kind: str) -> dict[str, Any]:
+def _onset(found: Trajectory, what: str, kind: str) -> dict[str, Any]:
     rows = _of(found.onsets, kind)
     return records(rows[rows["what"] == what])[0]
 
 
-def _sentences(found: Course) -> Iterator[str]:
+def _sentences(found: Trajectory) -> Iterator[str]:
     kind, steps = found.outcomes, _steps(found)
     last = records(_of(found.table, kind))[-1]
     among = "" if kind == ALL else " given a legal answer"
@@ -103,14 +105,14 @@ def _sentences(found: Course) -> Iterator[str]:
     )
 
 
-def _when(onset: dict[str, Any], found: Course) -> str:
+def _when(onset: dict[str, Any], found: Trajectory) -> str:
     if onset["onset"] is None:
         return f"never stays above 0 up to step {_steps(found)[-1]}"
     before = f"not yet at {onset['before']}" if onset["before"] else "the first snapshot"
     return f"stays above 0 from step {onset['onset']} on ({before})"
 
 
-def _begins(found: Course, kind: str) -> str:
+def _begins(found: Trajectory, kind: str) -> str:
     rows = _of(found.onsets, kind)
     sets = records(rows[rows["what"] == SET])
     begun = [row for row in sets if row["onset"] is not None]
@@ -136,7 +138,7 @@ def _some(names: Sequence[str], most: int = 6) -> str:
     return listing(shown if len(names) <= most else [*shown, f"{len(names) - most} more"])
 
 
-def _curves(found: Course) -> Iterator[Figure]:
+def _curves(found: Trajectory) -> Iterator[Figure]:
     kinds = _kinds(found)
     for title, column, what in (
         (f"Utility of {found.goal}", "utility", GAIN),
@@ -153,7 +155,7 @@ def _curves(found: Course) -> Iterator[Figure]:
         yield Figure.of(title, line_plot([*marked, *curves], _axes(found, column), title), note)
 
 
-def _axes(found: Course, column: str) -> Axes:
+def _axes(found: Trajectory, column: str) -> Axes:
     steps = _steps(found)
     places = tuple(map(float, range(0, len(steps), 1 + (len(steps) - 1) // _TICKS)))
     return Axes(
@@ -165,7 +167,7 @@ def _axes(found: Course, column: str) -> Axes:
     )
 
 
-def _series(found: Course, kind: str, column: str) -> Series:
+def _series(found: Trajectory, kind: str, column: str) -> Series:
     points = tuple(
         Point(
             place,
@@ -181,7 +183,7 @@ def _series(found: Course, kind: str, column: str) -> Series:
     return Series(list(OUTCOMES).index(kind), points, name=name, dashed=False)
 
 
-def _upright(found: Course, curves: Sequence[Series], step: int) -> Series:
+def _upright(found: Trajectory, curves: Sequence[Series], step: int) -> Series:
     """Return a dashed line from the lowest to the highest end of the curves at a step."""
     ends = [end for one in curves for p in one.points for end in (p.y, p.low, p.high) if end is not None]
     place = _steps(found).index(step)
@@ -189,7 +191,7 @@ def _upright(found: Course, curves: Sequence[Series], step: int) -> Series:
     return Series(-1, line, mark_every=0, dashed=True)
 
 
-def _map(found: Course) -> Figure:
+def _map(found: Trajectory) -> Figure:
     """Draw effects of sets × snapshots: those with an onset first, units layer by layer."""
     kind = found.outcomes
     rows = _of(found.onsets, kind)
@@ -209,7 +211,8 @@ def _map(found: Course) -> Figure:
     cells = {(row["set"], str(row["step"])): _cell(row, digits) for row in told}
     ends = Ends(limit, signed(limit, 4), signed(-limit, 4))
     outlined = {(row["set"], str(row["onset"])) for row in chosen if row["onset"] is not None}
-    title = f"What taking back does to the utility of {found.goal}{OUTCOMES[kind]}"
+    title = f"What taking back does to the utility of {found.goal}"
+    title = if_legal(title) if OUTCOMES[kind] else title
     note = (
         f"{len(chosen)} of {count(len(sets), 'set')}: those with an onset (framed), then those of the "
         "largest effects. Orange lowers it, blue raises it; at most 5% of cells lie beyond the scale. "
@@ -224,7 +227,7 @@ def _limit(values: Sequence[float | None]) -> float:
     return float(np.quantile(sizes, 0.95)) or max(sizes) if sizes else 0.0
 
 
-def _sizes(found: Course, kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _sizes(found: Trajectory, kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return each set's largest effect at any snapshot, in their order."""
     rows = _of(found.components, kind)
     values = rows["effect"].abs().to_numpy(np.float64, na_value=0.0)
@@ -249,14 +252,14 @@ def _cell(row: dict[str, Any], digits: int) -> Cell:
     return Cell(row["effect"], title, label)
 
 
-def _snapshots(found: Course, kind: str) -> Table:
+def _snapshots(found: Trajectory, kind: str) -> Table:
     """Write what people look at first of every snapshot."""
     return table_of(
         _of(found.table, kind),
         (
             Column("step", str),
             Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
-            Column(f"utility {found.goal}{OUTCOMES[kind]}", _plain, "utility"),
+            Column(utility(found.goal, OUTCOMES[kind]).name, _plain, "utility"),
             Column("legal", _plain),
             Column("KL", _plain, "kl"),
             Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),
@@ -265,7 +268,7 @@ def _snapshots(found: Course, kind: str) -> Table:
     )
 
 
-def _in_full(found: Course, kind: str) -> Table:
+def _in_full(found: Trajectory, kind: str) -> Table:
     """Write every measure of every snapshot with its interval."""
     measures = (Column(name, _told, name, f"{name}_low", f"{name}_high") for name in ESTIMATES)
     return table_of(_of(found.table, kind), (Column("step", str), *measures, Column("note")))
@@ -282,7 +285,7 @@ def _told(value: float | None, low: float | None, high: float | None) -> str:
     return f"{number(value)} {interval(low, high)}"
 
 
-def _begun(found: Course, kind: str, most: int | None) -> Table:
+def _begun(found: Trajectory, kind: str, most: int | None) -> Table:
     """Write the sets that have an onset, earliest first."""
     rows = _of(found.onsets, kind)
     begun = rows[(rows["what"] == SET) & rows["onset"].notna()]
@@ -299,7 +302,7 @@ def _begun(found: Course, kind: str, most: int | None) -> Table:
     )
 
 
-def _chance(found: Course, kind: str) -> Table:
+def _chance(found: Trajectory, kind: str) -> Table:
     """Write how many sets are told at each snapshot, beside how many would be by chance."""
     return table_of(
         _of(found.chance, kind),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from takeback import arenas
 from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
@@ -18,11 +19,11 @@ from takeback.findings.localise.shares import every_set
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
-from takeback.findings.trajectory.policies import OUTCOMES, Policies, policies_table, typed
-from takeback.measure.question import Answers, Question, answer
+from takeback.findings.trajectory.policies import OUTCOMES, policies_table, typed
+from takeback.measure.bench import Bench, Setup
+from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
-from takeback.run.parts import collect
 from takeback.weights.runs import weight_path
 from takeback.weights.runs.folders import Run, find_runs, parent_of
 
@@ -34,7 +35,7 @@ HEADS = ("each head", "each mlp")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CourseSettings:
     """How the course of a run is measured.
 
     Attributes:
@@ -64,7 +65,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Course(Result):
+class Trajectory(Result):
     """Holds how a policy and its components develop over the snapshots of one run.
 
     Attributes:
@@ -97,7 +98,7 @@ class _Asked:
     pairs: Mapping[int, Pair]
     arena: Arena[Any]
     goal: str
-    settings: Settings
+    settings: CourseSettings
     situations: tuple[Any, ...]
     sets: tuple[NamedSet, ...]
 
@@ -108,33 +109,33 @@ class _Asked:
 
     def measure(self, kind: str) -> str:
         """Return the goal's utility over a kind of outcomes, as measures are called."""
-        return f"utility {self.goal}{OUTCOMES[kind]}"
+        return utility(self.goal, OUTCOMES[kind]).name
 
-    def question(self, step: int, kinds: Sequence[str] = tuple(OUTCOMES)) -> Question:
-        """Ask about one snapshot, in a new question: models are held by it and go with it."""
-        measures = tuple(map(self.measure, kinds))
-        return Question(self.pairs[step], self.arena, self.situations, measures, self.settings.threads)
+    def bench(self, step: int, setup: Setup) -> Bench:
+        """Ask about one snapshot, on a new bench: models are held by it and go with it."""
+        measures = tuple(map(self.measure, OUTCOMES))
+        return Bench(self.pairs[step], self.arena, self.situations, measures, setup)
 
 
 def course(
     base: str | Path | Checkpoint,
     run: str | Path,
     arena: Arena[Any] | None = None,
-    settings: Settings | None = None,
+    settings: CourseSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Course:
+) -> Trajectory:
     """Measure how weights, agency and the effects of components develop over the snapshots of a run.
 
-    Every snapshot is a pair with base and is read on the same situations. With `out`, finished parts are
-    kept in that folder, so that a killed run goes on; `Results.write` to the same folder removes them.
+    Every snapshot is a pair with base and is read on the same situations. With `out`, what is read is kept in
+    that folder, so that a killed run goes on.
 
     Args:
         base: what the run started from.
         run: its folder (`runs/NAME/arms/ARM/seed-N`), with `step-N` folders and `final`.
         arena: where the policies act; by default where the run was trained.
         settings: the goal, situations and sets.
-        out: a folder that keeps finished parts.
+        out: a folder that keeps what is read.
         workers: local processes that share the work; several need `out`.
 
     Raises:
@@ -143,17 +144,15 @@ def course(
         TakebackError: the folder holds no run with snapshots, or several; it started from another base or was
             trained in another arena; or the goal applies to none of the situations.
     """
-    asked = _asked(base, run, arena, settings or Settings())
+    asked = _asked(base, run, arena, settings or CourseSettings())
     walked = weight_path(asked.run.folder, asked.pairs[0].base, out, workers).table
-    questions = {step: asked.question(step) for step in asked.pairs}
-    work = Policies(questions, asked.goal, asked.settings.seed)
-    rows = collect(work, out, workers, asked.settings.threads)
+    setup = Setup(None if out is None else Path(out), workers=workers, threads=asked.settings.threads)
+    found = [_at(asked, asked.bench(step, setup), step, _moved(walked, step)) for step in asked.pairs]
     whole = walked[walked["level"] == "all"]
     relative = dict(zip(whole["step"].tolist(), whole["relative"].tolist(), strict=True))
-    table = policies_table(rows, {0: 0.0, **relative})
-    kinds = tuple(table["outcomes"].unique())
-    effects, chance = _taken_back(asked, kinds, walked, out, workers)
-    return Course(
+    table = policies_table(pd.DataFrame([row for one in found for row in one.rows]), {0: 0.0, **relative})
+    effects, chance = _together(asked, tuple(table["outcomes"].unique()), found[1:])
+    return Trajectory(
         f"{asked.run.label.name} from {asked.pairs[0].base.ref}",
         asked.goal,
         table,
@@ -164,7 +163,7 @@ def course(
 
 
 def _asked(
-    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: Settings
+    base: str | Path | Checkpoint, run: str | Path, arena: Arena[Any] | None, settings: CourseSettings
 ) -> _Asked:
     """Find the run and what it was trained for, and choose situations and sets."""
     one, *others = find_runs(run)
@@ -202,38 +201,49 @@ def _arena(run: Run, given: Arena[Any] | None) -> Arena[Any]:
     return given
 
 
-def _taken_back(
-    asked: _Asked, kinds: Sequence[str], walked: pd.DataFrame, out: str | Path | None, workers: Workers
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take every set back from every snapshot: the table of effects, and what chance would tell."""
+@dataclass(frozen=True, eq=False)
+class _Snapshot:
+    """What one snapshot does: rows of policies and, but for base, effects of sets by kind of outcomes."""
+
+    rows: list[dict[str, Any]]
+    clusters: NDArray[np.int64]
+    effects: Mapping[str, components.Floats]
+    components: pd.DataFrame
+
+
+def _at(asked: _Asked, bench: Bench, step: int, moved: Mapping[Component, float]) -> _Snapshot:
+    """Read a snapshot and take every set back from it."""
+    rows = policies.rows_of(bench, step, asked.goal, asked.settings.seed)
+    if not step:
+        return _Snapshot(rows, bench.clusters, {}, pd.DataFrame())
+    answers = bench.answer([bench.nothing, bench.anatomy.universe, *(one.components for one in asked.sets)])
+    effects: dict[str, components.Floats] = {}
     tables: list[pd.DataFrame] = []
-    numbers: dict[str, list[components.Floats]] = {kind: [] for kind in kinds}
-    for step in asked.steps:
-        answers = _answered(asked, step, kinds, out, workers)
-        moved = _moved(walked, step)
-        for kind in kinds:
-            measure = asked.measure(kind)
-            done = components.effects(answers, asked.sets, measure)
-            rows = components.component_rows(answers, asked.sets, done, measure, moved)
-            tables.append(rows.assign(step=step, outcomes=kind))
-            numbers[kind].append(done)
-    clusters, seed = asked.question(0).clusters, asked.settings.seed
+    for kind in OUTCOMES:
+        measure = asked.measure(kind)
+        effects[kind] = components.effects(answers, asked.sets, measure)
+        table = components.component_rows(answers, asked.sets, effects[kind], measure, moved)
+        tables.append(table.assign(step=step, outcomes=kind))
+    return _Snapshot(rows, bench.clusters, effects, pd.concat(tables))
+
+
+def _together(
+    asked: _Asked, kinds: Sequence[str], found: Sequence[_Snapshot]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table of effects at all snapshots, and what chance would tell."""
+    clusters, seed = found[0].clusters, asked.settings.seed
     chance = [
-        by_chance(Effects(asked.steps, np.stack(numbers[kind]), clusters), seed).assign(outcomes=kind)
+        by_chance(Effects(asked.steps, np.stack([one.effects[kind] for one in found]), clusters), seed)
         for kind in kinds
     ]
+    whole = pd.concat([one.components[one.components["outcomes"].isin(kinds)] for one in found])
     return (
-        typed(pd.concat(tables), components.COLUMNS, components.WORDS, components.INTEGERS),
-        pd.concat(chance, ignore_index=True)[list(onsets.CHANCE_COLUMNS)],
+        typed(whole, components.COLUMNS, components.WORDS, components.INTEGERS),
+        pd.concat(
+            [table.assign(outcomes=kind) for kind, table in zip(kinds, chance, strict=True)],
+            ignore_index=True,
+        )[list(onsets.CHANCE_COLUMNS)],
     )
-
-
-def _answered(
-    asked: _Asked, step: int, kinds: Sequence[str], out: str | Path | None, workers: Workers
-) -> Answers:
-    question = asked.question(step, kinds)
-    wanted = [question.nothing, question.anatomy.universe, *(one.components for one in asked.sets)]
-    return answer(question, wanted, f"takebacks-{step}", out, workers)
 
 
 def _moved(walked: pd.DataFrame, step: int) -> dict[Component, float]:

@@ -1,11 +1,11 @@
 """Measures of agency: how far a policy pursues a goal, and how far its change from base is pursuit of it.
 
-What each of them claims, and where it fails, is on its card: `takeback.measure.agency.cards`.
+What each of them claims, and where it fails, is on its card in docs/agency.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.measures import MeasureContext, Values, estimate_row, typed
+from takeback.measure.measure import MeasureContext, Values, if_legal
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -30,9 +31,9 @@ Measure = Literal["uniform", "base"]
 NOISE = 1e-6
 """A divergence of fewer nats is rounding of float32 forward passes and no change to take a share of."""
 
-IF_LEGAL = ", if legal"
 MEASURES: dict[Measure, str] = {"uniform": "", "base": " over base"}
-ALL_OUTCOMES = ("", IF_LEGAL)
+OVER: tuple[Callable[[str], str], ...] = (str, if_legal)
+"""What measures over all outcomes are called, and what the same are called given a legal answer."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,6 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
     instead of the uniform policy. It is 0 for a policy with base's expected utility, and all of
     E_s KL(π || π0) for π ∝ π0 exp(βU), what RL toward U converges to when a KL penalty holds it to base. β is
     fitted on each half of the situations (whole clusters, drawn with the seed) and read on the other.
-
-    >>> from takeback.measure.agency.planted import noisy, world
-    >>> made = world(40)
-    >>> share = pursuit(Outcomes.of(made.base, noisy(made), made.context, ["wanted"])).share
-    >>> f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
-    '-0.00 [-0.05, 0.05]'
 
     Errors are clustered over situations, by the delta method for shares (`ratio_estimate`), and have in them
     how a situation moves the other half through its β (`influence_of_fit`), which matters for shares near 0.
@@ -246,13 +241,6 @@ def agency(
     measure comes twice, over all outcomes and, as `…, if legal`, over legal actions given a legal answer.
     With several goals the joint measures follow, over situations to which all of them apply.
 
-    >>> from takeback.measure.agency.planted import pursuer, world
-    >>> made = world(40)
-    >>> table = agency(made.base, pursuer(made, beta=2.0), made.context, ["wanted"]).set_index("measure")
-    >>> row = table.loc["signed pursuit share"]
-    >>> f"{row['value']:.3f} of the change, β {row['beta']:.3f}"
-    '1.000 of the change, β 2.000'
-
     Raises:
         UnknownName: there is no such goal.
         TakebackError: the readouts or the context are of different situations.
@@ -261,15 +249,16 @@ def agency(
 
     names = tuple(context.utilities if goals is None else goals)
     rows: list[dict[str, Any]] = []
-    for suffix in ALL_OUTCOMES:
+    for given, named in enumerate(OVER):
+        told: list[dict[str, Any]] = []
         for goal in names:
-            outcomes = Outcomes.of(before, after, context, (goal,), suffix == IF_LEGAL)
-            rows += [{**row, "goal": goal, "suffix": suffix} for row in _rows(outcomes, seed)]
+            outcomes = Outcomes.of(before, after, context, (goal,), bool(given))
+            told += [{**row, "goal": goal} for row in _rows(outcomes, seed)]
         if len(names) > 1:
-            outcomes = Outcomes.of(before, after, context, names, suffix == IF_LEGAL)
-            rows += [{**row, "suffix": suffix} for row in _joint_rows(outcomes, seed)]
+            outcomes = Outcomes.of(before, after, context, names, bool(given))
+            told += _joint_rows(outcomes, seed)
+        rows += [{**row, "measure": named(row["measure"])} for row in told]
     frame = pd.DataFrame(rows)
-    frame["measure"] += frame.pop("suffix")
     columns = ["measure", "goal", "unit", "value", "se", "low", "high", "n", "beta", "note"]
     return typed(frame[columns], ("value", "se", "low", "high", "beta"))
 

@@ -7,7 +7,7 @@ capability is what probes find that do not look at the policy's choices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from takeback.measure.agency.probes import BETTER, Exam, Probes
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext, if_legal
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.stats import Estimate, mean_estimate, ratio_estimate
@@ -155,7 +156,7 @@ def directedness(outcomes: Outcomes, accuracy: Floats) -> Directedness:
 
 
 def directedness_rows(
-    outcomes: Mapping[str, Outcomes], accuracy: Mapping[str, Floats], suffix: str = ""
+    outcomes: Mapping[str, Outcomes], accuracy: Mapping[str, Floats], named: Callable[[str], str] = str
 ) -> Iterator[dict[str, Any]]:
     """Give the rows of each goal in the columns of `agency`: goal-directedness and what it is made of."""
     for goal, one in outcomes.items():
@@ -171,7 +172,7 @@ def directedness_rows(
         for measure, unit, estimate in shown:
             numbers = {**missing, "n": len(one)} if estimate is None else estimate_row(estimate)
             note = found.note if measure == "goal-directedness" else ""
-            row = {"measure": measure + suffix, "goal": goal, "unit": unit, **numbers}
+            row = {"measure": named(measure), "goal": goal, "unit": unit, **numbers}
             yield {**row, "beta": found.strength, "note": note}
 
 
@@ -215,10 +216,10 @@ def goal_directedness(
     context = MeasureContext.of(read, arena)
     states = policy.states(arena, exam.moved)
     orders = {goal: probes.orders(states, exam, goal) for goal in goals or tuple(arena.goals)}
-    for suffix in ("", ", if legal"):
-        outcomes = {goal: Outcomes.of(read, read, context, (goal,), bool(suffix)) for goal in orders}
+    for given, named in enumerate((str, if_legal)):
+        outcomes = {goal: Outcomes.of(read, read, context, (goal,), bool(given)) for goal in orders}
         known = {goal: orders[goal][one.applies] for goal, one in outcomes.items()}
-        rows += directedness_rows(outcomes, known, suffix)
+        rows += directedness_rows(outcomes, known, named)
     frame = pd.DataFrame(rows).fillna({"note": ""})
     return typed(frame, ("value", "se", "low", "high", "beta"))
 

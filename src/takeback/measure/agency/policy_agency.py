@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.arenas import Arena, EpisodicArena, ProbedArena, TwinArena
 from takeback.measure.agency.adaptation import adaptation
-from takeback.measure.agency.agency import ALL_OUTCOMES
+from takeback.measure.agency.agency import OVER
 from takeback.measure.agency.directedness import goal_directedness
 from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +77,13 @@ def _episodes(
 ) -> Iterator[dict[str, Any]]:
     act = acts(policy, arena)
     for goal in asked.of(arena):
-        for suffix in ALL_OUTCOMES:
-            about = {"measure": f"MEG over {asked.horizon} moves{suffix}", "goal": goal, "unit": "nats"}
+        for given, named in enumerate(OVER):
+            about = {"measure": named(f"MEG over {asked.horizon} moves"), "goal": goal, "unit": "nats"}
             if not arena.applies(goal, situations).any():
                 missing = dict.fromkeys(("value", "se", "low", "high", "beta"))
                 yield {**about, **missing, "n": 0, "note": "the goal applies to no situation"}
                 continue
-            episode = Episode.of(arena, situations, goal, asked.horizon, bool(suffix))
+            episode = Episode.of(arena, situations, goal, asked.horizon, bool(given))
             found = episode_meg(episode, episode.played(act, asked.games, asked.seed))
             yield {
                 **about,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.agency.agency import ALL_OUTCOMES, held_out
-from takeback.measure.measures import MeasureContext, estimate_row, typed
+from takeback.measure.agency.agency import OVER, held_out
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -105,16 +106,16 @@ def unknown_utility(readouts: Readouts, context: MeasureContext, seed: int = 0) 
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for suffix in ALL_OUTCOMES:
+    for given, named in enumerate(OVER):
         for name in FAMILIES:
-            members = family(context, name, bool(suffix))
-            outcomes = Outcomes.of(readouts, readouts, members, tuple(members.utilities), bool(suffix))
+            members = family(context, name, bool(given))
+            outcomes = Outcomes.of(readouts, readouts, members, tuple(members.utilities), bool(given))
             found = unknown_meg(outcomes, seed)
             about = {"goal": " + ".join(outcomes.goals), "unit": "nats", "beta": None, "note": _note(found)}
             for measure, estimate in (("", found.value), (" in sample", found.inside)):
                 missing = {**dict.fromkeys(("value", "se", "low", "high")), "n": len(outcomes)}
                 numbers = missing if estimate is None else estimate_row(estimate)
-                rows.append({"measure": f"MEG over {name}{measure}{suffix}", **about, **numbers})
+                rows.append({"measure": named(f"MEG over {name}{measure}"), **about, **numbers})
     columns = ["measure", "goal", "unit", "value", "se", "low", "high", "n", "beta", "note"]
     return typed(pd.DataFrame(rows)[columns], ("value", "se", "low", "high", "beta"))
 

@@ -62,9 +62,14 @@ class Frontier:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A round of expansion: which prefixes of the frontier grow, what is asked, what ending at each means."""
+    """A round of expansion: which prefixes of the frontier grow, what is asked, what ending at each means.
+
+    `marks` says which they are in plain numbers, shape (prefixes, 2): the situation, and the place among all
+    prefixes of that situation. Other situations have no influence on them.
+    """
 
     chosen: NDArray[np.bool_]
+    marks: Ints
     asked: Round
     ends: Ints
 
@@ -122,6 +127,28 @@ def follow(
     return after
 
 
+def laid_out(plan: ReadoutPlan, marks: Sequence[Ints]) -> tuple[Step, ...]:
+    """Lay out the steps that marks stand for; no model is asked."""
+    legal = plan.legal.round
+    frontier = _reached(legal, np.zeros(len(legal.pair_target)))[plan.legal.child < 0]
+    steps: list[Step] = []
+    for marked in marks:
+        order = np.argsort(frontier.situations, kind="stable")
+        starts = np.searchsorted(frontier.situations[order], np.arange(len(plan.texts)))
+        chosen = np.zeros(len(order), np.bool_)
+        chosen[order[starts[marked[:, 0]] + marked[:, 1]]] = True
+        steps.append(_step(plan, frontier, chosen))
+        asked = steps[-1].asked
+        frontier = frontier[~chosen] + _reached(asked, np.zeros(len(asked.pair_target)))
+    return tuple(steps)
+
+
+def _reached(asked: Round, masses: Floats) -> Frontier:
+    """Return what lies behind a round: each of its pairs, with these probabilities."""
+    at = asked.pair_target
+    return Frontier(asked.situations[at], asked.nodes[at], asked.pair_token, masses)
+
+
 def _settle(
     plan: ReadoutPlan, asked: Round, answers: Answers, masses: Floats, ends: Ints
 ) -> tuple[Floats, Frontier]:
@@ -132,9 +159,7 @@ def _settle(
     outcomes = plan.judge.outcomes
     decided = sum_by(ends, masses * answers.end, outcomes)
     decided += sum_by(unparsable[asked.situations], dead, outcomes)
-    at = asked.pair_target
-    pair_masses = masses[at] * answers.pair
-    return decided, Frontier(asked.situations[at], asked.nodes[at], asked.pair_token, pair_masses)
+    return decided, _reached(asked, masses[asked.pair_target] * answers.pair)
 
 
 def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Step:
@@ -147,4 +172,9 @@ def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> S
     pairs = (pair_target, np.concatenate(following))
     where = zip(growing.situations.tolist(), nodes.tolist(), strict=True)
     ends = np.array([plan.judge(situation, tree.answer(node)) for situation, node in where])
-    return Step(chosen, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)
+    order = np.argsort(frontier.situations, kind="stable")
+    first = np.searchsorted(frontier.situations[order], frontier.situations[order])
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order)) - first
+    marks = np.stack([growing.situations, place[chosen]], axis=1)
+    return Step(chosen, marks, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)

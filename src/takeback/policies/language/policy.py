@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from takeback.arenas import Arena, TextArena
 from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
 from takeback.hybrid.walk import Hybrids
-from takeback.policies.language.expand import Step
+from takeback.policies.language.expand import Step, laid_out
 from takeback.policies.language.forward import ready
 from takeback.policies.language.plan import ReadoutPlan
 from takeback.policies.language.read import check_vocabulary, read_each, read_plan
@@ -101,6 +101,14 @@ class LanguagePolicy:
         for hybrids in {id(hybrids): hybrids for hybrids, _ in views}.values():
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
+
+    def marks(self, steps: Sequence[Step]) -> list[NDArray[np.int64]]:
+        """Say steps in plain numbers: which prefixes of each situation grow; see `Step`."""
+        return [step.marks for step in steps]
+
+    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Step, ...]:
+        """Lay out the steps that `marks` gave, in any plan that holds their situations."""
+        return laid_out(plan, marks)
 
 
 def load_language_policy(

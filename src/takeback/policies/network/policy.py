@@ -91,6 +91,13 @@ class NetworkPolicy:
             found |= {m: tally.readouts(SAMPLES, 0) for m, tally in zip(members, tallies, strict=True)}
         return [found[place] for place in range(len(views))], None
 
+    def marks(self, steps: None) -> list[NDArray[np.int64]]:
+        """Say that there are no steps."""
+        return []
+
+    def steps(self, plan: NetworkPlan, marks: Sequence[NDArray[np.int64]]) -> None:
+        """Lay out none."""
+
     @torch.inference_mode()
     def _tally(self, plan: NetworkPlan) -> Tally:
         tally = Tally(plan, self.model.network)

@@ -18,11 +18,12 @@ from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.measure.agency.agency import IF_LEGAL
+from takeback.measure.measure import Measure, if_legal
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL, utility
 from takeback.run.tables import read_table
 from takeback.study.measured import measured_model
 from takeback.study.plan import Plan, load_plan
-from takeback.training import Recipe
 
 PER_SEED: TypeAlias = "Mapping[int, float]"
 """A number for each seed; seeds for which there is none are left out."""
@@ -48,11 +49,6 @@ class Runs:
     arm: str
 
     @property
-    def recipe(self) -> Recipe:
-        """How it is trained."""
-        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder)
-
-    @property
     def goal(self) -> str:
         """What it is trained toward."""
         return str(self.plan.arms[self.arm]["goal"])
@@ -65,7 +61,7 @@ class Runs:
     @property
     def by(self) -> str:
         """What drives the training: a reward, a reward by chance, or imitation."""
-        return self.recipe.account(Words()).by
+        return self.plan.recipe(self.arm, self.plan.seeds[0], self.folder).account(Words()).by
 
     def name(self, seed: int) -> str:
         """Return what its files are called."""
@@ -100,9 +96,9 @@ def arms_of(folder: Path) -> list[Runs]:
     return [Runs(plan.name, folder, plan, arm) for arm in plan.arms]
 
 
-def _shift(measure: str) -> Callable[[Runs], PER_SEED]:
+def _shift(measure: Callable[[Runs], Measure]) -> Callable[[Runs], PER_SEED]:
     def read(runs: Runs) -> PER_SEED:
-        name = measure.format(goal=runs.goal)
+        name = measure(runs).name
         return _each(runs, "behaviour", "shifts", lambda t: _number(t[t["measure"] == name]["effect"]))
 
     return read
@@ -156,7 +152,7 @@ def _alike_effects(runs: Runs) -> PER_SEED:
     for seed in runs.plan.seeds:
         table = read_table(runs.folder / "effects" / f"{runs.name(seed)}.parquet")
         chosen = table[
-            (table["measure"] == f"utility {runs.goal}")
+            (table["measure"] == utility(runs.goal).name)
             & (table["direction"] == TAKE_BACK)
             & table["family"].isin(SINGLES)
         ]
@@ -177,9 +173,12 @@ def _alike_changes(runs: Runs) -> PER_SEED:
 
 
 MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
-    "utility gained": ("expected utility of the arm's goal, tuned − parent", _shift("utility {goal}")),
-    "legal mass gained": ("mass of legal answers, tuned − parent", _shift("legal")),
-    "KL": ("KL(tuned || parent), nats", _shift("KL(after || before)")),
+    "utility gained": (
+        "expected utility of the arm's goal, tuned − parent",
+        _shift(lambda runs: utility(runs.goal)),
+    ),
+    "legal mass gained": ("mass of legal answers, tuned − parent", _shift(lambda _: LEGAL)),
+    "KL": ("KL(tuned || parent), nats", _shift(lambda _: KL)),
     "half of ‖Δ‖²": (
         "share of the components below the outputs, the fewest that hold half of the squared change there",
         lambda runs: _each(runs, "diff", "components", _concentration),
@@ -207,13 +206,13 @@ MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
     "changes between seeds": ("cosine of the changes of all weights, over pairs of seeds", _alike_changes),
     "pursuit share": (
         "signed share of the divergence that pursuit of the goal explains, if legal, held out",
-        _agency(f"signed pursuit share{IF_LEGAL}"),
+        _agency(if_legal("signed pursuit share")),
     ),
     "optimisation power": (
         "bits of power over the parent beyond chance, if legal",
-        _agency(f"optimisation power over base beyond chance{IF_LEGAL}"),
+        _agency(if_legal("optimisation power over base beyond chance")),
     ),
-    "MEG": ("maximum-entropy goal-directedness, nats, if legal", _agency(f"MEG{IF_LEGAL}")),
+    "MEG": ("maximum-entropy goal-directedness, nats, if legal", _agency(if_legal("MEG"))),
 }
 """By name, what each measure is and how it is read; in the order they are shown."""
 

@@ -13,14 +13,14 @@ import pandas as pd
 
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.study.conjectures.rule import (
+    Aggregate,
     Arithmetic,
-    Column,
-    Comparison,
+    ColumnName,
     Condition,
     Logic,
     Not,
     Quantity,
-    Reading,
+    Relation,
     Rule,
     Signed,
     Statement,
@@ -48,7 +48,7 @@ _SUMMARY: Final[dict[str, Callable[[np.ndarray], float]]] = {
 }
 
 
-class Tables(Protocol):
+class TableSource(Protocol):
     """Where a rule finds its tables."""
 
     @property
@@ -80,7 +80,7 @@ class _Untold(Exception):
     """The record has not what a rule needs."""
 
 
-def judge(rule: Rule, tables: Tables) -> Verdict:
+def judge(rule: Rule, tables: TableSource) -> Verdict:
     """Decide a rule.
 
     Every part of it is worked out, so that a wrong name shows wherever it stands; where any part can't be,
@@ -107,7 +107,7 @@ def judge(rule: Rule, tables: Tables) -> Verdict:
     return Verdict(outcome, why, read)
 
 
-def quantity_of(part: Quantity, tables: Tables) -> float | None:
+def quantity_of(part: Quantity, tables: TableSource) -> float | None:
     """Work out one side of a rule; None where the record can't tell.
 
     Raises:
@@ -120,14 +120,14 @@ def quantity_of(part: Quantity, tables: Tables) -> float | None:
 
 @dataclass
 class _Judge:
-    tables: Tables
+    tables: TableSource
     read: list[str]
     untold: list[str]
 
     def statement(self, part: Statement) -> tuple[bool, str]:
         """Return whether a statement holds, and its numbers in words."""
         match part:
-            case Comparison(operands, signs):
+            case Relation(operands, signs):
                 values = [self.quantity(one) for one in operands]
                 holds = all(_COMPARE[s](a, b) for a, s, b in zip(values, signs, values[1:], strict=False))
                 written = _written(values)
@@ -148,7 +148,7 @@ class _Judge:
     def quantity(self, part: Quantity) -> float:
         """Return a number, or NaN after noting why it can't be told."""
         match part:
-            case Reading():
+            case Aggregate():
                 try:
                     return self._reading(part)
                 except _Untold as error:
@@ -174,13 +174,13 @@ class _Judge:
             return math.nan
         return value
 
-    def _reading(self, reading: Reading) -> float:
+    def _reading(self, reading: Aggregate) -> float:
         table = self.tables.get(reading.table)
         if table is None:
             raise _Untold(f"the record has no table {reading.table}")
         chosen = self._chosen(reading, table)
         rows = table[chosen]
-        if isinstance(reading.of, Column):
+        if isinstance(reading.of, ColumnName):
             values = _numbers(table, reading.of.name, reading.table)[chosen]
             value = _SUMMARY[reading.function](self._known(values, reading))
         elif reading.of is None:
@@ -194,14 +194,14 @@ class _Judge:
         self.read.append(f"{reading.text} = {_number(value)} of {len(rows)} rows")
         return value
 
-    def _chosen(self, reading: Reading, table: pd.DataFrame) -> pd.Series:
+    def _chosen(self, reading: Aggregate, table: pd.DataFrame) -> pd.Series:
         chosen = pd.Series(True, index=table.index)
         for column, allowed in reading.filters:
             _check_column(table, column, reading.table)
             chosen &= table[column].isin([self._found(value, table, column, reading) for value in allowed])
         return chosen
 
-    def _found(self, value: Value, table: pd.DataFrame, column: str, reading: Reading) -> Value:
+    def _found(self, value: Value, table: pd.DataFrame, column: str, reading: Aggregate) -> Value:
         """Return a filter's value when the column holds it somewhere.
 
         Raises:
@@ -214,7 +214,7 @@ class _Judge:
             raise _Untold(f"{reading.table} has no rows of {column} {_shown(value)}")
         raise _unknown_value(value, table, column, reading.table)
 
-    def _known(self, values: pd.Series, reading: Reading) -> np.ndarray:
+    def _known(self, values: pd.Series, reading: Aggregate) -> np.ndarray:
         """Return values as numbers; all of them must be there."""
         if values.empty:
             told = ", ".join(f"{c}={' or '.join(map(_shown, v))}" for c, v in reading.filters)
@@ -226,11 +226,11 @@ class _Judge:
 
 def _holds(condition: Condition, table: pd.DataFrame, name: str) -> pd.Series:
     """Return which rows meet a condition, missing where a column that it needs is."""
-    columns = [one.name for one in condition.operands if isinstance(one, Column)]
+    columns = [one.name for one in condition.operands if isinstance(one, ColumnName)]
     for column in columns:
         _check_column(table, column, name)
     words = {_is_words(table[column]) for column in columns}
-    words |= {isinstance(one, str) for one in condition.operands if not isinstance(one, Column)}
+    words |= {isinstance(one, str) for one in condition.operands if not isinstance(one, ColumnName)}
     if len(words) > 1 or (words == {True} and not set(condition.signs) <= {"==", "!="}):
         raise TakebackError(f"a condition on {name} compares words with numbers, or words by size")
     if words == {True}:
@@ -239,7 +239,7 @@ def _holds(condition: Condition, table: pd.DataFrame, name: str) -> pd.Series:
                 raise _unknown_value(one, table, columns[0], name)
     sides = [
         (table[one.name] if words == {True} else _numbers(table, one.name, name))
-        if isinstance(one, Column)
+        if isinstance(one, ColumnName)
         else one
         for one in condition.operands
     ]

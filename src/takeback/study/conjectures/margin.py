@@ -11,8 +11,16 @@ import pandas as pd
 
 from takeback.run.errors import TakebackError
 from takeback.run.stats import seeds_estimate
-from takeback.study.conjectures.judge import Tables, quantity_of
-from takeback.study.conjectures.rule import Arithmetic, Column, Comparison, Quantity, Reading, Rule, Signed
+from takeback.study.conjectures.judge import TableSource, quantity_of
+from takeback.study.conjectures.rule import (
+    Aggregate,
+    Arithmetic,
+    ColumnName,
+    Quantity,
+    Relation,
+    Rule,
+    Signed,
+)
 
 CONTRASTS = "contrasts"
 
@@ -30,7 +38,7 @@ class Margin(NamedTuple):
     n: int
 
 
-def margin(rule: Rule, tables: Tables) -> Margin | None:
+def margin(rule: Rule, tables: TableSource) -> Margin | None:
     """Return the number that a rule with one comparison compares, with its interval over training runs.
 
     A rule over means and shares gets the mean over seeds of the number that each seed gives, and Student's
@@ -52,11 +60,11 @@ def margin(rule: Rule, tables: Tables) -> Margin | None:
         ('left side − right side', 0.3, 2)
     """
     statement = rule.statement
-    if not isinstance(statement, Comparison) or len(statement.operands) != 2:
+    if not isinstance(statement, Relation) or len(statement.operands) != 2:
         return None
     left, right = statement.operands
     for side, other in ((left, right), (right, left)):
-        if isinstance(side, Reading) and side.table == CONTRASTS and isinstance(other, float | int):
+        if isinstance(side, Aggregate) and side.table == CONTRASTS and isinstance(other, float | int):
             return _of_contrast(side, tables)
     readings = list(rule.readings())
     if not readings or any(one.function not in ("mean", "share") for one in readings):
@@ -69,7 +77,7 @@ def margin(rule: Rule, tables: Tables) -> Margin | None:
     return _over_seeds(name, number, tables, readings)
 
 
-def _over_seeds(name: str, number: Quantity, tables: Tables, readings: list[Reading]) -> Margin | None:
+def _over_seeds(name: str, number: Quantity, tables: TableSource, readings: list[Aggregate]) -> Margin | None:
     loaded = [tables.get(one.table) for one in readings]
     seeds = tables.planned.get("seed", ())
     if len(seeds) < 2 or any(table is None or "seed" not in table.columns for table in loaded):
@@ -87,9 +95,9 @@ def _over_seeds(name: str, number: Quantity, tables: Tables, readings: list[Read
     return Margin(name, found.value, found.low, found.high, len(known))
 
 
-def _of_contrast(reading: Reading, tables: Tables) -> Margin | None:
+def _of_contrast(reading: Aggregate, tables: TableSource) -> Margin | None:
     table = tables.get(CONTRASTS)
-    if table is None or not isinstance(reading.of, Column):
+    if table is None or not isinstance(reading.of, ColumnName):
         return None
     for column, allowed in reading.filters:
         table = table[table[column].isin(allowed)]
@@ -114,7 +122,7 @@ def _bare(side: Quantity) -> Quantity:
 class _OneSeed:
     """The tables of a run with the rows of one seed, and of base, which has none."""
 
-    tables: Tables
+    tables: TableSource
     seed: object
 
     @property

@@ -65,7 +65,7 @@ _SIGNS: Final[dict[type[ast.AST], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnName:
     """A column of the table that is read."""
 
     name: str
@@ -75,17 +75,17 @@ class Column:
 class Condition:
     """What `share` and `count` ask of each row: columns and values with signs between them."""
 
-    operands: tuple[Column | Value, ...]
+    operands: tuple[ColumnName | Value, ...]
     signs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Aggregate:
     """A number read from the rows that pass all filters: each is a column and its allowed values."""
 
     function: str
     table: str
-    of: Column | Condition | None
+    of: ColumnName | Condition | None
     filters: tuple[tuple[str, tuple[Value, ...]], ...]
     text: str
 
@@ -107,11 +107,11 @@ class Arithmetic:
     right: Quantity
 
 
-Quantity = float | Reading | Signed | Arithmetic
+Quantity = float | Aggregate | Signed | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Relation:
     """A chain such as `0 < a < b`: all neighbours must compare as their sign says."""
 
     operands: tuple[Quantity, ...]
@@ -133,7 +133,7 @@ class Not:
     of: Statement
 
 
-Statement = Comparison | Logic | Not
+Statement = Relation | Logic | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Rule:
     text: str
     statement: Statement
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Aggregate]:
         """Yield everything that the rule reads, from left to right."""
         yield from _readings(self.statement)
 
@@ -185,7 +185,7 @@ def _statement(node: ast.expr, depth: int) -> Statement:
             return Not(_statement(operand, depth - 1))
         case ast.Compare(left, ops, comparators):
             operands = tuple(_quantity(part, depth - 1) for part in (left, *comparators))
-            return Comparison(operands, _signs(node, ops))
+            return Relation(operands, _signs(node, ops))
         case _:
             raise TakebackError(
                 f"{_short(node)} is not true or false; compare numbers with < <= > >= == !=, "
@@ -219,7 +219,7 @@ def _quantity(node: ast.expr, depth: int) -> Quantity:
             )
 
 
-def _reading(node: ast.Call, name: str) -> Reading:
+def _reading(node: ast.Call, name: str) -> Aggregate:
     if name not in FUNCTIONS:
         raise unknown_name("function in a rule", name, FUNCTIONS)
     text = _short(node, 300)
@@ -233,12 +233,12 @@ def _reading(node: ast.Call, name: str) -> Reading:
         if keyword.arg is None or keyword.arg in filters:
             raise TakebackError(f"{text}: each filter is column=value, and each column has one")
         filters[_plain(keyword.arg)] = _allowed(keyword.value)
-    reading = Reading(name, table, of, tuple(filters.items()), text)
+    reading = Aggregate(name, table, of, tuple(filters.items()), text)
     _check_unmixed(reading)
     return reading
 
 
-def _subject(node: ast.expr, function: str, text: str) -> tuple[str, Column | Condition | None]:
+def _subject(node: ast.expr, function: str, text: str) -> tuple[str, ColumnName | Condition | None]:
     """Return the table, and the column or condition that a function is asked of."""
     if function in ("share", "count") and isinstance(node, ast.Compare):
         tables: set[str] = set()
@@ -254,7 +254,7 @@ def _subject(node: ast.expr, function: str, text: str) -> tuple[str, Column | Co
     return table, column
 
 
-def _operand(node: ast.expr, tables: set[str]) -> Column | Value:
+def _operand(node: ast.expr, tables: set[str]) -> ColumnName | Value:
     if isinstance(node, ast.Attribute):
         table, column = _place(node)
         tables.add(table)
@@ -262,11 +262,11 @@ def _operand(node: ast.expr, tables: set[str]) -> Column | Value:
     return _value(node)
 
 
-def _place(node: ast.expr) -> tuple[str, Column]:
+def _place(node: ast.expr) -> tuple[str, ColumnName]:
     *table, column = _path(node)
     if not table:
         raise TakebackError(f"{_short(node)} is no column; write TABLE.COLUMN, such as agency.value")
-    return _table(table), Column(column)
+    return _table(table), ColumnName(column)
 
 
 def _path(node: ast.expr) -> list[str]:
@@ -335,9 +335,9 @@ def _signs(node: ast.expr, ops: list[ast.cmpop]) -> tuple[str, ...]:
     return tuple(_SIGNS[type(op)] for op in ops)
 
 
-def _check_unmixed(reading: Reading) -> None:
+def _check_unmixed(reading: Aggregate) -> None:
     """Raise for a mean over values of different measures, which has no meaning."""
-    if reading.function != "mean" or not isinstance(reading.of, Column) or reading.of.name not in VALUES:
+    if reading.function != "mean" or not isinstance(reading.of, ColumnName) or reading.of.name not in VALUES:
         return
     given = {column for column, _ in reading.filters}
     for columns in UNMIXED.get(reading.table, ()):
@@ -361,16 +361,16 @@ def _short(what: ast.expr | str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _readings(part: Statement | Quantity) -> Iterator[Reading]:
+def _readings(part: Statement | Quantity) -> Iterator[Aggregate]:
     match part:
-        case Reading():
+        case Aggregate():
             yield part
         case Signed(_, of) | Not(of):
             yield from _readings(of)
         case Arithmetic(_, left, right):
             yield from _readings(left)
             yield from _readings(right)
-        case Comparison(parts, _) | Logic(_, parts):
+        case Relation(parts, _) | Logic(_, parts):
             for one in parts:
                 yield from _readings(one)
         case _:

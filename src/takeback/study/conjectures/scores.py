@@ -98,7 +98,7 @@ def settled(predictions: pd.DataFrame) -> tuple[Sequence[float], Sequence[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class CalibrationCurve:
     """How many of the k least probable predictions came true, beside what their probabilities foretell.
 
     Attributes:
@@ -112,7 +112,7 @@ class Course:
     spread: tuple[float, ...]
 
 
-def calibration(probabilities: Sequence[float], outcomes: Sequence[bool]) -> Course:
+def calibration(probabilities: Sequence[float], outcomes: Sequence[bool]) -> CalibrationCurve:
     """Compare forecasts with outcomes without bins, which few predictions would leave empty.
 
     Sums over predictions ordered by probability, after Tygert's cumulative plots (2021,
@@ -124,7 +124,7 @@ def calibration(probabilities: Sequence[float], outcomes: Sequence[bool]) -> Cou
     order = np.argsort(np.asarray(probabilities, dtype=np.float64), kind="stable")
     p = np.asarray(probabilities, dtype=np.float64)[order]
     o = np.asarray(outcomes, dtype=np.float64)[order]
-    return Course(_sums(o), _sums(p), tuple(math.sqrt(v) for v in _sums(p * (1 - p))))
+    return CalibrationCurve(_sums(o), _sums(p), tuple(math.sqrt(v) for v in _sums(p * (1 - p))))
 
 
 def _sums(values: np.ndarray) -> tuple[float, ...]:

@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from takeback.component import Component
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.measures import typed
+from takeback.measure.standard import LEGAL
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import max_permutation
-from takeback.study.contrasts.estimates import Measured
+from takeback.study.contrasts.estimates import QuantityTable
 from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import SHARE
 from takeback.study.sums import AgencyArms
 
 Floats = NDArray[np.float64]
 
-LEGAL: Final = "legal"
-PROBE: Final = "probe "
 """How the names of measures begin that tell skill without the choice of a move."""
 
 PER_COVARIATE: Final = 4
@@ -95,7 +94,7 @@ def skill_residuals(losses: Floats, skills: Floats) -> Floats:
     return losses - (slopes * skills).sum(axis=2)
 
 
-def carriers(table: pd.DataFrame, agency: AgencyArms, seed: int = 0) -> Carriers:
+def carriers(table: pd.DataFrame, agency: AgencyArms, probes: Sequence[str] = (), seed: int = 0) -> Carriers:
     """Decide of every component whether it carries agency.
 
     With y the loss of the signed pursuit share of the arm's own goal when the component is taken back, and r
@@ -116,11 +115,12 @@ def carriers(table: pd.DataFrame, agency: AgencyArms, seed: int = 0) -> Carriers
     Args:
         table: `Quantities.table`.
         agency: the pairs of arms.
+        probes: the measures in the table that are of probes.
         seed: of flips or dealings, where there are too many to list.
     """
-    measured = Measured(table)
+    measured = QuantityTable(table)
     arms = [arm for pair in agency.pairs for arm in pair]
-    runs = _shared(measured, arms)
+    runs = _shared(measured, probes, arms)
     if runs is None:
         told = f"carries agency: {', '.join(arms)} have no seed with losses of pursuit in common yet"
         return Carriers(_empty(()), (), (told,))
@@ -159,17 +159,16 @@ def held(condition: tuple[Floats, Floats]) -> NDArray[np.bool_]:
 
 
 def _shared(
-    measured: Measured, arms: Sequence[str]
+    measured: QuantityTable, probes: Sequence[str], arms: Sequence[str]
 ) -> tuple[dict[str, Floats], dict[str, Floats], tuple[str, ...], tuple[int, ...], tuple[str, ...]] | None:
     """Return losses [seeds, components] and skills [seeds, components, skills] of each arm, and their names.
 
     Seeds and components are those that have every number in all arms.
     """
-    probes = [name for source, name in measured.names if source == TAKE_BACK and name.startswith(PROBE)]
-    names = [SHARE, LEGAL, *probes]
+    names = [SHARE, LEGAL.name, *probes]
     families = {name: measured.family(TAKE_BACK, name, arms) for name in names}
     families = {name: family for name, family in families.items() if family is not None}
-    if not {SHARE, LEGAL} <= families.keys():
+    if not {SHARE, LEGAL.name} <= families.keys():
         return None
     every = list(families.values())
     seeds = tuple(s for s in every[0].seeds if all(s in family.seeds for family in every))
@@ -188,7 +187,7 @@ def _shared(
     used = tuple(name for name in families if name != SHARE)
     if len(skills) > max(1, len(shared) // PER_COVARIATE):
         scaled = [one / (np.sqrt((one**2).mean()) or 1.0) for one in skills[1:]]
-        skills, used = [skills[0], np.mean(scaled, axis=0)], (LEGAL, f"the mean of {len(scaled)} probes")
+        skills, used = [skills[0], np.mean(scaled, axis=0)], (LEGAL.name, f"the mean of {len(scaled)} probes")
     stacked = np.stack(skills, axis=-1)
     lost = laid(SHARE)
     places = range(len(arms))
@@ -233,7 +232,7 @@ def _words(
         f"carries agency: {len(components)} components, {len(seeds)} seeds, "
         f"skill told by {', '.join(skills)}; {len(found)} conditions, each at {LEVEL} over all components"
     ]
-    if not any(name != LEGAL for name in skills):
+    if not any(name != LEGAL.name for name in skills):
         told.append("no probes were measured, so that skill is told by legality alone")
     reached = {name: float(p.min()) for name, (_, p) in found.items()}
     for name, least in reached.items():

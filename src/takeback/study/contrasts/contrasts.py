@@ -89,7 +89,7 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
     told = [*words, *found.missing]
     agents = pd.DataFrame()
     if asked.agency is not None:
-        rule = carriers(found.table, asked.agency)
+        rule = carriers(found.table, asked.agency, found.probes)
         agents = rule.table
         told = [*rule.words, *told]
     return Contrasts("Contrasts", table, found.table, agents, weights, tuple(told))

@@ -54,7 +54,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class SharedRuns:
     """A measure in the training runs of some arms that share seeds.
 
     Attributes:
@@ -68,7 +68,7 @@ class Family:
     components: tuple[str, ...]
 
 
-class Measured:
+class QuantityTable:
     """Quantities by source and measure, to take families of components from."""
 
     def __init__(self, table: pd.DataFrame) -> None:
@@ -84,7 +84,7 @@ class Measured:
         """Every source and measure."""
         return tuple(self._wide)
 
-    def family(self, source: str, measure: str, arms: Sequence[str]) -> Family | None:
+    def family(self, source: str, measure: str, arms: Sequence[str]) -> SharedRuns | None:
         """Return one measure in the runs of some arms, None where they share no seed or no component.
 
         A seed counts if every arm has any number for it; a component if it has one in each of these runs.
@@ -99,7 +99,7 @@ class Measured:
         if not seeds or rows.empty:
             return None
         values = rows.to_numpy(np.float64).reshape(len(arms), len(seeds), rows.shape[1])
-        return Family(values, tuple(seeds), tuple(map(str, rows.columns)))
+        return SharedRuns(values, tuple(seeds), tuple(map(str, rows.columns)))
 
 
 def estimate(
@@ -117,7 +117,7 @@ def estimate(
     Returns:
         A table with the columns of `COLUMNS`, and in words how many seeds the contrasts have.
     """
-    measured = Measured(found.table)
+    measured = QuantityTable(found.table)
     random = {(row["source"], row["measure"]): row["value"] for row in records(found.random_sets)}
     rows: list[dict[str, Any]] = []
     told: dict[str, list[str]] = {}
@@ -137,7 +137,7 @@ def estimate(
     return typed(pd.DataFrame(rows, columns=list(COLUMNS)), _NUMBERS), words
 
 
-def _rows(family: Family, weights: list[float], tested: WeightedContrast) -> Iterator[dict[str, Any]]:
+def _rows(family: SharedRuns, weights: list[float], tested: WeightedContrast) -> Iterator[dict[str, Any]]:
     n = len(family.seeds)
     spread: Floats | None = None
     if n > 1:

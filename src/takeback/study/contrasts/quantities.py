@@ -13,10 +13,12 @@ import pandas as pd
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.measures import typed
+from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
-from takeback.study.pursuit import LossReader, single
+from takeback.study.kept_losses import LossReader
+from takeback.study.pursuit import single
 
 WEIGHTS: Final = "weights"
 BEHAVIOUR: Final = "behaviour"
@@ -54,11 +56,13 @@ class Quantities:
         random_sets: root mean square effect of random sets, of the fewest components that there are:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
+        probes: the measures that probes gave.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
+    probes: tuple[str, ...] = ()
 
 
 def quantities(run: Path, report: Report | None = None) -> Quantities:
@@ -84,6 +88,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     random: list[pd.DataFrame] = []
     missing: list[str] = []
     absent: dict[str, list[int]] = {}
+    probes: dict[str, None] = {}
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -95,7 +100,9 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
         missing += _unmatched(arm, seed)
         if path.exists():
             effects = read_table(path)
-            found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *_probes(run, arm, seed)]
+            probed = list(_probes(run, arm, seed))
+            probes |= {str(name): None for rows in probed for name in rows["measure"]}
+            found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *probed]
             try:
                 lost = reader.of(arm.arm, seed).rename(columns={"loss": "value"})
                 found.append(lost.assign(source=TAKE_BACK))
@@ -113,7 +120,8 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     values = table["value"].to_numpy(np.float64)
     table["value"] = np.where(np.abs(values) < ROUNDING, 0.0, values)
     keys = [key for key in _KEYS if key != "value"]
-    return Quantities(table.drop_duplicates(keys, ignore_index=True), _pooled(random), tuple(missing))
+    unique = table.drop_duplicates(keys, ignore_index=True)
+    return Quantities(unique, _pooled(random), tuple(missing), tuple(probes))
 
 
 def _moved(arm: Runs, seed: int) -> Iterator[pd.DataFrame]:
@@ -161,7 +169,7 @@ def _of_whole(arm: Runs) -> pd.DataFrame:
 def _effects(effects: pd.DataFrame, goal: str) -> pd.DataFrame:
     """Return the effects of single components, those on the own goal's utility once more under its name."""
     rows = effects[single(effects)]
-    own = rows[rows["measure"] == f"utility {goal}"].assign(measure=OWN)
+    own = rows[rows["measure"] == utility(goal).name].assign(measure=OWN)
     both = pd.concat([rows, own], ignore_index=True)
     found = pd.DataFrame({"component": both["components"], "measure": both["measure"]})
     return found.assign(value=both["effect"], source=both["direction"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 from takeback.run.threads import cpu_threads
 from takeback.weights.runs.fine_tunes import FineTunes, Piece
 from takeback.weights.runs.gram import Matrix, gram
@@ -58,7 +58,7 @@ class BetweenWork:
     @property
     def identity(self) -> str:
         """The checkpoints, the energy of leading subspaces, and the seed of the permutations."""
-        return json.dumps([self.fine_tunes.identity, self.energy, self.seed])
+        return identity(self.fine_tunes.identity, self.energy, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
 from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
 
 BLOCK = 1 << 18
 """Entries of a tensor that are read at a time, from every fine-tune."""
@@ -130,7 +130,7 @@ class FineTunes:
         """What tells these checkpoints from others without reading them."""
         stamps = [pair.tuned.stamp for pair in self.pairs]
         labels = [(label.name, label.arm, label.seed) for label in self.labels]
-        return json.dumps([self.base.stamp, stamps, labels])
+        return identity(self.base.stamp, stamps, labels)
 
     def only(self, place: int) -> FineTunes:
         """Return one of them alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.draw.result import Result, as_table
+from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.weights.runs.fine_tunes import FineTunes, Label, Ref, open_fine_tunes
@@ -77,7 +77,7 @@ class PathWork:
     @property
     def identity(self) -> str:
         """The snapshots and their steps."""
-        return json.dumps([self.fine_tunes.identity, self.steps])
+        return identity(self.fine_tunes.identity, self.steps)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""

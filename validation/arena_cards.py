@@ -1,6 +1,6 @@
 """Cards of the measures that need an arena, tried on planted players of endgames.
 
-`python -m takeback.measure.agency.cards` prints them after the others.
+`python -m validation` prints them after the others.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from takeback.arenas.endgames import Endgame, Endgames
 from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.players import population
 from takeback.measure.agency.adaptation import adapted
-from takeback.measure.agency.cards import Card, Claim
 from takeback.measure.agency.episodes import Episode, episode_meg
+from validation.cards import Card, Claim
 
 if TYPE_CHECKING:
     import pandas as pd

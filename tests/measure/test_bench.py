@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 
 import numpy as np
@@ -11,8 +10,10 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.measures import MeasureContext, measure_values
-from takeback.measure.question import Answers, Ask, Question, answer, question_of
+from takeback.measure.bench import Answers, Bench, Setup
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import measure_values
+from takeback.measure.read import Ask
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.load import load_policy
 from takeback.run.errors import TakebackError, UnknownName
@@ -23,25 +24,29 @@ MEASURES = ("utility win", "legal", "down, if legal")
 
 
 @pytest.fixture(scope="module")
-def question(players) -> Question:
-    return question_of(open_pair(*players), ENDGAMES, MEASURES, situations=12)
+def bench(players) -> Bench:
+    return Bench.held_out(open_pair(*players), ENDGAMES, MEASURES, (12, 0))
+
+
+def anew(bench, setup=None):
+    return Bench(bench.pair, bench.arena, bench.situations, bench.measures, setup)
 
 
 @pytest.fixture(scope="module")
-def sets(question):
-    return [question.anatomy.parse(text) for text in ("", "*", "L0.H0 L1.MLP", "L1.*")]
+def sets(bench):
+    return [bench.anatomy.parse(text) for text in ("", "*", "L0.H0 L1.MLP", "L1.*")]
 
 
 @pytest.fixture(scope="module")
-def answers(question, sets) -> Answers:
-    return answer(question, sets)
+def answers(bench, sets) -> Answers:
+    return bench.answer(sets)
 
 
-def test_answers_equal_hybrids_read_alone(question, sets, answers, tmp_path):
+def test_answers_equal_hybrids_read_alone(bench, sets, answers, tmp_path):
     for place, components in enumerate(sets):
-        out = write_hybrid(hybrid(question.pair, components), tmp_path / str(place))
+        out = write_hybrid(hybrid(bench.pair, components), tmp_path / str(place))
         policy = load_policy(open_checkpoint(out), ENDGAMES)
-        plan = ReadoutPlan.prepare(ENDGAMES, question.situations, policy.tokenizer, policy.style)
+        plan = ReadoutPlan.prepare(ENDGAMES, bench.situations, policy.tokenizer, policy.style)
         readouts = read_plan(policy.model, plan)
         alone = measure_values(readouts, MeasureContext.of(readouts, ENDGAMES))
         for name in MEASURES:
@@ -50,37 +55,34 @@ def test_answers_equal_hybrids_read_alone(question, sets, answers, tmp_path):
     assert np.isfinite(answers.of(sets[0], "legal")).all()
 
 
-def test_a_measure_of_illegal_classes_is_answered_too(question, sets):
-    asked = dataclasses.replace(question, measures=("illegal, geometry", "legal"))
-    found = answer(asked, sets[:2])
+def test_a_measure_of_illegal_classes_is_answered_too(bench, sets):
+    found = bench.about("illegal, geometry", "legal").answer(sets[:2])
     masses = [found.of(components, "illegal, geometry") for components in sets[:2]]
     assert all((mass >= 0).all() and (mass <= 1).all() for mass in masses)
     assert masses[0].sum() > 0
     assert not np.array_equal(*masses)
 
 
-def test_one_hybrid_is_asked_once_and_answers_join(question, sets, answers):
-    twice = answer(question, [sets[1], Ask(sets[1]), sets[1]])
+def test_one_hybrid_is_asked_once_and_answers_join(bench, sets, answers):
+    twice = bench.answer([sets[1], Ask(sets[1]), sets[1]])
     assert len(twice.numbers) == 1
     np.testing.assert_array_equal(twice.of(sets[1], "legal"), answers.of(Ask(sets[1]), "legal"))
-    joined = answers | answer(question, [question.anatomy.parse("EMBED")])
+    joined = answers | bench.answer([bench.anatomy.parse("EMBED")])
     assert len(joined.numbers) == len(sets) + 1
 
 
-def test_kept_parts_are_gone_on_from(question, sets, answers, tmp_path, monkeypatch):
-    kept = answer(question, sets, "some", tmp_path)
-    monkeypatch.setattr("takeback.measure.read.Reader.read", None)
-    again = answer(question, sets, "some", tmp_path)
+def test_kept_parts_are_gone_on_from(bench, sets, answers, tmp_path, monkeypatch):
+    kept = anew(bench, Setup(tmp_path)).answer(sets)
+    monkeypatch.setattr("takeback.measure.read.Reader._policies", None)
+    again = anew(bench, Setup(tmp_path)).answer(sets)
     for key, numbers in answers.numbers.items():
         np.testing.assert_array_equal(kept.numbers[key], numbers)
         np.testing.assert_array_equal(again.numbers[key], numbers)
-    with pytest.raises(TakebackError, match="parts of another"):
-        answer(question, sets[:1], "some", tmp_path)
 
 
 @pytest.mark.slow
-def test_two_workers_give_the_same_answers(question, sets, answers, tmp_path):
-    found = answer(question, sets, out=tmp_path, workers=2)
+def test_two_workers_give_the_same_answers(bench, sets, answers, tmp_path):
+    found = anew(bench, Setup(tmp_path, workers=2)).answer(sets)
     for key, numbers in answers.numbers.items():
         np.testing.assert_array_equal(found.numbers[key], numbers)
 
@@ -89,39 +91,39 @@ def test_estimates_leave_out_what_does_not_apply(answers, sets):
     numbers = np.array([np.nan, 1.0, 2.0, 4.0, *[np.nan] * 8])
     whole = np.arange(12.0)
     places = np.array([0, 1, 3, 5])
-    clusters = answers.question.clusters
+    clusters = answers.bench.clusters
     assert answers.mean(numbers, places) == mean_estimate([1.0, 4.0], clusters[[1, 3]])
     assert answers.ratio(numbers, whole, places) == ratio_estimate([1.0, 4.0], [1.0, 3.0], clusters[[1, 3]])
     with pytest.raises(TakebackError, match="applies to none"):
         answers.mean(numbers, places[:1])
 
 
-def test_halves_share_no_situation_and_no_cluster(question):
+def test_halves_share_no_situation_and_no_cluster(bench):
     for seed in range(5):
-        first, second = question.halves(seed)
-        assert sorted([*first, *second]) == list(range(len(question.situations)))
+        first, second = bench.halves(seed)
+        assert sorted([*first, *second]) == list(range(len(bench.situations)))
         assert len(first)
         assert len(second)
-        assert not set(question.clusters[first]) & set(question.clusters[second])
-    together = dataclasses.replace(question, situations=question.situations[:3] * 4)
+        assert not set(bench.clusters[first]) & set(bench.clusters[second])
+    together = Bench(bench.pair, ENDGAMES, bench.situations[:3] * 4)
     first, second = together.halves(0)
     assert not set(together.clusters[first]) & set(together.clusters[second])
 
 
-def test_parts_of_a_question_share_its_models(question, sets, answers):
-    first, _ = question.halves()
-    part = question.some(first)
-    assert part.reader.model("tuned") is question.reader.model("tuned")
+def test_parts_of_a_bench_share_its_models(bench, sets, answers):
+    first, _ = bench.halves()
+    part = bench.some(first)
+    assert part.policy("tuned") is bench.policy("tuned")
     np.testing.assert_allclose(
-        answer(part, sets[2:3]).of(sets[2], "legal"), answers.of(sets[2], "legal")[first], atol=1e-6
+        part.answer(sets[2:3]).of(sets[2], "legal"), answers.of(sets[2], "legal")[first], atol=1e-6
     )
 
 
-def test_without_measures_it_is_about_the_utility_that_changed_most(question):
-    found = question_of(question.pair, ENDGAMES, situations=12)
+def test_without_measures_it_is_about_the_utility_that_changed_most(bench):
+    found = Bench.held_out(bench.pair, ENDGAMES, drawn=(12, 0))
     names = tuple(f"utility {goal}" for goal in ENDGAMES.goals)
-    ends = [question.nothing, question.anatomy.universe]
-    answers = answer(question.about(*names), ends)
+    ends = [bench.nothing, bench.anatomy.universe]
+    answers = bench.about(*names).answer(ends)
     strengths: dict[str, float] = {}
     for name in names:
         change = answers.change(ends[0], name, ends[1])
@@ -131,18 +133,19 @@ def test_without_measures_it_is_about_the_utility_that_changed_most(question):
     assert found.measures == (max(strengths, key=strengths.__getitem__),)
 
 
-def test_a_question_travels_without_its_models(question, answers):
-    assert "reader" in vars(question)
-    there = pickle.loads(pickle.dumps(question))
-    assert "reader" not in vars(there)
-    assert "_policies" not in vars(there.sides)
-    assert there.identity == question.identity
+def test_a_bench_travels_without_its_models(bench, answers, sets):
+    assert "_policies" in vars(bench._reader)
+    there = pickle.loads(pickle.dumps(bench))
+    assert "_policies" not in vars(there._reader)
+    assert not there.store.reads
+    assert there.identity == bench.identity
+    assert there.unread(sets) == len(sets)
 
 
-def test_unknown_names_are_told(question, answers, sets):
+def test_unknown_names_are_told(bench, answers, sets):
     with pytest.raises(UnknownName, match="utility win"):
         answers.of(sets[0], "utility wine")
     with pytest.raises(UnknownName, match=r"L0\.H1"):
-        answers.of(question.anatomy.parse("L0.H1"), "legal")
+        answers.of(bench.anatomy.parse("L0.H1"), "legal")
     with pytest.raises(UnknownName, match="measure"):
-        answer(dataclasses.replace(question, measures=("utility wine",)), sets[:1])
+        bench.about("utility wine").answer(sets[:1])

@@ -1,17 +1,25 @@
-"""What a template gets: figures, tables and the ways in which effects are told."""
+"""Effects of sets: grouped, set beside their controls, told with intervals and as shares of the gain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from takeback.draw.numbers import ABSENT, interval, percent, signed
+from takeback.draw.numbers import ABSENT, count, interval, percent, signed
+from takeback.measure.shift import KL
+from takeback.measure.standard import LEGAL
 from takeback.report.record import Arm, Record, matched
-from takeback.report.rows import KL, LEGAL, TAKE_BACK, Effect, Shift, excludes_zero
+from takeback.report.rows import TAKE_BACK, Effect, Shift, excludes_zero
 
 SINGLES = ("each head", "each mlp", "each unit")
 """Families of sets of one component, drawn as heat maps."""
 
+
+_TELLING = ("heads of each layer", "each layer", "by name")
+"""Families among which the most telling set is looked for."""
+
+MOST_TOLD = 8
+"""Random sets that a tooltip lists one by one; of more it gives the range."""
 
 EACH_SEED = 3
 """Seeds that a tooltip tells one by one; of more it gives their mean and range."""
@@ -20,17 +28,13 @@ MANY = 100
 """Squares of a map of which each tells no seed by itself, so that the page stays small."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """Words about an arm, or about all where the name is empty."""
-
-    name: str
-    words: str
+Sets = dict[tuple[str, str], tuple[Effect, ...]]
+"""Effects by family and set, one for each seed."""
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A measure that is drawn for an arm: how it is called, its scale, and how a small square writes it."""
+class Drawn:
+    """A measure that is drawn for an arm: name, title, scale, digits in a small square; `own` is a user's."""
 
     name: str
     title: str
@@ -38,6 +42,7 @@ class Measure:
     diverging: bool = True
     factor: float = 1
     digits: int = 3
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,22 +61,26 @@ class Gain:
         """Return which share of the gain a set takes back (or, grafted, brings); None without a gain."""
         if not self.told or not effects:
             return None
-        sign = -1 if effects[0].direction == TAKE_BACK else 1
-        return mean(sign * row.effect / self.by_seed[row.seed] for row in effects)
+        return mean(toward(row) / self.by_seed[row.seed] for row in effects)
 
 
-def main_measures(record: Record, arm: Arm) -> tuple[Measure, ...]:
-    """Return the measures that figures show: the arm's own goal, how far behaviour moved, and legality.
+def main_measures(record: Record, arm: Arm) -> tuple[Drawn, ...]:
+    """Return the measures that figures show: the arm's own goal, how far behaviour moved, legality, a user's.
 
     Legality is left out where every answer is legal.
     """
-    legal = f"mass on legal {record.terms.action}s"
-    own = Measure(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}")
+    legal = f"mass on legal {record.words.action}s"
+    own = Drawn(arm.measure, f"utility of its goal, {arm.goal}", f"change in the utility of {arm.goal}")
     others = (
-        Measure(LEGAL, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
-        Measure(KL, "KL divergence", "KL divergence in nats", diverging=False),
+        Drawn(LEGAL.name, f"{legal}, in points", f"change in the {legal}", factor=100, digits=2),
+        Drawn(KL.name, "KL divergence", "KL divergence in nats", diverging=False),
+        *(
+            Drawn(one.name, one.words, f"change in {one.name}", one.role != "divergence", own=True)
+            for one in record.measures.values()
+            if one.reference and record.has_effects(arm, one.name)
+        ),
     )
-    shown = [each for each in others if each.name != LEGAL or record.terms.legality]
+    shown = [each for each in others if each.name != LEGAL.name or record.legality]
     return own, *(each for each in shown if each.name != own.name)
 
 
@@ -122,14 +131,14 @@ def tooltip(rows: Sequence[Effect], gain: Gain | None = None, brief: bool = Fals
         values = [row.effect for row in rows]
         clear = sum(row.excludes_zero for row in rows)
         span = f"{signed(min(values))} to {signed(max(values))}, {clear} of {len(rows)} exclude 0"
-        lines = [f"{first.set}: {signed(mean(values))} ({span})"]
+        lines = [f"{first.title}: {signed(mean(values))} ({span})"]
     else:
         seeds = [f"seed {row.seed} " if len(rows) > 1 else "" for row in rows]
         each = [
             f"{seed}{signed(row.effect)} {interval(row.low, row.high)}"
             for seed, row in zip(seeds, rows, strict=True)
         ]
-        lines = [f"{first.set}: {'; '.join(each)}"]
+        lines = [f"{first.title}: {'; '.join(each)}"]
     share = gain.share(rows) if gain else None
     if share is not None:
         lines.append(
@@ -138,3 +147,47 @@ def tooltip(rows: Sequence[Effect], gain: Gain | None = None, brief: bool = Fals
     if gain and first.delta_share is not None:
         lines.append(f"{percent(first.delta_share)} of ‖Δ‖²")
     return "\n".join(lines)
+
+
+def controls_told(controls: Sequence[Effect], gain: Gain | None) -> str:
+    """Write how many random sets match a set and what they span; of few, each."""
+    if not controls:
+        return ""
+    values = [row.effect for row in controls]
+    lines = [f"{count(len(values), 'random set')}, from {signed(min(values))} to {signed(max(values))}"]
+    if gain and len(controls) <= MOST_TOLD:
+        lines += [tooltip([row]) for row in controls]
+    return "\n".join(lines)
+
+
+def singles_of(record: Record, arm: Arm, direction: str, measure: str) -> Sets:
+    """Return the effects of single heads, MLPs or units."""
+    rows = by_set(record.effects_of(arm, direction, measure))
+    return {key: effects for key, effects in rows.items() if key[0] in SINGLES}
+
+
+def most_telling(record: Record, arm: Arm, direction: str) -> tuple[Effect, ...]:
+    """Return, of the layers, their heads and sets by name, the one that undoes or brings most of the gain."""
+    sets = [
+        rows
+        for (family, _), rows in by_set(record.effects_of(arm, direction, arm.measure)).items()
+        if family in _TELLING and rows[0].n_components > 1
+    ]
+    return max(sets, key=lambda rows: mean(toward(row) for row in rows), default=())
+
+
+def most_telling_single(record: Record, arm: Arm) -> tuple[Effect, ...]:
+    """Return the single component that costs most when it is taken back."""
+    sets = singles_of(record, arm, TAKE_BACK, arm.measure).values()
+    return min(sets, key=lambda rows: mean(row.effect for row in rows), default=())
+
+
+def toward(row: Effect) -> float:
+    """Return an effect, positive where it undoes (or, grafted, brings) what raises a measure."""
+    return -row.effect if row.direction == TAKE_BACK else row.effect
+
+
+def as_telling(rows: Sequence[Effect], controls: Sequence[Effect]) -> int:
+    """Return how many random sets do at least as much as a set."""
+    ours = mean(map(toward, rows))
+    return sum(toward(control) >= ours for control in controls)

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from takeback.measure.agency import arena_cards
 from takeback.measure.agency.agency import pursuit
-from takeback.measure.agency.cards import CARDS, Card, card_text, numbers, reading
 from takeback.measure.agency.directedness import order_foreseen
-from takeback.measure.agency.planted import DIM, KEEN, POLICIES, planted, pursuer, sight, world
 from takeback.measure.outcomes import Outcomes
 from takeback.run.errors import UnknownName
+from validation import arena_cards
+from validation.cards import CARDS, Card, card_text, numbers, reading
+from validation.planted import DIM, KEEN, POLICIES, planted, pursuer, sight, world
 
 TABLES = cache(numbers)
 ON_PLAYERS = cache(arena_cards.numbers)
@@ -82,6 +82,6 @@ def test_what_planted_policies_know_is_what_they_see() -> None:
 
 @pytest.mark.slow
 def test_the_page_has_the_cards_as_the_command_prints_them() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "agency.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "agency.md").read_text(encoding="utf-8")
     assert card_text(TABLES(seed=0)) in page
     assert card_text(ON_PLAYERS(seed=0), arena_cards.CARDS, len(CARDS) + 1) in page

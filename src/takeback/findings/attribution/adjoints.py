@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from takeback.measure.slopes import Slopes
+from takeback.measure.measure import Slopes
 from takeback.policies.language.expand import Decided, Step
 from takeback.policies.language.forward import next_token_logprobs
 from takeback.policies.language.packing import Batch
@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Stakes:
+class Adjoints:
     """What the probabilities of a round are worth to each measure.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stakes:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ForwardPass:
     """One policy's answers in every round of a readout, and the probability of reaching each target.
 
     Attributes:
@@ -97,14 +97,16 @@ class Reading:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Step]) -> Reading:
+    def of(cls, model: PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Step]) -> ForwardPass:
         """Read a model on the prefixes of the legal actions and of the steps."""
         scores, ends = ModelScores(model), plan.tree.vocabulary.ends
         rounds = (plan.legal.round, *(step.asked for step in steps))
         return cls.put_together(plan, steps, [ask(scores, [0], asked, ends)[0] for asked in rounds])
 
     @classmethod
-    def put_together(cls, plan: ReadoutPlan, steps: Sequence[Step], answers: Sequence[Answers]) -> Reading:
+    def put_together(
+        cls, plan: ReadoutPlan, steps: Sequence[Step], answers: Sequence[Answers]
+    ) -> ForwardPass:
         """Work out the probabilities of outcomes from the answers in each round."""
         first, legal, n = answers[0], plan.legal, len(plan.texts)
         reach = [legal.reach(first)]
@@ -132,7 +134,7 @@ class Reading:
             undecided=self.undecided,
         )
 
-    def stakes(self, slopes: Mapping[str, Slopes]) -> tuple[Stakes, ...]:
+    def adjoints(self, slopes: Mapping[str, Slopes]) -> tuple[Adjoints, ...]:
         """Return what each round's probabilities are worth to measures with these slopes.
 
         Raises:
@@ -148,7 +150,7 @@ class Reading:
         rounds = [self.plan.legal.round, *(step.asked for step in self.steps)]
         ends = np.flatnonzero(self.plan.tree.vocabulary.ends)
         return tuple(
-            Stakes(asked, np.stack([of[i][0] for of in each]), np.stack([of[i][1] for of in each]), ends)
+            Adjoints(asked, np.stack([of[i][0] for of in each]), np.stack([of[i][1] for of in each]), ends)
             for i, asked in enumerate(rounds)
         )
 

@@ -9,12 +9,12 @@ from takeback.draw.columns import Column, table_of
 from takeback.draw.numbers import ABSENT, count, number, percent, share
 from takeback.draw.page import Section, Table
 from takeback.draw.result import section_of
-from takeback.findings.localise.carriers import Carriers
+from takeback.findings.localise.smallest import SmallestSets
 from takeback.run.tables import records
 
 
 @section_of.register
-def _(found: Carriers) -> Section:
+def _(found: SmallestSets) -> Section:
     """Show what the smallest sets are, what they carry, and what random ones need."""
     rows = records(found.table)
     return Section(

@@ -1,10 +1,9 @@
-"""Carriers: the smallest set along each order that carries most of a change, tested on other situations."""
+"""The smallest set along each order that carries most of a change, tested on other situations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from takeback.findings.localise.orders import RANDOM
 from takeback.findings.localise.shares import GRAFT, Controls, Shares, at_least, carried, shares
 from takeback.findings.sweep.sets import NamedSet
 from takeback.run.errors import TakebackError
-from takeback.run.jobs import Workers
 from takeback.run.tables import records
 
 COLUMNS: Mapping[str, str] = {
@@ -48,7 +46,7 @@ FAMILY = "carriers"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Carriers(Result):
+class SmallestSets(Result):
     """Holds the smallest set for each order, measure and direction: a row of `COLUMNS`.
 
     Attributes:
@@ -71,14 +69,12 @@ class Carriers(Result):
         return {**self.checked.columns, **COLUMNS}
 
 
-def carriers(
+def smallest_sets(
     halves: Halves,
     found: Curves,
     controls: Controls,
     wanted: float = 0.9,
-    out: str | Path | None = None,
-    workers: Workers = 1,
-) -> Carriers:
+) -> SmallestSets:
     """Find the smallest set along each curve that carries `wanted` of the change, and test it.
 
     It is chosen in the situations to select on; what it carries is told in the others, beside random sets of
@@ -93,10 +89,10 @@ def carriers(
         raise TakebackError("all orders are random; the smallest sets need another to compare with them")
     anatomy = halves.evaluation.anatomy
     sets = {text: NamedSet(FAMILY, text, anatomy.parse(text)) for text in real["components"]}
-    checked = shares(halves.evaluation, list(sets.values()), controls, FAMILY, out, workers)
+    checked = shares(halves.evaluation, list(sets.values()), controls)
     tested = smallest(found.points.assign(selected=found.points["share"]), wanted)
     rows = [_row(row, tested, checked.table, len(anatomy.universe)) for row in records(real)]
-    return Carriers(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
+    return SmallestSets(checked.title, _typed(pd.DataFrame(rows).assign(wanted=wanted)), checked)
 
 
 def smallest(points: pd.DataFrame, wanted: float = 0.9) -> pd.DataFrame:

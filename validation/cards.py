@@ -1,6 +1,6 @@
 """Cards: what each measure of agency claims to track, tried on planted policies, and where it fails.
 
-`python -m takeback.measure.agency.cards` prints them with their numbers.
+`python -m validation` prints them with their numbers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from takeback.measure.agency.agency import agency
 from takeback.measure.agency.directedness import directedness_rows
-from takeback.measure.agency.planted import POLICIES, planted, sight, world
 from takeback.measure.agency.unknown import unknown_utility
+from takeback.measure.measure import if_legal
 from takeback.measure.outcomes import Outcomes
+from validation.planted import POLICIES, planted, sight, world
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +202,7 @@ def numbers(n: int = 200, seed: int = 0) -> pd.DataFrame:
         policy = planted(name, made, seed + 1)
         one = Outcomes.of(policy, policy, made.context, ["wanted"], if_legal=True)
         known = {"wanted": sight(name, made, seed + 1)}
-        rows = pd.DataFrame(list(directedness_rows({"wanted": one}, known, ", if legal")))
+        rows = pd.DataFrame(list(directedness_rows({"wanted": one}, known, if_legal)))
         unknown = unknown_utility(policy, made.context, seed).assign(goal="wanted")
         every = (agency(made.base, policy, made.context), rows, unknown)
         tables += [table.assign(policy=name) for table in every]
@@ -243,15 +244,3 @@ def card_text(table: pd.DataFrame, cards: Sequence[Card] = CARDS, first: int = 1
 
 def _written(value: float | None) -> str:
     return "undefined" if value is None else f"{round(value, 2) + 0.0:.2f}"
-
-
-def whole_text() -> str:
-    """Write all cards: those on made-up readouts, then those on players of the endgame arena."""
-    from takeback.measure.agency import arena_cards
-
-    more = card_text(arena_cards.numbers(), arena_cards.CARDS, len(CARDS) + 1)
-    return f"{card_text(numbers())}\n\n{more}"
-
-
-if __name__ == "__main__":
-    print(whole_text())

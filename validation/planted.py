@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency.probes import order_accuracy
-from takeback.measure.measures import MeasureContext
+from takeback.measure.measure import MeasureContext
 from takeback.policies.readout import Readouts
 from takeback.run.errors import unknown_name
 from takeback.run.grouping import sum_by
@@ -97,7 +97,23 @@ def world(n: int = 200, seed: int = 0) -> World:
 
 
 def pursuer(made: World, seed: int = 0, beta: float = BETA) -> Readouts:
-    """Return the optimum of E βU − KL from base for `wanted`, illegal answers counting 0: an exact tilt."""
+    """Return the optimum of E βU − KL from base for `wanted`, illegal answers counting 0: an exact tilt.
+
+    >>> from takeback.measure.agency import agency
+    >>> made = world(40)
+    >>> table = agency(made.base, pursuer(made, beta=2.0), made.context, ["wanted"]).set_index("measure")
+    >>> row = table.loc["signed pursuit share"]
+    >>> f"{row['value']:.3f} of the change, β {row['beta']:.3f}"
+    '1.000 of the change, β 2.000'
+
+    Taking half of the tilt back leaves all of the share:
+
+    >>> from takeback.study.pursuit import PURSUIT, SHARE, losses
+    >>> half = {"L0.H0": pursuer(made, beta=1.0)}
+    >>> found = losses(made.base, pursuer(made, beta=2.0), half, made.context, "wanted").set_index("measure")
+    >>> f"{abs(found['loss'][SHARE]):.3f} of the share, {found['loss'][PURSUIT]:.3f} nats"
+    '0.000 of the share, 0.149 nats'
+    """
     return made.tilted(np.full(len(made.base), beta), made.context.utilities["wanted"])
 
 
@@ -143,7 +159,15 @@ def doing(made: World, strength: float, effort: float = 1.0) -> Readouts:
 
 
 def noisy(made: World, seed: int = 0) -> Readouts:
-    """Return base with every log-probability jittered."""
+    """Return base with every log-probability jittered.
+
+    >>> from takeback.measure.agency import pursuit
+    >>> from takeback.measure.outcomes import Outcomes
+    >>> made = world(40)
+    >>> share = pursuit(Outcomes.of(made.base, noisy(made), made.context, ["wanted"])).share
+    >>> f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    '-0.00 [-0.05, 0.05]'
+    """
     rng = np.random.default_rng(seed)
     legal, illegal = (
         np.exp(_JITTER * rng.normal(size=size))

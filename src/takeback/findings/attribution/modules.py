@@ -18,7 +18,7 @@ from takeback.component import Component
 from takeback.run.errors import TakebackError
 
 
-def owners(model: PreTrainedModel) -> dict[Component, tuple[nn.Module, ...]]:
+def modules_of(model: PreTrainedModel) -> dict[Component, tuple[nn.Module, ...]]:
     """Return for each component the smallest module that holds all of its parameters.
 
     A head's is the attention, an expert's all experts of its layer. A router's is the block around it, since

@@ -1,6 +1,6 @@
 """Tries the estimators on made-up runs of which the truth is known, and prints Markdown.
 
-`python -m takeback.study.contrasts.simulate` tells how often families of components without an effect err,
+`python -m validation.simulate` tells how often families of components without an effect err,
 how often intervals cover, how often a known effect is found, and the same of the rule *carries agency*.
 """
 

@@ -1,0 +1,45 @@
+"""What policies are asked, as far as what is measured of them depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from takeback.arenas.protocol import Arena
+from takeback.run.identity import told
+from takeback.run.own import is_reference, load_own
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An arena with situations, for `identity`: what they are worth and of which kind, not what it is called.
+
+    Attributes:
+        arena: where policies act.
+        situations: what they are read on; none where a result depends on more than can be listed.
+        goals: names of goals besides the arena's own, such as a user's `package.module:function`.
+    """
+
+    arena: Arena[Any]
+    situations: Sequence[Any] = ()
+    goals: Sequence[str] = ()
+
+
+@told.register(Asked)
+def _(asked: Asked) -> Any:
+    place, some = asked.arena, asked.situations
+    return {
+        "arena": place,
+        "kinds": place.illegal,
+        "outputs": place.outputs,
+        "situations": [(place.prompt(one), str(place.cluster(one)), place.legal(one)) for one in some],
+        "worth": {goal: _worth(place, goal, some) for goal in place.goals} if some else {},
+        "features": place.features(some) if some else {},
+        "own goals": [load_own(goal, "goal") for goal in asked.goals if is_reference(goal)],
+    }
+
+
+def _worth(place: Arena[Any], goal: str, situations: Sequence[Any]) -> list[Any]:
+    """Return a goal's utilities and where it applies; the last digits differ between machines."""
+    return [place.utility(goal, situations).round(12), place.applies(goal, situations)]

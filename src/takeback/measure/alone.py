@@ -1,0 +1,135 @@
+"""Policies read alone, each on the same held-out situations: how a model does, and how a run develops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from takeback.arenas import Arena, Asked, arena
+from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.measure.bench import Setup
+from takeback.measure.effects import effects
+from takeback.measure.layout import Layout
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import estimate_row, measures, typed
+from takeback.measure.shift import KL, shift
+from takeback.measure.store import Part, Store
+from takeback.policies.load import load_policy
+from takeback.policies.play import player
+from takeback.policies.policy import Policy
+from takeback.policies.readout import TOLERANCE, Readouts
+from takeback.run.errors import TakebackError
+from takeback.run.identity import identity
+from takeback.run.stats import mean_estimate
+
+
+class HeldOut:
+    """Reads policies alone in situations of one arena, none twice; all must be like the first.
+
+    The first policy and the last other one are held in memory.
+
+    Attributes:
+        arena: where they act.
+        situations: what they are read on.
+        setup: where what is read is kept.
+    """
+
+    def __init__(
+        self, arena: Arena[Any], situations: Sequence[Any], first: str, setup: Setup | None = None
+    ) -> None:
+        self.arena, self.situations = arena, tuple(situations)
+        self.setup, self._first = setup or Setup(), open_checkpoint(first)
+        self._layout, self._held = Layout(arena, self.situations), dict[str, Policy]()
+
+    @classmethod
+    def draw(cls, arena_name: str, first: str, number: int, seed: int, setup: Setup | None = None) -> HeldOut:
+        """Draw held-out situations.
+
+        Raises:
+            UnknownName: there is no such arena.
+            TakebackError: the first model can't be opened, or there are fewer situations.
+        """
+        place = arena(arena_name)
+        return cls(place, place.situations("held-out", number, seed), first, setup)
+
+    def load(self, model: Checkpoint, arena: Arena[Any] | None = None) -> Policy:
+        """Return the policy of a checkpoint, which is held until another one is asked for."""
+        if model.digest not in self._held:
+            self._held = {key: one for key, one in self._held.items() if key == self._first.digest}
+            self._held[model.digest] = load_policy(model, self.arena if arena is None else arena)
+        return self._held[model.digest]
+
+    def read(self, model: str) -> Readouts:
+        """Read one policy, or find it read.
+
+        Raises:
+            TakebackError: it can't be opened, or it is not like the first.
+        """
+        checkpoint, every = open_checkpoint(model), np.arange(len(self.situations))
+        key = f"{checkpoint.digest} {checkpoint.runs_as}", "alone"
+        self.store.look()
+        if len(self.store.missing(key, every, TOLERANCE)):
+            readouts = self._policy(checkpoint).read(self._plan)
+            self.store.keep(Part.of([key], [readouts], every, TOLERANCE))
+        return self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout.counts), every)
+
+    def measure(self, model: str) -> pd.DataFrame:
+        """Measure one policy: columns measure, value, se, low, high, n."""
+        return measures(self.read(model), self.arena)
+
+    def follow(self, before: Readouts, model: str) -> pd.DataFrame:
+        """Measure one policy as `measure` does, and its KL from another one, in nats."""
+        after = self.read(model)
+        context = MeasureContext.of(after, self.arena)
+        moved = mean_estimate(shift(before, after)[KL.name], context.clusters)
+        row = pd.DataFrame([{"measure": KL.name, **estimate_row(moved)}])
+        row = typed(row, ("value", "se", "low", "high"))
+        return pd.concat([measures(after, self.arena, context), row], ignore_index=True)
+
+    def compare(self, before: str, after: str) -> pd.DataFrame:
+        """Estimate what changed between two policies, paired by situation; relative to the first."""
+        return effects(self.read(before), self.read(after), self.arena, relative_to=before)
+
+    def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
+        """Let a policy play, sampling its moves, from won held-out situations against the best defender.
+
+        Returns:
+            A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
+            best (what perfect play needs).
+        """
+        starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
+        policy = self._policy(open_checkpoint(model))
+        played = self.arena.play_out(player(policy, self.arena, seed), starts, moves)
+        return pd.DataFrame(
+            [
+                {
+                    "situation": self.arena.prompt(game.start),
+                    "result": game.outcome,
+                    "reason": game.reason,
+                    "moves": game.turns,
+                    "score": game.score,
+                    "best": self.arena.distance(game.start),
+                }
+                for game in played
+            ]
+        )
+
+    @cached_property
+    def store(self) -> Store:
+        """What was read."""
+        asked = Asked(self.arena, self.situations)
+        return self.setup.store(lambda: identity(asked, ["alone", TOLERANCE, self.setup.threads]))
+
+    @cached_property
+    def _plan(self) -> Any:
+        return self.load(self._first).prepare(self.arena, self.situations)
+
+    def _policy(self, model: Checkpoint) -> Policy:
+        policy = self.load(model)
+        if why := policy.unlike(self.load(self._first)):
+            raise TakebackError(f"{model.ref} has {why} than the model it is compared with; read it alone")
+        return policy

@@ -1,0 +1,107 @@
+"""What changed between two policies on the same situations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from takeback.measure.measure import MeasureContext
+from takeback.measure.measures import divergence_values, measure_values, typed
+from takeback.measure.shift import TOTAL_VARIATION, check_same_situations, shift
+from takeback.policies.readout import Readout, Readouts
+from takeback.run.stats import Estimate, mean_estimate, paired_difference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from takeback.arenas import Arena
+
+
+@dataclass(frozen=True)
+class Change:
+    """A situation, what two policies do in it, and the total variation distance between them."""
+
+    situation: str
+    distance: float
+    before: Readout
+    after: Readout
+
+    def arrows(self, side: Literal["before", "after"], n: int = 3) -> tuple[tuple[str, float], ...]:
+        """Return the n most likely legal actions of a side with their probabilities, likeliest first."""
+        legal = (self.before if side == "before" else self.after).legal
+        return tuple(sorted(legal.items(), key=lambda move: (-move[1], move[0]))[:n])
+
+
+def effects(
+    before: Readouts,
+    after: Readouts,
+    arena: Arena[Any],
+    relative_to: str,
+    context: MeasureContext | None = None,
+) -> pd.DataFrame:
+    """Estimate what changed from `before` to `after`, paired by situation.
+
+    `relative_to` names the side that `before` is ("tuned" when something was taken back, "base" when
+    something was grafted) and is kept with every row. Columns: measure, value (of `after`), effect (after -
+    before), se, low, high (95%, clustered), relative_to, n. Both sides are averaged over the
+    situations to which a measure applies on both. Divergences have their distance as value and effect.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    context = context or MeasureContext.of(after, arena)
+    return effects_table(effect_rows(before, after, context, relative_to))
+
+
+def effect_rows(
+    before: Readouts, after: Readouts, context: MeasureContext, relative_to: str
+) -> list[dict[str, Any]]:
+    """Return the rows of `effects`, for tables of many hybrids.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    check_same_situations(before, after)
+    old, new = measure_values(before, context), measure_values(after, context)
+    rows: list[dict[str, Any]] = []
+    for name, values in new.items():
+        kept = values.applies & old[name].applies
+        if kept.any():
+            pair = values.numbers[kept], old[name].numbers[kept]
+            difference = paired_difference(*pair, context.clusters[kept])
+            rows.append(_effect_row(name, float(values.numbers[kept].mean()), difference, relative_to))
+    for name, distances in divergence_values(before, after, context).items():
+        if (kept := distances.applies).any():
+            estimate = mean_estimate(distances.numbers[kept], context.clusters[kept])
+            rows.append(_effect_row(name, estimate.value, estimate, relative_to))
+    return rows
+
+
+def effects_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows of `effect_rows`, with or without columns of a caller's own before them, as a table."""
+    import pandas as pd
+
+    return typed(pd.DataFrame(rows), ("value", "effect", "se", "low", "high"))
+
+
+def _effect_row(measure: str, reached: float, effect: Estimate, relative_to: str) -> dict[str, Any]:
+    return {
+        "measure": measure,
+        "value": reached,
+        "effect": effect.value,
+        **{name: getattr(effect, name) for name in ("se", "low", "high")},
+        "relative_to": relative_to,
+        "n": effect.n,
+    }
+
+
+def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change, ...]:
+    """Return the n situations with the largest total variation distance, largest first, ties by place."""
+    distance = shift(before, after)[TOTAL_VARIATION.name]
+    order = np.argsort(-distance, kind="stable")[:n]
+    return tuple(
+        Change(before.situations[i], float(distance[i]), before[int(i)], after[int(i)]) for i in order
+    )

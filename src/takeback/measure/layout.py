@@ -1,0 +1,49 @@
+"""What all policies that are read in the same situations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from takeback.arenas import Arena
+from takeback.policies.readout import Readouts
+
+Places = NDArray[np.int64]
+
+
+class Layout:
+    """Situations of an arena, and how numbers of policies there are laid out as readouts."""
+
+    def __init__(self, arena: Arena[Any], situations: Sequence[Any]) -> None:
+        self.arena, self.situations = arena, tuple(situations)
+
+    @cached_property
+    def counts(self) -> Places:
+        """How many legal actions each situation has."""
+        return np.array([len(legal) for _, _, legal in self._told])
+
+    def readouts(self, rows: Mapping[str, Any], places: Places) -> Readouts:
+        """Return readouts of some situations from the rows of a store."""
+        texts, clusters, actions = zip(*(self._told[place] for place in places), strict=True)
+        shape = len(places), len(self.arena.illegal)
+        whole = {**rows, **{name: rows[name].reshape(shape) for name in ("masses", "errors")}}
+        return Readouts(
+            arena=self.arena.name,
+            situations=texts,
+            clusters=clusters,
+            actions=actions,
+            illegal=tuple(self.arena.illegal),
+            **whole,
+        )
+
+    @cached_property
+    def _told(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        arena = self.arena
+        return [
+            (arena.prompt(one, "compact"), str(arena.cluster(one)), tuple(arena.legal(one)))
+            for one in self.situations
+        ]

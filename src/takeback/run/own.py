@@ -1,0 +1,80 @@
+"""What users bring: an object of a module or of a file, by a reference such as `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from takeback.run.errors import TakebackError, unknown_name
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether a text is `package.module:name` or `path/to/file.py:name`.
+
+    >>> is_reference("mine.words:nerve"), is_reference("own/mine.py:nerve"), is_reference("utility win")
+    (True, True, False)
+    """
+    place, colon, name = text.rpartition(":")
+    return bool(colon and name.isidentifier() and (place.endswith(".py") or _MODULE.fullmatch(place)))
+
+
+def load_own(reference: str, what: str) -> Any:
+    """Return the object that a reference is of; `what` says in errors what it was wanted for.
+
+    Modules are looked for where Python looks, and then in the working folder.
+
+    >>> load_own("math:tau", "number")
+    6.283185307179586
+
+    Raises:
+        UnknownName: the module or file has nothing of this name.
+        TakebackError: it is no reference, or the module or file is missing or fails when it is imported.
+    """
+    if not is_reference(reference):
+        raise TakebackError(
+            f"{what} {reference!r} is no reference; write package.module:name or path/to/file.py:name"
+        )
+    place, _, name = reference.rpartition(":")
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    except Exception as error:  # a user's own code: whatever it raises, the place is what helps
+        raise TakebackError(
+            f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, name):
+        known = [one for one in vars(module) if not one.startswith("_")]
+        raise unknown_name(f"name in {place}", name, known)
+    return getattr(module, name)
+
+
+def _module(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(here)
+
+
+def _file(path: Path) -> ModuleType:
+    """Import a file once, under a name that no module has."""
+    name = str(path.resolve())
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -1,0 +1,1 @@
+"""What estimators read where the truth is known: planted policies, players of endgames, made-up runs."""
