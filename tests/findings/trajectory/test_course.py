@@ -200,7 +200,7 @@ def test_parts_change_nothing_and_are_not_read_twice(planted, found, tmp_path, m
     Results("a run", (), {"course": again}, "course").write(tmp_path)
     written = {path.name for path in tmp_path.iterdir()}
     tables = {f"{name}.parquet" for name in ("course", "components", "onsets", "chance")}
-    assert written == {*tables, "course.html", "course.json"}
+    assert written == {*tables, "course.html", "course.json", "readouts"}
 
 
 def test_shown_on_a_page_and_in_the_terminal(found, capsys):
