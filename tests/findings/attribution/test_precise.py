@@ -105,7 +105,7 @@ def test_workers_and_what_was_kept_give_the_same_table(bench, sets, coarse, tmp_
     pd.testing.assert_frame_equal(estimate(again(2), COARSE, sets).table, coarse.table)
     kept = sorted((tmp_path / ".parts").glob("predictions/*.parquet"))
     table = read_table(kept[0])
-    assert sum(again().unread([one]) for one in sets) == len(sets), "not all are read everywhere"
+    assert again().unread(sets) > 0, "a set that was precise was not read everywhere"
     next((tmp_path / "readouts").glob("*/*.parquet")).unlink()
     pd.testing.assert_frame_equal(estimate(again(), COARSE, sets).table, coarse.table)
     pd.testing.assert_frame_equal(read_table(kept[0]), table)
