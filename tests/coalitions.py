@@ -19,6 +19,12 @@ UTILITY = "utility win"
 TWO_LAYERS = tuple(f"L{layer}.{part}" for layer in (0, 1) for part in ("H0", "H1", "H2", "H3", "MLP", "LN1"))
 
 
+class Coalitions(Bench):
+    """A bench that knows its measure without an arena of measures."""
+
+    measures = (UTILITY,)
+
+
 def additive(tuned: frozenset[str]) -> float:
     """Sum what each tuned component is worth: no two are worth the same."""
     return sum(0.01 + 0.003 * TWO_LAYERS.index(name) for name in sorted(tuned))
@@ -55,4 +61,4 @@ def ask_about(monkeypatch: Any, value: Value, names: Iterable[str] = TWO_LAYERS,
     sides = {side: SimpleNamespace(ref=side) for side in ("base", "tuned")}
     pair: Any = SimpleNamespace(anatomy=lambda: anatomy, asked=asked, **sides)
     arena: Any = SimpleNamespace(cluster=str)
-    return Bench(pair, arena, tuple(range(n)), (UTILITY,))
+    return Coalitions(pair, arena, tuple(range(n)), (UTILITY,))

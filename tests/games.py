@@ -20,7 +20,7 @@ ANATOMY = anatomy_of(models.on_meta("gpt2"))
 class Game(Bench):
     """A bench whose measure `gain` is `worth` of the components that are tuned, in each situation."""
 
-    anatomy = ANATOMY
+    anatomy, measures = ANATOMY, ("gain",)
 
 
 def part(name: str) -> Component:
