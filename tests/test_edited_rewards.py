@@ -20,20 +20,20 @@ from typer.testing import CliRunner
 
 import models
 import networks
-from takeback import arenas
+from takeback.arenas import registry
 from takeback.cli import app
-from takeback.report import run_plan
+from takeback.measure.store import FOLDER
 from takeback.run.errors import TakebackError
-from takeback.run.own import load_own
 from takeback.run.tables import read_table
 from takeback.study.plan import check_plan
+from takeback.study.run import run_plan
 from takeback.training import check_recipe, train
 from toy_arena import ToyArena
 
 pytestmark = pytest.mark.slow
 
 ARENA = '''"""The toy arena's places with legal actions, each many times, every time a cluster of its own."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import toy_arena
 
 @dataclass(frozen=True)
@@ -52,21 +52,17 @@ class Copies(toy_arena.ToyArena):
     def cluster(self, situation):
         return situation.number
 
-    def utility(self, goal, situations):
-        return super().utility(goal, situations)
+    def __init__(self):
+        super().__init__()
+        goals = self.goals.items()
+        self.goals = {name: replace(goal, utility=self.edited(goal.utility)) for name, goal in goals}
 
-    def judge(self, goal, situations, texts):
-        import numpy as np
-        classes = tuple(map(self.classify, situations, texts))
-        worth = np.zeros(len(texts))
-        for place, (situation, text) in enumerate(zip(situations, texts)):
-            if classes[place] == "legal":
-                worth[place] = self.utility(goal, [situation])[self.legal(situation).index(text)]
-        return worth, classes
+    def edited(self, worth):
+        return lambda situations: worth(situations)
 '''
-EDITED = ARENA.replace("return super().utility", "return 0.5 * super().utility")
-NAME = "copies"
+NAME = "own_arena.py:Copies"
 COUNT = ("--situations", "24", "--arena", NAME)
+EDITED = ARENA.replace("situations: worth(situations)", "situations: 0.5 * worth(situations)")
 
 
 class Killed(BaseException):
@@ -96,9 +92,10 @@ class Desk:
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
-        sys.modules.pop(str(self.file), None)
-        kind = load_own(f"{self.file}:Copies", "arena")
-        self._patch.setitem(arenas._ARENAS, NAME, kind)
+        for name, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "").name == self.file.name:
+                del sys.modules[name]
+        registry._arena.cache_clear()
 
     def run(self, *words: object, killed_at: int | None = None) -> str:
         """Run a command and return why it refused, empty where it did not."""
@@ -126,6 +123,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.chdir(tmp_path)
     return Desk(tmp_path, monkeypatch)
 
 
@@ -172,8 +170,9 @@ COMMANDS: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
 
 
 def tables(out: Path) -> dict[str, pd.DataFrame]:
-    files = [path for path in out.rglob("*.parquet") if not any(part.startswith(".") for part in path.parts)]
-    return {str(path.relative_to(out)): read_table(path) for path in files}
+    """Read the results in a folder, but not the readouts that are kept for others there."""
+    files = {path.relative_to(out): path for path in out.rglob("*.parquet")}
+    return {str(name): read_table(path) for name, path in files.items() if name.parts[0] != FOLDER}
 
 
 def same(some: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> bool:
@@ -322,7 +321,8 @@ def test_steps_and_parts_of_version_0_1_are_made_anew_or_refused(
     made: Path, desk: Desk, tmp_path: Path
 ) -> None:
     desk.write(ARENA)
-    out, words = tmp_path / "localise", COMMANDS["localise"](made, tmp_path / "localise")
+    out = tmp_path / "diff"
+    words = ("diff", made / "base", made / "tuned", "--with", "spectra", "-o", out)
     desk.run(*words, killed_at=2)
     (claim,) = out.rglob("work.json")
     told = json.loads(claim.read_text())

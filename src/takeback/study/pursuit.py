@@ -107,8 +107,8 @@ def keep_losses(
 
 
 def stamp(key: str | None, goal: str | None) -> str:
-    """Return what losses were made of: a sweep, by its key, and a goal."""
-    return identity(key, goal)
+    """Return what losses were made of: a sweep, by its key, which says the version, and a goal."""
+    return identity(key, goal, versions=False)
 
 
 def _numbers(
