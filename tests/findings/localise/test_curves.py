@@ -10,7 +10,6 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.findings.localise import curves as curves_module
 from takeback.findings.localise.curves import AGAINST, Halves, counts_of, curves, trapezoids
 from takeback.findings.localise.localise import ORDERED, LocaliseSettings, localise
 from takeback.findings.localise.orders import (
@@ -121,7 +120,7 @@ def test_an_area_has_the_error_of_the_mean_of_its_shares(monkeypatch):
 def _area_by_hand(halves, order):
     bench = halves.evaluation
     sets = [~ComponentSet(order[:count], ANATOMY.universe) for count in range(len(order) + 1)]
-    answers = curves_module.bench.answer([*sets, bench.nothing])
+    answers = bench.answer([*sets, bench.nothing])
     rows = np.array([answers.of(one, "gain") - answers.of(ANATOMY.universe, "gain") for one in sets])
     found = answers.ratio(np.trapezoid(rows, np.linspace(0, 1, len(sets)), axis=0), rows[-1])
     return (found.value, found.se), (found.low, found.high)
