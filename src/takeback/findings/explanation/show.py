@@ -66,7 +66,7 @@ def _(found: Explanation) -> Section:
 
 def _in_letters(found: Explanation, one: Moved) -> str:
     """Draw a situation's board beside its answers; see `Section.terminal`."""
-    pieces = found.arena.board(found.arena.parse(one.situation))
+    pieces = found.pieces[one.situation]
     lines = zip_longest(text_board(pieces), _answers(one), fillvalue="")
     width = 17 if pieces else 0
     return "".join(f"\n  {left:<{width}}   {right}".rstrip(" ") for left, right in lines)
@@ -108,7 +108,7 @@ def _changed(one: Moved) -> list[tuple[str, float, float]]:
 
 
 def _board(found: Explanation, one: Moved) -> Figure:
-    pieces = found.arena.board(found.arena.parse(one.situation))
+    pieces = found.pieces[one.situation]
     arrows = [
         Arrows(one.arrows("before"), BEFORE, "before", -1),
         Arrows(one.arrows("after"), ARMS[0], "after", 1),
