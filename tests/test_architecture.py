@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tree import ORDER, Tree
 
 FILE_LINES = 600

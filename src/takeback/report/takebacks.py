@@ -165,13 +165,11 @@ def _map(record: Record, arm: Arm, direction: str, measure: Drawn, gain: ArmGain
 def _extremes(name: str, ranked: Sequence[Sequence[Effect]], gain: ArmGain) -> Table:
     return table_of(
         [{"effects": effects, "first": effects[0]} for effects in ranked],
-        (
-            Column(f"most {name}", lambda row: row.components, "first", words=True),
-            Column("effect [95% interval]", told, "effects"),
-            Column("excludes 0", _clear, "effects", words=True),
-            Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "effects"),
-            Column("share of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
-        ),
+        Column(f"most {name}", lambda row: row.components, "first", words=True),
+        Column("effect [95% interval]", told, "effects"),
+        Column("excludes 0", _clear, "effects", words=True),
+        Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "effects"),
+        Column("share of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
     )
 
 
@@ -261,17 +259,15 @@ def _sets(record: Record, arm: Arm, gain: ArmGain) -> Section:
     ]
     table = table_of(
         rows,
-        (
-            Column("set", lambda row: row.title, "first", words=True),
-            Column("family", lambda row: row.family, "first", words=True),
-            Column("parameters", lambda row: number(row.parameters, 0), "first"),
-            Column("of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
-            Column("taken back [95% interval]", told, "back"),
-            Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "back"),
-            Column("grafted [95% interval]", told, "forth"),
-            Column("share of the gain brought", lambda rows: percent(gain.share(rows)), "forth"),
-            Column("KL when taken back", _average, "far"),
-        ),
+        Column("set", lambda row: row.title, "first", words=True),
+        Column("family", lambda row: row.family, "first", words=True),
+        Column("parameters", lambda row: number(row.parameters, 0), "first"),
+        Column("of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
+        Column("taken back [95% interval]", told, "back"),
+        Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "back"),
+        Column("grafted [95% interval]", told, "forth"),
+        Column("share of the gain brought", lambda rows: percent(gain.share(rows)), "forth"),
+        Column("KL when taken back", _average, "far"),
     )
     cut = f"The {MOST_SETS} sets with the largest effects; the others are in effects/."
     words = (cut,) if len(back) > MOST_SETS else ()
