@@ -1,10 +1,11 @@
-"""The tree keeps its order: arrows go one way, no two files import each other, a class name means one thing."""
+"""The tree keeps its order: arrows go one way, no circles of imports, a class name means one thing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
 from tree import ORDER, Tree
 
 FILE_LINES = 600

@@ -38,7 +38,7 @@ _ON_TERMINAL: Final = ("prediction", "about", "author", "probability", "outcome"
 def _(found: Predictions) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
     scored = found.predictions[found.predictions["edit"].isin(COUNTED)]
-    outcomes, scores = table_of(found.predictions, _COLUMNS), score_table(found.scores)
+    outcomes, scores = table_of(found.predictions, *_COLUMNS), score_table(found.scores)
     words = told(found.predictions, "prediction", "open", AS_MADE)
     statements = [f"{row['name']}: {row['statement']}" for row in records(found.predictions)]
     return Section(

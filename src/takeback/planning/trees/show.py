@@ -41,7 +41,7 @@ def print_common(tree: Tree, ranked: Sequence[Shared], found: Found, most: int) 
     numbers = [Column(name, str) for name in ("people", "parents", "branches", "below")]
     evidence = Column("evidence", lambda problem: states.get(problem, ABSENT), "problem", words=True)
     columns = [Column("problem"), *numbers, Column("share", percent), evidence]
-    table = table_of([one._asdict() for one in ranked[:most]], columns)
+    table = table_of([one._asdict() for one in ranked[:most]], *columns)
     words = f"{len(table.rows)} of {count(len(ranked), 'problem')}, without the top ones."
     print_section(Section(f"What is shared in {tree.name}", (words,), tables=(table,)))
 

@@ -120,16 +120,14 @@ def _cells(names: pd.Series, values: pd.Series, labels: list[str]) -> dict[Compo
 def _table(rows: pd.DataFrame) -> Table:
     return table_of(
         rows.assign(over=excess(rows)),
-        (
-            Column("component"),
-            Column("circuit"),
-            Column("raw", percent),
-            Column("invariant", percent, "change"),
-            Column("permuted Δ", percent, "permuted"),
-            Column("Gaussian Δ", percent, "gaussian"),
-            Column("over random", _signed, "over"),
-            Column("reassigned", percent),
-        ),
+        Column("component"),
+        Column("circuit"),
+        Column("raw", percent),
+        Column("invariant", percent, "change"),
+        Column("permuted Δ", percent, "permuted"),
+        Column("Gaussian Δ", percent, "gaussian"),
+        Column("over random", _signed, "over"),
+        Column("reassigned", percent),
     )
 
 

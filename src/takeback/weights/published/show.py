@@ -21,7 +21,7 @@ _COLUMNS = (
 def _(found: Published) -> Section:
     """Draw a table of the definitions of the whole model and what each hides, those of layers folded."""
     whole = found.table["scope"] == "whole"
-    table, layers = table_of(found.table[whole], _COLUMNS), table_of(found.table[~whole], _COLUMNS[:4])
+    table, layers = table_of(found.table[whole], *_COLUMNS), table_of(found.table[~whole], *_COLUMNS[:4])
     words = (
         "What published code prints for this pair, and the number that we would put in its place.",
         "Published sparsity and rank are of both models rounded to bfloat16 and subtracted there.",

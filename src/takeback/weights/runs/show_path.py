@@ -125,12 +125,10 @@ def _totals(found: WeightPath) -> Table:
 def _components(found: WeightPath) -> Table:
     return table_of(
         _means(found, ["relative", "share", *PATH_MEASURES]),
-        (
-            Column("component", None, "scope"),
-            Column("‖Δ‖/‖W‖", percent, "relative"),
-            Column("of ‖Δ‖²", percent, "share"),
-            *(Column(head, number, name, digits=2) for name, head in _HEADS.items()),
-        ),
+        Column("component", None, "scope"),
+        Column("‖Δ‖/‖W‖", percent, "relative"),
+        Column("of ‖Δ‖²", percent, "share"),
+        *(Column(head, number, name, digits=2) for name, head in _HEADS.items()),
     )
 
 
