@@ -18,6 +18,7 @@ from takeback.cli.options import (
     Share,
     Threads,
     Untie,
+    alone,
     argument,
     option,
 )
@@ -72,10 +73,12 @@ def retarget(
     from takeback.checkpoint import open_pair
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
+    from takeback.measure.read import Ask
 
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, ["legal"], read.setup(output.out))
-    print_cost(2 * len(bench.anatomy.universe) + controls, place.situations, quiet=output.as_json)
+    asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
+    print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))
 
 

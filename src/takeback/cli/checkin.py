@@ -104,12 +104,7 @@ def resolve(
         if outcome not in OUTCOMES:
             raise unknown_name("outcome", outcome, OUTCOMES)
         settle(file, name, OUTCOMES[outcome], _day(day), because)
-    found = read_predictions(file)
-    if output.as_json:
-        return output.show(found.findings())
-    found.print()
-    if output.out is not None:
-        found.findings().write(output.out)
+    output.show(read_predictions(file))
 
 
 def hat(

@@ -16,7 +16,7 @@ from takeback.checkpoint.derived import Derived
 from takeback.checkpoint.pair import Pair, open_pair
 from takeback.checkpoint.weights import Weights
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.weights.spectra.directions import Directions
+from takeback.weights.spectra.directions import LowRank
 
 SOURCES: Mapping[str, str] = {
     "base": "base, the source of an ordinary takeback",
@@ -153,7 +153,7 @@ def _strength(pair: Pair, degree: float) -> Weights:
 
 
 def _directions(pair: Pair, name: str, scaled: bool, k: int, seed: int | None = None) -> Weights:
-    return Directions(pair, k, seed, rest=name.startswith("without"), rescale=scaled)
+    return LowRank(pair, k, seed, rest=name.startswith("without"), rescale=scaled)
 
 
 def _other(pair: Pair, ref: str) -> Weights:

@@ -19,7 +19,7 @@ from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.own import is_reference, load_own
 
 REWARDED = "0.2 + 0.8 · utility"
-"""What an ordinary answer is rewarded with; see `takeback.training.reward`."""
+"""What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]

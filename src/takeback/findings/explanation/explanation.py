@@ -144,8 +144,8 @@ def explain(
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
     change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
-    where = bench.arena, bench.situations
-    return explanation(change, where, bench.ends[side], after, bench.halves(seed))
+    where, own = (bench.arena, bench.situations), tuple(bench.asked.values())
+    return explanation(change, where, bench.ends[side], after, bench.halves(seed), own)
 
 
 def explanation(
@@ -154,15 +154,16 @@ def explanation(
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
     halves: tuple[NDArray[np.int64], NDArray[np.int64]],
+    own: tuple[Measure, ...] = (),
 ) -> Explanation:
     """Explain readouts: those before, and after by role and name of a set, the asked one among them.
 
-    `where` is the arena, and the situations that were read.
+    `where` is the arena, and the situations that were read; `own` are measures beside the arena's.
 
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    context = MeasureContext.of(before, where[0], situations=where[1])
+    context = MeasureContext.of(before, where[0], own, where[1])
     asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
     facts = facts_of(*where)
     kinds = kinds_of(facts, context)
