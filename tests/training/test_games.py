@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import log_softmax
 
-from takeback.arenas import arena
+from takeback.arenas import ClosedArena, arena
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.training import check_recipe
 from takeback.training.games import GameRewarder, play, returns, starts
@@ -122,22 +122,27 @@ class Walk:
     reason: str = ""
 
 
-class Fork:
+class Fork(ClosedArena[int]):
     """In 0 `left` leads to 1 and `right` ends the game with 0.4; in 1 `left` is worth 1 and `right` 0."""
 
     name = "fork"
     outputs = ("left", "right")
-    illegal = ()
     worth: Mapping[tuple[int, str], float] = {(0, "right"): 0.4, (1, "left"): 1.0, (1, "right"): 0.0}
 
-    def prompt(self, situation: int, style: str = "compact") -> str:
-        return str(situation)
+    def __init__(self) -> None:
+        self.goals = self.goals_by(win=lambda place, action: 0.0)
+
+    def legal(self, situation: int) -> tuple[str, ...]:
+        return self.outputs
+
+    def verdicts(self, situations: Sequence[int]) -> Any:
+        return np.tile(np.arange(2, dtype=np.int16), (len(situations), 1))
+
+    def distance(self, situation: int) -> int | None:
+        return None
 
     def observe(self, situations: Sequence[int]) -> Any:
         return np.eye(2, dtype=np.float32)[list(situations)]
-
-    def judge(self, goal: str, situations: Sequence[int], texts: Sequence[str]) -> Any:
-        return np.zeros(len(texts)), ("legal",) * len(texts)
 
     def play_out(self, choose: Any, situations: Sequence[int], max_moves: int) -> list[Walk]:
         first = choose(list(situations))

@@ -12,11 +12,11 @@ SITUATION = "w Kb6 Rh1 kb8"
 
 
 def score(*ids):
-    reward = ArenaReward(ENDGAMES, "win", TOKENIZER)
+    reward = ArenaReward((ENDGAMES, [ENDGAMES.parse(SITUATION)]), "win", TOKENIZER)
     logged = {}
     values = reward(
         completion_ids=[list(row) for row in ids],
-        situation=[SITUATION] * len(ids),
+        situation=[0] * len(ids),
         trainer_state=SimpleNamespace(global_step=3),
         log_metric=logged.__setitem__,
     )
@@ -54,7 +54,7 @@ def test_a_special_token_inside_an_answer_does_not_pass_for_a_move():
 
 
 def test_what_was_seen_is_handed_over_once():
-    reward = ArenaReward(ENDGAMES, "win", TOKENIZER)
+    reward = ArenaReward((ENDGAMES, [ENDGAMES.parse(SITUATION)]), "win", TOKENIZER)
     assert reward.take_seen() == []
 
 

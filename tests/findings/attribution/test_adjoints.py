@@ -11,7 +11,7 @@ import transformers
 from takeback.findings.attribution.adjoints import ForwardPass
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import measure_slopes, measure_values
-from takeback.policies.language.expand import Step
+from takeback.policies.language.expand import Expansion
 from takeback.policies.language.plan import ReadoutPlan
 from takeback.policies.language.read import read_each, read_plan
 from takeback.policies.language.rounds import ModelScores
@@ -36,7 +36,7 @@ def model(built: Build) -> transformers.PreTrainedModel:
 
 
 @pytest.fixture(scope="module")
-def steps(model: transformers.PreTrainedModel, plan: ReadoutPlan) -> tuple[Step, ...]:
+def steps(model: transformers.PreTrainedModel, plan: ReadoutPlan) -> tuple[Expansion, ...]:
     with torch.no_grad():
         _, steps = read_each(ModelScores(model), plan, tolerance=TOLERANCE)
     assert steps
@@ -44,7 +44,7 @@ def steps(model: transformers.PreTrainedModel, plan: ReadoutPlan) -> tuple[Step,
 
 
 @pytest.fixture(scope="module")
-def reading(model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Step]) -> ForwardPass:
+def reading(model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]) -> ForwardPass:
     found = ForwardPass.of(model, plan, steps)
     assert found.undecided.max() > 0.001
     return found
@@ -61,7 +61,7 @@ def names(reading: ForwardPass, context: MeasureContext, model: transformers.Pre
 
 
 def test_the_reading_is_that_of_the_exact_reader(
-    model: transformers.PreTrainedModel, reading: ForwardPass, steps: Sequence[Step]
+    model: transformers.PreTrainedModel, reading: ForwardPass, steps: Sequence[Expansion]
 ) -> None:
     with torch.no_grad():
         ((wanted,), _) = read_each(ModelScores(model), reading.plan, tolerance=TOLERANCE, steps=steps)
