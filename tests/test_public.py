@@ -7,6 +7,7 @@ import pytest
 
 import takeback
 from models import save_pair
+from validation.planted import planted, world
 
 
 def test_every_public_name_resolves_and_dir_shows_no_other():
@@ -45,3 +46,37 @@ def test_a_pass_over_weights_loads_neither_torch_nor_a_compiler(tmp_path: Path):
             [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_a_user_holds_is_one_line_and_draws_itself(tmp_path: Path):
+    pair = takeback.open_pair(*save_pair("gpt2", tmp_path))
+    readouts = planted("pursuer", world(12))
+    for value, words in (
+        (pair, "Pair"),
+        (pair.base, "gpt2, "),
+        (pair.anatomy().parse("L0.*"), "L0.*"),
+        (readouts, "12 situations"),
+    ):
+        assert words in repr(value)
+        assert "\n" not in repr(value)
+        assert value._repr_html_().lstrip().startswith("<")
+    assert f"{sum(pair.anatomy().parameters(c) for c in pair.anatomy().universe):,} parameters" in repr(
+        pair.tuned
+    )
+
+
+def test_a_verb_is_never_hidden_by_a_module_of_its_name():
+    code = """
+        import takeback
+        import takeback.hybrid.disk, takeback.weights.compare, takeback.weights.circuits.circuits
+        import takeback.findings.sweep.run, takeback.findings.trajectory, takeback.measure.agency.agency
+        verbs = ("diff", "hybrid", "sweep", "localise", "explain", "attribute", "course", "compare", "agency")
+        print([name for name in verbs if type(getattr(takeback, name)).__name__ != "function"])
+        print([name for name in ("compare", "circuits") if not callable(getattr(takeback.weights, name))])
+        from takeback.hybrid import grafted
+        print(grafted.__module__)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["[]", "[]", "takeback.hybrid.live"]

@@ -164,7 +164,7 @@ def test_any_words_read_back_as_they_were_written(tmp_path_factory, told):
 def test_the_page_draws_calibration_and_the_terminal_tells_what_was_changed(file, tmp_path, capsys):
     edit(file, "probability: 0.6", "probability: 0.7")
     found = read_predictions(file)
-    found.findings().write(tmp_path / "out")
+    found.write(tmp_path / "out")
     page = (tmp_path / "out" / "predictions.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert "how many predictions of Ada came true" in page

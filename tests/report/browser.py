@@ -24,7 +24,7 @@ def shown_at(html: str, folder: Path, width: int) -> str:
     (folder / "probe.html").write_text(html, encoding="utf-8")
     frame = folder / "frame.html"
     frame.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1500,1000"]
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1600,1000"]
     shown = subprocess.run(
         [*command, "--dump-dom", frame.as_uri()], capture_output=True, text=True, check=True, timeout=120
     )

@@ -36,3 +36,23 @@ def test_nothing_overflows_sideways_and_tables_sort(
     assert int(inner) == width
     assert int(scrolled) <= width
     assert ordered == "true"
+
+
+SIDES = """<script>
+const sides = [...document.querySelectorAll(".sides")].filter((s) => s.querySelector(".told + .shown svg"));
+const beside = sides.filter((s) => s.querySelector(".told").getBoundingClientRect().right
+  <= s.querySelector(".shown").getBoundingClientRect().left);
+parent.postMessage(`sides ${sides.length} ${beside.length}`, "*");
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+@pytest.mark.parametrize(("width", "wide"), [(420, False), (900, False), (1100, True), (1500, True)])
+def test_wide_screens_have_text_beside_pictures(page: Path, tmp_path: Path, width: int, wide: bool) -> None:
+    probed = page.read_text(encoding="utf-8").replace("</body>", f"{SIDES}</body>")
+    found = re.search(r"<title>sides (\d+) (\d+)</title>", shown_at(probed, tmp_path, width))
+    assert found, "the page's scripts did not run"
+    every, beside = map(int, found.groups())
+    assert every > 8
+    assert beside == (every if wide else 0)

@@ -38,7 +38,7 @@ def recipe(method: str, only: str, **more: Any) -> dict[str, Any]:
 def moved(parent: str, final: Path) -> set[str]:
     """Return the components of which any bit changed."""
     found = diff(open_pair(parent, final))
-    parts = found.tally.parts.components()
+    parts = found.segments.parts.components()
     return {
         str(part) for part, square in zip(parts, found.by_component.delta_square, strict=True) if square > 0
     }

@@ -12,16 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import models
-from siblings_by_hand import compare, pieces, save_siblings, subspaces
+from fine_tunes_by_hand import compare, pieces, save_fine_tunes, subspaces
 from takeback.checkpoint import PairMismatch, open_checkpoint
 from takeback.draw.page import page
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.parts import Shard, collect, collect_shard
-from takeback.weights.runs import siblings as siblings_module
+from takeback.weights.runs import fine_tunes as fine_tunes_module
 from takeback.weights.runs.between import COLUMNS, Between, between
-from takeback.weights.runs.comparison import Comparison
-from takeback.weights.runs.kinship import PERMUTED
-from takeback.weights.runs.siblings import Label, open_siblings
+from takeback.weights.runs.comparison import BetweenWork
+from takeback.weights.runs.fine_tunes import Label, open_fine_tunes
+from takeback.weights.runs.similarity import PERMUTED
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def assert_row(row: pd.Series, expected: dict[str, float]) -> None:
 
 
 def test_every_level_equals_the_dense_reference(name: str, tmp_path: Path) -> None:
-    tuned = save_siblings(name, tmp_path, 2, torch.bfloat16 if name in ("qwen2", "gpt2") else torch.float32)
+    tuned = save_fine_tunes(name, tmp_path, 2, torch.bfloat16 if name in ("qwen2", "gpt2") else torch.float32)
     found = between(tmp_path / "base", tuned)
     everything = list(pieces(tmp_path / "base", tuned))
     assert set(COLUMNS) < set(found.table.columns)
@@ -65,7 +66,7 @@ def test_every_level_equals_the_dense_reference(name: str, tmp_path: Path) -> No
 
 
 def whole_matrices(base: Path, tuned: list[Path]) -> list[np.ndarray]:
-    """Return the changes of every matrix, (siblings, rows, columns) each; a stack of experts is several."""
+    """Return the changes of every matrix, (fine-tunes, rows, columns) each; a stack of experts is several."""
     before, *after = (open_checkpoint(one) for one in (base, *tuned))
     found: list[np.ndarray] = []
     for tensor, shape in before.shapes.items():
@@ -76,7 +77,7 @@ def whole_matrices(base: Path, tuned: list[Path]) -> list[np.ndarray]:
 
 
 def test_every_pair_is_compared_as_if_alone(tmp_path: Path) -> None:
-    tuned = save_siblings("llama-mqa", tmp_path, 3)
+    tuned = save_fine_tunes("llama-mqa", tmp_path, 3)
     found = between(tmp_path / "base", tuned, energy=0.9)
     everything, wholes = list(pieces(tmp_path / "base", tuned)), whole_matrices(tmp_path / "base", tuned)
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -87,7 +88,7 @@ def test_every_pair_is_compared_as_if_alone(tmp_path: Path) -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Between:
     """Two arms of two seeds."""
     folder = tmp_path_factory.mktemp("study")
-    places = save_siblings("llama-gqa-biases", folder, 4)
+    places = save_fine_tunes("llama-gqa-biases", folder, 4)
     names = [f"{arm}/seed-{seed}" for arm in ("rl", "sft") for seed in (0, 1)]
     for place, name in zip(places, names, strict=True):
         (folder / "arms" / name).mkdir(parents=True)
@@ -110,7 +111,7 @@ def test_relations_come_from_the_paths(study: Between) -> None:
 
 
 def test_labels_can_be_given(tmp_path: Path) -> None:
-    one, other = save_siblings("llama-mha", tmp_path, 2)
+    one, other = save_fine_tunes("llama-mha", tmp_path, 2)
     found = between(tmp_path / "base", {Label("a", "rl", 0): one, Label("b", "rl", 1): other})
     assert row_of(found, "all", relation="same arm, other seed")["i"] == "a"
 
@@ -131,7 +132,7 @@ def test_a_permuted_change_keeps_its_size_and_shares_nothing(study: Between) -> 
 
 
 def test_a_change_is_like_itself_and_its_opposite(tmp_path: Path) -> None:
-    save_siblings("llama-mha", tmp_path, 1, torch.float32)
+    save_fine_tunes("llama-mha", tmp_path, 1, torch.float32)
     base, tuned = (load_file(tmp_path / one / "model.safetensors") for one in ("base", "tuned-0"))
     for name, sign in (("twin", 1), ("opposite", -1)):
         models.build("llama-mha").save_pretrained(tmp_path / name)
@@ -148,7 +149,7 @@ def test_a_change_is_like_itself_and_its_opposite(tmp_path: Path) -> None:
 
 
 def test_missing_is_neither_zero_nor_nan(tmp_path: Path) -> None:
-    (one,) = save_siblings("llama-mha", tmp_path, 1)
+    (one,) = save_fine_tunes("llama-mha", tmp_path, 1)
     found = between(tmp_path / "base", [one, tmp_path / "base"])
     row = row_of(found, "all")
     assert row["norm_j"] == 0
@@ -156,15 +157,15 @@ def test_missing_is_neither_zero_nor_nan(tmp_path: Path) -> None:
     for name in ("cosine", "overlap_j_stored", "lift_stored", "z_stored", "agreement", "left", "inside_j"):
         assert row[name] is pd.NA, name
     assert row["matrices"] == 0
-    found.section()
+    section_of(found)
 
 
 @pytest.mark.parametrize("name", ["gpt2"])
 def test_blocks_change_no_sum(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strata are finer in blocks, so that nulls and controls differ; what was measured does not."""
-    tuned = save_siblings(name, tmp_path, 2)
+    tuned = save_fine_tunes(name, tmp_path, 2)
     whole = between(tmp_path / "base", tuned)
-    monkeypatch.setattr(siblings_module, "BLOCK", 400)
+    monkeypatch.setattr(fine_tunes_module, "BLOCK", 400)
     blocks = between(tmp_path / "base", tuned)
     real = whole.table["relation"] != PERMUTED
     for column in ("entries", "cosine", "jaccard_stored", "jaccard_bf16", "agreement", "left", "inside_i"):
@@ -175,13 +176,13 @@ def test_blocks_change_no_sum(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_shards_and_threads_change_nothing(tmp_path: Path) -> None:
-    tuned = save_siblings("llama-mqa", tmp_path, 2)
-    work = Comparison(open_siblings(tmp_path / "base", tuned), seed=3)
+    tuned = save_fine_tunes("llama-mqa", tmp_path, 2)
+    work = BetweenWork(open_fine_tunes(tmp_path / "base", tuned), seed=3)
     alone = collect(work)
     for index in (1, 2, 3):
         collect_shard(work, tmp_path / "parts", Shard(index, 3), threads=2)
     pd.testing.assert_frame_equal(collect(work, tmp_path / "parts"), alone, check_dtype=False)
-    other = Comparison(open_siblings(tmp_path / "base", tuned), seed=4)
+    other = BetweenWork(open_fine_tunes(tmp_path / "base", tuned), seed=4)
     assert not collect(other)["dot"].equals(alone["dot"])
     with pytest.raises(TakebackError, match="another comparison"):
         collect(other, tmp_path / "parts")
@@ -206,11 +207,11 @@ def test_matrices_are_square_and_seen_from_the_row(study: Between) -> None:
 
 
 def test_shown_on_a_page_and_in_the_terminal(study: Between, capsys: pytest.CaptureFixture[str]) -> None:
-    section = study.section()
+    section = section_of(study)
     assert any("Same arm, other seed" in sentence for sentence in section.words)
     titles = [figure.title for figure in section.figures]
     assert sum(PERMUTED in title for title in titles) == len(titles) / 2, "a control beside every figure"
-    assert page("t", (), [section]) == page("t", (), [study.section()])
+    assert page("t", (), [section]) == page("t", (), [section_of(study)])
     assert "<svg" in study._repr_html_()
     study.print()
     printed = capsys.readouterr().out
@@ -220,7 +221,7 @@ def test_shown_on_a_page_and_in_the_terminal(study: Between, capsys: pytest.Capt
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base"
-    tuned = save_siblings("llama-mha", tmp_path, 2)
+    tuned = save_fine_tunes("llama-mha", tmp_path, 2)
     models.build("llama-mqa").save_pretrained(tmp_path / "other")
     with pytest.raises(PairMismatch, match="shape"):
         between(base, [tuned[0], tmp_path / "other"])

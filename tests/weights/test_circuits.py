@@ -25,6 +25,7 @@ from takeback.anatomy.families import families
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint import open_pair
 from takeback.draw.page import page
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
 from takeback.run.parts import Shard, collect, collect_shard
 from takeback.run.tables import records
@@ -352,7 +353,7 @@ def test_nothing_changed(tmp_path: Path) -> None:
     base = built("llama-mha")
     found = compared(base, base, tmp_path)
     assert (found.table[["raw", "change", "permuted", "gaussian"]].dropna(axis=1) == 0).all(axis=None)
-    assert found.section().words == ("No head's weights changed.",)
+    assert section_of(found).words == ("No head's weights changed.",)
     found.print()
 
 
@@ -364,7 +365,7 @@ def test_a_page_and_the_terminal_show_every_component(
     found = circuits(pair, draws=2)
     owners = {str(part) for part in pair.anatomy().universe if part.kind in ("H", "MLP", "E", "ROUTER")}
     assert set(found.components["component"]) == owners
-    section = found.section()
+    section = section_of(found)
     assert [figure.title[:2] for figure in section.figures] == ["OV", "OV", "QK", "QK", "OV", "QK"]
     shown = {row[0] for _, table in section.folded for row in table.rows}
     assert owners | set(GAUGES) <= shown
@@ -383,7 +384,7 @@ def test_a_missing_measure_is_missing(tmp_path: Path) -> None:
     assert row["change"].isna().all()
     assert row["raw"].isna().all()
     assert {row["change"] for row in records(row)} == {None}
-    assert "L0.H1" in page("Circuits", (), [found.section()])
+    assert "L0.H1" in page("Circuits", (), [section_of(found)])
 
 
 def test_every_family_is_wired() -> None:

@@ -110,7 +110,7 @@ def test_levels_add_up(name: str, resolution: str, nudged: Nudged) -> None:
 def test_components_are_those_of_the_anatomy(name: str, resolution: str, nudged: Nudged) -> None:
     pair = nudged(name, SAME)
     found, universe = diff(pair, resolution), pair.anatomy(resolution).universe
-    assert found.tally.parts.components() == list(universe)
+    assert found.segments.parts.components() == list(universe)
     assert found.components["component"].tolist() == [str(component) for component in universe]
     assert found.components["layer"].isna().tolist() == [component.layer is None for component in universe]
     assert found.components["index"].isna().tolist() == [component.index is None for component in universe]

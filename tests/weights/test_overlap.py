@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from siblings_by_hand import moments
+from fine_tunes_by_hand import moments
 from takeback.weights.runs.overlap import (
     OVERLAP_SUMS,
     Changes,

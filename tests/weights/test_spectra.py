@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import models
 from takeback.anatomy import Region
 from takeback.checkpoint import Pair, open_pair
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
 from takeback.run.parts import Shard, collect_shard
 from takeback.weights.spectra.shape import MEASURES, Options
@@ -184,5 +185,5 @@ def test_it_draws_itself_with_its_nulls(tmp_path: Path, capsys: pytest.CaptureFi
     found.print()
     assert "permuted" in capsys.readouterr().out
     assert len(found.tables["spectra"]) == len(found.table)
-    nothing = Spectra("a", "b", QUICK, found.table.assign(delta_norm=0.0))
-    assert nothing.section().words == ("No matrix changed.",)
+    nothing = Spectra("a → b", QUICK, found.table.assign(delta_norm=0.0))
+    assert section_of(nothing).words == ("No matrix changed.",)

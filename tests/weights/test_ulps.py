@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import models
 from takeback.checkpoint import open_pair
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
 from takeback.weights.entries.ulps import steps_between, ulps
 
@@ -59,7 +60,7 @@ def test_by_hand_with_zeros_and_its_drawing(tmp_path: Path, capsys: pytest.Captu
     rows = [(None if row[0] is None else row[0], *row[1:]) for row in _plain(found.whole)]
     assert rows == [(0, 0, 0, 1), (0, 1, 1, 1), (1, 5, 8, 1), (None, 0, 0, 1)]
     assert found.share(1) == {0: 0.5, 1: 1.0, None: 0.0}
-    assert "50% of 4 entries" in found.sentences()[0]
+    assert "50% of 4 entries" in section_of(found).words[0]
     assert "<polyline" in found._repr_html_()
     found.print()
     assert "by a single" in capsys.readouterr().out

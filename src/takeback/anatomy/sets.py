@@ -63,7 +63,7 @@ def parse_set(text: str, universe: ComponentSet) -> ComponentSet:
 
     >>> universe = ComponentSet(map(Component.parse, ["EMBED", "L0.H0", "L0.H1", "L0.MLP", "NORM"]))
     >>> print(parse_set("L0 heads + all norms", universe))
-    L0.H* NORM
+    *.H* NORM
 
     Raises:
         UnknownName: a name or wildcard matches nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
 from takeback.checkpoint.weights import weights_digest
+from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """Gives the tensors of a model on disk by canonical name, one at a time, holding none in memory.
 
@@ -40,10 +42,26 @@ class Checkpoint:
     ref: str
     folder: Path
     settings: Mapping[str, Any] | None
-    entries: Mapping[str, Entry] = field(repr=False)
-    stored: Mapping[str, str] = field(repr=False)
+    entries: Mapping[str, Entry]
+    stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
-    deltas: Mapping[str, LoraDelta] = field(repr=False, default_factory=dict[str, LoraDelta])
+    deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+
+    def __repr__(self) -> str:
+        kind = "a network" if self.settings is None else self.settings["model_type"]
+        size = sum(map(math.prod, self.shapes.values()))
+        elements = " and ".join(dict.fromkeys(self.elements.values()))
+        merged = ", an adapter merged in" if self.adapted else ""
+        return f"Checkpoint {self.ref!r}: {kind}, {size:,} parameters in {elements}{merged}"
+
+    def _repr_html_(self) -> str:
+        anatomy = self.anatomy()
+        kinds: dict[str, list[int]] = {}
+        for component in anatomy.universe:
+            kinds.setdefault(component.kind, []).append(anatomy.parameters(component))
+        rows = tuple((kind, str(len(sizes)), f"{sum(sizes):,}") for kind, sizes in kinds.items())
+        table = Table(("kind", "components", "parameters"), rows, ("kind",))
+        return fragment(Section(self.ref, (repr(self),), tables=(table,)))
 
     @property
     def config(self) -> PreTrainedConfig | None:

@@ -1,4 +1,4 @@
-# pyright: reportMissingParameterType=false
+# pyright: reportMissingParameterType=false, reportPrivateImportUsage=false
 """The one definition of a merged LoRA weight: the same bits for an entry in any block; see `machine_code`."""
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
 
@@ -28,6 +29,8 @@ _TITLES: Mapping[Kind, str] = {
     "tokenizer": "other tokenizer",
     "dtype": "other element type",
 }
+_SHOWN = 20
+"""Differences that a notebook lists at most."""
 _NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 _FATAL: tuple[Kind, ...] = ("architecture", "missing", "shape", "tying")
 _WITHOUT_EFFECT = {
@@ -90,7 +93,7 @@ class PairMismatch(TakebackError):
         super().__init__(f"{base} and {tuned} are no pair: {fatal}{also}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pair:
     """Holds the two sides of a comparison: the model before training and after.
 
@@ -103,6 +106,17 @@ class Pair:
 
     def __str__(self) -> str:
         return f"{self.base.ref} → {self.tuned.ref}"
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(one.kind for one in self.differences()))
+        return f"Pair {self.base.ref!r} → {self.tuned.ref!r}: {kinds or 'nothing'} besides values differs"
+
+    def _repr_html_(self) -> str:
+        words = (repr(self), repr(self.base), repr(self.tuned))
+        heads = ("kind", "place", "base", "tuned")
+        rows = tuple((d.kind, d.place, d.base or "–", d.tuned or "–") for d in self.differences()[:_SHOWN])
+        tables = (Table(heads, rows, heads),) if rows else ()
+        return fragment(Section(str(self), words, tables=tables))
 
     @property
     def stamp(self) -> str:

@@ -85,7 +85,7 @@ def sweep(
     from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
-    share, setup = None if shard is None else Shard.parse(shard), read.setup()
+    share, setup = None if shard is None else Shard.parse(shard), read.setup(out.parent)
     arena = place.place
     find_measures(measures or (), arena)
     pair = open_pair(base, tuned, untie=untie)
@@ -94,7 +94,7 @@ def sweep(
     drawn = arena.situations("held-out", place.situations, place.seed)
     bench = Bench(pair, arena, drawn, measures or (), setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
-    print_cost(len({ask.key for *_, ask in what.hybrids}), len(drawn), quiet=as_json)
+    print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import Json, argument, option
+from takeback.cli.options import Json, OutOptions, argument, option
 from takeback.cli.plain import print_json
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -88,17 +88,13 @@ def predict(
 
 def resolve(
     file: Annotated[Path, argument("FILE", "A file of predictions.")],
+    output: OutOptions,
     name: Annotated[str, argument("NAME", "Which; without one, all are shown with their scores.")] = "",
     outcome: Annotated[str, option("--outcome", "OUTCOME", "true or false.")] = "",
     because: Annotated[str, option("--because", "TEXT", "What happened; a link where there is one.")] = "",
-    out: Annotated[
-        Path | None, option("--out -o", "DIR", "Also write tables and a page with calibration here.")
-    ] = None,
     day: Day = None,
-    as_json: Json = False,
 ) -> None:
     """Settle a prediction, once, and show what became of all and how well their authors foresee."""
-    from takeback.cli.options import show
     from takeback.planning.predictions import read_predictions
     from takeback.planning.predictions import resolve as settle
 
@@ -108,13 +104,7 @@ def resolve(
         if outcome not in OUTCOMES:
             raise unknown_name("outcome", outcome, OUTCOMES)
         settle(file, name, OUTCOMES[outcome], _day(day), because)
-    found = read_predictions(file)
-    if not as_json:
-        found.print()
-        if out is not None:
-            found.findings().write(out)
-        return
-    show(found.findings(), out, as_json)
+    output.show(read_predictions(file))
 
 
 def hat(

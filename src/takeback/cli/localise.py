@@ -22,6 +22,7 @@ from takeback.cli.options import (
     Threads,
     Tuned,
     Untie,
+    alone,
     argument,
     chosen_set,
     option,
@@ -63,6 +64,7 @@ def localise(
     from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
     from takeback.findings.localise import localise as run
     from takeback.findings.sweep import chosen_sets
+    from takeback.measure.read import Ask
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
@@ -83,7 +85,8 @@ def localise(
         asked = chosen_sets(pair.anatomy(), settings.sets)
         bench = place.bench(pair, measures, read.setup(folder))
         measures = list(bench.measures)
-        print_cost(2 * len(asked) + controls, place.situations, quiet=output.as_json)
+        both = [made(one.components) for one in asked for made in (Ask, Ask.graft)]
+        print_cost(bench, both, quiet=output.as_json, least=True)
         found[name] = run(bench, wanted, settings)
         if folder is not None:
             found[name].write(folder)
@@ -129,13 +132,15 @@ def attribute(
 
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, measures, read.setup(output.out))
-    if exact or precision is not None:
-        print_cost(len(bench.anatomy.universe), place.situations, quiet=output.as_json)
+    parts, quiet = alone(bench.anatomy.universe), output.as_json
     found: dict[str, Result] = {}
     if precision is not None:
+        print_cost(bench, parts, quiet, least=True)
         found["precise"] = estimate(bench, Aim(precision, seed=place.seed, method=method))
     else:
         estimated = run(bench, method, steps)
+        if exact:
+            print_cost(bench, parts, quiet)
         found["attribution"] = estimated.checked() if exact else estimated
     output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.arenas import Arena
     from takeback.checkpoint import Pair
-    from takeback.component import ComponentSet
     from takeback.draw.result import Result, Results
     from takeback.measure.bench import Bench, Setup
     from takeback.run.jobs import Workers
@@ -235,7 +235,7 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
     Ada 3
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     taken: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(command).parameters.items():
         taken |= (
@@ -281,3 +281,8 @@ def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> Co
     if (take_back is None) == (graft is None):
         raise TakebackError('say --take-back SET or --graft SET; the set "*" is everything, "" nothing')
     return anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
+
+
+def alone(universe: ComponentSet) -> list[ComponentSet]:
+    """Return each component as a set of its own."""
+    return [ComponentSet([one], universe) for one in universe]

@@ -67,7 +67,7 @@ def diff(
     """Measure how far every tensor, component and layer moved, between checkpoints or along a run."""
     from takeback.checkpoint import open_pair
     from takeback.run.parts import Shard
-    from takeback.weights import MEASURES, Settings, compare, compare_runs, compare_shard, follow
+    from takeback.weights import MEASURES, PairSettings, compare, compare_runs, compare_shard, follow
 
     out, workers = output.out, work.workers()
     if out is not None and out.is_file():
@@ -75,7 +75,9 @@ def diff(
     wanted = tuple(MEASURES) if "all" in (measures or ()) else tuple(measures or ())
     if len(checkpoints) == 2:
         pair = open_pair(*checkpoints, untie=untie)
-        settings = Settings(resolution, seed=seed, **({"tolerances": tuple(tolerance)} if tolerance else {}))
+        settings = PairSettings(
+            resolution, seed=seed, **({"tolerances": tuple(tolerance)} if tolerance else {})
+        )
         if shard is not None:
             if out is None:
                 raise TakebackError("a shard leaves its parts in a folder; name one (--out)")

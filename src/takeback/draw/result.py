@@ -10,7 +10,7 @@ that a result never imports its own picture:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import singledispatch
 from pathlib import Path
@@ -35,8 +35,6 @@ def section_of(found: Any) -> Section:
     Raises:
         TypeError: no module that draws such a result was imported.
     """
-    if isinstance(section := getattr(found, "section", None), Callable):
-        return section()  # until every result is registered
     raise TypeError(f"nothing draws a {type(found).__name__}; register a function with section_of")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from takeback.draw.page import Section, Table
 
 _PIECES = dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", "KQRBNPkqrbnp", strict=True))
@@ -53,8 +51,3 @@ def print_section(section: Section) -> None:
                 console.print(line, markup=False, highlight=False, no_wrap=True)
         else:
             console.print(escape(shown(block)))
-
-
-def print_tables(title: str, words: Iterable[str], tables: Sequence[Table]) -> None:
-    """Print tables under a heading; it goes once every result is a section printed."""
-    print_section(Section(title, tuple(words), tables=tuple(tables)))

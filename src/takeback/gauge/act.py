@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.gauge.layer import MLP, Array, Attention
+from takeback.gauge.layer import Array, AttentionViews, MLPViews
 
 Complex = NDArray[np.complex128]
 Order = NDArray[np.intp]
 
 
-def change_values(attention: Attention, gauge: Array) -> None:
+def change_values(attention: AttentionViews, gauge: Array) -> None:
     """V → N V, O → O N⁻¹ with one N for each group, (G, w, w)."""
     attention.value.write(gauge @ attention.value.rows)
     attention.out[...] = np.linalg.inv(gauge).swapaxes(-1, -2)[:, None] @ attention.out
 
 
-def change_scores(attention: Attention, factors: Complex, gauge: Array) -> None:
+def change_scores(attention: AttentionViews, factors: Complex, gauge: Array) -> None:
     """Q → M Q, K → M⁻ᵀ K with one M for each group.
 
     On rotated pairs M is a complex `factor` (G, pairs), K gets its inverse conjugate; on the dimensions that
@@ -43,13 +43,13 @@ def paired(rows: Array, pairs: int) -> Complex:
     return rows[..., :pairs, :] + 1j * rows[..., pairs : 2 * pairs, :]
 
 
-def reorder(mlp: MLP, order: Order) -> None:
+def reorder(mlp: MLPViews, order: Order) -> None:
     """Put neuron `order[i]` at place i."""
     for part in parts_of(mlp):
         part[...] = part[order]
 
 
-def rescale(mlp: MLP, factors: Array) -> None:
+def rescale(mlp: MLPViews, factors: Array) -> None:
     """Multiply each neuron's up by a factor and divide its down by it; of its gate if it has no up.
 
     `factors` is (N,), positive where a gate is rescaled, which only activations like ReLU allow.
@@ -59,7 +59,7 @@ def rescale(mlp: MLP, factors: Array) -> None:
     mlp.down[...] /= factors[:, None]
 
 
-def parts_of(mlp: MLP) -> list[NDArray[Any]]:
+def parts_of(mlp: MLPViews) -> list[NDArray[Any]]:
     """Return the views with a row or number for each neuron."""
     linears = [mlp.gate] if mlp.up is None else [mlp.gate, mlp.up]
     biases = [one.bias for one in linears if one.bias is not None]

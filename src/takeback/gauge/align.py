@@ -10,11 +10,11 @@ import numpy as np
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint import Pair
 from takeback.gauge.act import Complex, change_scores, change_values, paired, reorder, rescale
-from takeback.gauge.layer import MLP, Array, Attention, Layer
+from takeback.gauge.layer import Array, AttentionViews, LayerViews, MLPViews
 from takeback.gauge.nearest import nearest
 from takeback.gauge.rewrite import write_rewritten
 from takeback.weights.circuits.neurons import partners, read_neurons
-from takeback.weights.circuits.roles import Layer as Roles
+from takeback.weights.circuits.roles import LayerReader
 
 
 def aligned(pair: Pair, out: str | Path) -> Path:
@@ -42,15 +42,15 @@ def aligned(pair: Pair, out: str | Path) -> Path:
     return write_rewritten(pair.tuned, partial(_near_base, pair), Path(out))
 
 
-def _near_base(pair: Pair, number: int) -> Layer:
+def _near_base(pair: Pair, number: int) -> LayerViews:
     wiring = wiring_of(pair.anatomy().family)
-    layer, base = (Layer(side, wiring, number) for side in (pair.tuned, pair.base))
+    layer, base = (LayerViews(side, wiring, number) for side in (pair.tuned, pair.base))
     for gain, before in zip(layer.gains, base.gains, strict=True):
         both = (gain.value != 0) & (before.value != 0)
         gain.divide(np.divide(gain.value, before.value, out=np.ones_like(gain.weight), where=both))
         gain.weight[both] = before.weight[both]
     _align_attention(layer.attention, base.attention)
-    roles = [Roles(side, wiring, number) for side in (pair.tuned, pair.base)]
+    roles = [LayerReader(side, wiring, number) for side in (pair.tuned, pair.base)]
     for mlp, before in zip(layer.mlps, base.mlps, strict=True):
         after, there = (read_neurons(side, mlp.expert) for side in roles)
         reorder(mlp, np.argsort(partners(after, there)))
@@ -58,7 +58,7 @@ def _near_base(pair: Pair, number: int) -> Layer:
     return layer
 
 
-def _align_attention(attention: Attention, base: Attention) -> None:
+def _align_attention(attention: AttentionViews, base: AttentionViews) -> None:
     change_values(attention, nearest(_values(attention), _values(base)))
     groups, width, _ = attention.value.weight.shape
     pairs, plain = attention.pairs, width - 2 * attention.pairs
@@ -76,27 +76,27 @@ def _align_attention(attention: Attention, base: Attention) -> None:
     change_scores(attention, turned, gauge)
 
 
-def _values(side: Attention) -> tuple[Array, Array]:
+def _values(side: AttentionViews) -> tuple[Array, Array]:
     """Return V (G, w, d + 1) and O (G, m d, w)."""
     groups, _, width, _ = side.out.shape
     return side.value.rows, side.out.swapaxes(-1, -2).reshape(groups, -1, width)
 
 
-def _pairs(side: Attention) -> tuple[Complex, Complex]:
+def _pairs(side: AttentionViews) -> tuple[Complex, Complex]:
     """Return u (G, pairs, 1, m (d + 1)) and the conjugate of v (G, pairs, d + 1, 1)."""
     query = paired(side.query.rows, side.pairs).swapaxes(1, 2)
     key = paired(side.key.rows, side.pairs)
     return query.reshape(*key.shape[:2], 1, -1), key.conj()[..., None]
 
 
-def _plain(side: Attention) -> tuple[Array, Array]:
+def _plain(side: AttentionViews) -> tuple[Array, Array]:
     """Return the rows of queries (G, w', m (d + 1)) and keys (G, d + 1, w') that are not rotated."""
     turned = 2 * side.pairs
     query = side.query.rows[..., turned:, :].swapaxes(1, 2)
     return query.reshape(*query.shape[:2], -1), side.key.rows[:, turned:].swapaxes(-1, -2)
 
 
-def _signs(attention: Attention, base: Attention) -> Complex:
+def _signs(attention: AttentionViews, base: AttentionViews) -> Complex:
     """Return the sign of each pair that brings it nearer to base's."""
     products = [
         np.sum(after * before.conj(), axis=(-2, -1)).real
@@ -105,14 +105,14 @@ def _signs(attention: Attention, base: Attention) -> Complex:
     return np.where(products[0] + products[1] < 0, -1.0, 1.0).astype(np.complex128)
 
 
-def _rescale_toward(mlp: MLP, base: MLP) -> None:
+def _rescale_toward(mlp: MLPViews, base: MLPViews) -> None:
     if mlp.up is None and not mlp.homogeneous:
         return
     factors = nearest(_written(mlp), _written(base))[:, 0, 0]
     rescale(mlp, factors if mlp.up is not None else np.abs(factors))
 
 
-def _written(side: MLP) -> tuple[Array, Array]:
+def _written(side: MLPViews) -> tuple[Array, Array]:
     """Return each neuron's up, or gate, (N, 1, d + 1) and its down (N, d, 1)."""
     inner = side.gate if side.up is None else side.up
     return inner.rows[:, None], side.down[..., None]

@@ -17,17 +17,17 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearViews:
     """Holds views of a linear layer: `weight` (..., outputs, inputs) and `bias` (..., outputs) or None."""
 
     weight: Array
     bias: Array | None
 
-    def split(self, *shape: int) -> Linear:
+    def split(self, *shape: int) -> LinearViews:
         """Return views with the outputs on several axes."""
         return self._with(lambda part: part.reshape(*shape, *part.shape[1:]))
 
-    def part(self, at: Any) -> Linear:
+    def part(self, at: Any) -> LinearViews:
         """Return views of some outputs."""
         return self._with(lambda part: part[at])
 
@@ -45,18 +45,18 @@ class Linear:
         if self.bias is not None:
             self.bias[...] = rows[..., inputs]
 
-    def _with(self, view: Any) -> Linear:
-        return Linear(view(self.weight), None if self.bias is None else view(self.bias))
+    def _with(self, view: Any) -> LinearViews:
+        return LinearViews(view(self.weight), None if self.bias is None else view(self.bias))
 
 
 @dataclass(frozen=True, eq=False)
-class Gain:
+class NormViews:
     """Holds views of a norm's gain and shift; `one` is what the norm adds to the gain that is stored."""
 
     weight: Array
     shift: Array | None
     one: float
-    readers: tuple[Linear, ...]
+    readers: tuple[LinearViews, ...]
 
     @property
     def value(self) -> Array:
@@ -73,38 +73,38 @@ class Gain:
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class AttentionViews:
     """Views of G groups of m heads of width w: `query` (G, m, w, d), `key` and `value` (G, w, d).
 
     `out` is (G, m, w, d), the columns of the output weights. The first 2 × `pairs` dimensions of a head are
     rotated by RoPE; `normed` says that norms stand on queries and keys.
     """
 
-    query: Linear
-    key: Linear
-    value: Linear
+    query: LinearViews
+    key: LinearViews
+    value: LinearViews
     out: Array
     pairs: int
     normed: bool
 
 
 @dataclass(frozen=True, eq=False)
-class MLP:
+class MLPViews:
     """Views of N neurons: `gate` and `up` (N, d), `down` (N, d); `up` is None where there are no gates.
 
     `homogeneous` says that the activation lets positive factors through. `expert` is the MLP's number among
     a layer's experts.
     """
 
-    gate: Linear
-    up: Linear | None
+    gate: LinearViews
+    up: LinearViews | None
     down: Array
     homogeneous: bool
     expert: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerViews:
     """Reads one layer of a checkpoint into memory in float64, and gives views of it by role.
 
     What is written to the views is in `tensors`, by canonical name.
@@ -116,14 +116,14 @@ class Layer:
     tensors: dict[str, Array] = field(default_factory=dict[str, Array])
 
     @property
-    def attention(self) -> Attention:
+    def attention(self) -> AttentionViews:
         """The layer's attention."""
         anatomy, config = self.checkpoint.anatomy(), self.checkpoint.config
         heads, groups = anatomy.heads, anatomy.groups
         out = self._linear("attention", "out").weight
         width = out.shape[1] // heads
         each = (groups, heads // groups, width)
-        return Attention(
+        return AttentionViews(
             *self._queries_keys_values(each),
             out.T.reshape(*each, -1),
             self.wiring.pairs(config, width),
@@ -131,7 +131,7 @@ class Layer:
         )
 
     @property
-    def mlps(self) -> tuple[MLP, ...]:
+    def mlps(self) -> tuple[MLPViews, ...]:
         """The layer's MLP, or its experts."""
         router = self._name("mlp", "router")
         if f"{router}.weight" not in self.checkpoint.shapes:
@@ -140,7 +140,7 @@ class Layer:
         return tuple(self._mlp("experts", expert) for expert in range(experts))
 
     @property
-    def gains(self) -> tuple[Gain, ...]:
+    def gains(self) -> tuple[NormViews, ...]:
         """The norms that stand before attention and MLP and have a gain, each with all that reads it."""
         if not self.wiring.norms_first(self.checkpoint.config):
             return ()
@@ -152,13 +152,13 @@ class Layer:
         found = [self._gain("attention", reads), self._gain("mlp", inner)]
         return tuple(gain for gain in found if gain is not None)
 
-    def _gain(self, part: str, readers: tuple[Linear, ...]) -> Gain | None:
+    def _gain(self, part: str, readers: tuple[LinearViews, ...]) -> NormViews | None:
         name = self._name(part, "norm")
         weight = self._tensor(f"{name}.weight")
         one = 1.0 if self.wiring.norms == "rms of 1 + gain" else 0.0
-        return None if weight is None else Gain(weight, self._tensor(f"{name}.bias"), one, readers)
+        return None if weight is None else NormViews(weight, self._tensor(f"{name}.bias"), one, readers)
 
-    def _mlp(self, part: str, expert: int | None) -> MLP:
+    def _mlp(self, part: str, expert: int | None) -> MLPViews:
         down = self._linear(part, "down", expert or 0).weight.T
         if self._name(part, "joined"):
             joined = self._linear(part, "joined")
@@ -166,9 +166,11 @@ class Layer:
         else:
             gate = self._linear(part, "gate", expert or 0)
             up = self._linear(part, "up", expert or 0) if self._name(part, "up") else None
-        return MLP(gate, up, down, self.wiring.homogeneous(self.checkpoint.config), expert)
+        return MLPViews(gate, up, down, self.wiring.homogeneous(self.checkpoint.config), expert)
 
-    def _queries_keys_values(self, each: tuple[int, int, int]) -> tuple[Linear, Linear, Linear]:
+    def _queries_keys_values(
+        self, each: tuple[int, int, int]
+    ) -> tuple[LinearViews, LinearViews, LinearViews]:
         groups, members, width = each
         if self.wiring.fused == "heads":
             joined = self._linear("attention", "joined").split(groups, 3, width)
@@ -183,11 +185,11 @@ class Layer:
             )
         return query.split(*each), key.split(groups, width), value.split(groups, width)
 
-    def _linear(self, part: str, role: str, expert: int = 0) -> Linear:
+    def _linear(self, part: str, role: str, expert: int = 0) -> LinearViews:
         name = self._name(part, role, expert)
         weight = self._tensor(f"{name}.weight")
         assert weight is not None, f"{name} has no weight"
-        return Linear(weight.T if self.wiring.transposed else weight, self._tensor(f"{name}.bias"))
+        return LinearViews(weight.T if self.wiring.transposed else weight, self._tensor(f"{name}.bias"))
 
     def _name(self, part: str, role: str, expert: int = 0) -> str:
         roles: Mapping[str, str] = getattr(self.wiring, part)

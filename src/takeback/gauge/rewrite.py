@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from takeback.checkpoint import Checkpoint, narrowest_dtype
-from takeback.checkpoint.writer import Layout, write_folder
-from takeback.gauge.layer import Layer
+from takeback.checkpoint.writer import TensorSlot, write_folder
+from takeback.gauge.layer import LayerViews
 from takeback.run.files import atomic_folder
 
 SHARD_BYTES = 5_000_000_000
 
 
-def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], Layer], out: Path) -> Path:
+def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], LayerViews], out: Path) -> Path:
     """Write a checkpoint with layers as `rewrite` gives them, in float32 or in a wider type if stored so.
 
     A layer at a time is in memory. The folder has the checkpoint's config, tokenizer and generation config.
@@ -29,7 +29,7 @@ def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], Layer], out
     source = _Rewritten(checkpoint, rewrite)
     dtype = narrowest_dtype(*checkpoint.dtypes.values(), torch.float32)
     layouts = [
-        Layout(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
+        TensorSlot(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
         for name, shape in checkpoint.shapes.items()
     ]
     config: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], Layer], out
 class _Rewritten:
     """Gives tensors by name, computing the layer that one belongs to and keeping it for the next."""
 
-    def __init__(self, checkpoint: Checkpoint, rewrite: Callable[[int], Layer]) -> None:
+    def __init__(self, checkpoint: Checkpoint, rewrite: Callable[[int], LayerViews]) -> None:
         self._checkpoint, self._rewrite = checkpoint, rewrite
         anatomy = checkpoint.anatomy()
         self._layers = {name: cuts[0].layer for name, cuts in anatomy.cuts.items()}
@@ -56,7 +56,7 @@ class _Rewritten:
             for parts in slices
             for part in parts
         }
-        self._kept: Layer | None = None
+        self._kept: LayerViews | None = None
 
     def read(self, name: str) -> torch.Tensor:
         number = self._layers.get(name)

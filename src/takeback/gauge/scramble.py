@@ -10,7 +10,7 @@ import numpy as np
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.gauge.act import change_scores, change_values, reorder, rescale
-from takeback.gauge.layer import MLP, Array, Attention, Layer
+from takeback.gauge.layer import Array, AttentionViews, LayerViews, MLPViews
 from takeback.gauge.rewrite import write_rewritten
 
 
@@ -39,8 +39,8 @@ def regauged(model: str | Path | Checkpoint, out: str | Path, seed: int = 0) -> 
     return write_rewritten(checkpoint, partial(_scrambled, checkpoint, seed), Path(out))
 
 
-def _scrambled(checkpoint: Checkpoint, seed: int, number: int) -> Layer:
-    layer = Layer(checkpoint, wiring_of(checkpoint.anatomy().family), number)
+def _scrambled(checkpoint: Checkpoint, seed: int, number: int) -> LayerViews:
+    layer = LayerViews(checkpoint, wiring_of(checkpoint.anatomy().family), number)
     random = np.random.default_rng([seed, number])
     for gain in layer.gains:
         gain.divide(_factors(random, *gain.weight.shape) * _signs(random, *gain.weight.shape))
@@ -50,7 +50,7 @@ def _scrambled(checkpoint: Checkpoint, seed: int, number: int) -> Layer:
     return layer
 
 
-def _scramble_attention(attention: Attention, random: np.random.Generator) -> None:
+def _scramble_attention(attention: AttentionViews, random: np.random.Generator) -> None:
     groups, width, _ = attention.value.weight.shape
     change_values(attention, _matrices(random, groups, width))
     pairs, plain = attention.pairs, width - 2 * attention.pairs
@@ -63,7 +63,7 @@ def _scramble_attention(attention: Attention, random: np.random.Generator) -> No
     change_scores(attention, turns, _matrices(random, groups, plain))
 
 
-def _scramble_neurons(mlp: MLP, random: np.random.Generator) -> None:
+def _scramble_neurons(mlp: MLPViews, random: np.random.Generator) -> None:
     count = len(mlp.down)
     if mlp.up is not None:
         rescale(mlp, _factors(random, count) * _signs(random, count))

@@ -1,7 +1,7 @@
 """Hybrids: some components from base, all others from tuned; on disk and in memory."""
 
-from takeback.hybrid.disk import Hybrid as Hybrid
-from takeback.hybrid.disk import hybrid as hybrid
 from takeback.hybrid.disk import write_hybrid as write_hybrid
+from takeback.hybrid.hybrid import Hybrid as Hybrid
+from takeback.hybrid.hybrid import hybrid as hybrid
 from takeback.hybrid.live import grafted as grafted
 from takeback.hybrid.live import taken_back as taken_back

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from takeback.checkpoint.checkpoint import TOKENIZER_FILES
 from takeback.checkpoint.pair import summaries
-
-if TYPE_CHECKING:
-    from takeback.hybrid.disk import Hybrid
+from takeback.hybrid.hybrid import Hybrid
 
 _CARD = """\
 ---

@@ -16,7 +16,7 @@ from takeback.checkpoint.derived import Derived
 from takeback.checkpoint.pair import Pair, open_pair
 from takeback.checkpoint.weights import Weights
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.weights.spectra.directions import Directions
+from takeback.weights.spectra.directions import LowRank
 
 SOURCES: Mapping[str, str] = {
     "base": "base, the source of an ordinary takeback",
@@ -75,7 +75,7 @@ class Zeros(Derived):
 
 
 @dataclass(frozen=True, eq=False)
-class Strength(Derived):
+class Interpolated(Derived):
     """Is tuned + A (base − tuned): a takeback by degree; 0 is tuned and 1 base.
 
     The line between two models: Ilharco et al. 2022, "Editing Models with Task Arithmetic", arXiv 2212.04089.
@@ -149,11 +149,11 @@ class Permuted(_Matched):
 def _strength(pair: Pair, degree: float) -> Weights:
     """Return a point of the line between the sides; its ends are they themselves."""
     ends: dict[float, Weights] = {0.0: pair.tuned, 1.0: pair.base}
-    return ends[degree] if degree in ends else Strength(pair, degree)
+    return ends[degree] if degree in ends else Interpolated(pair, degree)
 
 
 def _directions(pair: Pair, name: str, scaled: bool, k: int, seed: int | None = None) -> Weights:
-    return Directions(pair, k, seed, rest=name.startswith("without"), rescale=scaled)
+    return LowRank(pair, k, seed, rest=name.startswith("without"), rescale=scaled)
 
 
 def _other(pair: Pair, ref: str) -> Weights:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, Asked, arena
+from takeback.arenas import Arena, Asked, Playable, able, arena
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.measure.bench import Setup
 from takeback.measure.effects import effects
@@ -113,7 +113,7 @@ class HeldOut:
 
     def context(self, readouts: Readouts) -> MeasureContext:
         """Return what measures of these readouts need of the arena."""
-        return MeasureContext.of(readouts, self.arena, self.own)
+        return MeasureContext.of(readouts, self.arena, self.own, self.situations)
 
     def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
         """Let a policy play, sampling its moves, from won held-out situations against the best defender.
@@ -121,10 +121,14 @@ class HeldOut:
         Returns:
             A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
             best (what perfect play needs).
+
+        Raises:
+            TakebackError: the arena has no games.
         """
+        place = able(self.arena, Playable)
         starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
         policy = self._policy(open_checkpoint(model))
-        played = self.arena.play_out(player(policy, self.arena, seed), starts, moves)
+        played = place.play_out(player(policy, self.arena, seed), starts, moves)
         return pd.DataFrame(
             [
                 {
@@ -133,7 +137,7 @@ class HeldOut:
                     "reason": game.reason,
                     "moves": game.turns,
                     "score": game.score,
-                    "best": self.arena.distance(game.start),
+                    "best": place.distance(game.start),
                 }
                 for game in played
             ]

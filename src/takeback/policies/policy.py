@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from takeback.checkpoint.weights import raw_bytes
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
-from takeback.run.identity import told
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena
@@ -103,8 +101,3 @@ def read(
     """Read what a policy does in situations; to read many, prepare a plan once and use `policy.read`."""
     plan = policy.prepare(arena, situations)
     return policy.read(plan, tolerance=tolerance, samples=samples, seed=seed)
-
-
-@told.register(torch.Tensor)
-def _(tensor: torch.Tensor) -> Any:
-    return [str(tensor.dtype), list(tensor.shape), bytes(raw_bytes(tensor))]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
 
@@ -23,6 +25,8 @@ TOLERANCE = 1e-3
 SAMPLES = 64
 """Answers drawn in each situation."""
 _NOT_LEGAL = -1
+_SHOWN = 10
+"""Situations that a notebook lists at most."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Readout:
     greedy: str | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Readouts:
     """What one policy does in n situations; legal actions lie end to end, those of situation i in `span(i)`.
 
@@ -77,6 +81,21 @@ class Readouts:
     samples: int
     errors: Floats
     lower_bound: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        legal = f", {self.legal_mass.mean():.1%} of answers legal" if len(self) else ""
+        return f"Readouts of {self.arena}: {len(self)} situations{legal}"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, ...]] = []
+        for one in islice(self, _SHOWN):
+            best = max(one.legal, key=one.legal.__getitem__, default="–")
+            sizes = sum(one.legal.values()), one.legal.get(best, 0.0)
+            rows.append((one.situation, f"{sizes[0]:.3f}", best, f"{sizes[1]:.3f}"))
+        heads = ("situation", "legal", "likeliest action", "its probability")
+        table = Table(heads, tuple(rows), ("situation", "likeliest action"))
+        note = f"The first {len(rows)} of {len(self)}."
+        return fragment(Section(f"Readouts of {self.arena}", (repr(self), note), tables=(table,)))
 
     def __len__(self) -> int:
         return len(self.situations)

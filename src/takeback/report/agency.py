@@ -51,13 +51,17 @@ def agency(record: Record) -> Section | None:
         tables=(Table(("arm", "seed", *_HEAD), each, ("arm", "goal", "note")),),
         closed=True,
     )
-    return Section(
-        "How much of the change is pursuit of a goal?",
-        (_meaning(record), *(named(arm.name, _sentence(record, found, arm)) for arm in record.arms)),
+    by_arm = Section(
+        "Pursuit by arm",
+        tuple(named(arm.name, _sentence(record, found, arm)) for arm in record.arms),
         (_figure(record, found),),
         (Table(("arm", *_HEAD), means, ("arm", "goal", "note")),),
+    )
+    return Section(
+        "How much of the change is pursuit of a goal?",
+        (_meaning(record),),
         notes=(_reading(record, several),),
-        inside=(by_seed,) if several else (),
+        inside=(by_arm, by_seed) if several else (by_arm,),
         name="agency",
     )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
+from markupsafe import Markup
+
+from takeback.draw.colour import arm_colour
 from takeback.draw.forest import Dot
 from takeback.draw.heatmap import Cell
 from takeback.draw.numbers import count, listing, number, percent, short, signed
 from takeback.draw.page import Figure, Section
 from takeback.draw.undone import Undone, undone_map
 from takeback.report.effects import (
-    Gain,
+    ArmGain,
     as_telling,
     by_set,
     controls_of,
@@ -47,7 +51,7 @@ def opening(record: Record) -> Section:
     whole = Section("The whole summary", summary(record), name="summary", closed=True)
     return Section(
         "",
-        tuple(filter(None, (_learned(record), _undone(record), _alone(record)))),
+        tuple(_marked(record, told) for told in (_learned(record), _undone(record), _alone(record)) if told),
         tuple(figure for arm in arms if (figure := _figure(record, arm))),
         notes=(note,),
         inside=(whole,),
@@ -73,12 +77,12 @@ def _figure(record: Record, arm: Arm) -> Figure | None:
     layers = _layers(record, arm, gain)
     heading = "whole layer, of the gain" if gain.told else "whole layer, change"
     label = f"{arm.name}: gain in the utility of {arm.goal}, and what taking back undoes of it"
-    title = f"{arm.name}, {arm.sentence}: utility of {arm.goal}"
+    title = Markup("{}, {}: utility of {}").format(_name(arm), arm.sentence, arm.goal)
     unclear = "" if gain.told else "The change can’t be told from 0, so there is no share of it."
     return Figure.of(title, undone_map(ends, layers, arm.place, heading, label), unclear)
 
 
-def _layers(record: Record, arm: Arm, gain: Gain) -> list[Undone]:
+def _layers(record: Record, arm: Arm, gain: ArmGain) -> list[Undone]:
     every = record.effects_of(arm, TAKE_BACK, arm.measure)
     cells: dict[int, dict[str, Cell]] = {}
     for rows in singles_of(record, arm, TAKE_BACK, arm.measure).values():
@@ -98,7 +102,7 @@ def _layers(record: Record, arm: Arm, gain: Gain) -> list[Undone]:
 
 
 def _layer(
-    layer: int, cells: dict[str, Cell], rows: Sequence[Effect], about: tuple[Sequence[Effect], Gain]
+    layer: int, cells: dict[str, Cell], rows: Sequence[Effect], about: tuple[Sequence[Effect], ArmGain]
 ) -> Undone:
     """Draw a layer: its squares, and beside its random sets what all of it does."""
     every, gain = about
@@ -117,12 +121,12 @@ def _layer(
     )
 
 
-def _undoes(rows: Iterable[Effect], gain: Gain) -> list[float]:
+def _undoes(rows: Iterable[Effect], gain: ArmGain) -> list[float]:
     """Return what takebacks undo of a clear gain; without one by how much they change the measure."""
     return [-row.effect / gain.by_seed[row.seed] if gain.told else row.effect for row in rows]
 
 
-def _interval(row: Effect, gain: Gain) -> tuple[float | None, float | None]:
+def _interval(row: Effect, gain: ArmGain) -> tuple[float | None, float | None]:
     if row.low is None or row.high is None:
         return None, None
     if not gain.told:
@@ -131,7 +135,7 @@ def _interval(row: Effect, gain: Gain) -> tuple[float | None, float | None]:
     return ends[0], ends[1]
 
 
-def _written(value: float, gain: Gain) -> str:
+def _written(value: float, gain: ArmGain) -> str:
     return percent(value) if gain.told else short(value, 3, sign=True)
 
 
@@ -142,9 +146,9 @@ def _learned(record: Record) -> str:
         arms = [arm for arm in record.arms if arm.goal == goal and gain_of(record, arm).by_seed]
         for verb, sign in (("rose", 1), ("fell", -1)):
             moved = [(arm, sign * gain_of(record, arm).mean) for arm in arms if gain_of(record, arm).told]
-            some = [(arm, number(size)) for arm, size in moved if size > 0]
+            some = [(arm, size) for arm, size in moved if size > 0]
             if some:
-                parts.append(f"the utility of {goal} {verb} by {_each(record, some)}")
+                parts.append(f"the utility of {goal} {verb} by {_each(record, some, number)}")
         unclear = [arm.name for arm in arms if not gain_of(record, arm).told]
         if unclear:
             parts.append(f"{listing(unclear)} did not measurably change that of {goal}")
@@ -195,17 +199,39 @@ def _by_set(
     record: Record, best: Sequence[tuple[Arm, Sequence[Effect], float]], verb: str, of: str = ""
 ) -> str:
     """Say what share each set has in which arm; arms with the same set stand together."""
-    groups: dict[str, list[tuple[Arm, str]]] = {}
+    groups: dict[str, list[tuple[Arm, float]]] = {}
     for arm, rows, share in best:
-        first = "" if groups else of
-        groups.setdefault(rows[0].components, []).append((arm, f"{percent(share)}{first}"))
-    return listing([f"{name} {verb} {_each(record, some)}" for name, some in groups.items()])
+        groups.setdefault(rows[0].components, []).append((arm, share))
+    ofs = [of, *("" for _ in groups)]
+    return listing(
+        [
+            f"{name} {verb} {_each(record, some, percent, of)}"
+            for (name, some), of in zip(groups.items(), ofs, strict=False)
+        ]
+    )
 
 
-def _each(record: Record, told: Sequence[tuple[Arm, str]]) -> str:
-    """Say a value of each arm; of many arms the least and the most."""
+def _each(
+    record: Record, values: Sequence[tuple[Arm, float]], write: Callable[[float], str], of: str = ""
+) -> str:
+    """Say a value of each arm, the first with what it is `of`; of many arms the least and the most."""
     if len(record.arms) == 1:
-        return told[0][1]
-    if len(told) > MANY_ARMS:
-        return f"{told[0][1]} to {told[-1][1]} in {count(len(told), 'arm')}"
-    return listing([f"{value} in {arm.name}" for arm, value in told])
+        return f"{write(values[0][1])}{of}"
+    if len(values) > MANY_ARMS:
+        least, most = (write(pick(value for _, value in values)) for pick in (min, max))
+        return f"{least} to {most}{of} in {count(len(values), 'arm')}"
+    first, *others = values
+    told = [f"{write(first[1])}{of} in {first[0].name}"]
+    return listing([*told, *(f"{write(value)} in {arm.name}" for arm, value in others)])
+
+
+def _marked(record: Record, sentence: str) -> Markup:
+    """Write the names of arms in their colours; a goal may have the name of an arm and is left as it is."""
+    arms = {arm.name: arm for arm in record.arms}
+    either = "|".join(map(re.escape, sorted(arms, key=len, reverse=True)))
+    parts = re.split(rf"(?<!utility of )(?<!that of )(?<![\w-])({either})(?![\w-])", sentence)
+    return Markup("").join(_name(arms[part]) if part in arms else part for part in parts)
+
+
+def _name(arm: Arm) -> Markup:
+    return Markup('<strong style="color:{}">{}</strong>').format(arm_colour(arm.place), arm.name)

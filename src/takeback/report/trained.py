@@ -31,15 +31,17 @@ def trained(record: Record) -> Section:
     """Tell what was trained and how well it learned."""
     late = [arm for arm in record.arms if arm.start != BASE]
     told = [(arm.name, _legality(record, arm), games_words(record, arm)) for arm in record.arms]
+    arms = Section(
+        "The arms",
+        tuple(named(name, " ".join(filter(None, words))) for name, *words in told if any(words)),
+        tables=(_arms(record),),
+    )
+    parts = (arms, _learning(record), _training(record), games(record), agency(record))
     return Section(
         "What was trained, and how well it learned",
-        (
-            _intro(record, late),
-            *(named(name, " ".join(filter(None, words))) for name, *words in told if any(words)),
-        ),
-        tables=(_arms(record),),
+        (_intro(record, late),),
         notes=(*(_relative(arm) for arm in late), *_absent(record)),
-        inside=tuple(filter(None, (_learning(record), _training(record), games(record), agency(record)))),
+        inside=tuple(filter(None, parts)),
         name="trained",
     )
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from takeback.draw.numbers import count, interval, listing, number, percent, signed
 from takeback.report.effects import (
-    Gain,
+    ArmGain,
     as_telling,
     controls_of,
     gain_of,
@@ -20,6 +20,9 @@ from takeback.report.effects import (
 )
 from takeback.report.record import Arm, Record
 from takeback.report.rows import DIRECTIONS, GRAFT, TAKE_BACK, Effect, Shift, excludes_zero
+
+MANY_CONTRASTS = 8
+"""Sentences about contrasts that the summary repeats."""
 
 MANY_ARMS = 6
 """Arms of more than so many are not told one by one in the summary: the first table has them."""
@@ -58,9 +61,8 @@ def _whose(record: Record) -> list[str]:
     """Say what contrasts between arms come to, where there are any."""
     if not record.contrasts:
         return []
-    verdict = next((words for words in record.contrasts[0].words if words.startswith("Carries")), "")
-    said = "What is told from chance of RL, skill, goal and noise stands under “Whose work it is”."
-    return [f"{verdict} {said}".strip()]
+    section = record.contrasts[0]
+    return [*section.words[:MANY_CONTRASTS], f"More of it stands under “{section.title}”."]
 
 
 def change(rows: Sequence[Shift]) -> str:
@@ -149,7 +151,7 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
     )
 
 
-def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: Gain) -> str:
+def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> str:
     """Say how a set stands beside the random sets that match it."""
     controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
     if not controls:

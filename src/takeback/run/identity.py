@@ -87,25 +87,30 @@ def identity(*what: Any, versions: bool = True) -> str:
 @singledispatch
 def told(value: Any) -> Any:
     """Return what a value is made of, as values that are told in turn; types register what they say."""
+    kind = type(value)
     if dataclasses.is_dataclass(value):
-        return [type(value), {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}]
+        return [kind, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}]
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return [str(value.dtype), list(value.shape), raw.numpy().tobytes()]
     try:
         array = memoryview(value)
         if array.format != "O":
-            return [type(value), array.format, array.shape, array.tobytes()]
+            return [kind, array.format, array.shape, array.tobytes()]
     except (TypeError, ValueError, BufferError):
         pass
     try:
-        written = copyreg.dispatch_table.get(type(value))
+        written = copyreg.dispatch_table.get(kind) if _is_library(kind.__module__) else None
         made: Any = written(value) if written else value.__reduce_ex__(2)
     except Exception as error:  # each type has its own way to say that it can't be pickled
-        raise _Unknowable(f"a {type(value).__module__}.{type(value).__qualname__}") from error
+        raise _Unknowable(f"a {kind.__module__}.{kind.__qualname__}") from error
     if isinstance(made, str):
-        return [type(value), made]
+        return [kind, made]
     call, arguments, state, items, pairs = (*made, None, None, None)[:5]
     if isinstance(state, dict):
-        state = {name: held for name, held in state.items() if not _is_cached(type(value), name)} or None
-    return [call, arguments, state, list(items or ()), list(pairs or ())]
+        state = {name: held for name, held in state.items() if not _is_cached(kind, name)} or None
+    return [kind, call, arguments, state, list(items or ()), list(pairs or ())]
 
 
 @told.register(FunctionType)

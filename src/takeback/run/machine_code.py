@@ -84,9 +84,8 @@ def _compiled(module: str, function: str, types: tuple[str, ...]) -> bytes:
     ]
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    made: Any = numba.njit(numba.types.void(*taken), **options, **wrappers)(
-        getattr(import_module(module), function)
-    )
+    compiler: Any = numba.njit  # its types don't know options by name
+    made = compiler(numba.types.void(*taken), **options, **wrappers)(getattr(import_module(module), function))
     (text,) = made.inspect_llvm().values()
     code = llvm.parse_assembly(_RELEASE.sub(r"define internal void @\1(\2 %0) { ret void }", text))
     defined = [one for one in code.functions if not one.is_declaration]

@@ -37,7 +37,7 @@ PATIENCE = 2.0
 """Seconds that work without parts lasts before it shows how far it is."""
 
 
-class Cut(Protocol):
+class Itemised(Protocol):
     """Work that is cut into items; it can be sent to another process."""
 
     @property
@@ -55,7 +55,7 @@ class Cut(Protocol):
         ...
 
 
-class Work(Cut, Protocol):
+class Work(Itemised, Protocol):
     """Work that gives one table, item by item."""
 
     def rows(self, item: str) -> pd.DataFrame:
@@ -63,7 +63,7 @@ class Work(Cut, Protocol):
         ...
 
 
-class WorkOnTables(Cut, Protocol):
+class WorkOnTables(Itemised, Protocol):
     """Work that gives several tables at once, item by item."""
 
     @property

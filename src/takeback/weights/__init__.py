@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 from takeback.run.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from takeback.draw.findings import Finding as Finding
-    from takeback.draw.findings import Findings as Findings
     from takeback.weights.circuits import Circuits as Circuits
     from takeback.weights.circuits import circuits as circuits
     from takeback.weights.compare import MEASURES as MEASURES
-    from takeback.weights.compare import Settings as Settings
+    from takeback.weights.compare import PairSettings as PairSettings
     from takeback.weights.compare import compare as compare
     from takeback.weights.compare import compare_runs as compare_runs
     from takeback.weights.compare import compare_shard as compare_shard
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     from takeback.weights.published import published as published
     from takeback.weights.published import rank_k as rank_k
     from takeback.weights.runs import Between as Between
-    from takeback.weights.runs import Course as Course
     from takeback.weights.runs import Label as Label
+    from takeback.weights.runs import WeightPath as WeightPath
     from takeback.weights.runs import between as between
-    from takeback.weights.runs import course as course
+    from takeback.weights.runs import weight_path as weight_path
     from takeback.weights.spectra import Spectra as Spectra
     from takeback.weights.spectra import spectra as spectra
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from takeback.checkpoint import Pair
 from takeback.checkpoint.pair import summaries
-from takeback.draw.findings import Finding, Findings
+from takeback.draw.result import Result, Results
 from takeback.run.errors import unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import Shard, Work, collect_shard
@@ -17,7 +17,7 @@ from takeback.weights.entries import TOLERANCES, Pass, UlpsWork, diff, ulps
 
 
 @dataclass(frozen=True)
-class Settings:
+class PairSettings:
     """How a pair is measured: see `diff` for `resolution` and `tolerances`; `seed` is that of every null."""
 
     resolution: str = "heads"
@@ -26,44 +26,44 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Measure:
+class PairMeasure:
     """What measures a pair: its work, cut into items, and the call that does it and shows what it found."""
 
     work: Work
-    find: Callable[[Path | None, Workers], Finding]
+    find: Callable[[Path | None, Workers], Result]
 
 
-def _diff(pair: Pair, chosen: Settings) -> Measure:
+def _diff(pair: Pair, chosen: PairSettings) -> PairMeasure:
     find = partial(diff, pair, chosen.resolution, tolerances=chosen.tolerances)
     work = Pass(pair, chosen.resolution, chosen.tolerances)
-    return Measure(work, lambda out, workers: find(out=out, workers=workers))
+    return PairMeasure(work, lambda out, workers: find(out=out, workers=workers))
 
 
-def _ulps(pair: Pair, _: Settings) -> Measure:
-    return Measure(UlpsWork(pair), partial(ulps, pair))
+def _ulps(pair: Pair, _: PairSettings) -> PairMeasure:
+    return PairMeasure(UlpsWork(pair), partial(ulps, pair))
 
 
-def _spectra(pair: Pair, chosen: Settings) -> Measure:
+def _spectra(pair: Pair, chosen: PairSettings) -> PairMeasure:
     from takeback.weights.spectra import Options, SpectraWork, spectra
 
     options = Options(seed=chosen.seed)
-    return Measure(SpectraWork(pair, options), partial(spectra, pair, options))
+    return PairMeasure(SpectraWork(pair, options), partial(spectra, pair, options))
 
 
-def _circuits(pair: Pair, chosen: Settings) -> Measure:
+def _circuits(pair: Pair, chosen: PairSettings) -> PairMeasure:
     from takeback.weights.circuits import CircuitsWork, circuits
 
     work = CircuitsWork(pair, seed=chosen.seed)
-    return Measure(work, lambda out, workers: circuits(pair, seed=chosen.seed, out=out, workers=workers))
+    return PairMeasure(work, lambda out, workers: circuits(pair, seed=chosen.seed, out=out, workers=workers))
 
 
-def _published(pair: Pair, _: Settings) -> Measure:
+def _published(pair: Pair, _: PairSettings) -> PairMeasure:
     from takeback.weights.published import PublishedWork, published
 
-    return Measure(PublishedWork(pair), partial(published, pair))
+    return PairMeasure(PublishedWork(pair), partial(published, pair))
 
 
-MEASURES: Mapping[str, Callable[[Pair, Settings], Measure]] = {
+MEASURES: Mapping[str, Callable[[Pair, PairSettings], PairMeasure]] = {
     "ulps": _ulps,
     "spectra": _spectra,
     "circuits": _circuits,
@@ -75,30 +75,30 @@ MEASURES: Mapping[str, Callable[[Pair, Settings], Measure]] = {
 def compare(
     pair: Pair,
     measures: Sequence[str] = (),
-    settings: Settings | None = None,
+    settings: PairSettings | None = None,
     out: str | Path | None = None,
     workers: Workers = 1,
-) -> Findings:
+) -> Results:
     """Measure a pair: its diff, then each of `measures`, names of `MEASURES`.
 
-    With `out`, finished parts are kept in that folder, so that a killed run goes on; `Findings.write` to the
+    With `out`, finished parts are kept in that folder, so that a killed run goes on; `Results.write` to the
     same folder removes them.
 
     Raises:
         UnknownName: there is no such measure.
         TakebackError: a measure fails, or several workers have no `out`.
     """
-    settings, out = settings or Settings(), None if out is None else Path(out)
+    settings, out = settings or PairSettings(), None if out is None else Path(out)
     chosen = {"diff": _diff, **_named(measures)}
     found = {name: measure(pair, settings).find(out, workers) for name, measure in chosen.items()}
     also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
-    return Findings(str(pair), tuple(also), found)
+    return Results(str(pair), tuple(also), found)
 
 
 def compare_shard(
     pair: Pair,
     measures: Sequence[str],
-    settings: Settings,
+    settings: PairSettings,
     out: str | Path,
     shard: Shard,
     workers: Workers = 1,
@@ -115,7 +115,7 @@ def compare_shard(
 
 def compare_runs(
     base: str, tuned: Sequence[str], seed: int = 0, out: str | Path | None = None, workers: Workers = 1
-) -> Findings:
+) -> Results:
     """Compare the changes of several fine-tunes of one base with each other; see `between`.
 
     Raises:
@@ -124,21 +124,22 @@ def compare_runs(
     from takeback.weights.runs import between
 
     found = between(base, tuned, seed=seed, out=out, workers=workers)
-    return Findings(f"{len(tuned)} fine-tunes of {base}", (), {"between": found})
+    return Results(f"{len(tuned)} fine-tunes of {base}", (), {found.name: found})
 
 
-def follow(folder: str | Path, out: str | Path | None = None, workers: Workers = 1) -> Findings:
-    """Follow a run, or all seeds of an arm, over its snapshots; see `course`.
+def follow(folder: str | Path, out: str | Path | None = None, workers: Workers = 1) -> Results:
+    """Follow a run, or all seeds of an arm, over its snapshots; see `weight_path`.
 
     Raises:
         TakebackError: the folder is no run, or several workers have no `out`.
     """
-    from takeback.weights.runs import course
+    from takeback.weights.runs import weight_path
 
-    return Findings(f"The course of {folder}", (), {"course": course(folder, out=out, workers=workers)})
+    found = weight_path(folder, out=out, workers=workers)
+    return Results(found.title, (), {found.name: found})
 
 
-def _named(names: Sequence[str]) -> dict[str, Callable[[Pair, Settings], Measure]]:
+def _named(names: Sequence[str]) -> dict[str, Callable[[Pair, PairSettings], PairMeasure]]:
     for name in names:
         if name not in MEASURES:
             raise unknown_name("measure", name, (*MEASURES, "all"))

@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -145,8 +146,8 @@ def test_rows_say_what_was_taken_back_and_controls_stand_beside(swept, players):
 def test_a_killed_sweep_ends_with_the_same_bytes(swept, players, tmp_path):
     out = tmp_path / "effects.parquet"
     code = f"from test_sweep import prepared, sweep\nsweep(prepared({players!r}), {str(out)!r}, {LABELS!r})"
-    folder = str(__file__).rpartition("/")[0]
-    code = f"import sys; sys.path[:0] = [{folder!r}, {folder.rpartition('/')[0]!r}]\n{code}"
+    here, *_, tests = map(str, Path(__file__).parents[:3])
+    code = f"import sys; sys.path[:0] = [{here!r}, {tests!r}]\n{code}"
     run_and_kill(code, lambda: any(tmp_path.glob("readouts/*/[!.]*.parquet")), tmp_path / "log.txt")
     assert not out.exists()
     told = []

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from forest import large, tree, trees
 from takeback.planning.trees import (
-    Decisions,
-    Graph,
+    MergeDecisions,
+    ProblemGraph,
     extended,
     format_tree,
     merge,
@@ -25,11 +25,11 @@ ADA = "- top\n  - No names for parts\n    > hard\n    - noise {#n}\n  - cost\n  
 BOB = "- Top!\n  - no names for parts.\n    - too many of them\n  - no name for parts\n  - Noise\n"
 
 
-def text(*read, decisions=Decisions()):  # noqa: B008
+def text(*read, decisions=MergeDecisions()):  # noqa: B008
     return format_tree(merge(read, decisions).tree)
 
 
-def again(*read, decisions=Decisions(), name="big.md"):  # noqa: B008
+def again(*read, decisions=MergeDecisions(), name="big.md"):  # noqa: B008
     return parse_tree(text(*read, decisions=decisions), name)
 
 
@@ -50,7 +50,7 @@ def test_equal_and_normalised_wordings_become_one_problem_that_keeps_who_said_it
 
 
 def test_a_problem_under_several_others_is_one_with_several_parents():
-    graph = Graph.of(again(tree(ADA), tree(BOB, "Bob")))
+    graph = ProblemGraph.of(again(tree(ADA), tree(BOB, "Bob")))
     assert set(graph.parents["noise"]) == {"no names for parts", "cost", "top"}
     assert graph.children["no names for parts"] == ("noise", "too many of them")
 
@@ -61,7 +61,7 @@ def test_nothing_fuzzy_is_merged_unasked_and_decisions_are_kept(tmp_path):
     (one,) = found.proposals
     assert one.pair == ("no name for parts", "no names for parts")
     assert len(find(found.tree, "no name for parts").own.said) == 1
-    write_proposals(found.proposals, Decisions(), path)
+    write_proposals(found.proposals, MergeDecisions(), path)
     assert merge(read, read_decisions(path)) == found
 
     path.write_text(path.read_text().replace("\n? ", "\ndifferent "))
@@ -120,7 +120,7 @@ def test_a_cycle_is_told_with_its_path():
     with pytest.raises(TakebackError, match=r"'A' by 'A' \(ada.md:7\);"):
         merge([tree("- a\n  - A\n")])
     with pytest.raises(TakebackError, match="circle"):
-        Graph.of(tree("- a {#a}\n  - b\n    - [a](#a)\n"))
+        ProblemGraph.of(tree("- a {#a}\n  - b\n    - [a](#a)\n"))
 
 
 def test_a_decision_that_makes_a_circle_is_refused(tmp_path):
@@ -150,7 +150,7 @@ def test_order_does_not_matter_and_merging_again_changes_nothing(ada, bob, cy, c
 def test_nothing_is_lost_and_nothing_made_up(ada, bob):
     """Problems, who is under whom, and who said what are those of both, worked out slowly."""
     big = again(ada, bob)
-    graph = Graph.of(big)
+    graph = ProblemGraph.of(big)
     problems, edges, said = set(), set(), set()
     for one in (ada, bob):
         stack = [(None, node) for node in one.nodes]

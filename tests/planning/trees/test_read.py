@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from forest import FRONT, tree, trees
 from takeback.planning.trees import (
     Link,
+    Mention,
     Node,
     Own,
-    Said,
     Tree,
     format_tree,
     parse_tree,
@@ -106,7 +106,7 @@ _SENTENCE = (
 @given(words=_SENTENCE, note=_SENTENCE, link=_SENTENCE)
 def test_new_nodes_read_back_as_they_are(words, note, link):
     own = Own(words, "id-1", notes=(note.lstrip("> ") or "x", "b"), see=(link,))
-    own = own._replace(said=(Said("A, B", "after-reading", "a.md", 3, words),), was=("old",))
+    own = own._replace(said=(Mention("A, B", "after-reading", "a.md", 3, words),), was=("old",))
     made = Tree(
         tree("- a\n").front, (Node(own, (Node(Own("below")), Node(Own(words, "id-1", refers=True)))),)
     )

@@ -74,6 +74,10 @@ class Sweep:
         made = dict(zip(DIRECTIONS, (Ask, Ask.graft), strict=True))
         return [(way, named, made[way](named.components)) for way in DIRECTIONS for named in self.sets]
 
+    def unread(self, out: str | Path) -> int:
+        """Count the hybrids that have yet to be read for a file: what sweeping into it costs."""
+        return _bench(self, _checked(out)).unread(ask for *_, ask in self.hybrids)
+
     def share(self, named: NamedSet) -> float | None:
         """Return a set's share of the whole ‖Δ‖², None where nothing moved."""
         whole = sum(self.delta.values())
@@ -213,7 +217,7 @@ def _is_done(what: Sweep, out: Path) -> bool:
 def squared_norms(moved: Diff) -> dict[Component, float]:
     """Return ‖Δ‖² of every component from a diff."""
     squares = moved.by_component.delta_square.tolist()
-    return dict(zip(moved.tally.parts.components(), squares, strict=True))
+    return dict(zip(moved.segments.parts.components(), squares, strict=True))
 
 
 def _with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from takeback.measure.bench import Bench, Setup
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
-from takeback.weights.runs import course as movement
+from takeback.weights.runs import weight_path
 from takeback.weights.runs.folders import Run, find_runs, parent_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def course(
             trained in another arena; or the goal applies to none of the situations.
     """
     asked = _asked(base, run, arena, settings or CourseSettings())
-    walked = movement(asked.run.folder, asked.pairs[0].base, out, workers).table
+    walked = weight_path(asked.run.folder, asked.pairs[0].base, out, workers).table
     setup = Setup(None if out is None else Path(out), workers=workers, threads=asked.settings.threads)
     found = [_at(asked, asked.bench(step, setup), step, _moved(walked, step)) for step in asked.pairs]
     whole = walked[walked["level"] == "all"]

@@ -1,6 +1,7 @@
 """Check-ins: a project's answers to questions, in a file edited by hand, beside what its runs say."""
 
-from takeback.planning.checkin.check import Change as Change
+from takeback.planning.checkin import show as show
+from takeback.planning.checkin.check import AnswerChange as AnswerChange
 from takeback.planning.checkin.check import Check as Check
 from takeback.planning.checkin.check import check as check
 from takeback.planning.checkin.hats import Hat as Hat
@@ -12,7 +13,7 @@ from takeback.planning.checkin.heuristics import Heuristics as Heuristics
 from takeback.planning.checkin.heuristics import load_heuristics as load_heuristics
 from takeback.planning.checkin.known import RunFacts as RunFacts
 from takeback.planning.checkin.known import facts_of as facts_of
-from takeback.planning.checkin.project import Entry as Entry
+from takeback.planning.checkin.project import DatedEntry as DatedEntry
 from takeback.planning.checkin.project import Project as Project
 from takeback.planning.checkin.project import add_note as add_note
 from takeback.planning.checkin.project import new_project as new_project

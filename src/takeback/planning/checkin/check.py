@@ -9,10 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from takeback.draw.result import section_of
+from takeback.draw.terminal import print_section
 from takeback.planning.checkin.front import at
 from takeback.planning.checkin.heuristics import Heuristic
 from takeback.planning.checkin.known import RunFacts, facts_of, told
-from takeback.planning.checkin.project import Entry, Project
+from takeback.planning.checkin.project import DatedEntry, Project
 from takeback.run.errors import TakebackError
 
 ANSWERED, BARE, UNANSWERED = "answered", "no evidence", "unanswered"
@@ -24,7 +26,7 @@ STATES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AnswerChange:
     """How an answer differs from the one before it.
 
     Attributes:
@@ -33,8 +35,8 @@ class Change:
     """
 
     question: str
-    before: Entry
-    after: Entry
+    before: DatedEntry
+    after: DatedEntry
 
     @property
     def reworded(self) -> bool:
@@ -53,7 +55,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QuestionState:
     """A question and how it stands.
 
     Attributes:
@@ -66,7 +68,7 @@ class Standing:
 
     heuristic: Heuristic
     state: str
-    answers: tuple[Entry, ...]
+    answers: tuple[DatedEntry, ...]
     missing: tuple[str, ...]
     known: tuple[str, ...]
 
@@ -87,7 +89,7 @@ class Check:
 
     project: Project
     day: date
-    standings: tuple[Standing, ...]
+    standings: tuple[QuestionState, ...]
     runs: tuple[RunFacts, ...] = field(repr=False)
     away: tuple[str, ...]
     last: date | None
@@ -104,11 +106,13 @@ class Check:
         return self.due - self.day
 
     @property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[AnswerChange]:
         """Every later answer beside the one before it, by question."""
-        return [Change(one.heuristic.id, *both) for one in self.standings for both in pairwise(one.answers)]
+        return [
+            AnswerChange(one.heuristic.id, *both) for one in self.standings for both in pairwise(one.answers)
+        ]
 
-    def in_state(self, state: str) -> list[Standing]:
+    def in_state(self, state: str) -> list[QuestionState]:
         """Return the questions in a state."""
         return [one for one in self.standings if one.state == state]
 
@@ -132,9 +136,7 @@ class Check:
 
     def print(self) -> None:
         """Print what a person needs to see first."""
-        from takeback.planning.checkin.show import print_check
-
-        print_check(self)
+        print_section(section_of(self))
 
 
 def check(project: Project, day: date, runs: Iterable[str | Path] = ()) -> Check:
@@ -173,15 +175,15 @@ def check(project: Project, day: date, runs: Iterable[str | Path] = ()) -> Check
     )
 
 
-def _standing(project: Project, heuristic: Heuristic, facts: Sequence[RunFacts]) -> Standing:
+def _standing(project: Project, heuristic: Heuristic, facts: Sequence[RunFacts]) -> QuestionState:
     answers = project.answers.get(heuristic.id, ())
     known = told(heuristic.knows, facts) if heuristic.knows else ()
     if not answers:
-        return Standing(heuristic, UNANSWERED, (), (), known)
+        return QuestionState(heuristic, UNANSWERED, (), (), known)
     links = answers[-1].links
     missing = tuple(link for link in links if (file := project.place(link)) is not None and not file.exists())
     state = ANSWERED if len(missing) < len(links) else BARE
-    return Standing(heuristic, state, answers, missing, known)
+    return QuestionState(heuristic, state, answers, missing, known)
 
 
 def _not_after(project: Project, day: date) -> None:
@@ -194,7 +196,7 @@ def _not_after(project: Project, day: date) -> None:
             raise TakebackError(f"{project.path}: {one} is after the day of the check-in, {day}")
 
 
-def _plain(one: Standing) -> dict[str, Any]:
+def _plain(one: QuestionState) -> dict[str, Any]:
     return {
         "id": one.heuristic.id,
         "question": one.heuristic.question,
@@ -205,12 +207,12 @@ def _plain(one: Standing) -> dict[str, Any]:
     }
 
 
-def _plain_entry(one: Entry) -> dict[str, Any]:
+def _plain_entry(one: DatedEntry) -> dict[str, Any]:
     told = {"date": str(one.day), "by": one.by, "hat": one.hat, "verdict": one.verdict}
     return {**told, "text": one.text, "evidence": list(one.links), "line": one.line}
 
 
-def _plain_change(one: Change) -> dict[str, Any]:
+def _plain_change(one: AnswerChange) -> dict[str, Any]:
     return {
         "question": one.question,
         "from": str(one.before.day),

@@ -16,7 +16,7 @@ FENCE: Final = "---"
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class FrontMatter:
     """What stands before a text.
 
     Attributes:
@@ -53,7 +53,7 @@ def read_text(path: str | Path, what: str) -> str:
         raise TakebackError(f"{path} can't be read as text: {error}") from None
 
 
-def read_front(lines: list[str], path: str | Path, known: Iterable[str]) -> Front:
+def read_front(lines: list[str], path: str | Path, known: Iterable[str]) -> FrontMatter:
     """Read the front matter of a file, whose fields must be `known` ones.
 
     Raises:
@@ -83,7 +83,7 @@ def read_front(lines: list[str], path: str | Path, known: Iterable[str]) -> Fron
     for name in fields:
         if name not in names:
             raise at(path, places.get(str(name), 2), str(unknown_name("field", str(name), names)))
-    return Front(fields, places, end)
+    return FrontMatter(fields, places, end)
 
 
 def as_date(value: Any, path: str | Path, line: int, what: str) -> date:

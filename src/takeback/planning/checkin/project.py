@@ -23,7 +23,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from takeback.planning.checkin.front import Front, as_date, as_text, at, read_front, read_text
+from takeback.planning.checkin.front import FrontMatter, as_date, as_text, at, read_front, read_text
 from takeback.planning.checkin.heuristics import Heuristics, load_heuristics
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
@@ -41,7 +41,7 @@ _VERDICT: Final = re.compile(rf"({'|'.join(VERDICTS)})\b(?=[.,;:!]|$)", re.IGNOR
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DatedEntry:
     """A dated answer or note.
 
     Attributes:
@@ -94,11 +94,11 @@ class Project:
     checked: tuple[date, ...]
     runs: tuple[str, ...]
     heuristics: Heuristics
-    answers: Mapping[str, tuple[Entry, ...]]
-    notes: tuple[Entry, ...]
+    answers: Mapping[str, tuple[DatedEntry, ...]]
+    notes: tuple[DatedEntry, ...]
     text: str = field(repr=False)
 
-    def line_of(self, entry: Entry, link: str) -> int:
+    def line_of(self, entry: DatedEntry, link: str) -> int:
         """Return the line, from 1, on which an answer has a link."""
         lines = self.text.splitlines()
         return next(
@@ -227,9 +227,9 @@ def add_note(project: Project, text: str, day: date, by: str = "", hat: str = ""
 
 def _body(
     lines: Sequence[str], start: int, path: Path, asked: Heuristics
-) -> tuple[Mapping[str, tuple[Entry, ...]], tuple[Entry, ...]]:
+) -> tuple[Mapping[str, tuple[DatedEntry, ...]], tuple[DatedEntry, ...]]:
     """Read what follows the front matter."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[DatedEntry]] = {}
     seen: dict[str, int] = {}
     name: str | None = None
     heads = _headings(lines, start)
@@ -277,7 +277,7 @@ def _named(asked: Heuristics, words: str, path: Path, line: int) -> str:
         raise at(path, line, f"{error}; other text goes under ## {NOTES}") from None
 
 
-def _entry(words: str, text: str, path: Path, line: int) -> Entry:
+def _entry(words: str, text: str, path: Path, line: int) -> DatedEntry:
     found = _ENTRY.fullmatch(words)
     try:
         day = date.fromisoformat(found["date"]) if found else None
@@ -285,10 +285,10 @@ def _entry(words: str, text: str, path: Path, line: int) -> Entry:
         day = None
     if found is None or day is None:
         raise at(path, line, f"{words!r} is not a date such as 2026-01-31, or a date and a name")
-    return Entry(day, (found["by"] or "").strip(), (found["hat"] or "").strip(), text, line)
+    return DatedEntry(day, (found["by"] or "").strip(), (found["hat"] or "").strip(), text, line)
 
 
-def _check_twice(entries: Sequence[Entry], path: Path) -> None:
+def _check_twice(entries: Sequence[DatedEntry], path: Path) -> None:
     seen: dict[tuple[date, str, str], int] = {}
     for one in entries:
         key = (one.day, one.by, one.hat)
@@ -298,7 +298,7 @@ def _check_twice(entries: Sequence[Entry], path: Path) -> None:
         seen[key] = one.line
 
 
-def _every(front: Front, path: Path) -> timedelta:
+def _every(front: FrontMatter, path: Path) -> timedelta:
     value: Any = front.fields["every"]
     found = _EVERY.fullmatch(f"{value} days" if isinstance(value, int) else str(value).strip())
     if found is None or not 0 < int(found[1]) < 10_000:
@@ -306,7 +306,7 @@ def _every(front: Front, path: Path) -> timedelta:
     return timedelta(days=int(found[1]) * (7 if found[2] == "week" else 1))
 
 
-def _runs(front: Front, path: Path) -> tuple[str, ...]:
+def _runs(front: FrontMatter, path: Path) -> tuple[str, ...]:
     value: Any = front.fields.get("runs") or []
     line = front.lines.get("runs", 1)
     return tuple(as_text(one, path, line, "runs") for one in (value if isinstance(value, list) else [value]))

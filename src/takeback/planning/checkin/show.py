@@ -9,29 +9,38 @@ from collections.abc import Iterator
 from typing import Final
 
 from takeback.draw.numbers import ABSENT, count
-from takeback.draw.page import Table
-from takeback.draw.terminal import print_tables
-from takeback.planning.checkin.check import ANSWERED, BARE, UNANSWERED, Change, Check, Standing
+from takeback.draw.page import Section, Table
+from takeback.draw.result import section_of
+from takeback.planning.checkin.check import ANSWERED, BARE, UNANSWERED, AnswerChange, Check
 
 _SHORT: Final = 72
 
 
-def print_check(found: Check) -> None:
-    """Print how a project stands."""
-    print_tables(found.project.name, _words(found), [_standings(found)])
-    print()
-    for title, lines in (
-        ("Unanswered", [one.heuristic.question for one in found.in_state(UNANSWERED)]),
-        ("Answered with no evidence", [one.heuristic.question for one in found.in_state(BARE)]),
-        ("Links that lead nowhere", list(_missing(found))),
-        ("What the record says", list(_known(found))),
-        ("How answers changed", [_change(one) for one in found.changes]),
-        ("Notes", [f"{one.day} {_author(one.by, one.hat)}{_first(one.text)}" for one in found.project.notes]),
-    ):
-        if lines:
-            print_tables(title, [], [])
-            for line in lines:
-                print(_wrapped(line))
+@section_of.register
+def _(found: Check) -> Section:
+    """Draw how a project stands: what is open first, then what the record says, then what changed."""
+    lists = {
+        "Unanswered": [one.heuristic.question for one in found.in_state(UNANSWERED)],
+        "Answered with no evidence": [one.heuristic.question for one in found.in_state(BARE)],
+        "Links that lead nowhere": list(_missing(found)),
+        "What the record says": list(_known(found)),
+        "How answers changed": [_change(one) for one in found.changes],
+        "Notes": [f"{one.day} {_author(one.by, one.hat)}{_first(one.text)}" for one in found.project.notes],
+    }
+    words, standings = tuple(_words(found)), _standings(found)
+    told = {title: lines for title, lines in lists.items() if lines}
+    return Section(
+        found.project.name,
+        words,
+        tables=(
+            standings,
+            *(Table((title,), tuple((one,) for one in lines), (title,)) for title, lines in told.items()),
+        ),
+        terminal=(
+            *(*words, standings, ""),
+            *("\n".join([title, *map(_wrapped, lines)]) for title, lines in told.items()),
+        ),
+    )
 
 
 def _words(found: Check) -> Iterator[str]:
@@ -59,18 +68,16 @@ def _words(found: Check) -> Iterator[str]:
 
 def _standings(found: Check) -> Table:
     head = ("question", "state", "since", "answers", "evidence", "last answer")
-    rows = tuple(
-        (
-            one.heuristic.id,
-            one.state,
-            str(one.answers[-1].day) if one.answers else ABSENT,
-            str(len(one.answers)),
-            str(len(one.answers[-1].links) - len(one.missing)) if one.answers else ABSENT,
-            _first(one.answers[-1].text, 40) if one.answers else ABSENT,
+    rows: list[tuple[str, ...]] = []
+    for one in found.standings:
+        last = one.answers[-1] if one.answers else None
+        since, links, text = (
+            (str(last.day), str(len(last.links) - len(one.missing)), _first(last.text, 40))
+            if last
+            else (ABSENT, ABSENT, ABSENT)
         )
-        for one in found.standings
-    )
-    return Table(head, rows, ("question", "state", "since", "last answer"))
+        rows.append((one.heuristic.id, one.state, since, str(len(one.answers)), links, text))
+    return Table(head, tuple(rows), ("question", "state", "since", "last answer"))
 
 
 def _missing(found: Check) -> Iterator[str]:
@@ -82,14 +89,9 @@ def _missing(found: Check) -> Iterator[str]:
 
 def _known(found: Check) -> Iterator[str]:
     for one in found.standings:
-        yield from _said(one)
-
-
-def _said(one: Standing) -> Iterator[str]:
-    if one.known:
-        yield one.heuristic.question
-        for sentence in one.known:
-            yield f"  {sentence}"
+        if one.known:
+            yield one.heuristic.question
+            yield from (f"  {sentence}" for sentence in one.known)
 
 
 def _wrapped(line: str) -> str:
@@ -105,7 +107,7 @@ def _wrapped(line: str) -> str:
     )
 
 
-def _change(one: Change) -> str:
+def _change(one: AnswerChange) -> str:
     before, after = one.before.verdict, one.after.verdict
     verdict = f" {before or 'open'} → {after or 'open'}" if before != after else f" {after or ''}".rstrip()
     told = [

@@ -10,14 +10,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from takeback.draw.findings import Finding, Findings
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.planning.predictions.event import Event, Predicted, Resolved, append, read_events
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.study.conjectures.scores import COLUMNS as OF_SCORES
 from takeback.study.conjectures.scores import brier, log_score, scores
-
-NAME: Final = "predictions"
 
 AS_MADE, GAP, CHANGED, BY_HAND = "as made", "what was before it is gone", "changed", "by hand"
 
@@ -43,8 +40,8 @@ COLUMNS: Final[Mapping[str, str]] = {
 """What each column means."""
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Result):
     """What became of the predictions in a file.
 
     Attributes:
@@ -52,34 +49,9 @@ class Predictions(Finding):
         scores: a row for each author; columns as in `takeback.study.conjectures.scores.COLUMNS`.
     """
 
-    predictions: pd.DataFrame = field(repr=False)
-    scores: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the name of their file."""
-        return {NAME: self.predictions, "prediction_scores": self.scores}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**COLUMNS, **OF_SCORES}
-
-    def section(self) -> Section:
-        """Draw each author's calibration, and list the predictions."""
-        from takeback.planning.predictions.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the predictions and the scores."""
-        from takeback.planning.predictions.show import print_predictions
-
-        print_predictions(self)
-
-    def findings(self) -> Findings:
-        """Return it as findings that write themselves into a folder, and print as tables or JSON."""
-        return Findings("Predictions", (), {NAME: self}, NAME)
+    name = "predictions"
+    predictions: pd.DataFrame = field(metadata=as_table("predictions", COLUMNS))
+    scores: pd.DataFrame = field(metadata=as_table("prediction_scores", OF_SCORES))
 
 
 def predict(prediction: Predicted, path: str | Path) -> Predicted:
@@ -139,7 +111,7 @@ def read_predictions(path: str | Path) -> Predictions:
     floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
     kinds = {**dict.fromkeys(COLUMNS, "object"), **floats, "outcome": "boolean", "line": "int64"}
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(kinds)
-    return Predictions(table, scores(table[table["edit"].isin(COUNTED)]))
+    return Predictions("Predictions", table, scores(table[table["edit"].isin(COUNTED)]))
 
 
 def _edits(events: list[Event]) -> Iterator[tuple[tuple[str, type[Event]], str]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from takeback.draw.numbers import count, number, percent
-from takeback.draw.page import Section, Table
-from takeback.draw.terminal import print_tables
+from takeback.draw.columns import Column, table_of
+from takeback.draw.numbers import number, percent
+from takeback.draw.page import Section
+from takeback.draw.result import section_of
+from takeback.planning.predictions.predictions import AS_MADE, COUNTED, Predictions
 from takeback.run.tables import records
-from takeback.study.conjectures.show import figures, score_table
-
-if TYPE_CHECKING:
-    from takeback.planning.predictions.predictions import Predictions
-
-TITLE: Final = "Predictions"
+from takeback.study.conjectures.show import figures, score_table, told
 
 NOTES: Final = (
     "Brier score: squared distance of the probability from what came out; always saying 50% scores 0.25. "
@@ -23,60 +20,35 @@ NOTES: Final = (
     "independent, is too narrow for them.",
 )
 
+_COLUMNS: Final = (
+    Column("prediction", None, "name"),
+    *map(Column, ("kind", "about", "author")),
+    Column("made", None, "predicted"),
+    Column("probability", percent),
+    Column("outcome", lambda it: "open" if it is None else "true" if it else "false", words=True),
+    Column("Brier", number, "brier"),
+    Column("bits", number, "log_score", digits=2),
+    Column("since it was made", None, "edit"),
+    Column("statement", lambda *parts: " ".join(filter(None, parts)), "statement", "because", words=True),
+)
 _ON_TERMINAL: Final = ("prediction", "about", "author", "probability", "outcome", "Brier", "bits")
 
 
-def as_section(found: Predictions) -> Section:
+@section_of.register
+def _(found: Predictions) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
-    from takeback.planning.predictions.predictions import COUNTED
-
     scored = found.predictions[found.predictions["edit"].isin(COUNTED)]
-    tables = (_outcomes(found), score_table(found.scores))
-    return Section(TITLE, _words(found), tuple(figures(scored, "prediction")), tables, (), NOTES)
-
-
-def print_predictions(found: Predictions) -> None:
-    """Print what was predicted, what came out, and the scores."""
-    outcomes = _outcomes(found)
-    shown = [outcomes.head.index(name) for name in _ON_TERMINAL]
-    short = Table(_ON_TERMINAL, tuple(tuple(row[k] for k in shown) for row in outcomes.rows), outcomes.words)
-    print_tables(TITLE, _words(found), [short])
-    print_tables("", [f"{row['name']}: {row['statement']}" for row in records(found.predictions)], [])
-    if len(found.scores):
-        print_tables("", [], [score_table(found.scores)])
-
-
-def _words(found: Predictions) -> tuple[str, ...]:
-    from takeback.planning.predictions.predictions import AS_MADE
-
-    table = found.predictions
-    true, false = (int((table["outcome"] == one).sum()) for one in (True, False))
-    left = len(table) - true - false
-    told = f"{count(len(table), 'prediction')}: {true} true, {false} false, {left} open."
-    edited = table[table["edit"] != AS_MADE]
-    if edited.empty:
-        return (told,)
-    names = ", ".join(f"{name} ({edit})" for name, edit in zip(edited["name"], edited["edit"], strict=True))
-    return told, f"Not as made: {names}."
-
-
-def _outcomes(found: Predictions) -> Table:
-    words = ("prediction", "kind", "about", "author", "made", "outcome", "since it was made", "statement")
-    rows = tuple(
-        (
-            row["name"],
-            row["kind"],
-            row["about"],
-            row["author"],
-            row["predicted"],
-            percent(row["probability"]),
-            "open" if row["outcome"] is None else "true" if row["outcome"] else "false",
-            number(row["brier"]),
-            number(row["log_score"], 2),
-            row["edit"],
-            " ".join(part for part in (row["statement"], row["because"]) if part),
-        )
-        for row in records(found.predictions)
+    outcomes, scores = table_of(found.predictions, _COLUMNS), score_table(found.scores)
+    words = told(found.predictions, "prediction", "open", AS_MADE)
+    statements = [f"{row['name']}: {row['statement']}" for row in records(found.predictions)]
+    return Section(
+        "Predictions",
+        words,
+        tuple(figures(scored, "prediction")),
+        (outcomes, scores),
+        notes=NOTES,
+        terminal=(
+            *(*words, outcomes.only(*_ON_TERMINAL), "", *statements),
+            *(("", scores) if len(found.scores) else ()),
+        ),
     )
-    head = ("prediction", "kind", "about", "author", "made", "probability", "outcome", "Brier", "bits")
-    return Table((*head, "since it was made", "statement"), rows, words)

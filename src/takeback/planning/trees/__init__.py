@@ -1,6 +1,6 @@
 """Trees of problems: read, merged, ranked, extended, compared, drawn, and tied to what runs found."""
 
-from takeback.planning.trees.changes import Change as Change
+from takeback.planning.trees.changes import TreeChange as TreeChange
 from takeback.planning.trees.changes import compare as compare
 from takeback.planning.trees.common import Shared as Shared
 from takeback.planning.trees.common import common as common
@@ -10,10 +10,10 @@ from takeback.planning.trees.evidence import branches as branches
 from takeback.planning.trees.evidence import evidence_of as evidence_of
 from takeback.planning.trees.evidence import state_of as state_of
 from takeback.planning.trees.extend import extended as extended
-from takeback.planning.trees.graph import Graph as Graph
+from takeback.planning.trees.graph import ProblemGraph as ProblemGraph
 from takeback.planning.trees.merge import Merge as Merge
 from takeback.planning.trees.merge import merge as merge
-from takeback.planning.trees.proposals import Decisions as Decisions
+from takeback.planning.trees.proposals import MergeDecisions as MergeDecisions
 from takeback.planning.trees.proposals import Proposal as Proposal
 from takeback.planning.trees.proposals import read_decisions as read_decisions
 from takeback.planning.trees.proposals import write_proposals as write_proposals
@@ -21,9 +21,9 @@ from takeback.planning.trees.read import parse_tree as parse_tree
 from takeback.planning.trees.read import read_tree as read_tree
 from takeback.planning.trees.tree import Front as Front
 from takeback.planning.trees.tree import Link as Link
+from takeback.planning.trees.tree import Mention as Mention
 from takeback.planning.trees.tree import Node as Node
 from takeback.planning.trees.tree import Own as Own
-from takeback.planning.trees.tree import Said as Said
 from takeback.planning.trees.tree import Tree as Tree
 from takeback.planning.trees.write import format_tree as format_tree
 from takeback.planning.trees.write import write_tree as write_tree

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.tree import Tree
 from takeback.planning.trees.wording import NEAR, near_pairs
 
 KINDS: Final = ("added", "dropped", "moved", "reworded")
 
 
-class Change(NamedTuple):
+class TreeChange(NamedTuple):
     """One change of one problem; one that moved and was reworded has two.
 
     Attributes:
@@ -34,7 +34,7 @@ class Change(NamedTuple):
     likeness: float
 
 
-def compare(before: Tree, after: Tree, near: float = NEAR) -> list[Change]:
+def compare(before: Tree, after: Tree, near: float = NEAR) -> list[TreeChange]:
     r"""Tell what changed between two trees of one question.
 
     Problems are the same when their words are but for case, punctuation and spaces, or their ids, or else
@@ -51,10 +51,10 @@ def compare(before: Tree, after: Tree, near: float = NEAR) -> list[Change]:
         >>> [(one.kind, one.problem, one.under) for one in compare(old, new)][:2]
         [('added', 'cost', ('top',)), ('moved', 'noise', ('no good names',))]
     """
-    old, new = Graph.of(before), Graph.of(after)
+    old, new = ProblemGraph.of(before), ProblemGraph.of(after)
     matched = _matched(old, new, near)
     now_of = {one: other for one, (other, _) in matched.items()}
-    changes: list[Change] = []
+    changes: list[TreeChange] = []
     for key in new.nodes:
         if key not in now_of.values():
             changes.append(_change("added", old, "", new, key, 1.0))
@@ -70,7 +70,7 @@ def compare(before: Tree, after: Tree, near: float = NEAR) -> list[Change]:
     return sorted(changes, key=lambda one: (KINDS.index(one.kind), one.line or one.line_before, one.problem))
 
 
-def _matched(old: Graph, new: Graph, near: float) -> Mapping[str, tuple[str, float]]:
+def _matched(old: ProblemGraph, new: ProblemGraph, near: float) -> Mapping[str, tuple[str, float]]:
     found = {key: (key, 1.0) for key in old.nodes if key in new.nodes}
     taken = set(found)
     by_id = {node.id: key for key, nodes in new.nodes.items() for node in nodes if node.id}
@@ -93,14 +93,16 @@ def _matched(old: Graph, new: Graph, near: float) -> Mapping[str, tuple[str, flo
     return found
 
 
-def _change(kind: str, old: Graph, before: str, new: Graph, after: str, likeness: float) -> Change:
-    def words(graph: Graph, key: str) -> str:
+def _change(
+    kind: str, old: ProblemGraph, before: str, new: ProblemGraph, after: str, likeness: float
+) -> TreeChange:
+    def words(graph: ProblemGraph, key: str) -> str:
         return graph.nodes[key][0].words if key else ""
 
-    def under(graph: Graph, key: str) -> tuple[str, ...]:
+    def under(graph: ProblemGraph, key: str) -> tuple[str, ...]:
         return tuple(words(graph, one) for one in graph.parents[key]) if key else ()
 
-    return Change(
+    return TreeChange(
         kind,
         words(new, after) or words(old, before),
         words(old, before),

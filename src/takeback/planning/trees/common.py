@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.tree import Tree
 
 
@@ -47,7 +47,7 @@ def common(tree: Tree) -> list[Shared]:
         >>> [(one.problem, one.people, one.parents, one.branches, one.below) for one in ranked]
         [('c', 1, 2, 2, 0), ('a', 1, 1, 1, 1), ('b', 1, 1, 1, 1)]
     """
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     roots = set(graph.roots)
     branches = {child for root in roots for child in graph.children[root]}
     ranked: list[Shared] = []
@@ -64,7 +64,7 @@ def common(tree: Tree) -> list[Shared]:
     return sorted(ranked, key=lambda one: (-one.people, -one.parents, -one.below, one.problem))
 
 
-def people_of(tree: Tree, graph: Graph, key: str) -> tuple[str, ...]:
+def people_of(tree: Tree, graph: ProblemGraph, key: str) -> tuple[str, ...]:
     """Return who named a problem: those a merged tree lists, or the author of a plain one."""
     if not tree.is_merged:
         return (tree.front.author,)

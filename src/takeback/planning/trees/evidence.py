@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.tree import Link, Tree
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -68,7 +68,7 @@ def evidence_of(tree: Tree, runs: str | Path = ".") -> dict[str, tuple[Evidence,
         >>> evidence_of(tree)["no place for agency"][0].told
         'no run at runs/nowhere'
     """
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     root = Path(runs)
     settle = cache(lambda link: _settled(link, root))
     found: dict[str, tuple[Evidence, ...]] = {}
@@ -97,7 +97,7 @@ def state_of(evidence: Iterable[Evidence]) -> str:
 
 def branches(tree: Tree, found: Mapping[str, tuple[Evidence, ...]]) -> list[Branch]:
     """Count for each problem right under a top one how many of its problems are in which state."""
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     told: list[Branch] = []
     for key in dict.fromkeys(child for root in graph.roots for child in graph.children[root]):
         states = [state_of(found.get(one, ())) for one in (key, *graph.below(key))]

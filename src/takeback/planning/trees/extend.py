@@ -18,8 +18,8 @@ def extended(tree: Tree, author: str, date: str, stage: str = "after-reading") -
         TakebackError: the tree is no merged one, or there is no such stage.
 
     Examples:
-        >>> from takeback.planning.trees.tree import Own, Said
-        >>> said = (Said("Ada", "before-reading", "ada.md", 6, "no idea"),)
+        >>> from takeback.planning.trees.tree import Own, Mention
+        >>> said = (Mention("Ada", "before-reading", "ada.md", 6, "no idea"),)
         >>> top = Node(Own("no idea", "no-idea", said=said))
         >>> big = Tree(Front("Ada", "2026-11-20", MERGED), (top,), "big.md")
         >>> copy = extended(big, "Bob", "2026-11-21")

@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Graph:
+class ProblemGraph:
     """The problems of one tree, each once, though it may stand under several others.
 
     Attributes:
@@ -30,7 +30,7 @@ class Graph:
     parents: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, tree: Tree) -> Graph:
+    def of(cls, tree: Tree) -> ProblemGraph:
         """Return the graph of a tree.
 
         Raises:

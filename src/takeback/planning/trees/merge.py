@@ -15,17 +15,17 @@ from takeback.planning.trees.proposals import (
     DIFFERENT,
     OPEN,
     SAME,
-    Decisions,
+    MergeDecisions,
     Pair,
     Proposal,
     pair_of,
 )
-from takeback.planning.trees.tree import MERGED, Front, Node, Own, Said, Tree
+from takeback.planning.trees.tree import MERGED, Front, Mention, Node, Own, Tree
 from takeback.planning.trees.wording import NEAR, near_pairs, normalised
 from takeback.run.errors import TakebackError
 
 LONGEST_ID: Final = 40
-NOBODY: Final = Decisions()
+NOBODY: Final = MergeDecisions()
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Merge:
     idle: tuple[Pair, ...]
 
 
-def merge(trees: Iterable[Tree], decisions: Decisions = NOBODY, near: float = NEAR) -> Merge:
+def merge(trees: Iterable[Tree], decisions: MergeDecisions = NOBODY, near: float = NEAR) -> Merge:
     r"""Merge trees, in whatever order they come.
 
     Problems are one when their words are equal but for case, punctuation and spaces, when a merged tree among
@@ -87,36 +87,36 @@ def merge(trees: Iterable[Tree], decisions: Decisions = NOBODY, near: float = NE
 
 
 @dataclass(eq=False)
-class _Entry:
+class _Placed:
     """A node of one of the trees."""
 
     tree: Tree
     node: Node
     keys: tuple[str, ...]
-    children: list[tuple[_Entry, int]]
+    children: list[tuple[_Placed, int]]
 
 
 @dataclass
 class _Groups:
     """Entries that are one problem, and which groups make which hard, with where that is said."""
 
-    members: list[list[_Entry]]
+    members: list[list[_Placed]]
     children: list[dict[int, str]]
 
 
-def _entries(trees: Sequence[Tree]) -> list[_Entry]:
-    found: list[_Entry] = []
+def _entries(trees: Sequence[Tree]) -> list[_Placed]:
+    found: list[_Placed] = []
     merged = [tree for tree in trees if tree.is_merged]
     for tree in trees:
         if tree.front.extends and not merged:
             told = f"{tree.name} is a copy of {tree.front.extends} to extend; merge it together with that"
             raise TakebackError(told)
-        own: dict[int, _Entry] = {}
-        by_id: dict[str, _Entry] = {}
+        own: dict[int, _Placed] = {}
+        by_id: dict[str, _Placed] = {}
         for node in tree.walk():
             if not node.own.refers:
                 keys = (node.words, *(said.words for said in node.own.said))
-                entry = _Entry(tree, node, tuple(dict.fromkeys(map(normalised, keys))), [])
+                entry = _Placed(tree, node, tuple(dict.fromkeys(map(normalised, keys))), [])
                 own[id(node)] = entry
                 if node.id:
                     by_id[node.id] = entry
@@ -150,7 +150,7 @@ class _Same:
         return key in self._above
 
 
-def _same(entries: Sequence[_Entry], decisions: Decisions) -> _Same:
+def _same(entries: Sequence[_Placed], decisions: MergeDecisions) -> _Same:
     """Unite wordings of one node, by the id of a merged tree in copies of it, and by decision."""
     same = _Same()
     ids: dict[str, list[str]] = defaultdict(list)
@@ -170,10 +170,10 @@ def _same(entries: Sequence[_Entry], decisions: Decisions) -> _Same:
     return same
 
 
-def _groups(entries: Sequence[_Entry], decisions: Decisions) -> _Groups:
+def _groups(entries: Sequence[_Placed], decisions: MergeDecisions) -> _Groups:
     """Gather the entries of each problem, and which problems stand under which."""
     same = _same(entries, decisions)
-    members: dict[str, list[_Entry]] = defaultdict(list)
+    members: dict[str, list[_Placed]] = defaultdict(list)
     for entry in entries:
         members[same.top(entry.keys[0])].append(entry)
     listed = sorted(members.values(), key=lambda group: min(entry.keys[0] for entry in group))
@@ -195,20 +195,22 @@ def _check_cycles(groups: _Groups) -> None:
         )
 
 
-def _problem(group: Sequence[_Entry]) -> Own:
+def _problem(group: Sequence[_Placed]) -> Own:
     """Return what a group says as one node; its id is that of a merged tree, or none yet."""
     merged = [entry for entry in group if entry.tree.is_merged]
     known = {key for entry in merged for key in entry.keys}
     noted = {note for entry in merged for note in entry.node.own.notes}
     notes = set(noted)
-    said: list[Said] = [one for entry in merged for one in entry.node.own.said]
-    fresh: list[Said] = []
+    said: list[Mention] = [one for entry in merged for one in entry.node.own.said]
+    fresh: list[Mention] = []
     for entry in group:
         if entry.tree.is_merged:
             continue
         front = entry.tree.front
         if not (front.extends and entry.keys[0] in known):
-            fresh.append(Said(front.author, front.stage, entry.tree.name, entry.node.line, entry.node.words))
+            fresh.append(
+                Mention(front.author, front.stage, entry.tree.name, entry.node.line, entry.node.words)
+            )
         notes |= {f"{note} ({front.author})" for note in entry.node.own.notes if note not in noted}
     every = _distinct(said, fresh)
     ids = sorted({entry.node.id for entry in merged if entry.node.id})
@@ -229,11 +231,11 @@ def _union(parts: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(sorted({one for part in parts for one in part}))
 
 
-def _distinct(recorded: Sequence[Said], fresh: Sequence[Said]) -> tuple[Said, ...]:
+def _distinct(recorded: Sequence[Mention], fresh: Sequence[Mention]) -> tuple[Mention, ...]:
     """Return who said it, once each; a file that is there knows its lines better than an older record."""
-    found: dict[tuple[str, ...], Said] = {}
+    found: dict[tuple[str, ...], Mention] = {}
     for part in (recorded, fresh):
-        lines: dict[tuple[str, ...], Said] = {}
+        lines: dict[tuple[str, ...], Mention] = {}
         for one in part:
             key = (one.author, one.stage, one.file, one.words)
             lines[key] = min(one, lines.get(key, one))
@@ -241,7 +243,7 @@ def _distinct(recorded: Sequence[Said], fresh: Sequence[Said]) -> tuple[Said, ..
     return tuple(sorted(found.values()))
 
 
-def _words(merged: Sequence[Own], said: Sequence[Said]) -> str:
+def _words(merged: Sequence[Own], said: Sequence[Mention]) -> str:
     """Choose a problem's words: a merged tree's, else those of most people, else the first by alphabet."""
     voices: dict[str, set[str]] = defaultdict(set)
     for own in merged:
@@ -321,7 +323,7 @@ def _front(trees: Sequence[Tree]) -> Front:
 
 
 def _proposals(
-    problems: Sequence[Own], groups: _Groups, decisions: Decisions, near: float
+    problems: Sequence[Own], groups: _Groups, decisions: MergeDecisions, near: float
 ) -> Iterable[Proposal]:
     """Return the pairs of problems that are alike, once each; not those of which one hangs on the other."""
     place = {key: k for k, group in enumerate(groups.members) for entry in group for key in entry.keys}

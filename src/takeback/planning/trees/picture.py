@@ -12,7 +12,7 @@ from takeback.draw.page import colours, environment
 from takeback.draw.svg import FAINT, INK, SOFT, coordinate, drawing, element, text
 from takeback.planning.trees.evidence import STATES, TALK, Evidence
 from takeback.planning.trees.tree import Tree
-from takeback.planning.trees.view import COLOURS, Row, people_colour, rows_of, summary, told
+from takeback.planning.trees.view import COLOURS, TreeRow, people_colour, rows_of, summary, told
 from takeback.run.errors import unknown_name
 from takeback.run.files import atomic_file
 
@@ -73,7 +73,7 @@ def as_page(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]] = NONE) -> 
     )
 
 
-def _is_single(rows: list[Row]) -> bool:
+def _is_single(rows: list[TreeRow]) -> bool:
     return sum(row.depth == 0 for row in rows) == 1
 
 
@@ -109,7 +109,7 @@ def as_svg(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]] = NONE) -> s
     return picture.replace('font-family="inherit"', f'font-family="{_LETTERS}"', 1)
 
 
-def _row(row: Row, x: float, y: float, wrapped: list[str]) -> list[str]:
+def _row(row: TreeRow, x: float, y: float, wrapped: list[str]) -> list[str]:
     fill, ink = row.fill
     if row.own.refers:
         parts = [text(x - 4, y + 4, "↗", colour=SOFT)]
@@ -124,7 +124,7 @@ def _row(row: Row, x: float, y: float, wrapped: list[str]) -> list[str]:
     return parts
 
 
-def _mark(x: float, y: float, row: Row) -> str:
+def _mark(x: float, y: float, row: TreeRow) -> str:
     """Draw the state of a problem: a filled square where a run decided, an open one where none did yet."""
     if row.state == TALK:
         return element("circle", cx=x, cy=y, r=1.5, fill=FAINT)
@@ -132,7 +132,7 @@ def _mark(x: float, y: float, row: Row) -> str:
     return element("rect", x=x - 5, y=y - 5, width=10, height=10, rx=2, fill=COLOURS[row.state], title=title)
 
 
-def _key(rows: list[Row]) -> list[str]:
+def _key(rows: list[TreeRow]) -> list[str]:
     parts, x = list[str](), 14.0
     for people in _legend(rows[0].most):
         fill, ink = people_colour(people, rows[0].most)

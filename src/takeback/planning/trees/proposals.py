@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from takeback.planning.trees.tree import Said
+from takeback.planning.trees.tree import Mention
 from takeback.planning.trees.wording import normalised
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import atomic_file
@@ -31,7 +31,7 @@ class Proposal(NamedTuple):
     likeness: float
     one: str
     other: str
-    said: tuple[Said, ...] = ()
+    said: tuple[Mention, ...] = ()
 
     @property
     def pair(self) -> Pair:
@@ -46,7 +46,7 @@ def pair_of(one: str, other: str) -> Pair:
 
 
 @dataclass(frozen=True)
-class Decisions:
+class MergeDecisions:
     """What a person decided: by pair of wordings, `same` or `different`, with the line that says so."""
 
     made: Mapping[Pair, Proposal] = field(default_factory=dict[Pair, Proposal])
@@ -56,7 +56,7 @@ class Decisions:
         return sorted(pair for pair, one in self.made.items() if one.decision == decision)
 
 
-def read_decisions(path: str | Path) -> Decisions:
+def read_decisions(path: str | Path) -> MergeDecisions:
     """Read what a person decided in a file of proposals; none where there is no file.
 
     Raises:
@@ -64,7 +64,7 @@ def read_decisions(path: str | Path) -> Decisions:
     """
     path = Path(path)
     if not path.exists():
-        return Decisions()
+        return MergeDecisions()
     made: dict[Pair, Proposal] = {}
     for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         line = raw.strip()
@@ -86,10 +86,10 @@ def read_decisions(path: str | Path) -> Decisions:
                 f"{path}:{number}: this pair is decided otherwise above; keep one of the lines"
             )
         made[one.pair] = one
-    return Decisions(made)
+    return MergeDecisions(made)
 
 
-def write_proposals(proposals: Iterable[Proposal], decisions: Decisions, path: str | Path) -> None:
+def write_proposals(proposals: Iterable[Proposal], decisions: MergeDecisions, path: str | Path) -> None:
     """Write what is open, most alike first, and below it what was decided.
 
     Raises:

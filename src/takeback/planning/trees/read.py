@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
-from takeback.planning.trees.tree import MERGED, STAGES, Front, Link, Node, Own, Said, Source, Tree
+from takeback.planning.trees.tree import MERGED, STAGES, Front, Link, Mention, Node, Own, Source, Tree
 from takeback.run.errors import TakebackError, unknown_name
 
 FIELDS: Final = ("see", "conjecture", "against", "study", "hat", "was", "said")
@@ -90,7 +90,7 @@ class _Draft:
     links: list[Link] = field(default_factory=list[Link])
     hats: list[str] = field(default_factory=list[str])
     was: list[str] = field(default_factory=list[str])
-    said: list[Said] = field(default_factory=list[Said])
+    said: list[Mention] = field(default_factory=list[Mention])
     children: list[_Draft] = field(default_factory=list["_Draft"])
 
     @property
@@ -170,7 +170,7 @@ class _List:
         elif name == "said":
             if not (found := _SAID.match(value)):
                 self.fail(number, "write 'said: AUTHOR, STAGE, FILE:LINE: words'")
-            draft.said.append(Said(found[1], found[2], found[3], int(found[4]), found[5]))
+            draft.said.append(Mention(found[1], found[2], found[3], int(found[4]), found[5]))
         else:
             {"see": draft.see, "hat": draft.hats, "was": draft.was}[name].append(value)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.numbers import ABSENT, count, listing, percent
-from takeback.draw.page import Table
-from takeback.draw.terminal import print_tables
-from takeback.planning.trees.changes import KINDS, Change
+from takeback.draw.page import Section, Table
+from takeback.draw.terminal import print_section
+from takeback.planning.trees.changes import KINDS, TreeChange
 from takeback.planning.trees.common import Shared
 from takeback.planning.trees.evidence import STATES, Branch, Evidence, state_of
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.merge import Merge
 from takeback.planning.trees.tree import Tree
 from takeback.planning.trees.view import spread_of
@@ -36,41 +37,28 @@ def merge_words(merge: Merge, path: str, proposals: str) -> list[str]:
 
 def print_common(tree: Tree, ranked: Sequence[Shared], found: Found, most: int) -> None:
     """Print the problems that most people and branches share."""
-    head = ("problem", "people", "parents", "branches", "below", "share", "evidence")
     states = _states(tree, found)
-    rows = tuple(
-        (
-            one.problem,
-            *map(str, (one.people, one.parents, one.branches, one.below)),
-            percent(one.share),
-            states.get(one.problem, ABSENT),
-        )
-        for one in ranked[:most]
-    )
-    words = [f"{len(rows)} of {count(len(ranked), 'problem')}, without the top ones."]
-    print_tables(f"What is shared in {tree.name}", words, [Table(head, rows, ("problem", "evidence"))])
+    numbers = [Column(name, str) for name in ("people", "parents", "branches", "below")]
+    evidence = Column("evidence", lambda problem: states.get(problem, ABSENT), "problem", words=True)
+    columns = [Column("problem"), *numbers, Column("share", percent), evidence]
+    table = table_of([one._asdict() for one in ranked[:most]], columns)
+    words = f"{len(table.rows)} of {count(len(ranked), 'problem')}, without the top ones."
+    print_section(Section(f"What is shared in {tree.name}", (words,), tables=(table,)))
 
 
-def print_changes(before: Tree, after: Tree, changes: Sequence[Change]) -> None:
+def print_changes(before: Tree, after: Tree, changes: Sequence[TreeChange]) -> None:
     """Print what became of a tree."""
     head = ("change", "problem", "before", "line before", "line")
     rows = tuple(
-        (
-            one.kind,
-            one.problem,
-            _before(one),
-            str(one.line_before or ABSENT),
-            str(one.line or ABSENT),
-        )
+        (one.kind, one.problem, _before(one), str(one.line_before or ABSENT), str(one.line or ABSENT))
         for one in changes
     )
     counts = [f"{sum(one.kind == kind for one in changes)} {kind}" for kind in KINDS]
-    title = f"From {before.name} to {after.name}"
-    tables = [Table(head, rows, ("change", "problem", "before"))] if rows else []
-    print_tables(title, [f"{listing(counts)}."], tables)
+    tables = (Table(head, rows, ("change", "problem", "before")),) if rows else ()
+    print_section(Section(f"From {before.name} to {after.name}", (f"{listing(counts)}.",), tables=tables))
 
 
-def _before(one: Change) -> str:
+def _before(one: TreeChange) -> str:
     if one.kind == "moved":
         before, now = (" and ".join(names) or "nothing" for names in (one.under_before, one.under))
         return f"under {before}; now under {now}"
@@ -81,7 +69,7 @@ def _before(one: Change) -> str:
 
 def print_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> None:
     """Print each problem that is tied to a run, and for each branch how much of it is."""
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     rows = tuple(
         (
             graph.nodes[key][0].words,
@@ -94,7 +82,7 @@ def print_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> None:
         for one in every
     )
     head = ("problem", "tied to", "state", "why", "95% interval")
-    linked = [Table(head, rows, head)] if rows else []
+    linked = (Table(head, rows, head),) if rows else ()
     states = [state for state in STATES if any(branch.states[state] for branch in told)]
     branches = tuple(
         (
@@ -105,9 +93,9 @@ def print_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> None:
         )
         for one in told
     )
-    words = [f"{count(len(rows), 'link')} of {count(len(graph.nodes), 'problem')} to runs."]
+    words = (f"{count(len(rows), 'link')} of {count(len(graph.nodes), 'problem')} to runs.",)
     table = Table(("branch", "problems", *states, "rests on"), branches, ("branch", "rests on"))
-    print_tables(f"Contact with reality of {tree.name}", words, [*linked, table])
+    print_section(Section(f"Contact with reality of {tree.name}", words, tables=(*linked, table)))
 
 
 def plain_common(tree: Tree, ranked: Sequence[Shared], found: Found) -> list[dict[str, Any]]:
@@ -118,7 +106,7 @@ def plain_common(tree: Tree, ranked: Sequence[Shared], found: Found) -> list[dic
 
 def plain_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> dict[str, Any]:
     """Return what runs say as values for JSON."""
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     links = [
         {
             "problem": graph.nodes[key][0].words,
@@ -138,5 +126,5 @@ def plain_evidence(tree: Tree, found: Found, told: Sequence[Branch]) -> dict[str
 
 
 def _states(tree: Tree, found: Found) -> dict[str, str]:
-    nodes = Graph.of(tree).nodes
+    nodes = ProblemGraph.of(tree).nodes
     return {nodes[key][0].words: state_of(every) for key, every in found.items()}

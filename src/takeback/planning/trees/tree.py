@@ -11,7 +11,7 @@ STAGES: Final = ("before-reading", "after-reading", MERGED)
 """When a tree was made: before its author read other people's work, after it, or out of several trees."""
 
 
-class Said(NamedTuple):
+class Mention(NamedTuple):
     """Who named a problem, at which stage, in which line of which file, and in what words."""
 
     author: str
@@ -53,7 +53,7 @@ class Own(NamedTuple):
     """Whose questions it came from."""
     was: tuple[str, ...] = ()
     """Ids of problems that became one with it."""
-    said: tuple[Said, ...] = ()
+    said: tuple[Mention, ...] = ()
     """In a merged tree: everybody who named it."""
 
 

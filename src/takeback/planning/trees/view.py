@@ -20,7 +20,7 @@ from takeback.planning.trees.evidence import (
     Evidence,
     state_of,
 )
-from takeback.planning.trees.graph import Graph
+from takeback.planning.trees.graph import ProblemGraph
 from takeback.planning.trees.tree import Node, Own, Tree
 from takeback.planning.trees.wording import normalised
 
@@ -35,7 +35,7 @@ COLOURS: Final[Mapping[str, str]] = {
 """The colour of each state of the evidence."""
 
 
-class Row(NamedTuple):
+class TreeRow(NamedTuple):
     """A line of the picture.
 
     Attributes:
@@ -82,13 +82,13 @@ def people_colour(people: int, most: int) -> tuple[str, str]:
     return paint("sequential", max(0, step) if people else 0)
 
 
-def rows_of(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]]) -> Iterator[Row]:
+def rows_of(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]]) -> Iterator[TreeRow]:
     """Yield the rows of a tree in the order of its file.
 
     Raises:
         TakebackError: problems make each other hard in a circle.
     """
-    graph = Graph.of(tree)
+    graph = ProblemGraph.of(tree)
     who = {key: people_of(tree, graph, key) for key in graph.nodes}
     most = max(len(people) for people in who.values())
     below = {key: len(graph.below(key)) for key in graph.nodes}
@@ -101,7 +101,7 @@ def rows_of(tree: Tree, evidence: Mapping[str, tuple[Evidence, ...]]) -> Iterato
         key = key_of[own.id] if own.refers else normalised(own.words)
         if own.refers:
             own = own._replace(words=graph.nodes[key][0].words)
-        yield Row(
+        yield TreeRow(
             depth,
             own,
             anchor[key],
@@ -144,7 +144,7 @@ def spread_of(one: Evidence) -> str:
     return f"{found.of} {number(found.value)} {interval(found.low, found.high)}, {count(found.n, 'run')}"
 
 
-def summary(tree: Tree, rows: list[Row]) -> str:
+def summary(tree: Tree, rows: list[TreeRow]) -> str:
     """Write how many problems, people and states there are, in a sentence."""
     own = [row for row in rows if not row.own.refers]
     people = {name for row in own for name in row.who}

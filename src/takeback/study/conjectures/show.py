@@ -30,17 +30,18 @@ NOTES: Final = (
 @section_of.register
 def _(found: Resolution) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
-    edited, tables = _edits(found), (table_of(found.conjectures, _IN_FULL), score_table(found.scores))
-    short = table_of(found.conjectures, _ON_TERMINAL)
+    edited, tables = _edits(found), (table_of(found.conjectures, *_IN_FULL), score_table(found.scores))
+    short = table_of(found.conjectures, *_ON_TERMINAL)
     why = [f"{row['name']}: {row['why']}" for row in records(found.conjectures)]
+    words = told(found.conjectures, "conjecture", "undecided", AS_LOCKED)
     return Section(
         "Conjectures written before the run",
-        _words(found),
+        words,
         tuple(figures(found.conjectures[found.conjectures["brier"].notna()])),
         tables,
         tuple((f"{name}: the text locked, and now", table) for name, table in edited),
         NOTES,
-        (*_words(found), short, "", *why, tables[1], *(table for _, table in edited)),
+        (*words, short, "", *why, tables[1], *(table for _, table in edited)),
     )
 
 
@@ -76,16 +77,17 @@ def figures(predictions: pd.DataFrame, noun: str = "conjecture") -> Iterator[Fig
         yield Figure.of(author, line_plot(series, axes, label), note)
 
 
-def _words(found: Resolution) -> tuple[str, ...]:
-    table = found.conjectures
-    true, false = int((table["outcome"] == True).sum()), int((table["outcome"] == False).sum())  # noqa: E712
-    left = len(table) - true - false
-    told = f"{count(len(table), 'conjecture')}: {true} true, {false} false, {left} undecided."
-    edited = table[table["edit"] != AS_LOCKED]
+def told(predictions: pd.DataFrame, noun: str, undecided: str, unchanged: str) -> tuple[str, ...]:
+    """Say how many predictions came true, and which were changed since: those whose `edit` is another."""
+    outcomes = predictions["outcome"].astype("boolean")
+    true, false = int(outcomes.sum()), int((~outcomes).sum())
+    left = len(predictions) - true - false
+    counts = f"{count(len(predictions), noun)}: {true} true, {false} false, {left} {undecided}."
+    edited = predictions[predictions["edit"] != unchanged]
     if edited.empty:
-        return (told,)
+        return (counts,)
     names = ", ".join(f"{name} ({edit})" for name, edit in zip(edited["name"], edited["edit"], strict=True))
-    return told, f"Not as locked: {names}."
+    return counts, f"Not {unchanged}: {names}."
 
 
 def _came(outcome: bool) -> str:
@@ -115,17 +117,15 @@ def score_table(scores: pd.DataFrame) -> Table:
     """Return a table of each author's scores."""
     return table_of(
         scores,
-        (
-            Column("author"),
-            Column("scored", str, "n"),
-            Column("came true", str, "true"),
-            Column("foretold", number, "expected_true", digits=1),
-            Column("Brier", number, "brier"),
-            Column("if right", number, "expected_brier"),
-            Column("50% always", number, "brier_half"),
-            Column("bits", number, "log_score", digits=2),
-            Column("50% always ", number, "log_score_half", digits=2),
-        ),
+        Column("author"),
+        Column("scored", str, "n"),
+        Column("came true", str, "true"),
+        Column("foretold", number, "expected_true", digits=1),
+        Column("Brier", number, "brier"),
+        Column("if right", number, "expected_brier"),
+        Column("50% always", number, "brier_half"),
+        Column("bits", number, "log_score", digits=2),
+        Column("50% always ", number, "log_score_half", digits=2),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from takeback.weights.circuits.gauge import (
     Array,
-    Change,
+    Distance,
     Factors,
     beside,
     form_change,
@@ -27,11 +27,19 @@ from takeback.weights.circuits.gauge import (
     product_norm,
     together,
 )
-from takeback.weights.circuits.roles import Layer, Null, Reads, Rows, Writes, randomised, randomised_rows
+from takeback.weights.circuits.roles import (
+    LayerReader,
+    Null,
+    Reads,
+    Rows,
+    Writes,
+    randomised,
+    randomised_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class AttentionCircuits:
     """Holds the weights of a layer's attention: G groups of m heads of width w, in a model of width d.
 
     `query` is (G, m, w, d + 1), `key` and `value` are (G, 1, w, d + 1), `out` is (G, m, d, w), `out_bias`
@@ -51,7 +59,7 @@ class Attention:
     norms: Literal["none", "head", "layer"]
     pairs: int
 
-    def changes(self, base: Attention) -> Mapping[str, Change]:
+    def changes(self, base: AttentionCircuits) -> Mapping[str, Distance]:
         """Return the change of each head's OV and QK, (G, m), and of what belongs to the layer, (1,)."""
         found = {"OV": ov_change(self, base), "QK": qk_change(self, base)}
         if self.norms == "layer":
@@ -59,19 +67,22 @@ class Attention:
             found["key norm"] = form_change(_form(self, "key"), _form(base, "key"))
         return {**found, "constant": constant_change(self, base)}
 
-    def raw(self, base: Attention) -> Mapping[str, tuple[Change, Change | None]]:
+    def raw(self, base: AttentionCircuits) -> Mapping[str, tuple[Distance, Distance | None]]:
         """Return how far the entries of each head's O and V, Q and K moved, and those of the layer."""
         query, key, value, out = (
-            Change.of(getattr(self, role), getattr(base, role), axes=2)
+            Distance.of(getattr(self, role), getattr(base, role), axes=2)
             for role in ("query", "key", "value", "out")
         )
-        found: dict[str, tuple[Change, Change | None]] = {"OV": (out, value), "QK": (query, key)}
+        found: dict[str, tuple[Distance, Distance | None]] = {
+            "OV": (out, value),
+            "QK": (query, key),
+        }
         if self.norms == "layer":
-            found["query norm"] = (Change.of(self.query[None], base.query[None], axes=4), None)
-            found["key norm"] = (Change.of(self.key[None], base.key[None], axes=4), None)
-        return {**found, "constant": (Change.of(self.out_bias, base.out_bias, axes=1), None)}
+            found["query norm"] = (Distance.of(self.query[None], base.query[None], axes=4), None)
+            found["key norm"] = (Distance.of(self.key[None], base.key[None], axes=4), None)
+        return {**found, "constant": (Distance.of(self.out_bias, base.out_bias, axes=1), None)}
 
-    def randomised(self, base: Attention, null: Null, rng: np.random.Generator) -> Attention:
+    def randomised(self, base: AttentionCircuits, null: Null, rng: np.random.Generator) -> AttentionCircuits:
         """Return base's heads with random changes as large as these; norms stay as they are here."""
         return replace(
             self,
@@ -83,7 +94,7 @@ class Attention:
         )
 
 
-def read_attention(layer: Layer, heads: int, groups: int) -> Attention:
+def read_attention(layer: LayerReader, heads: int, groups: int) -> AttentionCircuits:
     """Read a layer's attention.
 
     Raises:
@@ -94,7 +105,7 @@ def read_attention(layer: Layer, heads: int, groups: int) -> Attention:
     each = (groups, heads // groups, width)
     query, key, value = _queries_keys_values(layer, heads, groups, width)
     query_gain, key_gain = (layer.gain("attention", role) for role in ("query_norm", "key_norm"))
-    return Attention(
+    return AttentionCircuits(
         query=query.reshape(*each, -1),
         key=key.reshape(groups, 1, width, -1),
         value=value.reshape(groups, 1, width, -1),
@@ -109,7 +120,7 @@ def read_attention(layer: Layer, heads: int, groups: int) -> Attention:
     )
 
 
-def ov_change(tuned: Attention, base: Attention) -> Change:
+def ov_change(tuned: AttentionCircuits, base: AttentionCircuits) -> Distance:
     """Compare what each head writes for what it attends to, O_h V_g, the norms around it folded in; (G, m).
 
     Attention weights sum to one, so that a value bias adds the constant O_h b_V, whatever is attended to; it
@@ -120,13 +131,13 @@ def ov_change(tuned: Attention, base: Attention) -> Change:
     return product_change(_moved(tuned), _moved(base))
 
 
-def constant_change(tuned: Attention, base: Attention) -> Change:
+def constant_change(tuned: AttentionCircuits, base: AttentionCircuits) -> Distance:
     """Compare what attention adds whatever it attends to: b_O + Σ_h O_h (b_V + W_V β); (1,)."""
     after, before = (_constant(side) for side in (tuned, base))
-    return Change.of(after, before, axes=1)
+    return Distance.of(after, before, axes=1)
 
 
-def qk_change(tuned: Attention, base: Attention) -> Change:
+def qk_change(tuned: AttentionCircuits, base: AttentionCircuits) -> Distance:
     """Compare how each head scores keys for queries; (G, m). Q and K act on (x̂, 1), see `Reads.fold`.
 
     - Dimensions that are not rotated score xᵀQᵀK y; Q → M Q, K → M⁻ᵀ K changes nothing. The key bias adds the
@@ -154,7 +165,7 @@ def qk_change(tuned: Attention, base: Attention) -> Change:
     return beside(scores, *forms)
 
 
-def _queries_keys_values(layer: Layer, heads: int, groups: int, width: int) -> list[Rows]:
+def _queries_keys_values(layer: LayerReader, heads: int, groups: int, width: int) -> list[Rows]:
     fused = layer.wiring.fused
     if fused == "none":
         return [layer.rows("attention", role) for role in ("query", "key", "value")]
@@ -169,19 +180,19 @@ def _each(gain: Array, shape: tuple[int, ...]) -> Array:
     return np.resize(gain, shape)[..., None]
 
 
-def _moved(side: Attention) -> Factors:
+def _moved(side: AttentionCircuits) -> Factors:
     """Return O and Vᵀ of each head as they act on the residual stream."""
     out = side.writes.fold(side.out.swapaxes(-1, -2)).swapaxes(-1, -2)
     return out / _scale(side), side.reads.fold(side.value)[..., :-1].swapaxes(-1, -2)
 
 
-def _constant(side: Attention) -> Array:
+def _constant(side: AttentionCircuits) -> Array:
     values = side.reads.fold(side.value)[..., -1:]
     total = side.out_bias + (side.out.astype(np.float64) @ values).sum(axis=(0, 1)).T
     return side.writes.fold(total) / _scale(side)
 
 
-def _scale(side: Attention) -> float:
+def _scale(side: AttentionCircuits) -> float:
     """Return the scale that a norm behind attention divides out, 1 where there is none."""
     if side.writes.gain is None:
         return 1.0
@@ -189,7 +200,7 @@ def _scale(side: Attention) -> float:
     return float(np.linalg.norm(product_norm((side.out.astype(np.float64), values)))) or 1.0
 
 
-def _form(side: Attention, role: Literal["query", "key"]) -> Array:
+def _form(side: AttentionCircuits, role: Literal["query", "key"]) -> Array:
     """Return the rows whose lengths a norm on queries or keys divides by, their own scale divided out."""
     rows = side.reads.fold(getattr(side, role))
     if side.norms == "layer":
@@ -198,7 +209,7 @@ def _form(side: Attention, role: Literal["query", "key"]) -> Array:
     return rows / np.where(norms == 0, 1.0, norms)
 
 
-def _scores(side: Attention) -> tuple[Array, Array]:
+def _scores(side: AttentionCircuits) -> tuple[Array, Array]:
     """Return the rows of queries and keys that make scores."""
     if side.norms == "none":
         return side.reads.fold(side.query), side.reads.fold(side.key)

@@ -20,17 +20,16 @@ import pandas as pd
 from takeback.anatomy.wiring import Wiring, wiring_of
 from takeback.checkpoint import Pair
 from takeback.component import Component
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
-from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.weights.circuits.attention import read_attention
 from takeback.weights.circuits.gauge import Array
 from takeback.weights.circuits.neurons import read_neurons
-from takeback.weights.circuits.roles import Block, Layer, Null
+from takeback.weights.circuits.roles import LayerPart, LayerReader, Null
 from takeback.weights.circuits.router import read_router
+from takeback.weights.work import PairWork
 
 COLUMNS: Mapping[str, str] = {
     "component": "the head, MLP, expert or router; ATTN for what belongs to a layer's heads together",
@@ -83,22 +82,16 @@ _WORDS = ("component", "kind", "circuit")
 
 
 @dataclass(frozen=True, eq=False)
-class CircuitsWork:
+class CircuitsWork(PairWork):
     """Is the work of measuring the circuits of every layer; `draws` random changes make each null."""
 
-    pair: Pair
+    name = "circuits"
     draws: int = 1
     seed: int = 0
-    name = "circuits"
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise TakebackError(f"{self.draws} draws make no null; choose 1 or more")
-
-    @property
-    def identity(self) -> str:
-        """The two checkpoints, the settings and the version of the table."""
-        return identity(self.pair.stamp, self.draws, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the layers, `L0` first.
@@ -116,7 +109,7 @@ class CircuitsWork:
             TakebackError: a tensor holds values that are not finite, or a file cannot be read any more.
         """
         layer, wiring = int(item[1:]), self._wiring()
-        sides = [Layer(side, wiring, layer) for side in (self.pair.tuned, self.pair.base)]
+        sides = [LayerReader(side, wiring, layer) for side in (self.pair.tuned, self.pair.base)]
         found: list[dict[str, Any]] = []
         for (kind, index, tuned), (_, _, base) in zip(*map(self._blocks, sides), strict=True):
             rng = np.random.default_rng([self.seed, zlib.crc32(f"{item} {kind} {index}".encode())])
@@ -135,7 +128,7 @@ class CircuitsWork:
             )
         return wiring
 
-    def _blocks(self, layer: Layer) -> Iterator[tuple[str, int | None, Block]]:
+    def _blocks(self, layer: LayerReader) -> Iterator[tuple[str, int | None, LayerPart]]:
         """Yield the parts of a layer with their component's kind and index; ATTN's holds the heads."""
         anatomy = self.pair.anatomy()
         yield "ATTN", None, read_attention(layer, anatomy.heads, anatomy.groups)
@@ -147,7 +140,7 @@ class CircuitsWork:
             yield "E", expert, read_neurons(layer, expert)
 
     def _nulls(
-        self, tuned: Block, base: Block, rng: np.random.Generator
+        self, tuned: LayerPart, base: LayerPart, rng: np.random.Generator
     ) -> Mapping[str, Mapping[str, Array]]:
         """Return for each null the change of each circuit, mean over draws."""
         found: dict[str, dict[str, Array]] = {}
@@ -157,23 +150,12 @@ class CircuitsWork:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Circuits(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Circuits(Result):
     """Holds how far every circuit moved: a row of `COLUMNS` for each."""
 
-    base: str
-    tuned: str
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"circuits": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
+    name = "circuits"
+    table: pd.DataFrame = field(metadata=as_table("circuits", COLUMNS))
 
     @cached_property
     def components(self) -> pd.DataFrame:
@@ -198,18 +180,6 @@ class Circuits(Finding):
         """The heads among `components`."""
         return self.components[self.components["kind"] == "H"].reset_index(drop=True)
 
-    def section(self) -> Section:
-        """Draw it: layers × heads by raw and by invariant change, and against the null."""
-        from takeback.weights.circuits.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what it says in a few sentences, and the components that changed most."""
-        from takeback.weights.circuits.show import print_circuits
-
-        print_circuits(self)
-
 
 def circuits(
     pair: Pair, draws: int = 1, seed: int = 0, out: str | Path | None = None, workers: Workers = 1
@@ -231,11 +201,11 @@ def circuits(
         TakebackError: no draws, the roles of the family's tensors are not known, or a part fails.
     """
     work = CircuitsWork(pair, draws, seed)
-    return Circuits(pair.base.ref, pair.tuned.ref, collect(work, out, workers))
+    return Circuits(str(pair), collect(work, out, workers))
 
 
 def _block_rows(
-    owner: Component, tuned: Block, base: Block, nulls: Mapping[str, Mapping[str, Array]]
+    owner: Component, tuned: LayerPart, base: LayerPart, nulls: Mapping[str, Mapping[str, Array]]
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     raw = tuned.raw(base)

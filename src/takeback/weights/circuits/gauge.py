@@ -20,7 +20,7 @@ ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class Distance:
     """Holds how far things moved and their norms in base, as arrays of one shape.
 
     `reassigned` is the fraction of them that were matched with one at another place, where that is possible.
@@ -36,34 +36,34 @@ class Change:
         return np.divide(self.distance, self.norm, out=np.full_like(self.norm, np.nan), where=self.norm > 0)
 
     @classmethod
-    def beyond_rounding(cls, distance: Array, norm: Array) -> Change:
+    def beyond_rounding(cls, distance: Array, norm: Array) -> Distance:
         """Take distances that rounding alone makes of equal things as zero."""
         return cls(np.where(distance > ROUNDING * norm, distance, 0.0), norm)
 
     @classmethod
-    def of(cls, tuned: NDArray[Any], base: NDArray[Any], axes: int) -> Change:
+    def of(cls, tuned: NDArray[Any], base: NDArray[Any], axes: int) -> Distance:
         """Compare arrays entry by entry, over their last `axes` axes."""
         over = tuple(range(-axes, 0))
         delta = tuned.astype(np.float64) - base
         return cls(_norm(delta, over), _norm(base.astype(np.float64, copy=False), over))
 
-    def summed(self) -> Change:
+    def summed(self) -> Distance:
         """Take the last axis together: the parts along it are orthogonal."""
-        return Change(_norm(self.distance, (-1,)), _norm(self.norm, (-1,)))
+        return Distance(_norm(self.distance, (-1,)), _norm(self.norm, (-1,)))
 
 
-def together(first: Change, second: Change) -> Change:
+def together(first: Distance, second: Distance) -> Distance:
     """Take two orthogonal parts of one circuit as one."""
-    return Change(np.hypot(first.distance, second.distance), np.hypot(first.norm, second.norm))
+    return Distance(np.hypot(first.distance, second.distance), np.hypot(first.norm, second.norm))
 
 
-def beside(first: Change, *others: Change) -> Change:
+def beside(first: Distance, *others: Distance) -> Distance:
     """Add the squares of the relative changes of things with norms of their own; the norm is the first's."""
     relative = np.sqrt(sum((part.relative**2 for part in others), first.relative**2))
-    return Change(relative * first.norm, first.norm)
+    return Distance(relative * first.norm, first.norm)
 
 
-def product_change(tuned: Factors, base: Factors) -> Change:
+def product_change(tuned: Factors, base: Factors) -> Distance:
     """Compare products L Rᵀ, each given as L (..., n, w) and R (..., m, w), in the Frobenius norm.
 
     L'R'ᵀ − L Rᵀ = [L' L] [R' −R]ᵀ. With thin QR decompositions of both brackets (Golub and Van Loan 2013,
@@ -78,7 +78,7 @@ def product_change(tuned: Factors, base: Factors) -> Change:
     left = _triangle(np.concatenate([tuned[0], base[0]], axis=-1))
     right = _triangle(np.concatenate([tuned[1], -base[1]], axis=-1))
     norm = _norm(left[..., width:] @ right[..., width:].swapaxes(-1, -2), (-2, -1))
-    return Change.beyond_rounding(_norm(left @ right.swapaxes(-1, -2), (-2, -1)), norm)
+    return Distance.beyond_rounding(_norm(left @ right.swapaxes(-1, -2), (-2, -1)), norm)
 
 
 def product_norm(factors: Factors) -> Array:
@@ -87,7 +87,7 @@ def product_norm(factors: Factors) -> Array:
     return _norm(left @ right.swapaxes(-1, -2), (-2, -1))
 
 
-def outer_change(tuned: Factors, base: Factors) -> Change:
+def outer_change(tuned: Factors, base: Factors) -> Distance:
     """Compare outer products conj(u) vᵀ of real or complex vectors u (..., n) and v (..., m).
 
     With u' = a u + p and v' = b v + q, where p is orthogonal to u and q to v,
@@ -103,10 +103,10 @@ def outer_change(tuned: Factors, base: Factors) -> Change:
     a, p, u = _split(tuned[0], base[0])
     b, q, v = _split(tuned[1], base[1])
     squares = np.abs(a.conj() * b - 1) ** 2 * u * v + np.abs(a) ** 2 * u * q + np.abs(b) ** 2 * p * v + p * q
-    return Change.beyond_rounding(np.sqrt(squares), np.sqrt(u * v))
+    return Distance.beyond_rounding(np.sqrt(squares), np.sqrt(u * v))
 
 
-def form_change(tuned: Array, base: Array) -> Change:
+def form_change(tuned: Array, base: Array) -> Distance:
     """Compare quadratic forms AᵀA, each given as A (..., r, n), in the Frobenius norm.
 
     AᵀA says how long A x is for every x. With [A'ᵀ Aᵀ] = Q [S T] the difference has the norm of S Sᵀ − T Tᵀ.
@@ -120,7 +120,7 @@ def form_change(tuned: Array, base: Array) -> Change:
     after, before = both[..., :rows], both[..., rows:]
     squared = before @ before.swapaxes(-1, -2)
     distance = _norm(after @ after.swapaxes(-1, -2) - squared, (-2, -1))
-    return Change.beyond_rounding(distance, _norm(squared, (-2, -1)))
+    return Distance.beyond_rounding(distance, _norm(squared, (-2, -1)))
 
 
 def _split(tuned: NDArray[Any], base: NDArray[Any]) -> tuple[NDArray[Any], Array, Array]:

@@ -16,8 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.weights.circuits.gauge import Array, Change, outer_change
-from takeback.weights.circuits.roles import Layer, Null, Reads, Rows, Writes, randomised, randomised_rows
+from takeback.weights.circuits.gauge import Array, Distance, outer_change
+from takeback.weights.circuits.roles import (
+    LayerReader,
+    Null,
+    Reads,
+    Rows,
+    Writes,
+    randomised,
+    randomised_rows,
+)
 
 BLOCK = 1024
 """Neurons that are compared at once: what bounds the memory besides the weights themselves."""
@@ -82,7 +90,7 @@ class Neurons:
             squares[1] += np.sum(np.sum(part.up**2, axis=1) * np.sum(part.down**2, axis=1))
         return float(np.sqrt(squares[0])), float(np.sqrt(squares[1]))
 
-    def changes(self, base: Neurons) -> Mapping[str, Change]:
+    def changes(self, base: Neurons) -> Mapping[str, Distance]:
         """Return the change of gates, of what is written and of the output bias, neurons matched; (1,) each.
 
         Matched are `partners`, which make the sum of the two relative squares smallest.
@@ -90,21 +98,21 @@ class Neurons:
         order, squares = partners(self, base), np.zeros(2)
         for rows in _blocks(len(self)):
             squares += [part.sum() for part in _squares(self.folded(rows), base.folded(order[rows]))]
-        moved = Change.beyond_rounding(np.sqrt(squares), np.array(base.norms))
+        moved = Distance.beyond_rounding(np.sqrt(squares), np.array(base.norms))
         reassigned = float(np.mean(order != np.arange(len(order))))
         gate, write = (
-            Change(moved.distance[at], moved.norm[at], reassigned) for at in (slice(1), slice(1, 2))
+            Distance(moved.distance[at], moved.norm[at], reassigned) for at in (slice(1), slice(1, 2))
         )
         biases = [side.writes.fold(side.out_bias) / side.scale for side in (self, base)]
-        return {"gate": gate, "write": write, "constant": Change.of(*biases, axes=1)}
+        return {"gate": gate, "write": write, "constant": Distance.of(*biases, axes=1)}
 
-    def raw(self, base: Neurons) -> Mapping[str, tuple[Change, Change | None]]:
+    def raw(self, base: Neurons) -> Mapping[str, tuple[Distance, Distance | None]]:
         """Return how far the entries of each factor moved."""
-        up = None if self.up is None or base.up is None else Change.of(self.up[None], base.up[None], axes=2)
+        up = None if self.up is None or base.up is None else Distance.of(self.up[None], base.up[None], axes=2)
         return {
-            "gate": (Change.of(self.gate[None], base.gate[None], axes=2), None),
-            "write": (Change.of(self.down[None], base.down[None], axes=2), up),
-            "constant": (Change.of(self.out_bias, base.out_bias, axes=1), None),
+            "gate": (Distance.of(self.gate[None], base.gate[None], axes=2), None),
+            "write": (Distance.of(self.down[None], base.down[None], axes=2), up),
+            "constant": (Distance.of(self.out_bias, base.out_bias, axes=1), None),
         }
 
     def randomised(self, base: Neurons, null: Null, rng: np.random.Generator) -> Neurons:
@@ -118,7 +126,7 @@ class Neurons:
         )
 
 
-def read_neurons(layer: Layer, expert: int | None = None) -> Neurons:
+def read_neurons(layer: LayerReader, expert: int | None = None) -> Neurons:
     """Read a layer's MLP, or one of its experts.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from takeback.anatomy.wiring import Wiring
 from takeback.checkpoint import Checkpoint, narrowest_dtype
 from takeback.run.errors import TakebackError
-from takeback.weights.circuits.gauge import Array, Change
+from takeback.weights.circuits.gauge import Array, Distance
 
 Rows = NDArray[Any]
 """Rows of a linear layer with the bias as last column, (..., inputs + 1), in float32 or float64 as stored."""
@@ -66,7 +66,7 @@ class Writes:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerReader:
     """Reads one layer of a checkpoint by role."""
 
     checkpoint: Checkpoint
@@ -139,14 +139,14 @@ class Layer:
         return values
 
 
-class Block(Protocol):
+class LayerPart(Protocol):
     """A part of a layer whose circuits are measured: attention, an MLP, an expert, a router."""
 
-    def changes(self, base: Any) -> Mapping[str, Change]:
+    def changes(self, base: Any) -> Mapping[str, Distance]:
         """Return how far each kind of circuit moved from `base`, one entry for each component that has it."""
         ...
 
-    def raw(self, base: Any) -> Mapping[str, tuple[Change, Change | None]]:
+    def raw(self, base: Any) -> Mapping[str, tuple[Distance, Distance | None]]:
         """Return how far the stored factors of each kind of circuit moved, entry by entry."""
         ...
 

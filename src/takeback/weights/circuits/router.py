@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from takeback.weights.circuits.gauge import Array, Change
-from takeback.weights.circuits.roles import Layer, Null, Reads, Rows, randomised_rows
+from takeback.weights.circuits.gauge import Array, Distance
+from takeback.weights.circuits.roles import LayerReader, Null, Reads, Rows, randomised_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,16 +18,16 @@ class Router:
     weight: Rows
     reads: Reads
 
-    def changes(self, base: Router) -> Mapping[str, Change]:
+    def changes(self, base: Router) -> Mapping[str, Distance]:
         """Return the change of the scores; (1,).
 
         Softmax takes out what all experts get alike, so that the mean of the rows is left out.
         """
-        return {"router": Change.of(self._scores(), base._scores(), axes=2)}
+        return {"router": Distance.of(self._scores(), base._scores(), axes=2)}
 
-    def raw(self, base: Router) -> Mapping[str, tuple[Change, Change | None]]:
+    def raw(self, base: Router) -> Mapping[str, tuple[Distance, Distance | None]]:
         """Return how far the rows moved."""
-        return {"router": (Change.of(self.weight, base.weight, axes=2), None)}
+        return {"router": (Distance.of(self.weight, base.weight, axes=2), None)}
 
     def randomised(self, base: Router, null: Null, rng: np.random.Generator) -> Router:
         """Return base with a random change as large as this one."""
@@ -38,7 +38,7 @@ class Router:
         return rows - rows.mean(axis=1, keepdims=True)
 
 
-def read_router(layer: Layer) -> Router:
+def read_router(layer: LayerReader) -> Router:
     """Read a layer's router.
 
     Raises:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import count, percent
 from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.weights.circuits.circuits import EVERYWHERE, GAUGES, NULLS, Circuits
 
 TOP = 15
 
-_TITLE = "Circuits, whatever coordinates they are written in"
 _FACTORS = {"OV": "output and value weights", "QK": "query and key weights"}
 _OWNERS = {"OV": "head", "QK": "head", "gate": "MLP", "write": "MLP"}
-_HEAD = ("component", "circuit", "raw", "invariant", "permuted Δ", "Gaussian Δ", "over random", "reassigned")
-_LABELS = ("component", "circuit")
 _GAUGE_HEAD = ("circuit", "what it is, and what its change ignores")
 _NOTE = (
     "Raw is the root of the summed squares of ‖ΔW‖ / ‖W‖ of a circuit's two factors; invariant is the norm "
@@ -26,17 +27,19 @@ _NOTE = (
 )
 
 
-def as_section(found: Circuits) -> Section:
+@section_of.register
+def _(found: Circuits) -> Section:
     """Draw what circuits did: maps of OV and of QK, the largest changes, and all rows folded."""
     rest = found.table[~found.table["circuit"].isin(list(_FACTORS))]
+    largest = found.table.sort_values("change", ascending=False, na_position="last").head(TOP)
     return Section(
-        title=_TITLE,
-        words=sentences(found),
+        title="Circuits, whatever coordinates they are written in",
+        words=_sentences(found),
         figures=(
             *(figure for circuit in _FACTORS for figure in _sizes(found, circuit)),
             *(_over_random(found, circuit) for circuit in _FACTORS),
         ),
-        tables=(_largest(found),),
+        tables=(_table(largest),),
         folded=(
             ("MLPs, experts, routers and constants", _table(rest)),
             ("All circuits", _table(found.table)),
@@ -46,25 +49,7 @@ def as_section(found: Circuits) -> Section:
     )
 
 
-def print_circuits(found: Circuits) -> None:
-    """Print what the section says in sentences, and the circuits that changed most."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table as Grid
-
-    console = Console()
-    console.print(f"[bold]{_TITLE}[/bold]")
-    for sentence in sentences(found):
-        console.print(escape(sentence))
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for name in _HEAD:
-        grid.add_column(name, justify="left" if name in _LABELS else "right")
-    for row in _largest(found).rows:
-        grid.add_row(*map(escape, row))
-    console.print(grid)
-
-
-def sentences(found: Circuits) -> tuple[str, ...]:
+def _sentences(found: Circuits) -> tuple[str, ...]:
     """Say in plain words what moved, and how it compares with raw and with random changes."""
     heads = found.heads.dropna(subset=["raw", "change"])
     if not (heads["raw"] > 0).any():
@@ -132,26 +117,28 @@ def _cells(names: pd.Series, values: pd.Series, labels: list[str]) -> dict[Compo
     }
 
 
-def _largest(found: Circuits) -> Table:
-    return _table(found.table.sort_values("change", ascending=False, na_position="last").head(TOP))
-
-
 def _table(rows: pd.DataFrame) -> Table:
-    columns = [
-        rows["component"],
-        rows["circuit"],
-        *(map(_percent, rows[name]) for name in ("raw", "change", *NULLS)),
-        map(_signed, excess(rows)),
-        map(_percent, rows["reassigned"]),
-    ]
-    return Table(_HEAD, tuple(zip(*columns, strict=True)), _LABELS)
+    return table_of(
+        rows.assign(over=excess(rows)),
+        (
+            Column("component"),
+            Column("circuit"),
+            Column("raw", percent),
+            Column("invariant", percent, "change"),
+            Column("permuted Δ", percent, "permuted"),
+            Column("Gaussian Δ", percent, "gaussian"),
+            Column("over random", _signed, "over"),
+            Column("reassigned", percent),
+        ),
+    )
 
 
 def _percent(value: float) -> str:
+    """Write a value of a column, where it can be missing."""
     return percent(None if pd.isna(value) else float(value))
 
 
-def _signed(value: float) -> str:
+def _signed(value: Any) -> str:
     text = _percent(value)
     return f"+{text}" if not pd.isna(value) and value > 0 else text
 

@@ -1,5 +1,6 @@
 """Entry by entry: sums over both files in one streamed pass, and the steps of bfloat16 that entries moved."""
 
+from takeback.weights.entries import show as show
 from takeback.weights.entries.diff import COLUMNS as COLUMNS
 from takeback.weights.entries.diff import Diff as Diff
 from takeback.weights.entries.diff import diff as diff

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,36 +12,44 @@ import numpy as np
 import pandas as pd
 
 from takeback.checkpoint.pair import Difference, Pair
-from takeback.component import Component
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.component import Component, Place, text_map
+from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
+from takeback.draw.numbers import ABSENT, number, percent
+from takeback.draw.result import Result
+from takeback.run.errors import unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import SCHEMA, records, write_tables
+from takeback.run.tables import SCHEMA, records
 from takeback.weights.entries.moments import TOLERANCES, Moments, columns_of
+from takeback.weights.entries.segments import Segments
 from takeback.weights.entries.stream import Pass, way_of_reading
-from takeback.weights.entries.tally import Tally
 
 COLUMNS: Mapping[str, str] = columns_of(TOLERANCES)
 """What each measure in a table means; other tolerances give other columns in the place of theirs."""
 
+SHADES = "░▒▓█"
 
-@dataclass(frozen=True, eq=False)
-class Diff(Finding):
+MAGNITUDES = ("parameters", "delta_norm", "base_norm", "max_abs", "mean_abs")
+"""Measures that are no fractions."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diff(Result):
     """Holds how far every part of a model moved, at each level as sums of the same moments.
 
     `tensors`, `components`, `layers` and `total` are tables with the measures of `COLUMNS`. `keys` says of
     each tensor how it is stored on either side and how it was read; `atoms` has the moments of each stretch
-    of a tensor that one component owns, `tally` says of which.
+    of a tensor that one component owns, `segments` says of which.
     """
 
+    name = "diff"
     base: str
     tuned: str
     resolution: str
     differences: tuple[Difference, ...]
-    keys: pd.DataFrame = field(repr=False)
-    tally: Tally = field(repr=False)
-    atoms: Moments = field(repr=False)
+    keys: pd.DataFrame
+    segments: Segments
+    atoms: Moments
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -56,12 +64,12 @@ class Diff(Finding):
     @cached_property
     def by_tensor(self) -> Moments:
         """The moments of each tensor, in the order of `tensors`."""
-        return self.atoms.grouped(self.tally.tensor, len(self.keys))
+        return self.atoms.grouped(self.segments.tensor, len(self.keys))
 
     @cached_property
     def by_component(self) -> Moments:
         """The moments of each component, in the order of `components`."""
-        return self.atoms.grouped(self.tally.component, len(self.tally.parts))
+        return self.atoms.grouped(self.segments.component, len(self.segments.parts))
 
     @cached_property
     def tensors(self) -> pd.DataFrame:
@@ -71,12 +79,12 @@ class Diff(Finding):
     @cached_property
     def components(self) -> pd.DataFrame:
         """A row for each component; layer and index are missing where it has none."""
-        return self._table(self.tally.parts.table(), self.by_component)
+        return self._table(self.segments.parts.table(), self.by_component)
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """A row for each layer, and one for each component outside the layers."""
-        place, parts = self.tally.parts.by_layer()
+        place, parts = self.segments.parts.by_layer()
         keys = parts.table().rename(columns={"component": "name"})[["name", "layer"]]
         return self._table(keys, self.by_component.grouped(place, len(parts)))
 
@@ -87,7 +95,7 @@ class Diff(Finding):
 
     def summed(self, key: Callable[[Component], Hashable]) -> pd.DataFrame:
         """Return the measures of all components together that have the same key, a row for each key."""
-        keys = [key(component) for component in self.tally.parts.components()]
+        keys = [key(component) for component in self.segments.parts.components()]
         places = {name: place for place, name in enumerate(dict.fromkeys(keys))}
         group = np.array([places[name] for name in keys], np.intp)
         found = self.by_component.grouped(group, len(places)).measures(self.whole)
@@ -97,16 +105,6 @@ class Diff(Finding):
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The tables by the names of their files."""
         return {name: getattr(self, name) for name in ("total", "layers", "components", "tensors")}
-
-    def write(self, folder: str | Path) -> None:
-        """Write `tensors.parquet`, `components.parquet`, `layers.parquet` and `total.parquet` into a folder.
-
-        A new folder appears whole; in one that exists each table is replaced whole.
-
-        Raises:
-            TakebackError: the disk refuses; files that were there stay as they were.
-        """
-        write_tables(self.tables, folder)
 
     def to_json(self) -> str:
         """Return all tables as strict JSON; a missing measure is null."""
@@ -125,17 +123,18 @@ class Diff(Finding):
         }
         return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
 
-    def section(self) -> Section:
-        """Show it on a page: the totals, maps of ‖Δ‖/‖W‖ and of the share of ‖Δ‖², all components folded."""
-        from takeback.weights.entries.show import as_section
+    def values(self, measure: str) -> dict[Component, float | None]:
+        """Return one measure of everything that a map shows; an MLP cut into neurons is shown as one.
 
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print the totals, the components that changed most, and a map of layers × heads."""
-        from takeback.weights.entries.show import print_diff
-
-        print_diff(self)
+        Raises:
+            UnknownName: there is no such measure.
+        """
+        if measure not in self.columns:
+            raise unknown_name("measure", measure, self.columns)
+        place, parts = self.segments.parts.without_neurons()
+        shown = self.by_component.grouped(place, len(parts)).measures(self.whole)[measure]
+        values = [None if pd.isna(value) else value for value in shown]
+        return dict(zip(parts.components(), values, strict=True))
 
     def picture(self, measure: str = "relative") -> str:
         """Draw one measure as text, layers × heads, in five shades up to the largest value.
@@ -143,9 +142,13 @@ class Diff(Finding):
         Raises:
             UnknownName: there is no such measure.
         """
-        from takeback.weights.entries.show import as_text
-
-        return as_text(self, measure)
+        values = self.values(measure)
+        most, cells = limit_of(values.values()), dict[Place, str]()
+        for part, value in values.items():
+            place = part.layer, part.kind
+            cells[place] = cells.get(place, "") + _shade(value, most)
+        legend = f"{self.columns[measure]}: · none, {' '.join(SHADES)} in quarters up to {most:.3g}"
+        return "\n".join([*text_map(cells), legend])
 
     def svg(self, measure: str = "relative") -> str:
         """Draw one measure as SVG, layers × heads.
@@ -153,9 +156,12 @@ class Diff(Finding):
         Raises:
             UnknownName: there is no such measure.
         """
-        from takeback.weights.entries.show import as_svg
-
-        return as_svg(self, measure)
+        values, write = self.values(measure), number if measure in MAGNITUDES else percent
+        most = limit_of(values.values())
+        cells = {
+            part: Cell(value, f"{part}: {four_digits(value)}", write(value)) for part, value in values.items()
+        }
+        return heat_map(cells, Ends(most, write(most)), label=self.columns[measure])
 
     def _table(self, keys: pd.DataFrame, moments: Moments) -> pd.DataFrame:
         return pd.concat([keys, moments.measures(self.whole)], axis=1)
@@ -185,8 +191,9 @@ def diff(
     columns_of(work.tolerances)
     atoms = Moments.of_table(collect(work, out, workers), work.tolerances)
     keys = pd.DataFrame([_key(pair, name) for name in work.items()])
-    tally = Tally.of(pair.anatomy(resolution), work.items())
-    return Diff(pair.base.ref, pair.tuned.ref, resolution, pair.differences(), keys, tally, atoms)
+    segments = Segments.of(pair.anatomy(resolution), work.items())
+    sides = pair.base.ref, pair.tuned.ref
+    return Diff(str(pair), *sides, resolution, pair.differences(), keys, segments, atoms)
 
 
 def _key(pair: Pair, name: str) -> dict[str, str]:
@@ -198,3 +205,16 @@ def _key(pair: Pair, name: str) -> dict[str, str]:
         "dtype_tuned": after.element,
         "read": way_of_reading(*sides),
     }
+
+
+def four_digits(value: float | None) -> str:
+    """Write a number as exactly as a tooltip does."""
+    return ABSENT if value is None else f"{value:.4g}"
+
+
+def _shade(value: float | None, most: float) -> str:
+    if value is None:
+        return "?"
+    if not value or not most:
+        return "·"
+    return SHADES[min(len(SHADES) - 1, int(abs(value) / most * len(SHADES)))]

@@ -1,5 +1,5 @@
 # pyright: reportUntypedFunctionDecorator=false, reportMissingParameterType=false, reportUnusedFunction=false
-# pyright: reportCallIssue=false, reportIndexIssue=false, reportUnnecessaryComparison=false
+# pyright: reportPrivateImportUsage=false, reportCallIssue=false, reportIndexIssue=false, reportUnnecessaryComparison=false
 """The loops over the entries of two tensors, in the Python that numba compiles; see `machine_code`.
 
 An array's type says how its entries are stored: uint16 holds the bits of bfloat16, int16 those of float16,

@@ -1,158 +1,134 @@
-"""A diff for people: tables in the terminal, layers × heads as text and as SVG, a page for a notebook."""
+"""A diff, and the steps of bfloat16, for people: tables, layers × heads as text and as SVG, a curve."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from takeback.checkpoint.pair import summary
-from takeback.component import LAYER_KINDS, Component
-from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import number, percent
-from takeback.draw.page import Figure, Section
-from takeback.draw.page import Table as PageTable
-from takeback.run.errors import unknown_name
+from takeback.draw.columns import Column, table_of
+from takeback.draw.curves import Axes, Point, Series, line_plot
+from takeback.draw.numbers import ABSENT, number, percent
+from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.run.tables import records
-from takeback.weights.entries.diff import Diff
+from takeback.weights.entries.diff import MAGNITUDES, Diff, four_digits
 from takeback.weights.entries.moments import TOLERANCES, column_of
+from takeback.weights.entries.ulps import Ulps
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-SHADES = "░▒▓█"
 TOP = 15
 _ROWS = 200
 """Components that a page lists at most: neurons are many."""
 
 _NOTE = '* the tolerance of arXiv 2505.11711; "in bf16" is after both sides are rounded to bfloat16'
-_MAGNITUDES = ("parameters", "delta_norm", "base_norm", "max_abs", "mean_abs")
+
+_STEPS = (1, 2, 4, 8)
+"""Numbers of steps of which the share of entries that moved as many is drawn."""
 
 
-def print_diff(found: Diff) -> None:
-    """Print what differs besides values, the totals, the most changed components, the layers and a map."""
-    from rich.console import Console
-
-    console = Console()
-    whole = found.total.iloc[0]
-    console.print(f"[bold]{escape_markup(found.base)} → {escape_markup(found.tuned)}[/bold]")
-    if found.differences:
-        console.print(f"They also differ in: {escape_markup(summary(found.differences))}")
-    cosine = "–" if pd.isna(whole["cosine"]) else f"{whole['cosine']:.7g}"
-    norms = [number(whole[name], 4) for name in ("delta_norm", "base_norm")]
-    console.print(f"‖Δ‖ {norms[0]}, ‖W‖ {norms[1]}, cosine of W and W+Δ {cosine}")
-    console.print(_table("layer", pd.concat([found.layers, found.total]), found))
-    components = found.components.rename(columns={"component": "name"})
-    changed = components[components["delta_norm"] > 0]
-    if not len(changed):
-        return console.print("No entry differs: the two hold the same weights.")
-    largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
-    console.print(f"\n{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:")
-    console.print(_table("component", largest, found))
-    console.print(_NOTE, style="dim")
-    console.print()
-    console.print(as_text(found, "relative"), markup=False, highlight=False)
-
-
-def as_text(found: Diff, measure: str) -> str:
-    """Draw one measure with a line per layer; see `Diff.picture`."""
-    values = _values(found, measure)
-    most = limit_of(values.values())
-    kinds = [kind for kind in LAYER_KINDS if any(part.kind == kind for part in values)]
-    layers = sorted({part.layer for part in values if part.layer is not None})
-    table = [["", *kinds]]
-    for layer in layers:
-        cells = ["".join(_shade(values[part], most) for part in _of(values, layer, kind)) for kind in kinds]
-        table.append([f"L{layer}", *cells])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table] if layers else []
-    outside = [f"{part} {_shade(value, most)}" for part, value in values.items() if part.layer is None]
-    legend = f"{found.columns[measure]}: · none, {' '.join(SHADES)} in quarters up to {most:.3g}"
-    return "\n".join([*lines, *([" ".join(outside)] if outside else []), legend])
-
-
-def as_svg(found: Diff, measure: str) -> str:
-    """Draw one measure as SVG; see `Diff.svg`."""
-    values = _values(found, measure)
-    most = limit_of(values.values())
-    write = number if measure in _MAGNITUDES else percent
-    cells = {part: Cell(value, f"{part}: {_exact(value)}", write(value)) for part, value in values.items()}
-    return heat_map(cells, Ends(most, write(most)), label=found.columns[measure])
-
-
-def as_section(found: Diff) -> Section:
-    """Show the diff on a page; see `Diff.section`."""
+@section_of.register
+def _(found: Diff) -> Section:
+    """Draw the totals, maps of ‖Δ‖/‖W‖ and of the share of ‖Δ‖², all components folded."""
     whole = records(found.total)[0]
     words = (
         f"‖Δ‖ is {number(whole['delta_norm'])}, {percent(whole['relative'])} of ‖W‖.",
         f"Of {whole['parameters']:,} entries {percent(whole['changed_bitwise'])} changed as stored, and "
         f"{percent(whole['changed_bf16'])} still differ after both sides are rounded to bfloat16.",
     )
-    figures = tuple(Figure.of(found.columns[name], as_svg(found, name)) for name in ("relative", "share"))
+    figures = tuple(Figure.of(found.columns[name], found.svg(name)) for name in ("relative", "share"))
+    measures = [Column(name, _writer(name)) for name in found.columns]
     rows = found.components.sort_values("share", ascending=False, kind="stable").head(_ROWS)
-    folded = ((f"Components, up to {_ROWS} with most of ‖Δ‖²", _page_table(rows, found)),)
-    layers = _page_table(found.layers.rename(columns={"name": "component"}), found)
-    return Section("Where the weights moved", words, figures, (layers,), folded)
+    components = table_of(rows, Column("component"), *measures)
+    layers = table_of(found.layers, Column("component", None, "name"), *measures)
+    folded = ((f"Components, up to {_ROWS} with most of ‖Δ‖²", components),)
+    title = "Where the weights moved"
+    return Section(title, words, figures, (layers,), folded, terminal=_on_terminal(found, whole))
 
 
-def escape_markup(text: str) -> str:
-    """Return text that rich prints as it is."""
-    from rich.markup import escape as escaped
-
-    return escaped(text)
-
-
-def _table(title: str, rows: pd.DataFrame, found: Diff) -> Table:
-    from rich.table import Table
-
-    beyond = {column_of(one): f"by > {one:.0e}".replace("e-0", "e-") for one in found.atoms.tolerances[:1]}
-    if TOLERANCES[0] in found.atoms.tolerances[:1]:
-        beyond[column_of(TOLERANCES[0])] += "*"
-    fractions = {"share": "of ‖Δ‖²", "changed_bitwise": "changed bits", "changed_bf16": "in bf16", **beyond}
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(title)
-    for head in ("parameters", "‖Δ‖/‖W‖", *fractions.values(), "max |Δ|"):
-        table.add_column(head, justify="right")
-    for row in records(rows):
-        relative = "–" if row["relative"] is None else f"{row['relative']:.2g}"
-        parts = [percent(row[name]) for name in fractions]
-        table.add_row(row["name"], f"{row['parameters']:,}", relative, *parts, f"{row['max_abs']:.2g}")
-    return table
+def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
+    """Show what differs besides values, the totals, the layers, the most changed components and a map."""
+    also = (f"They also differ in: {summary(found.differences)}",) if found.differences else ()
+    cosine = ABSENT if whole["cosine"] is None else f"{whole['cosine']:.7g}"
+    delta, base = (number(whole[name], 4) for name in ("delta_norm", "base_norm"))
+    layers = table_of(pd.concat([found.layers, found.total]), *_narrow("layer", found))
+    head = (found.title, *also, f"‖Δ‖ {delta}, ‖W‖ {base}, cosine of W and W+Δ {cosine}", layers)
+    components = found.components.rename(columns={"component": "name"})
+    changed = components[components["delta_norm"] > 0]
+    if not len(changed):
+        return (*head, "No entry differs: the two hold the same weights.")
+    told = f"{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:"
+    largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
+    return (*head, "", told, table_of(largest, *_narrow("component", found)), _NOTE, "", found.picture())
 
 
-def _values(found: Diff, measure: str) -> dict[Component, float | None]:
-    """Return one measure of everything a map shows; an MLP cut into neurons is shown as one."""
-    if measure not in found.columns:
-        raise unknown_name("measure", measure, found.columns)
-    place, parts = found.tally.parts.without_neurons()
-    shown = found.by_component.grouped(place, len(parts)).measures(found.whole)[measure]
-    values = [None if pd.isna(value) else value for value in shown]
-    return dict(zip(parts.components(), values, strict=True))
+def _narrow(head: str, found: Diff) -> list[Column]:
+    """Return the columns that fit a terminal."""
+    tolerances = found.atoms.tolerances[:1]
+    heads = [f"by > {one:.0e}".replace("e-0", "e-") + "*" * (one == TOLERANCES[0]) for one in tolerances]
+    return [
+        Column(head, None, "name"),
+        Column("parameters", "{:,}".format),
+        Column("‖Δ‖/‖W‖", lambda value: ABSENT if value is None else f"{value:.2g}", "relative"),
+        Column("of ‖Δ‖²", percent, "share"),
+        Column("changed bits", percent, "changed_bitwise"),
+        Column("in bf16", percent, "changed_bf16"),
+        *(Column(name, percent, column_of(one)) for name, one in zip(heads, tolerances, strict=True)),
+        Column("max |Δ|", "{:.2g}".format, "max_abs"),
+    ]
 
 
-def _of(values: dict[Component, Any], layer: int, kind: str) -> list[Component]:
-    return [part for part in values if part.layer == layer and part.kind == kind]
+def _writer(measure: str) -> Callable[..., str]:
+    if measure == "parameters":
+        return "{:,}".format
+    return four_digits if measure in (*MAGNITUDES, "cosine") else percent
 
 
-def _shade(value: float | None, most: float) -> str:
-    if value is None:
-        return "?"
-    if not value or not most:
-        return "·"
-    return SHADES[min(len(SHADES) - 1, int(abs(value) / most * len(SHADES)))]
+@section_of.register
+def _(found: Ulps) -> Section:
+    """Draw the share of entries that moved a step or more, by magnitude of the weight."""
+    curves = [(place, _points(found.share(steps))) for place, steps in enumerate(_STEPS)]
+    series = [Series(place, points) for place, points in curves if points]
+    picture = line_plot(series, Axes("binary exponent of |w|", y_include=(0.0, 1.0)), "moved by steps")
+    note = "From the highest curve down: at least 1, 2, 3 and 5 steps."
+    title = "Fraction of entries that moved so many steps of bfloat16"
+    counts = table_of(
+        found.whole,
+        Column("|w| from", lambda e: "0" if e is None else f"2^{e}", "exponent", words=False),
+        Column("steps", _steps, "steps_low", "steps_high"),
+        Column("entries", "{:,}".format),
+    )
+    return Section(
+        "Steps of bfloat16",
+        _sentences(found.whole),
+        figures=(Figure.of(title, picture, note),),
+        folded=(("Counts by magnitude", counts),),
+    )
 
 
-def _page_table(rows: pd.DataFrame, found: Diff) -> PageTable:
-    names = list(found.columns)
-    cells = [(str(row["component"]), *(_cell(name, row[name]) for name in names)) for row in records(rows)]
-    return PageTable(("component", *names), tuple(cells), ("component",))
+def _sentences(whole: pd.DataFrame) -> tuple[str, ...]:
+    """Say in plain words how many entries moved, and by how much."""
+    total, moved = int(whole["entries"].sum()), whole[whole["steps_low"] > 0]
+    if not len(moved):
+        return ("No entry moved by a step of bfloat16.",)
+    entries = int(moved["entries"].sum())
+    one, many = (
+        int(moved.loc[rows, "entries"].sum()) / entries
+        for rows in (moved["steps_high"] == 1, moved["steps_high"] > 4)
+    )
+    return (
+        f"{percent(entries / total)} of {total:,} entries differ after rounding to bfloat16; "
+        f"{percent(one)} of these by a single step, {percent(many)} by more than four.",
+        "A step is 2^(e − 7) at a weight of binary exponent e: a Δ of one size is many steps of a small "
+        "weight and may be none of a large one.",
+    )
 
 
-def _cell(name: str, value: Any) -> str:
-    if name == "parameters":
-        return f"{value:,}"
-    return _exact(value) if name in _MAGNITUDES or name == "cosine" else percent(value)
+def _points(shares: dict[int | None, float]) -> tuple[Point, ...]:
+    known = sorted((exponent, share) for exponent, share in shares.items() if exponent is not None)
+    return tuple(Point(e, share, title=f"2^{e} ≤ |w|: {percent(share)}") for e, share in known)
 
 
-def _exact(value: Any) -> str:
-    return "–" if pd.isna(value) else f"{value:.4g}"
+def _steps(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"

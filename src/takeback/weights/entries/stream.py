@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
-from takeback.checkpoint.pair import Pair
 from takeback.run.errors import TakebackError
-from takeback.run.identity import identity
 from takeback.run.threads import threads_in_use
-from takeback.weights.entries.kernel import ROWS, SUMS, Arithmetic, Matrix, column_sums, stretch_sums
+from takeback.weights.entries.kernel import ROWS, SUMS, Matrix, SumSettings, column_sums, stretch_sums
 from takeback.weights.entries.moments import TOLERANCES, Moments
+from takeback.weights.work import PairWork
 
 BLOCK, HELD_BLOCK = 1 << 21, 1 << 17
 """Entries of a block that is the file itself, and of one that takes memory."""
@@ -46,27 +45,13 @@ _SAFE = 2.0**-100
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
-class Pass:
+@dataclass(frozen=True, eq=False)
+class Pass(PairWork):
     """The work of a diff: for each tensor of a pair, the moments of each stretch that a component owns."""
 
-    pair: Pair
+    name = "diff"
     resolution: str
     tolerances: tuple[float, ...]
-
-    @property
-    def name(self) -> str:
-        """The name of its parts."""
-        return "diff"
-
-    @property
-    def identity(self) -> str:
-        """The files of both sides, and the settings."""
-        return identity(self.pair.stamp, self.resolution, self.tolerances)
-
-    def items(self) -> Sequence[str]:
-        """Return the tensors."""
-        return list(self.pair.tuned.shapes)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the moments of the stretches of one tensor, in the order of its cuts.
@@ -218,13 +203,13 @@ def _add(part: NDArray[np.float64], sums: NDArray[np.float64], which: slice) -> 
 @cache
 def _arithmetic(
     real: type[np.float32] | type[np.float64], tolerances: tuple[float, ...], elements: tuple[str, str]
-) -> Arithmetic:
+) -> SumSettings:
     limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
-    return Arithmetic(real(1), limits, elements != ("bfloat16", "bfloat16"))
+    return SumSettings(real(1), limits, elements != ("bfloat16", "bfloat16"))
 
 
 def _sums(
-    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, how: Arithmetic
+    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, how: SumSettings
 ) -> NDArray[np.float64]:
     edges = inside.edges
     matrix = Matrix(*sides, inside.lines, inside.stride, edges)

@@ -6,7 +6,7 @@ steps of a small weight and none of a large one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,11 @@ from numpy.typing import NDArray
 
 from takeback.checkpoint.flat import upcast
 from takeback.checkpoint.pair import Pair
-from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.findings import Finding
-from takeback.draw.numbers import percent
-from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
-from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
+from takeback.weights.work import PairWork
 
 COLUMNS: Mapping[str, str] = {
     "tensor": "the tensor's name",
@@ -38,25 +35,13 @@ COLUMNS: Mapping[str, str] = {
 
 _BLOCK = 1 << 20
 _ZERO = np.iinfo(np.int16).min
-_SHOWN = (1, 2, 4, 8)
-"""Numbers of steps of which the share of entries that moved as many is drawn."""
 
 
 @dataclass(frozen=True, eq=False)
-class UlpsWork:
+class UlpsWork(PairWork):
     """Is the work of counting the steps of every entry, tensor by tensor."""
 
-    pair: Pair
     name = "ulps"
-
-    @property
-    def identity(self) -> str:
-        """The files of both sides and the version of the table."""
-        return identity(self.pair.stamp)
-
-    def items(self) -> Sequence[str]:
-        """Return the tensors."""
-        return list(self.pair.tuned.shapes)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return one tensor's counts.
@@ -84,23 +69,12 @@ class UlpsWork:
             yield base, tuned
 
 
-@dataclass(frozen=True, eq=False)
-class Ulps(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Ulps(Result):
     """Holds how many entries moved how many bfloat16 steps: a row of `COLUMNS` for each tensor and bin."""
 
-    base: str
-    tuned: str
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"ulps": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
+    name = "ulps"
+    table: pd.DataFrame = field(metadata=as_table("ulps", COLUMNS))
 
     @cached_property
     def whole(self) -> pd.DataFrame:
@@ -122,55 +96,6 @@ class Ulps(Finding):
             for exponent, row in zip(sums.index.tolist(), sums.to_dict("records"), strict=True)
         }
 
-    def section(self) -> Section:
-        """Draw the share of entries that moved a step or more, by magnitude of the weight."""
-        series = [
-            Series(place, self._points(steps)) for place, steps in enumerate(_SHOWN) if self._points(steps)
-        ]
-        picture = line_plot(series, Axes("binary exponent of |w|", y_include=(0.0, 1.0)), "moved by steps")
-        note = "From the highest curve down: at least 1, 2, 3 and 5 steps."
-        figure = Figure.of("Fraction of entries that moved so many steps of bfloat16", picture, note)
-        return Section(
-            "Steps of bfloat16",
-            self.sentences(),
-            figures=(figure,),
-            folded=(("Counts by magnitude", _cells(self.whole)),),
-        )
-
-    def sentences(self) -> tuple[str, ...]:
-        """Say in plain words how many entries moved, and by how much."""
-        whole = self.whole
-        total, moved = int(whole["entries"].sum()), whole[whole["steps_low"] > 0]
-        if not len(moved):
-            return ("No entry moved by a step of bfloat16.",)
-        number = int(moved["entries"].sum())
-        one, many = (
-            int(moved.loc[rows, "entries"].sum()) / number
-            for rows in (moved["steps_high"] == 1, moved["steps_high"] > 4)
-        )
-        return (
-            f"{percent(number / total)} of {total:,} entries differ after rounding to bfloat16; "
-            f"{percent(one)} of these by a single step, {percent(many)} by more than four.",
-            "A step is 2^(e − 7) at a weight of binary exponent e: a Δ of one size is many steps of a small "
-            "weight and may be none of a large one.",
-        )
-
-    def print(self) -> None:
-        """Print the sentences, and the shares by magnitude."""
-        from rich.console import Console
-
-        console = Console()
-        console.print("[bold]Steps of bfloat16[/bold]")
-        for sentence in self.sentences():
-            console.print(sentence, markup=False, highlight=False)
-
-    def _points(self, steps: int) -> tuple[Point, ...]:
-        shares = {exponent: share for exponent, share in self.share(steps).items() if exponent is not None}
-        return tuple(
-            Point(exponent, share, title=f"2^{exponent} ≤ |w|: {percent(share)}")
-            for exponent, share in sorted(shares.items())
-        )
-
 
 def ulps(pair: Pair, out: str | Path | None = None, workers: Workers = 1) -> Ulps:
     """Count how many bfloat16 steps every entry moved, by the magnitude of its weight in base.
@@ -181,7 +106,7 @@ def ulps(pair: Pair, out: str | Path | None = None, workers: Workers = 1) -> Ulp
     Raises:
         TakebackError: a tensor holds a value that is not finite, or a file cannot be read any more.
     """
-    return Ulps(pair.base.ref, pair.tuned.ref, collect(UlpsWork(pair), out, workers))
+    return Ulps(str(pair), collect(UlpsWork(pair), out, workers))
 
 
 def steps_between(base: NDArray[np.float64], tuned: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -236,17 +161,3 @@ def _table(tensor: str, counts: Mapping[tuple[int, int], int]) -> pd.DataFrame:
         )
     types = {"tensor": "str", "exponent": "Int64", "steps_low": "int64", "steps_high": "int64"}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, "entries": "int64"})
-
-
-def _cells(whole: pd.DataFrame) -> Table:
-    rows = [
-        (
-            "0" if pd.isna(row["exponent"]) else f"2^{int(row['exponent'])}",
-            str(row["steps_low"])
-            if row["steps_low"] == row["steps_high"]
-            else f"{row['steps_low']} to {row['steps_high']}",
-            f"{row['entries']:,}",
-        )
-        for row in whole.to_dict("records")
-    ]
-    return Table(("|w| from", "steps", "entries"), tuple(rows))

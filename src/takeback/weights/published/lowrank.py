@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from takeback.checkpoint.pair import Pair
-from takeback.weights.spectra.directions import Directions, Factors
-from takeback.weights.spectra.matrices import Matrix
+from takeback.weights.spectra.directions import Factors, LowRank
+from takeback.weights.spectra.matrices import WeightMatrix
 
 
 @dataclass(frozen=True, eq=False)
-class RankK(Directions):
+class RankK(LowRank):
     """Is the model W + α c Δ_k, where Δ_k is the rank-k truncation of Δ and c is 1, or ‖Δ‖ / ‖Δ_k‖.
 
     To write it, take everything back from it: `hybrid(pair, universe, source=this)`.
@@ -32,7 +32,7 @@ class RankK(Directions):
         scaled = ", rescaled to ‖Δ‖" if self.rescale else ""
         return f"{self.pair.base.ref} + {factor}rank-{self.k} part of {self.pair.tuned.ref}'s Δ{scaled}"
 
-    def _changed(self, matrix: Matrix, base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
+    def _changed(self, matrix: WeightMatrix, base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
         """Return W + α c Δ_k, or as published, with every step in the stored type."""
         if not self.cast or not self._factors(matrix).norm:
             return super()._changed(matrix, base, tuned)

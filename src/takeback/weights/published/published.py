@@ -16,21 +16,17 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rich.markup import escape
 
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.pair import Pair
-from takeback.draw.findings import Finding
-from takeback.draw.numbers import number
-from takeback.draw.page import Section, Table
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
-from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.run.tables import records
 from takeback.weights.published.definitions import definitions
 from takeback.weights.spectra.rank import exact, ranks
+from takeback.weights.work import PairWork
 
 COLUMNS: Mapping[str, str] = {
     "definition": "the published measure, by the name and paper it is known under",
@@ -67,20 +63,10 @@ _LAYER = re.compile(r"model\.layers[^.]*\.([^.]+)")
 
 
 @dataclass(frozen=True, eq=False)
-class PublishedWork:
+class PublishedWork(PairWork):
     """Is the work of counting and decomposing every tensor's change for the published definitions."""
 
-    pair: Pair
-
-    @property
-    def name(self) -> str:
-        """The name of its parts."""
-        return "published"
-
-    @property
-    def identity(self) -> str:
-        """The two checkpoints and the version of the table."""
-        return identity(self.pair.stamp)
+    name = "published"
 
     def items(self) -> Sequence[str]:
         """Return the tensors in the order of the live model, on which sums depend in their last digits."""
@@ -135,52 +121,13 @@ class PublishedWork:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Published(Finding):
-    """Holds the published measures of a pair in `table` (`COLUMNS`), and what they sum in `tensors`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Published(Result):
+    """Holds the published measures of a pair in `table`, and what they sum in `tensors`."""
 
-    base: str
-    tuned: str
-    tensors: pd.DataFrame = field(repr=False)
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the names of their files."""
-        return {"published": self.table, "published-tensors": self.tensors}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return {**COLUMNS, **TENSOR_COLUMNS}
-
-    def section(self) -> Section:
-        """Draw it: a table of the definitions, and what each hides."""
-        shown = [_cells(row) for row in records(self.table)]
-        whole = tuple(cells for cells in shown if cells[1] == "whole")
-        layers = tuple(cells[:4] for cells in shown if cells[1] != "whole")
-        words = (
-            "What published code prints for this pair, and the number that we would put in its place.",
-            "Published sparsity and rank are of both models rounded to bfloat16 and subtracted there.",
-        )
-        head = ("definition", "scope", "published", "ours", "what it hides, and what ours is")
-        table = Table(head, whole, (head[0], head[1], head[4]))
-        each = ("The published number of each layer", Table(head[:4], layers, head[:2]))
-        return Section("Published definitions", words, tables=(table,), folded=(each,) if layers else ())
-
-    def print(self) -> None:
-        """Print the definitions of the whole model, and what each hides."""
-        import rich.table
-        from rich.console import Console
-
-        table = rich.table.Table(box=None, header_style="bold", pad_edge=False)
-        for name in ("definition", "published", "ours", "what it hides, and what ours is"):
-            table.add_column(name, justify="right" if name in ("published", "ours") else "left")
-        for row in records(self.table):
-            if row["scope"] == "whole":
-                definition, _, value, ours, hides = _cells(row)
-                table.add_row(escape(definition), value, ours, escape(hides))
-        Console().print(table)
+    name = "published"
+    table: pd.DataFrame = field(metadata=as_table("published", COLUMNS))
+    tensors: pd.DataFrame = field(metadata=as_table("published-tensors", TENSOR_COLUMNS))
 
 
 def published(
@@ -195,7 +142,7 @@ def published(
             workers without `out`, or parts of another comparison in `out`.
     """
     tensors = collect(PublishedWork(pair), out, workers, threads)
-    return Published(pair.base.ref, pair.tuned.ref, tensors, definitions(tensors))
+    return Published(str(pair), definitions(tensors), tensors)
 
 
 def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:
@@ -229,7 +176,3 @@ def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: pd.Series([row.get(name) for row in rows], dtype=kinds[name]) for name in kinds}
     )
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    return (row["definition"], row["scope"], number(row["value"], 4), number(row["ours"], 4), row["hides"])

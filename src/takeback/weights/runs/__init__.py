@@ -1,7 +1,9 @@
-"""Several tuned checkpoints of one base: how alike their changes are, and the course of one run."""
+"""Several tuned checkpoints of one base: how alike their changes are, and the path of one run."""
 
+from takeback.weights.runs import show_between as show_between
+from takeback.weights.runs import show_path as show_path
 from takeback.weights.runs.between import Between as Between
 from takeback.weights.runs.between import between as between
-from takeback.weights.runs.course import Course as Course
-from takeback.weights.runs.course import course as course
-from takeback.weights.runs.siblings import Label as Label
+from takeback.weights.runs.fine_tunes import Label as Label
+from takeback.weights.runs.weight_path import WeightPath as WeightPath
+from takeback.weights.runs.weight_path import weight_path as weight_path

@@ -9,18 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 from takeback.component import Component
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.errors import unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
-from takeback.weights.runs.comparison import Comparison
-from takeback.weights.runs.kinship import COLUMNS, PERMUTED, measured, partner
-from takeback.weights.runs.siblings import Label, Ref, open_siblings
+from takeback.weights.runs.comparison import BetweenWork
+from takeback.weights.runs.fine_tunes import Label, Ref, open_fine_tunes
+from takeback.weights.runs.similarity import COLUMNS, PERMUTED, measured, partner
 
 
-@dataclass(frozen=True, eq=False)
-class Between(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Between(Result):
     """Holds how alike the changes of several fine-tunes of one base are, for each pair.
 
     `table` has, for each component, tensor and layer and for everything (`level` and `scope`), a row per pair
@@ -29,19 +28,10 @@ class Between(Finding):
     holds that of the real pair.
     """
 
+    name = "between"
     base: str
     labels: tuple[Label, ...]
-    table: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"between": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each measure means."""
-        return COLUMNS
+    table: pd.DataFrame = field(metadata=as_table("between", COLUMNS))
 
     def matrix(self, measure: str, scope: str = "all", permuted: bool = False) -> pd.DataFrame:
         """Return one measure as a square: the row's checkpoint is i, the column's j; the diagonal is missing.
@@ -90,18 +80,6 @@ class Between(Finding):
         found = self.table["relation"].unique()
         return tuple(sorted((str(one) for one in found if one != PERMUTED), reverse=True))
 
-    def section(self) -> Section:
-        """Show it on a page: a table of relations beside their controls, matrices and maps."""
-        from takeback.weights.runs.show_between import section
-
-        return section(self)
-
-    def print(self) -> None:
-        """Print the table of relations beside their controls, and the cosines of all pairs."""
-        from takeback.weights.runs.show_between import print_between
-
-        print_between(self)
-
     def _check(self, measure: str) -> None:
         if measure not in COLUMNS:
             raise unknown_name("measure", measure, COLUMNS)
@@ -130,6 +108,8 @@ def between(
         PairMismatch: a checkpoint has not the base's architecture and shapes.
         TakebackError: there are fewer than two, two have one name, or a value is not finite.
     """
-    siblings = open_siblings(base, tuned)
-    work = Comparison(siblings, energy, seed)
-    return Between(siblings.base.ref, siblings.labels, measured(collect(work, out, workers), siblings.labels))
+    fine_tunes = open_fine_tunes(base, tuned)
+    work = BetweenWork(fine_tunes, energy, seed)
+    table = measured(collect(work, out, workers), fine_tunes.labels)
+    title = f"{len(fine_tunes.labels)} fine-tunes of {fine_tunes.base.ref}"
+    return Between(title, fine_tunes.base.ref, fine_tunes.labels, table)

@@ -1,4 +1,4 @@
-"""The work of comparing siblings: sums over disjoint entries for every pair, real and permuted."""
+"""The work of comparing fine-tunes: sums over disjoint entries for every pair, real and permuted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 from takeback.run.threads import cpu_threads
+from takeback.weights.runs.fine_tunes import FineTunes, Piece
 from takeback.weights.runs.gram import Matrix, gram
 from takeback.weights.runs.overlap import (
     OVERLAP_SUMS,
@@ -23,32 +24,31 @@ from takeback.weights.runs.overlap import (
     visible_in_bf16,
 )
 from takeback.weights.runs.shared import MOST_ENTRIES, SUBSPACE_SUMS, Subspaces
-from takeback.weights.runs.siblings import Piece, Siblings
 from takeback.weights.spectra.matrices import has_matrices, matrices_of
 
 KEYS = ("level", "scope", "layer", "i", "j", "permuted")
-"""What tells one row from another: `level` is component or tensor, `i` and `j` are places of siblings."""
+"""What tells one row from another: `level` is component or tensor, `i` and `j` are places of fine-tunes."""
 
 SUMS = ("entries", "dot", "square_i", "square_j", *OVERLAP_SUMS, *SUBSPACE_SUMS)
 
 Sums = Mapping[str, Matrix]
-"""Sums for every pair of siblings, (2, siblings, siblings) each: real, then with the second permuted."""
+"""Sums for each pair of fine-tunes, (2, fine-tunes, fine-tunes): real, then with the second permuted."""
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Compares siblings tensor by tensor; sums of disjoint entries add, so that tensors make layers.
+class BetweenWork:
+    """Compares fine-tunes tensor by tensor; sums of disjoint entries add, so that tensors make layers.
 
-    In the control each change of sibling j keeps its value and lands on another weight of the same stratum.
+    In the control each change of fine-tune j keeps its value and lands on another weight of the same stratum.
     """
 
-    siblings: Siblings
+    fine_tunes: FineTunes
     energy: float = 0.5
     seed: int = 0
     name = "between"
 
     def __post_init__(self) -> None:
-        if len(self.siblings.pairs) < 2:
+        if len(self.fine_tunes.pairs) < 2:
             raise TakebackError("one tuned checkpoint has nothing to be compared with; name two or more")
         if not 0 < self.energy < 1:
             raise TakebackError(
@@ -58,26 +58,26 @@ class Comparison:
     @property
     def identity(self) -> str:
         """The checkpoints, the energy of leading subspaces, and the seed of the permutations."""
-        return identity(self.siblings.identity, self.energy, self.seed)
+        return identity(self.fine_tunes.identity, self.energy, self.seed)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
-        return list(self.siblings.base.shapes)
+        return list(self.fine_tunes.base.shapes)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the sums of a tensor, and of what each component owns in it: a row per pair and kind."""
-        layer = self.siblings.anatomy.of_tensor(item)[0][0].layer
+        layer = self.fine_tunes.anatomy.of_tensor(item)[0][0].layer
         found: dict[tuple[str, str], Sums] = {}
         with cpu_threads(1):
             for key, sums in (*self._entries(item), *self._subspaces(item)):
                 found[key] = _added(found.get(key, {}), sums)
-        return _frame(found, layer, len(self.siblings.pairs))
+        return _frame(found, layer, len(self.fine_tunes.pairs))
 
     def _entries(self, tensor: str) -> list[tuple[tuple[str, str], Sums]]:
         """Return the sums over entries, of the tensor and of each component in it."""
-        owners = self.siblings.anatomy.of_tensor(tensor)
+        owners = self.fine_tunes.anatomy.of_tensor(tensor)
         sums: list[Sums] = [{} for _ in owners]
-        for block in self.siblings.blocks(tensor):
+        for block in self.fine_tunes.blocks(tensor):
             for place, (_, region) in enumerate(owners):
                 if (piece := block.cut(region)) is not None:
                     sums[place] = _added(sums[place], self._compare(piece, tensor))
@@ -104,22 +104,22 @@ class Comparison:
         }
 
     def _generator(self, tensor: str, piece: Piece, place: int) -> np.random.Generator:
-        """Return the source of one sibling's permutation, the same in whatever order pieces are read."""
+        """Return the source of one fine-tune's permutation, the same in whatever order pieces are read."""
         return np.random.default_rng(
             [self.seed, zlib.crc32(tensor.encode()), piece.start, piece.column, place]
         )
 
     def _subspaces(self, tensor: str) -> list[tuple[tuple[str, str], Sums]]:
         """Return the sums over matrices: whole ones of the tensor, of a component also its part of one."""
-        shape = self.siblings.base.shapes[tensor]
+        shape = self.fine_tunes.base.shapes[tensor]
         if not has_matrices(shape) or not 0 < math.prod(shape) <= MOST_ENTRIES:
             return []
-        matrices = [one for one in matrices_of(self.siblings.anatomy, tensor) if min(one.shape) > 1]
+        matrices = [one for one in matrices_of(self.fine_tunes.anatomy, tensor) if min(one.shape) > 1]
         generator = np.random.default_rng([self.seed, zlib.crc32(tensor.encode())])
         compared = Subspaces(
             lambda place, control: self._change(tensor, place, control),
             matrices,
-            len(self.siblings.pairs),
+            len(self.fine_tunes.pairs),
             self.energy,
         ).sums(generator)
         found: list[tuple[tuple[str, str], Sums]] = []
@@ -131,10 +131,10 @@ class Comparison:
         return found
 
     def _change(self, tensor: str, place: int, control: bool) -> Matrix:
-        """Return what one sibling changed in a tensor, or its permuted control."""
-        change = np.empty(self.siblings.base.shapes[tensor])
-        for block in self.siblings.only(place).blocks(tensor):
-            for _, region in self.siblings.anatomy.of_tensor(tensor):
+        """Return what one fine-tune changed in a tensor, or its permuted control."""
+        change = np.empty(self.fine_tunes.base.shapes[tensor])
+        for block in self.fine_tunes.only(place).blocks(tensor):
+            for _, region in self.fine_tunes.anatomy.of_tensor(tensor):
                 piece = block.cut(region)
                 if piece is None:
                     continue
@@ -153,10 +153,10 @@ def _added(one: Sums, other: Sums) -> Sums:
     return {name: one[name] + other[name] if name in one and name in other else both[name] for name in both}
 
 
-def _frame(found: Mapping[tuple[str, str], Sums], layer: int | None, siblings: int) -> pd.DataFrame:
+def _frame(found: Mapping[tuple[str, str], Sums], layer: int | None, fine_tunes: int) -> pd.DataFrame:
     """Return the sums of every scope and pair as rows, zeros where there are none."""
-    i, j = np.triu_indices(siblings, 1)
-    none = np.zeros((2, siblings, siblings))
+    i, j = np.triu_indices(fine_tunes, 1)
+    none = np.zeros((2, fine_tunes, fine_tunes))
     scopes, pairs = len(found), len(i)
     rows = scopes * 2 * pairs
     keys = {

@@ -12,7 +12,7 @@ import yaml
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
-from takeback.weights.runs.siblings import Label, Ref
+from takeback.weights.runs.fine_tunes import Label, Ref
 
 _CLAIM = re.compile(r"^# content hash of the parent: ([0-9a-f]{64})$", re.MULTILINE)
 _STEP = re.compile(r"step-([0-9]+)")

@@ -30,7 +30,7 @@ _ZERO = np.iinfo(np.int16).min
 
 @dataclass(frozen=True)
 class Changes:
-    """Marks, as 0 and 1 in (siblings, entries), which entries changed by either definition and which grew.
+    """Marks, as 0 and 1 in (fine-tunes, entries), which entries changed by either definition and which grew.
 
     Products of such marks count; in float32 they are exact for fewer than 2²⁴ entries.
     """
@@ -41,7 +41,7 @@ class Changes:
 
     @classmethod
     def of(cls, deltas: Matrix, visible: NDArray[np.bool_]) -> Changes:
-        """Mark changes, (siblings, entries), of which `visible` tells those that bfloat16 shows."""
+        """Mark changes, (fine-tunes, entries), of which `visible` tells those that bfloat16 shows."""
         return cls(*(marks.astype(np.float32) for marks in (deltas != 0, visible, deltas > 0)))
 
     def ordered(self, order: NDArray[np.intp]) -> Changes:
@@ -76,16 +76,16 @@ def permutation(strata: NDArray[np.int16], generator: np.random.Generator) -> ND
 
 
 def visible_in_bf16(weights: Matrix, deltas: Matrix) -> NDArray[np.bool_]:
-    """Return whether changes survive that base and sum are rounded to bfloat16, (siblings, entries)."""
+    """Return whether changes survive that base and sum are rounded to bfloat16, (fine-tunes, entries)."""
     before = torch.from_numpy(weights).bfloat16()
     return (torch.from_numpy(weights + deltas).bfloat16() != before).numpy()
 
 
 def count_overlaps(one: Changes, other: Changes, strata: NDArray[np.int16]) -> dict[str, Matrix]:
-    """Count what siblings i of `one` and j of `other` share, with what independent changes would.
+    """Count what fine-tunes i of `one` and j of `other` share, with what independent changes would.
 
     Returns:
-        `OVERLAP_SUMS`, (siblings, siblings) each; those of disjoint entries add.
+        `OVERLAP_SUMS`, (fine-tunes, fine-tunes) each; those of disjoint entries add.
     """
     order = np.argsort(strata, kind="stable")
     left = one.ordered(order)

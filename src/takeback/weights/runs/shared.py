@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from takeback.weights.spectra.matrices import Matrix
+from takeback.weights.spectra.matrices import WeightMatrix
 from takeback.weights.spectra.rank import exact, sketch
 from takeback.weights.spectra.subspaces import Leading, leading, leading_of_rank, shares
 
@@ -27,7 +27,7 @@ SKETCHED = 128
 """Directions that a sketch gives: all of them are leading where they hold less than the wanted share."""
 
 MOST_ENTRIES = 1 << 26
-"""Entries of the largest tensor that is looked at: a whole one of one sibling is read at a time."""
+"""Entries of the largest tensor that is looked at: a whole one of one fine-tune is read at a time."""
 
 _SHARED = tuple(
     f"{what}{null}" for what in ("left", "right", "inside_i", "inside_j") for null in ("", "_null")
@@ -62,25 +62,25 @@ def frame(delta: torch.Tensor, energy: float, generator: np.random.Generator) ->
 
 @dataclass(frozen=True, eq=False)
 class Subspaces:
-    """Compares the leading subspaces of siblings' changes of one tensor.
+    """Compares the leading subspaces of fine-tunes' changes of one tensor.
 
-    `read` gives the change of one sibling, if told so its permuted control; `matrices` are the tensor's.
+    `read` gives the change of one fine-tune, if told so its permuted control; `matrices` are the tensor's.
     """
 
     read: Callable[[int, bool], NDArray[np.float64]]
-    matrices: Sequence[Matrix]
-    siblings: int
+    matrices: Sequence[WeightMatrix]
+    fine_tunes: int
     energy: float
 
     def sums(self, generator: np.random.Generator) -> list[Sums]:
-        """Return `SUBSPACE_SUMS` for each matrix, (2, siblings, siblings) each; those of several add.
+        """Return `SUBSPACE_SUMS` for each matrix, (2, fine-tunes, fine-tunes) each; those of several add.
 
         Place 0 compares Δ_i and Δ_j, place 1 Δ_i and the permuted Δ_j, for i < j; the rest is 0.
         """
         real, permuted = (self._frames(control, generator) for control in (False, True))
-        shape = (2, self.siblings, self.siblings)
+        shape = (2, self.fine_tunes, self.fine_tunes)
         found = [{name: np.zeros(shape) for name in SUBSPACE_SUMS} for _ in self.matrices]
-        for place in range(self.siblings):
+        for place in range(self.fine_tunes):
             change, control = self._parts(place, False), self._parts(place, True)
             for number, sums in enumerate(found):
                 frames, controls = real[number], permuted[number]
@@ -88,16 +88,16 @@ class Subspaces:
                     _compare(sums, (1, other, place), frames[other], controls[place])
                     _put(sums["inside_j"], (0, other, place), frames[other], change[number])
                     _put(sums["inside_j"], (1, other, place), frames[other], control[number])
-                for other in range(place + 1, self.siblings):
+                for other in range(place + 1, self.fine_tunes):
                     _compare(sums, (0, place, other), frames[place], frames[other])
                     _put(sums["inside_i"], (0, place, other), frames[other], change[number])
                     _put(sums["inside_i"], (1, place, other), controls[other], change[number])
         return found
 
     def _frames(self, control: bool, generator: np.random.Generator) -> list[list[Frame | None]]:
-        """Return the leading subspaces of every sibling's change, for each matrix."""
+        """Return the leading subspaces of every fine-tune's change, for each matrix."""
         found: list[list[Frame | None]] = [[] for _ in self.matrices]
-        for place in range(self.siblings):
+        for place in range(self.fine_tunes):
             for frames, part in zip(found, self._parts(place, control), strict=True):
                 frames.append(frame(part, self.energy, generator))
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -10,11 +10,10 @@ from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.matrix import matrix
 from takeback.draw.numbers import ABSENT, number, percent, short
 from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.run.tables import records
-from takeback.weights.runs.kinship import COLUMNS, PERMUTED, partner
-
-if TYPE_CHECKING:
-    from takeback.weights.runs.between import Between
+from takeback.weights.runs.between import Between
+from takeback.weights.runs.similarity import COLUMNS, PERMUTED, partner
 
 MOST_DRAWN = 24
 """Checkpoints that a matrix is drawn of at most."""
@@ -42,13 +41,15 @@ _MATRICES = {
 _PAIRS = ("cosine", "agreement", "jaccard_bf16", "lift_bf16", "z_bf16", "lift_uniform_bf16", "left", "right")
 
 
-def section(found: Between) -> Section:
-    """Show on a page how alike the changes are."""
+@section_of.register
+def _(found: Between) -> Section:
+    """Draw a table of relations beside their controls, matrices and maps."""
+    relations = _relations(found)
     return Section(
         "Between runs",
         tuple(_words(found)),
         figures=(*_matrices(found), *_maps(found)),
-        tables=(_relations(found, tuple(_HEADS)),),
+        tables=(relations,),
         folded=(("All pairs", _pairs(found)), ("What the measures mean", _meanings())),
         notes=(
             "Controls go through the same measures: the second change is permuted among weights of one "
@@ -56,24 +57,8 @@ def section(found: Between) -> Section:
             "Expected overlaps are those of sets that are independent within these strata. In bf16 a "
             "permuted change can overlap by more, since both round the same weights: compare with its row.",
         ),
+        terminal=(relations.only("relation", "pairs", *(_HEADS[one] for one in _PRINTED)), _cosines(found)),
     )
-
-
-def print_between(found: Between) -> None:
-    """Print the relations beside their controls, then every pair's cosine."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    console = Console()
-    for table in (_relations(found, _PRINTED), _cosines(found)):
-        grid = Grid(box=None, header_style="bold", pad_edge=False)
-        for name in table.head:
-            words = name in table.words
-            grid.add_column(name, justify="left" if words else "right", no_wrap=words, overflow="fold")
-        for row in table.rows:
-            grid.add_row(*row)
-        console.print(grid)
-        console.print()
 
 
 def _words(found: Between) -> list[str]:
@@ -99,15 +84,15 @@ def _everything(found: Between) -> pd.DataFrame:
     return found.table[found.table["level"] == "all"]
 
 
-def _relations(found: Between, measures: tuple[str, ...]) -> Table:
+def _relations(found: Between) -> Table:
     """Return the means over pairs of the whole models, each relation followed by its control."""
     everything = _everything(found)
     rows: list[tuple[str, ...]] = []
     for relation in found.relations:
         for name, column in ((relation, "relation"), (f"– {PERMUTED}", "control_of")):
             chosen = everything[everything[column] == relation]
-            rows.append((name, str(len(chosen)), *(_mean(chosen, measure) for measure in measures)))
-    return Table(("relation", "pairs", *(_HEADS[name] for name in measures)), tuple(rows), ("relation",))
+            rows.append((name, str(len(chosen)), *(_mean(chosen, measure) for measure in _HEADS)))
+    return Table(("relation", "pairs", *_HEADS.values()), tuple(rows), ("relation",))
 
 
 def _cosines(found: Between) -> Table:

@@ -14,7 +14,7 @@ import torch
 from takeback.anatomy import Region
 from takeback.checkpoint.derived import Derived
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.weights.spectra.matrices import Matrix, matrices_of, sides_of
+from takeback.weights.spectra.matrices import WeightMatrix, matrices_of, sides_of
 from takeback.weights.spectra.rank import SLACK, exact, sketch
 from takeback.weights.spectra.shape import Options
 from takeback.weights.spectra.subspaces import leading_of_rank
@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, str] = {
     "kept": "share of ‖Δ‖² that the k directions hold, missing where nothing changed",
     "factor": "what the part of Δ is multiplied with: 1, or what restores ‖Δ‖; for rank-k models times α",
 }
-"""What each column of `Directions.table` means."""
+"""What each column of `LowRank.table` means."""
 
 _OVERSAMPLED, _ROUNDS = 32, 8
 """Directions of a large matrix's sketch besides the k, and how often it is refined."""
@@ -46,7 +46,7 @@ class Factors:
 
 
 @dataclass(frozen=True, eq=False)
-class Directions(Derived):
+class LowRank(Derived):
     """Is base with each matrix's Δ cut down to k directions, or with `rest` tuned without them.
 
     The directions are those of the k largest singular values, U_k U_kᵀ Δ. With a `seed` they are random: a
@@ -112,7 +112,7 @@ class Directions(Derived):
             here.copy_(self._changed(matrix, before, after).reshape(here.shape))
         return made
 
-    def _changed(self, matrix: Matrix, base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
+    def _changed(self, matrix: WeightMatrix, base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
         """Return W + c Δ′, where Δ′ is what is left of Δ."""
         known = self._factors(matrix)
         if not known.norm:
@@ -126,12 +126,12 @@ class Directions(Derived):
         left = max(0.0, 1 - kept) if self.rest else kept
         return 1 / math.sqrt(left) if self.rescale and left > SLACK else 1.0
 
-    def _factors(self, matrix: Matrix) -> Factors:
+    def _factors(self, matrix: WeightMatrix) -> Factors:
         if matrix.region not in self._known:
             self._known[matrix.region] = self._part(matrix)
         return self._known[matrix.region]
 
-    def _part(self, matrix: Matrix) -> Factors:
+    def _part(self, matrix: WeightMatrix) -> Factors:
         base, tuned = sides_of(self.pair, matrix)
         delta, place = tuned - base, f"{matrix.region.tensor} {matrix.region.start}"
         if not bool(delta.any()):
@@ -140,7 +140,7 @@ class Directions(Derived):
             return _leading(delta, self.k)
         return _random(delta, self.k, np.random.default_rng([self.seed, *place.encode()]))
 
-    def _matrices(self, name: str) -> list[Matrix]:
+    def _matrices(self, name: str) -> list[WeightMatrix]:
         anatomy = self.anatomy()
         if name not in anatomy.cuts:
             raise unknown_name("tensor", name, anatomy.cuts)

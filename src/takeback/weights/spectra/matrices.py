@@ -17,7 +17,7 @@ _LAYER = re.compile(r"(?:^|.*\.)(?:layers|h)\.[0-9]+\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class WeightMatrix:
     """Names a matrix in a model: a whole one, or the part of it that one component owns.
 
     `owner` is None where several components share a whole matrix, `kind` and `layer` where they differ in
@@ -53,7 +53,7 @@ def label_of(tensor: str) -> str:
     return _LAYER.sub("", name) if _LAYER.match(name) else name.rpartition(".")[2]
 
 
-def matrices_of(anatomy: Anatomy, tensor: str) -> list[Matrix]:
+def matrices_of(anatomy: Anatomy, tensor: str) -> list[WeightMatrix]:
     """Return the matrices of one tensor: the whole first, then the components' parts; vectors have none.
 
     A part of one row or one column is a vector, and a part that is the whole is not said twice.
@@ -68,12 +68,12 @@ def matrices_of(anatomy: Anatomy, tensor: str) -> list[Matrix]:
         return []
     rows, columns = shape
     whole = _owned([component for component, _ in owners])
-    found = [Matrix(Region(tensor), (rows, columns), "whole", *whole)]
+    found = [WeightMatrix(Region(tensor), (rows, columns), "whole", *whole)]
     for component, region in owners:
         lines = range(shape[region.axis or 0])[region.start : region.stop]
         part = (len(lines), columns) if region.axis == 0 else (rows, len(lines))
         if region.axis is not None and part != (rows, columns) and min(part) > 1:
-            found.append(Matrix(region, part, "part", component, component.kind, component.layer))
+            found.append(WeightMatrix(region, part, "part", component, component.kind, component.layer))
     return found
 
 
@@ -86,7 +86,7 @@ def has_matrices(shape: tuple[int, ...]) -> bool:
     return len(shape) in (2, 3)
 
 
-def sides_of(pair: Pair, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
+def sides_of(pair: Pair, matrix: WeightMatrix) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a matrix of base and of tuned, in float64.
 
     Raises:
@@ -101,7 +101,9 @@ def sides_of(pair: Pair, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
     return base, tuned
 
 
-def _slice(tensor: str, shape: tuple[int, ...], place: int, owners: list[tuple[Component, Region]]) -> Matrix:
+def _slice(
+    tensor: str, shape: tuple[int, ...], place: int, owners: list[tuple[Component, Region]]
+) -> WeightMatrix:
     """Return one slice of a stack, owned by whoever has a stretch of it."""
     here = [
         component
@@ -109,7 +111,7 @@ def _slice(tensor: str, shape: tuple[int, ...], place: int, owners: list[tuple[C
         if region.axis != 0 or place in range(shape[0])[region.start : region.stop]
     ]
     region = Region(tensor, axis=0, start=place, stop=place + 1)
-    return Matrix(region, (shape[1], shape[2]), "whole", *_owned(here), slice=place)
+    return WeightMatrix(region, (shape[1], shape[2]), "whole", *_owned(here), slice=place)
 
 
 def _owned(owners: list[Component]) -> tuple[Component | None, str | None, int | None]:

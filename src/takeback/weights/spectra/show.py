@@ -11,6 +11,7 @@ from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.numbers import ABSENT, number, percent
 from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.weights.spectra.rank import LEVELS
 from takeback.weights.spectra.spectra import Spectra
 
@@ -21,30 +22,28 @@ _ALONE = 6
 """Layers up to which each has a dot of its own; of more, one dot shows the mean and the range."""
 
 _SIDES = ("left", "right")
-_HEAD = ("matrix", "number", "of ‖Δ‖²", "k90 / full", "Gaussian", "permuted", "stable rank", "Gaussian ")
-_SHARE_HEAD = (
-    "share left",
-    "null",
-    "share right",
-    "null ",
-    "turned, max",
-    "Gaussian  ",
-    "drift",
-    "Gaussian   ",
+_NULL = "Gaussian"
+"""What stands over each column of a null, with a blank more each time, since headings are told apart."""
+
+_HEAD = (
+    *("matrix", "number", "of ‖Δ‖²", "k90 / full", _NULL, "permuted", "stable rank", f"{_NULL} "),
+    *("share left", "null", "share right", "null ", "turned, max", f"{_NULL}  ", "drift", f"{_NULL}   "),
 )
-_NARROW = (0, 3, 4, 8, 9, 10, 11)
+_NARROW = ("matrix", "k90 / full", _NULL, "share left", "null", "share right", "null ")
 """The columns that fit a terminal: k90 and the shares, each beside a Gaussian's."""
+
 _GAUSSIAN, _PERMUTED = -1, 2
 
 
-def as_section(found: Spectra) -> Section:
-    """Draw spectra; see `Spectra.section`."""
+@section_of.register
+def _(found: Spectra) -> Section:
+    """Draw ranks against a Gaussian's, and the share inside W's leading subspaces against its nulls."""
     whole = found.whole
     if whole.empty:
         return Section("Shape of the change", ("No matrix changed.",))
-    words = (*sentences(whole), *(_parts_sentence(found.parts)))
+    words = tuple(_sentences(whole))
     figures = [_ranks(whole), *(_shares(whole, side) for side in _SIDES), *_curves(whole)]
-    table = Table((*_HEAD, *_SHARE_HEAD), tuple(_kind_rows(whole)), ("matrix",))
+    table = Table(_HEAD, tuple(_cells(kind, group, whole) for kind, group in _kinds(whole)), ("matrix",))
     every = tuple(
         _cells(str(row["tensor"]), whole[whole.index == place], whole) for place, row in whole.iterrows()
     )
@@ -56,35 +55,16 @@ def as_section(found: Spectra) -> Section:
     )
     return Section(
         "Shape of the change",
-        words,
+        (*words, *_parts_sentence(found.parts)),
         tuple(figures),
         (table,),
-        (("Every matrix", Table((*_HEAD, *_SHARE_HEAD), every, ("matrix",))),),
+        (("Every matrix", Table(_HEAD, every, ("matrix",))),),
         notes,
+        terminal=(*words, table.only(*_NARROW)),
     )
 
 
-def print_spectra(found: Spectra) -> None:
-    """Print spectra; see `Spectra.print`."""
-    import rich.table
-    from rich.console import Console
-    from rich.markup import escape
-
-    console, whole = Console(), found.whole
-    console.print(f"[bold]{escape(found.base)} → {escape(found.tuned)}[/bold]")
-    for sentence in sentences(whole) if len(whole) else ("No matrix changed.",):
-        console.print(escape(sentence))
-    if len(whole):
-        table = rich.table.Table(box=None, header_style="bold", pad_edge=False)
-        heads = (*_HEAD, *_SHARE_HEAD)
-        for place in _NARROW:
-            table.add_column(heads[place].strip(), justify="right" if place else "left")
-        for row in _kind_rows(whole):
-            table.add_row(*(escape(row[place]) for place in _NARROW))
-        console.print(table)
-
-
-def sentences(whole: pd.DataFrame) -> Iterator[str]:
+def _sentences(whole: pd.DataFrame) -> Iterator[str]:
     """Say what the rows of whole matrices show, each number beside its null."""
     ratio = (whole["k90"] / whole["k90_gaussian"]).dropna()
     if len(ratio):
@@ -203,11 +183,6 @@ def _kinds(whole: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the matrices of each kind with theirs, in the order of the first."""
     for kind in dict.fromkeys(whole["matrix"]):
         yield str(kind), whole[whole["matrix"] == kind].sort_values("layer")
-
-
-def _kind_rows(whole: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    for kind, group in _kinds(whole):
-        yield _cells(kind, group, whole)
 
 
 def _cells(name: str, group: pd.DataFrame, whole: pd.DataFrame) -> tuple[str, ...]:

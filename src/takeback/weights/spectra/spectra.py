@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from takeback.checkpoint.pair import Pair
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
-from takeback.run.identity import identity
+from takeback.draw.result import Result, as_table
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.run.threads import cpu_threads
-from takeback.weights.spectra.matrices import Matrix, has_matrices, matrices_of, sides_of
+from takeback.weights.spectra.matrices import WeightMatrix, has_matrices, matrices_of, sides_of
 from takeback.weights.spectra.shape import MEASURES, Options, change_shape
+from takeback.weights.work import PairWork
 
 KEYS: Mapping[str, str] = {
     "tensor": "the tensor's name",
@@ -50,21 +49,11 @@ _SMALL = 512
 
 
 @dataclass(frozen=True, eq=False)
-class SpectraWork:
+class SpectraWork(PairWork):
     """Is the work of measuring the shape of every matrix's change, tensor by tensor."""
 
-    pair: Pair
+    name = "spectra"
     options: Options = field(default_factory=Options)
-
-    @property
-    def name(self) -> str:
-        """The name of its parts."""
-        return "spectra"
-
-    @property
-    def identity(self) -> str:
-        """The two checkpoints, the settings and the version of the table."""
-        return identity(self.pair.stamp, self.options)
 
     def items(self) -> Sequence[str]:
         """Return the tensors that hold matrices."""
@@ -79,7 +68,7 @@ class SpectraWork:
         matrices = matrices_of(self.pair.anatomy("heads"), item)
         return _plain([{**_keys(matrix), **self._measures(matrix)} for matrix in matrices])
 
-    def _measures(self, matrix: Matrix) -> dict[str, Any]:
+    def _measures(self, matrix: WeightMatrix) -> dict[str, Any]:
         place = f"{matrix.region.tensor} {matrix.region.start}"
         rng = np.random.default_rng([self.options.seed, zlib.crc32(place.encode())])
         with cpu_threads(1 if matrix.full_rank <= _SMALL else None):
@@ -88,48 +77,27 @@ class SpectraWork:
         return {"method": "exact" if matrix.full_rank <= self.options.largest else "sketch", **found}
 
 
-@dataclass(frozen=True, eq=False)
-class Spectra(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectra(Result):
     """Holds the shape of a change: a row of `COLUMNS` for each whole matrix and each component's part."""
 
-    base: str
-    tuned: str
+    name = "spectra"
     options: Options
-    table: pd.DataFrame = field(repr=False)
+    table: pd.DataFrame = field(metadata=as_table("spectra", COLUMNS))
 
     @property
     def whole(self) -> pd.DataFrame:
         """The rows of whole matrices that changed."""
-        rows = self.table[(self.table["role"] == "whole") & (self.table["delta_norm"] > 0)]
-        return rows.reset_index(drop=True)
+        return self._changed("whole")
 
     @property
     def parts(self) -> pd.DataFrame:
         """The rows of components' parts that changed."""
-        rows = self.table[(self.table["role"] == "part") & (self.table["delta_norm"] > 0)]
+        return self._changed("part")
+
+    def _changed(self, role: str) -> pd.DataFrame:
+        rows = self.table[(self.table["role"] == role) & (self.table["delta_norm"] > 0)]
         return rows.reset_index(drop=True)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The table by the name of its file."""
-        return {"spectra": self.table}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column means."""
-        return COLUMNS
-
-    def section(self) -> Section:
-        """Draw it: ranks against a Gaussian's, the share inside W's leading subspaces against its nulls."""
-        from takeback.weights.spectra.show import as_section
-
-        return as_section(self)
-
-    def print(self) -> None:
-        """Print what it says in a few sentences, and a row for each kind of matrix."""
-        from takeback.weights.spectra.show import print_spectra
-
-        print_spectra(self)
 
 
 def spectra(
@@ -150,10 +118,10 @@ def spectra(
     """
     options = options or Options()
     table = collect(SpectraWork(pair, options), out, workers, threads)
-    return Spectra(pair.base.ref, pair.tuned.ref, options, _typed(table))
+    return Spectra(str(pair), options, _typed(table))
 
 
-def _keys(matrix: Matrix) -> dict[str, Any]:
+def _keys(matrix: WeightMatrix) -> dict[str, Any]:
     owner, region = matrix.owner, matrix.region
     part = matrix.role == "part"
     return {

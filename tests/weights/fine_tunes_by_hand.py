@@ -14,7 +14,9 @@ import models
 from takeback.checkpoint import open_checkpoint
 
 
-def save_siblings(name: str, folder: Path, count: int = 3, dtype: torch.dtype = torch.float32) -> list[Path]:
+def save_fine_tunes(
+    name: str, folder: Path, count: int = 3, dtype: torch.dtype = torch.float32
+) -> list[Path]:
     """Save `base` and `tuned-0` …, each changed in a part of its entries, half of it the same for all."""
     shared = torch.Generator().manual_seed(50)
     model = models.build(name).to(dtype)
@@ -51,7 +53,7 @@ def pieces(base: Path, tuned: list[Path]) -> Iterator[tuple[str, str, np.ndarray
 
 
 def compare(found: list[tuple[Any, ...]], i: int, j: int) -> dict[str, float]:
-    """Compare two siblings on some pieces by the definitions, strata by strata with scipy."""
+    """Compare two fine-tunes on some pieces by the definitions, strata by strata with scipy."""
     flat = [np.concatenate([piece[3][which].ravel() for piece in found]) for which in (i, j)]
     norms = [np.linalg.norm(one) for one in flat]
     expected = {
@@ -122,7 +124,7 @@ def strata(weights: np.ndarray) -> list[np.ndarray]:
 
 
 def subspaces(deltas: list[np.ndarray], i: int, j: int, energy: float) -> dict[str, float]:
-    """Compare leading subspaces over several matrices, (siblings, rows, columns) each."""
+    """Compare leading subspaces over several matrices, (fine-tunes, rows, columns) each."""
     sums = dict.fromkeys(
         ("k", "left", "left_null", "right", "inside_i", "inside_j", "inside_j_null", "energy_i", "energy_j"),
         0.0,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from takeback.component import Component
+from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, number, percent, short
 from takeback.draw.page import Figure, Section, Table
+from takeback.draw.result import section_of
 from takeback.run.tables import records
 from takeback.weights.runs.path import PATH_MEASURES
-
-if TYPE_CHECKING:
-    from takeback.weights.runs.course import Course
+from takeback.weights.runs.weight_path import WeightPath
 
 CURVES = 3
 """Components whose curves are drawn beside the whole's: those that moved most."""
@@ -29,34 +29,23 @@ _MAPS = {
 }
 
 
-def section(found: Course) -> Section:
-    """Show on a page how the components moved."""
+@section_of.register
+def _(found: WeightPath) -> Section:
+    """Draw how the components moved: sentences, curves beside a random walk, maps, tables."""
+    totals = _totals(found)
     return Section(
         "Along the run",
         tuple(_told(row, found.base) for row in _level(found, "all")),
         figures=(*_curves(found), *_maps(found)),
-        tables=(_totals(found),),
+        tables=(totals,),
         folded=(("Every component, the mean over runs", _components(found)),),
         notes=(
             "Rings are a random walk in many dimensions, seen at the same steps. Where it ends explains "
             "it too: with many snapshots straight motion has R² = 2/3, and one direction holds 61%.",
             "Snapshots hide what happens between them: with more of them a path is longer and less straight.",
         ),
+        terminal=(totals,),
     )
-
-
-def print_course(found: Course) -> None:
-    """Print the whole paths of every run, beside those of a random walk."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    table = _totals(found)
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for name in table.head:
-        grid.add_column(name, justify="left" if name in table.words else "right", no_wrap=name in table.words)
-    for row in table.rows:
-        grid.add_row(*row)
-    Console().print(grid)
 
 
 def _told(row: dict[str, Any], base: str) -> str:
@@ -72,7 +61,7 @@ def _told(row: dict[str, Any], base: str) -> str:
     )
 
 
-def _curves(found: Course) -> list[Figure]:
+def _curves(found: WeightPath) -> list[Figure]:
     """Draw how far and which way the whole moved, and which way the components did that moved most."""
     components = found.paths[found.paths["level"] == "component"]
     most = components.groupby("scope", sort=False)["share"].mean().nlargest(CURVES).index
@@ -88,7 +77,7 @@ def _curves(found: Course) -> list[Figure]:
     ]
 
 
-def _curve(found: Course, scope: str, measure: str, title: str) -> str:
+def _curve(found: WeightPath, scope: str, measure: str, title: str) -> str:
     rows = records(found.table[found.table["scope"] == scope])
     runs = dict.fromkeys(row["run"] for row in rows)
     series = [
@@ -106,7 +95,7 @@ def _points(rows: list[dict[str, Any]], measure: str, name: str) -> tuple[Point,
     )
 
 
-def _maps(found: Course) -> list[Figure]:
+def _maps(found: WeightPath) -> list[Figure]:
     means = _means(found, [name for measure in _MAPS for name in (measure, f"{measure}_null")])
     figures: list[Figure] = []
     for measure, title in _MAPS.items():
@@ -124,7 +113,7 @@ def _maps(found: Course) -> list[Figure]:
     return figures
 
 
-def _totals(found: Course) -> Table:
+def _totals(found: WeightPath) -> Table:
     rows: list[tuple[str, ...]] = []
     for row in _level(found, "all"):
         real = (percent(row["relative"], 1), *(number(row[name], 2) for name in PATH_MEASURES))
@@ -133,24 +122,23 @@ def _totals(found: Course) -> Table:
     return Table(("run", "‖Δ‖/‖W‖", *_HEADS.values()), tuple(rows), ("run",))
 
 
-def _components(found: Course) -> Table:
-    rows = [
+def _components(found: WeightPath) -> Table:
+    return table_of(
+        _means(found, ["relative", "share", *PATH_MEASURES]),
         (
-            row["scope"],
-            percent(row["relative"]),
-            percent(row["share"]),
-            *(number(row[name], 2) for name in PATH_MEASURES),
-        )
-        for row in _means(found, ["relative", "share", *PATH_MEASURES])
-    ]
-    return Table(("component", "‖Δ‖/‖W‖", "of ‖Δ‖²", *_HEADS.values()), tuple(rows), ("component",))
+            Column("component", None, "scope"),
+            Column("‖Δ‖/‖W‖", percent, "relative"),
+            Column("of ‖Δ‖²", percent, "share"),
+            *(Column(head, number, name, digits=2) for name, head in _HEADS.items()),
+        ),
+    )
 
 
-def _level(found: Course, level: str) -> list[dict[str, Any]]:
+def _level(found: WeightPath, level: str) -> list[dict[str, Any]]:
     return records(found.paths[found.paths["level"] == level])
 
 
-def _means(found: Course, measures: list[str]) -> list[dict[str, Any]]:
+def _means(found: WeightPath, measures: list[str]) -> list[dict[str, Any]]:
     """Return each component's means over runs."""
     components: pd.DataFrame = found.paths[found.paths["level"] == "component"]
     return records(components.groupby("scope", sort=False)[measures].mean().reset_index())

@@ -13,8 +13,9 @@ import torch
 import models
 from takeback.checkpoint import open_checkpoint
 from takeback.draw.page import page
+from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
-from takeback.weights.runs.course import COLUMNS, PATH_COLUMNS, Course, course
+from takeback.weights.runs.weight_path import COLUMNS, PATH_COLUMNS, WeightPath, weight_path
 
 STEPS = (10, 20, 40)
 
@@ -55,7 +56,7 @@ def positions(folder: Path, run: Path, component: str | None) -> np.ndarray:
 
 def test_every_scope_equals_its_positions(name: str, tmp_path: Path) -> None:
     run = save_run(name, tmp_path)
-    found = course(run)
+    found = weight_path(run)
     assert set(PATH_COLUMNS) < set(found.paths.columns)
     assert set(COLUMNS) < set(found.table.columns)
     for scope, component in (("all", None), ("L0.H0", "L0.H0"), ("EMBED", "EMBED"), ("L1", "L1.*")):
@@ -82,10 +83,10 @@ def test_every_scope_equals_its_positions(name: str, tmp_path: Path) -> None:
 
 
 def test_straight_runs_and_walks_are_told_apart(tmp_path: Path) -> None:
-    walk = course(save_run("llama-mha", tmp_path / "walk")).paths.query("level == 'all'").iloc[0]
-    line = (
-        course(save_run("llama-mha", tmp_path / "line", straight=True)).paths.query("level == 'all'").iloc[0]
-    )
+    found = [
+        weight_path(save_run("llama-mha", tmp_path / str(line), straight=line)) for line in (False, True)
+    ]
+    walk, line = (one.paths.query("level == 'all'").iloc[0] for one in found)
     for name in ("straightness", "principal", "linear_r2", "multiple_r2"):
         assert line[name] == pytest.approx(1, abs=1e-6)
         assert walk[name] == pytest.approx(walk[f"{name}_null"], abs=0.03)
@@ -102,7 +103,7 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_arm_is_all_its_seeds(arm: Path) -> None:
-    both, one = course(arm), course(arm / "seed-1")
+    both, one = weight_path(arm), weight_path(arm / "seed-1")
     assert both.paths["run"].unique().tolist() == ["rl 0", "rl 1"]
     assert both.paths["seed"].unique().tolist() == [0, 1]
     for whole, part in ((both.table, one.table), (both.paths, one.paths)):
@@ -110,14 +111,14 @@ def test_an_arm_is_all_its_seeds(arm: Path) -> None:
 
 
 def test_parts_change_nothing(arm: Path, tmp_path: Path) -> None:
-    pd.testing.assert_frame_equal(course(arm, out=tmp_path / "parts").table, course(arm).table)
+    pd.testing.assert_frame_equal(weight_path(arm, out=tmp_path / "parts").table, weight_path(arm).table)
 
 
 def test_shown_on_a_page_and_in_the_terminal(arm: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found: Course = course(arm)
-    section = found.section()
+    found: WeightPath = weight_path(arm)
+    section = section_of(found)
     assert len(section.words) == 2
-    assert page("t", (), [section]) == page("t", (), [found.section()])
+    assert page("t", (), [section]) == page("t", (), [section_of(found)])
     assert all("random walk" in figure.note for figure in section.figures)
     assert "<svg" in found._repr_html_()
     found.print()
@@ -152,21 +153,21 @@ def test_folders_that_are_no_runs(spoil: Callable[[Path], object], message: str,
     run = save_run("llama-mqa", tmp_path)
     spoil(run)
     with pytest.raises(TakebackError, match=message):
-        course(run)
+        weight_path(run)
 
 
 def test_the_base_is_the_one_that_the_run_started_from(tmp_path: Path) -> None:
     run = save_run("llama-mqa", tmp_path)
     with pytest.raises(TakebackError, match="another hash"):
-        course(run, base=run / "step-10")
+        weight_path(run, base=run / "step-10")
     (run / "recipe.yaml").write_text("steps: 40")
-    assert len(course(run, base=tmp_path / "base").paths)
+    assert len(weight_path(run, base=tmp_path / "base").paths)
 
 
 def test_a_run_that_is_not_over_ends_with_its_last_snapshot(tmp_path: Path) -> None:
     run = save_run("llama-mqa", tmp_path)
     (run / "final").rename(run / "not-yet")
-    assert course(run).table["step"].max() == 20
+    assert weight_path(run).table["step"].max() == 20
     (run / "step-20").rename(run / "gone")
     with pytest.raises(TakebackError, match="one snapshot only"):
-        course(run)
+        weight_path(run)

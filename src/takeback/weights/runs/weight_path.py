@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from takeback.draw.findings import Finding
-from takeback.draw.page import Section
+from takeback.draw.result import Result, as_table
 from takeback.run.identity import identity
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
+from takeback.weights.runs.fine_tunes import FineTunes, Label, Ref, open_fine_tunes
 from takeback.weights.runs.folders import Run, find_runs, parent_of
 from takeback.weights.runs.gram import Matrix, distances, gram, random_walk, ratio, with_start
 from takeback.weights.runs.path import PATH_MEASURES, STEP_MEASURES, path_measures, step_measures
-from takeback.weights.runs.siblings import Label, Ref, Siblings, open_siblings
 
 _NULL = "{} of a random walk with snapshots at the same steps, in many dimensions"
 
@@ -45,67 +44,51 @@ PATH_COLUMNS: Mapping[str, str] = {
 _KEYS = ["run", "arm", "seed", "level", "scope", "layer"]
 
 
-@dataclass(frozen=True, eq=False)
-class Course(Finding):
+@dataclass(frozen=True, eq=False, repr=False)
+class WeightPath(Result):
     """Holds how the components of a model moved over one or several training runs from one base.
 
     `table` has a row for each run, component, layer and the whole (`level` and `scope`), and snapshot, with
     the measures of `COLUMNS`; `paths` has one for each whole path, with those of `PATH_COLUMNS`.
     """
 
+    name = "course"
     base: str
-    table: pd.DataFrame = field(repr=False)
-    paths: pd.DataFrame = field(repr=False)
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The tables by the names of their files."""
-        return {"course": self.table, "paths": self.paths}
+    table: pd.DataFrame = field(metadata=as_table("course", COLUMNS))
+    paths: pd.DataFrame = field(metadata=as_table("paths", PATH_COLUMNS))
 
     @property
     def columns(self) -> Mapping[str, str]:
         """What each measure means."""
         return {**PATH_COLUMNS, **COLUMNS}
 
-    def section(self) -> Section:
-        """Show it on a page: sentences, curves beside a random walk, maps, tables."""
-        from takeback.weights.runs.show_course import section
-
-        return section(self)
-
-    def print(self) -> None:
-        """Print the whole paths of every run, beside those of a random walk."""
-        from takeback.weights.runs.show_course import print_course
-
-        print_course(self)
-
 
 @dataclass(frozen=True, eq=False)
-class Walks:
+class PathWork:
     """Sums ⟨Δ_s, Δ_t⟩ over the entries of each component, for the snapshots of each run.
 
-    `siblings` holds all snapshots, run after run; run number r has the steps `steps[r]`.
+    `fine_tunes` holds all snapshots, run after run; run number r has the steps `steps[r]`.
     """
 
-    siblings: Siblings
+    fine_tunes: FineTunes
     steps: tuple[tuple[int, ...], ...]
     name = "course"
 
     @property
     def identity(self) -> str:
         """The snapshots and their steps."""
-        return identity(self.siblings.identity, self.steps)
+        return identity(self.fine_tunes.identity, self.steps)
 
     def items(self) -> Sequence[str]:
         """Return the tensors."""
-        return list(self.siblings.base.shapes)
+        return list(self.fine_tunes.base.shapes)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the inner products in one tensor: a row per component, run, and two snapshots s ≤ t."""
         products: dict[str, Matrix] = {}
         squares: dict[str, float] = {}
-        owners = self.siblings.anatomy.of_tensor(item)
-        for block in self.siblings.blocks(item):
+        owners = self.fine_tunes.anatomy.of_tensor(item)
+        for block in self.fine_tunes.blocks(item):
             for component, region in owners:
                 piece = block.cut(region)
                 if piece is not None:
@@ -128,9 +111,9 @@ class Walks:
         return pd.DataFrame({"run": run, "s": s, "t": t, "dot": dots, "base_square": square})
 
 
-def course(
+def weight_path(
     folder: str | Path, base: Ref | None = None, out: str | Path | None = None, workers: Workers = 1
-) -> Course:
+) -> WeightPath:
     """Measure how each component moved along a training run, from its snapshots.
 
     Args:
@@ -147,11 +130,14 @@ def course(
     start = parent_of(runs, base)
     snapshots = {Label(f"{run.label.name} {place.name}"): place for run in runs for _, place in run.snapshots}
     steps = tuple(tuple(step for step, _ in run.snapshots) for run in runs)
-    work = Walks(open_siblings(start, snapshots), steps)
-    return _course(start.ref, collect(work, out, workers), runs, steps)
+    work = PathWork(open_fine_tunes(start, snapshots), steps)
+    tables = _tables(collect(work, out, workers), runs, steps)
+    return WeightPath(f"The course of {folder}", start.ref, *tables)
 
 
-def _course(base: str, sums: pd.DataFrame, runs: Sequence[Run], steps: Sequence[tuple[int, ...]]) -> Course:
+def _tables(
+    sums: pd.DataFrame, runs: Sequence[Run], steps: Sequence[tuple[int, ...]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turn inner products into measures, scope by scope and run by run."""
     levels = _levels(sums)
     nulls = [(step_measures(walk, times), path_measures(walk, times)) for walk, times in _walks(steps)]
@@ -176,8 +162,7 @@ def _course(base: str, sums: pd.DataFrame, runs: Sequence[Run], steps: Sequence[
         tables.append(table.assign(**who))
         paths.append({**who, **whole, **{f"{name}_null": v for name, v in null_whole.items()}})
     table, summary = pd.concat(tables, ignore_index=True), _with_shares(pd.DataFrame(paths))
-    return Course(
-        base,
+    return (
         _typed(table[[*_KEYS, "step", *COLUMNS]], COLUMNS),
         _typed(summary[[*_KEYS, *PATH_COLUMNS]], PATH_COLUMNS),
     )

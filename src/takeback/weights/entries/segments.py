@@ -69,7 +69,7 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class Segments:
     """Says of each stretch, tensor by tensor in the order of the cuts, its tensor and its component."""
 
     tensor: NDArray[np.intp]
@@ -77,7 +77,7 @@ class Tally:
     parts: Parts
 
     @classmethod
-    def of(cls, anatomy: Anatomy, tensors: Sequence[str]) -> Tally:
+    def of(cls, anatomy: Anatomy, tensors: Sequence[str]) -> Segments:
         """Read who owns what from the cuts of an anatomy."""
         owned = [(place, cut) for place, name in enumerate(tensors) for cut in anatomy.cuts[name]]
         counts = [cut.count for _, cut in owned]

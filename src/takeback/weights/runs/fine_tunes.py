@@ -18,7 +18,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 
 BLOCK = 1 << 18
-"""Entries of a tensor that are read at a time, from every sibling."""
+"""Entries of a tensor that are read at a time, from every fine-tune."""
 
 Ref = str | Path | Checkpoint
 
@@ -64,7 +64,7 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Holds some rows of one tensor, or what a component owns of them, in base and in every sibling.
+    """Holds some rows of one tensor, or what a component owns of them, in base and in every fine-tune.
 
     All sides have one shape; `start` is the first row's place in the tensor, `column` where a cut on another
     axis begins.
@@ -98,18 +98,18 @@ class Piece:
 
     @property
     def deltas(self) -> NDArray[np.float64]:
-        """What each sibling changed, (siblings, entries), exact before the subtraction."""
+        """What each fine-tune changed, (fine-tunes, entries), exact before the subtraction."""
         return np.stack([_flat(side) for side in self.tuned]) - self.weights
 
     @property
     def visible(self) -> NDArray[np.bool_]:
-        """Whether an entry differs after both sides are rounded to bfloat16, (siblings, entries)."""
+        """Whether an entry differs after both sides are rounded to bfloat16, (fine-tunes, entries)."""
         before = self.base.bfloat16()
         return np.stack([(side.bfloat16() != before).reshape(-1).numpy() for side in self.tuned])
 
 
 @dataclass(frozen=True, eq=False)
-class Siblings:
+class FineTunes:
     """Holds one base and checkpoints that were tuned from it, each a pair with the base."""
 
     pairs: tuple[Pair, ...]
@@ -132,12 +132,12 @@ class Siblings:
         labels = [(label.name, label.arm, label.seed) for label in self.labels]
         return identity(self.base.stamp, stamps, labels)
 
-    def only(self, place: int) -> Siblings:
+    def only(self, place: int) -> FineTunes:
         """Return one of them alone."""
-        return Siblings(self.pairs[place : place + 1], self.labels[place : place + 1])
+        return FineTunes(self.pairs[place : place + 1], self.labels[place : place + 1])
 
     def blocks(self, tensor: str) -> Iterator[Piece]:
-        """Read a tensor of all siblings, some rows at a time: about `BLOCK` entries of each.
+        """Read a tensor of all fine-tunes, some rows at a time: about `BLOCK` entries of each.
 
         Raises:
             TakebackError: a value is not finite, or a file cannot be read any more.
@@ -152,7 +152,7 @@ class Siblings:
             yield Piece(sides[0], tuple(sides[1:]), start)
 
 
-def open_siblings(base: Ref, tuned: Sequence[Ref] | Mapping[Label, Ref]) -> Siblings:
+def open_fine_tunes(base: Ref, tuned: Sequence[Ref] | Mapping[Label, Ref]) -> FineTunes:
     """Open checkpoints that were tuned from one base.
 
     The keys of a mapping are their labels; without one the labels come from the paths of a run folder
@@ -172,7 +172,7 @@ def open_siblings(base: Ref, tuned: Sequence[Ref] | Mapping[Label, Ref]) -> Sibl
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TakebackError(f"two checkpoints are called {twice!r}; name each checkpoint once")
-    return Siblings(pairs, given)
+    return FineTunes(pairs, given)
 
 
 def _labels(refs: Sequence[str]) -> tuple[Label, ...]:

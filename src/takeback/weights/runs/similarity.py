@@ -1,4 +1,4 @@
-"""From sums over pairs of siblings to what they say: how alike two changes are, beside what chance gives."""
+"""From sums over pairs of fine-tunes to how alike two changes are, beside what chance gives."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from takeback.weights.runs.comparison import KEYS, SUMS
+from takeback.weights.runs.fine_tunes import Label
 from takeback.weights.runs.gram import Matrix, cosine, ratio
 from takeback.weights.runs.overlap import DEFINITIONS, hypergeometric
-from takeback.weights.runs.siblings import Label
 
 PERMUTED = "permuted"
 """The relation of a row in which the second change is permuted within its strata."""

@@ -1,0 +1,31 @@
+"""Work on a pair of checkpoints, cut into items that stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from takeback.checkpoint.pair import Pair
+from takeback.run.identity import identity
+
+
+@dataclass(frozen=True, eq=False)
+class PairWork:
+    """Is work on a pair, tensor by tensor unless a kind of it says otherwise; see `takeback.run.parts.Work`.
+
+    The fields that a kind of it adds are its settings. `name` is that of its parts.
+    """
+
+    pair: Pair
+    name: ClassVar[str]
+
+    @property
+    def identity(self) -> str:
+        """The files of both sides, the settings and the version of the table."""
+        settings = [getattr(self, one.name) for one in fields(self)[1:]]
+        return identity(self.pair.stamp, *settings)
+
+    def items(self) -> Sequence[str]:
+        """Return the tensors."""
+        return list(self.pair.tuned.shapes)
