@@ -177,15 +177,10 @@ def _measure(
         with told_to(report):
             asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
-<<<<<<< HEAD
             steps.do(step, lambda: _explain(asked(), plan, seed, (swept, place)))
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
-=======
-            steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
             told = _written(place / "explain.json")
             others = tuple(path for path in place.glob("*") if path not in told)
             step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
->>>>>>> main
             steps.do(step, lambda: _localise(asked(), plan, who, place))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
