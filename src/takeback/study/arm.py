@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.localise import LocaliseSettings, NoChange, localise
 from takeback.findings.localise.orders import GREEDY
-from takeback.findings.localise.shares import TAKE_BACK
+from takeback.findings.localise.shares import TAKE_BACK, changes_of
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
@@ -29,6 +29,7 @@ from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.shift import KL
 from takeback.measure.standard import ENTROPY, utility
 from takeback.measure.store import FOLDER
+from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report, told_to
@@ -176,7 +177,7 @@ def _measure(
         with told_to(report):
             asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
-            steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
+            steps.do(step, lambda: _explain(asked(), plan, seed, (swept, place)))
             told = _written(place / "explain.json")
             others = tuple(path for path in place.glob("*") if path not in told)
             step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
@@ -216,8 +217,19 @@ def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]
 def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
     """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    asked = dict.fromkeys((utility(goal).name, *bench.measures))
-    return bench.first(plan.localise_situations).about(*asked)
+    some = bench.first(plan.localise_situations)
+    own = (name for name in bench.measures if _tells(some.about(name), plan.seeds))
+    return some.about(*dict.fromkeys((utility(goal).name, *own)))
+
+
+def _tells(bench: Bench, seeds: Sequence[int]) -> bool:
+    """Tell whether a measure's change is told from 0 in either half of the situations, however it is cut."""
+    try:
+        for places in (half for seed in seeds for half in bench.halves(seed)):
+            changes_of(bench.some(places))
+    except TakebackError:
+        return False
+    return True
 
 
 def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -233,10 +245,10 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
     found.write(folder)
 
 
-def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
+def _explain(bench: Bench, plan: Plan, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about(ENTROPY.name, *bench.measures[1:]), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name, *plan.measures), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 

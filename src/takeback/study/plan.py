@@ -68,7 +68,8 @@ class Plan(BaseModel):
     controls: Annotated[int, Field(ge=1)] = 5
     """Random sets of each make-up."""
     measures: tuple[str, ...] = ()
-    """Measures beside the arena's, such as `package.module:function`; arms are localised on them too."""
+    """Measures beside the arena's, such as `package.module:function`; an arm is localised on them too, where
+    training changed them."""
     readouts: bool = True
     """Keep every hybrid's readout beside the effects; of thousands of units they are large."""
     localise: dict[str, tuple[str, ...]] = {}
