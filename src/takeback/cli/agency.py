@@ -37,13 +37,13 @@ def agency(
     as_json: Json = False,
 ) -> None:
     """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
-    from takeback.measure.agency.policy_agency import Asked, policy_agency
+    from takeback.measure.agency.policy_agency import AgencySettings, policy_agency
     from takeback.policies.load import load_policy
     from takeback.run.tables import records
     from takeback.run.threads import cpu_threads
 
     arena = place.place
-    asked = Asked(tuple(goals) if goals else None, horizon, games, place.seed)
+    asked = AgencySettings(tuple(goals) if goals else None, horizon, games, place.seed)
     with cpu_threads(threads):
         chosen = arena.situations("held-out", place.situations, place.seed)
         rows = records(policy_agency(load_policy(model, arena), arena, chosen, asked))

@@ -24,7 +24,7 @@ COLUMNS = ("measure", "goal", "unit", "value", "se", "low", "high", "n", "beta",
 
 
 @dataclass(frozen=True)
-class Asked:
+class AgencySettings:
     """What is asked of a policy.
 
     Attributes:
@@ -45,7 +45,7 @@ class Asked:
 
 
 def policy_agency(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked | None = None
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings | None = None
 ) -> pd.DataFrame:
     """Measure goal-directedness given capability, MEG over episodes and with unknown utility, and adaptation.
 
@@ -58,7 +58,7 @@ def policy_agency(
     """
     import pandas as pd
 
-    asked = asked or Asked()
+    asked = asked or AgencySettings()
     readouts = policy.read(policy.prepare(arena, situations))
     tables = [unknown_utility(readouts, MeasureContext.of(readouts, arena), asked.seed)]
     if isinstance(arena, ProbedArena):
@@ -73,7 +73,7 @@ def policy_agency(
 
 
 def _episodes(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings
 ) -> Iterator[dict[str, Any]]:
     act = acts(policy, arena)
     for goal in asked.of(arena):
