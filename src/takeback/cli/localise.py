@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from takeback.cli.options import (
     Base,
+    Beside,
     Controls,
     Graft,
     Measures,
@@ -154,6 +155,7 @@ def explain(
     source: Source = "base",
     boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
     controls: Controls = 5,
+    measures: Beside = None,
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
@@ -161,10 +163,11 @@ def explain(
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
     from takeback.measure.bench import Setup
+    from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
-    bench = place.bench(pair, ["entropy"], Setup(output.out, threads=threads))
+    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], Setup(output.out, threads=threads))
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

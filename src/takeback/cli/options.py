@@ -66,6 +66,14 @@ Measures = Annotated[
         "Default: the utility that changed most.",
     ),
 ]
+Beside = Annotated[
+    list[str] | None,
+    option(
+        "--measure",
+        "MEASURE",
+        "Measured beside the arena's own measures, such as module:function; repeatable.",
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     option("--sets", "SETS", 'A family ("each head") or a set by name ("L0.H*"); repeatable.'),
