@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -329,7 +330,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     sets = [anatomy_of(tuned).parse(text) for text in ("", "L0.U2", "L0.* L2.U1", "L2.U0", "*")]
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(11, 4)).astype(np.float32))
     for block in (1, 3 * 4, 2**20):
-        monkeypatch.setattr("takeback.hybrid.network.BLOCK", block)
+        monkeypatch.setattr(import_module("takeback.hybrid.network"), "BLOCK", block)
         assert_fast_is_slow(tuned, base, rows, sets)
 
 
