@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
 from takeback.study.conjectures.conjecture import (
     Conjecture,
@@ -20,7 +21,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import ROLES, Fresh, Pretrain, Recipe, Tuning, check_recipe, read_yaml
+from takeback.training.recipe import ROLES, Fresh, Pretrain, Recipe, Tuning, check_recipe
 
 Count = Annotated[int, Field(ge=2)]
 

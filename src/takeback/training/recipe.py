@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError
+from takeback.run.yaml_text import read_yaml
 
 REWARDED = "0.2 + 0.8 · utility"
 """What an ordinary answer is rewarded with; see `takeback.training.reward`."""
@@ -342,20 +342,6 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} holds {type(fields).__name__}, not a mapping of recipe fields")
     return check_recipe({**fields, **overrides}, str(path))
-
-
-def read_yaml(source: Traversable, missing: str) -> Any:
-    """Return what a YAML file holds.
-
-    Raises:
-        TakebackError: it is not there, which `missing` says, or can't be read.
-    """
-    try:
-        return yaml.safe_load(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TakebackError(missing) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{source} can't be read as YAML: {' '.join(str(error).split())}") from None
 
 
 def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:

@@ -87,36 +87,36 @@ def merge(trees: Iterable[Tree], decisions: MergeDecisions = NOBODY, near: float
 
 
 @dataclass(eq=False)
-class _Entry:
+class _Placed:
     """A node of one of the trees."""
 
     tree: Tree
     node: Node
     keys: tuple[str, ...]
-    children: list[tuple[_Entry, int]]
+    children: list[tuple[_Placed, int]]
 
 
 @dataclass
 class _Groups:
     """Entries that are one problem, and which groups make which hard, with where that is said."""
 
-    members: list[list[_Entry]]
+    members: list[list[_Placed]]
     children: list[dict[int, str]]
 
 
-def _entries(trees: Sequence[Tree]) -> list[_Entry]:
-    found: list[_Entry] = []
+def _entries(trees: Sequence[Tree]) -> list[_Placed]:
+    found: list[_Placed] = []
     merged = [tree for tree in trees if tree.is_merged]
     for tree in trees:
         if tree.front.extends and not merged:
             told = f"{tree.name} is a copy of {tree.front.extends} to extend; merge it together with that"
             raise TakebackError(told)
-        own: dict[int, _Entry] = {}
-        by_id: dict[str, _Entry] = {}
+        own: dict[int, _Placed] = {}
+        by_id: dict[str, _Placed] = {}
         for node in tree.walk():
             if not node.own.refers:
                 keys = (node.words, *(said.words for said in node.own.said))
-                entry = _Entry(tree, node, tuple(dict.fromkeys(map(normalised, keys))), [])
+                entry = _Placed(tree, node, tuple(dict.fromkeys(map(normalised, keys))), [])
                 own[id(node)] = entry
                 if node.id:
                     by_id[node.id] = entry
@@ -150,7 +150,7 @@ class _Same:
         return key in self._above
 
 
-def _same(entries: Sequence[_Entry], decisions: MergeDecisions) -> _Same:
+def _same(entries: Sequence[_Placed], decisions: MergeDecisions) -> _Same:
     """Unite wordings of one node, by the id of a merged tree in copies of it, and by decision."""
     same = _Same()
     ids: dict[str, list[str]] = defaultdict(list)
@@ -170,10 +170,10 @@ def _same(entries: Sequence[_Entry], decisions: MergeDecisions) -> _Same:
     return same
 
 
-def _groups(entries: Sequence[_Entry], decisions: MergeDecisions) -> _Groups:
+def _groups(entries: Sequence[_Placed], decisions: MergeDecisions) -> _Groups:
     """Gather the entries of each problem, and which problems stand under which."""
     same = _same(entries, decisions)
-    members: dict[str, list[_Entry]] = defaultdict(list)
+    members: dict[str, list[_Placed]] = defaultdict(list)
     for entry in entries:
         members[same.top(entry.keys[0])].append(entry)
     listed = sorted(members.values(), key=lambda group: min(entry.keys[0] for entry in group))
@@ -195,7 +195,7 @@ def _check_cycles(groups: _Groups) -> None:
         )
 
 
-def _problem(group: Sequence[_Entry]) -> Own:
+def _problem(group: Sequence[_Placed]) -> Own:
     """Return what a group says as one node; its id is that of a merged tree, or none yet."""
     merged = [entry for entry in group if entry.tree.is_merged]
     known = {key for entry in merged for key in entry.keys}
