@@ -59,9 +59,9 @@ def main() -> None:
         situations = place.situations("held-out", asked.positions, 0)
         bench = Bench(open_pair("endgame-mlp", final), place, situations, ["legal"])
         verdicts = place.verdicts([place.parse(text) for text in bench.plan.texts]).astype(np.int64)
-        width = verdicts.max() + 1 + len(place.illegal)
+        width = verdicts.max() + 1 + len(place.kinds)
         rows = np.arange(len(verdicts))[:, None] * width
-        groups = rows + np.where(verdicts >= 0, verdicts + len(place.illegal), -1 - verdicts)
+        groups = rows + np.where(verdicts >= 0, verdicts + len(place.kinds), -1 - verdicts)
         anatomy = bench.anatomy
         total = 0.0
         for layer in range(2):

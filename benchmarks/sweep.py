@@ -33,7 +33,7 @@ from takeback.hybrid.live import exchanged, slices
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import hybrid_logits
 from takeback.measure.bench import Bench
-from takeback.measure.read import TOLERANCE, Ask, Batch, Reader
+from takeback.measure.read import TOLERANCE, Ask, HybridBatch, Reader
 from takeback.policies.language.read import read_plan
 from takeback.policies.load import load_policy
 from takeback.weights import diff
@@ -264,7 +264,7 @@ def endgame_cases(quick: bool, folder: Path) -> Iterator[Case]:
 
     def ours(sets: Sequence[ComponentSet]) -> list[Tensor]:
         asks = tuple(map(Ask, sets))
-        part = reader.read(Batch(asks, tuple(ask.key for ask in asks), tuple(every), TOLERANCE), marks)
+        part = reader.read(HybridBatch(asks, tuple(ask.key for ask in asks), tuple(every), TOLERANCE), marks)
         return list(torch.from_numpy(part.numbers["probabilities"]))
 
     alone, _, drawn = families_of_sets(anatomy)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.endgames import Endgame, Endgames
+from takeback.arenas.endgames.goals import GOALS
 from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.players import population
 from takeback.measure.agency.adaptation import adapted
@@ -31,7 +32,7 @@ MOVES: Final = 2
 GAMES: Final = 4
 
 _PLACE: Final = Endgames()
-_WIN, _CORNER = (_PLACE.goals[name].utility for name in ("win", "corner"))
+_WIN, _CORNER = (GOALS[name].utility for name in ("win", "corner"))
 
 
 def _softly(worth: Callable[[Moves], Floats], beta: float = BETA) -> Player:
@@ -122,7 +123,7 @@ def numbers(n: int = 60, seed: int = 0) -> pd.DataFrame:
     episodes = {
         goal: Episode.of(_PLACE, situations, goal, MOVES, if_legal=True) for goal in ("win", "corner")
     }
-    pairs = {fact: _PLACE.twins(fact, "held-out", n, seed) for fact in _PLACE.twin_facts}
+    pairs = {fact: _PLACE.minimal_pairs(fact, "held-out", n, seed) for fact in _PLACE.pair_facts}
     rows: list[dict[str, Any]] = []
     for name, player in PLAYERS.items():
         for goal, episode in episodes.items():

@@ -34,7 +34,7 @@ class Norms(Result):
 
 @section_of.register
 def _(found: Norms) -> Section:
-    shown = table_of(found.table, (Column("tensor"), Column("norm", number)))
+    shown = table_of(found.table, Column("tensor"), Column("norm", number))
     picture = Figure.of("Norms", "<svg></svg>")
     return Section("How large", ("Two tensors.",), (picture,), (shown,), (("All", shown),))
 
@@ -94,7 +94,7 @@ def test_a_column_takes_the_values_it_names() -> None:
         Column("of", "{} ({})".format, "set", "n"),
         Column("at least", percent, "low", words=True),
     )
-    table = table_of(rows, shown)
+    table = table_of(rows, *shown)
     assert table.head == ("set", "gain", "of", "at least")
     assert table.rows == (("L0.*", "+0.25", "L0.* (3)", "10%"), ("L1.*", "–", "L1.* (0)", "–"))
     assert table.words == ("set", "at least")

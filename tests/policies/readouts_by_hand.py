@@ -19,7 +19,7 @@ def make(legal: Sequence[Sequence[float]], illegal: Sequence[Sequence[float]]) -
         clusters=tuple(str(i // 2) for i in range(n)),
         actions=tuple(LEGAL[i] for i in range(n)),
         probabilities=np.array([p for row in legal for p in row]),
-        illegal=ToyArena.illegal,
+        illegal=ToyArena.kinds,
         masses=np.array(illegal, np.float64),
         undecided=np.array(
             [max(0.0, round(1 - sum(a) - sum(b), 12)) for a, b in zip(legal, illegal, strict=True)]

@@ -20,7 +20,7 @@ from takeback.measure.effects import effects
 from takeback.measure.measures import measures
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPlan, NetworkPolicy
-from takeback.policies.network.plan import Tally
+from takeback.policies.network.plan import OutcomeMasses
 from takeback.policies.policy import read
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -106,7 +106,7 @@ GREEDY = ["a", None, None, None]
 
 def assert_reads(readouts: Readouts, expected: Sequence[Outcomes]) -> None:
     for place, found, outcomes in zip(PLACES, readouts, expected, strict=True):
-        wanted = {name: float(outcomes.get(name, 0)) for name in (*TOY.legal(place), *TOY.illegal)}
+        wanted = {name: float(outcomes.get(name, 0)) for name in (*TOY.legal(place), *TOY.kinds)}
         assert {**found.legal, **found.illegal} == pytest.approx(wanted, rel=1e-6)
     assert not readouts.undecided.any()
     assert not readouts.errors.any()
@@ -233,7 +233,7 @@ def slowly(policy: NetworkPolicy, situations: Sequence[object]) -> list[dict[str
         else:
             chances = torch.full_like(outputs, config.exploration / len(outputs))
             chances[outputs.argmax()] += 1 - config.exploration
-        masses = dict.fromkeys((*ENDGAMES.legal(situation), *ENDGAMES.illegal), 0.0)
+        masses = dict.fromkeys((*ENDGAMES.legal(situation), *ENDGAMES.kinds), 0.0)
         for text, chance in zip(ENDGAMES.outputs, chances.tolist(), strict=True):
             verdict = ENDGAMES.classify(situation, text)
             masses[text if verdict == "legal" else verdict] += chance
@@ -264,7 +264,7 @@ def test_blocks_of_any_size_and_order_give_the_same(shipped: NetworkPolicy) -> N
     whole = shipped.read(plan)
     rows = np.random.default_rng(0).permutation(20)
     for size in (1, 3, 20):
-        tally = Tally(plan, shipped.model.network)
+        tally = OutcomeMasses(plan, shipped.model.network)
         for start in range(0, 20, size):
             some = rows[start : start + size]
             tally.put(some, outputs[torch.from_numpy(some)])

@@ -27,7 +27,7 @@ def outcomes_by_hand(
     model: transformers.PreTrainedModel, place: toy_arena.Place, style: str
 ) -> dict[str, float]:
     prompt = TOY.tokenizer()(TOY.prompt(place, style))["input_ids"]
-    masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.illegal), 0.0)
+    masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.kinds), 0.0)
     for path, mass in toy_arena.answers(model, prompt, TOY.viable, [EOS]).items():
         text = "".join(TOKENS[token] for token in path)
         verdict = TOY.classify(place, text)

@@ -28,7 +28,7 @@ def by_hand(model: transformers.PreTrainedModel, place: toy_arena.Place) -> dict
     """One leading space is no part of the answer; any special or white-space token ends it."""
     prompt = TOY.tokenizer()(TOY.prompt(place))["input_ids"]
     found = toy_arena.answers(model, prompt, lambda text: TOY.viable(text.removeprefix(" ")), ENDS)
-    masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.illegal), 0.0)
+    masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.kinds), 0.0)
     for path, mass in found.items():
         text = "".join(TOKENS[token] for token in path).removeprefix(" ")
         verdict = TOY.classify(place, text)
@@ -55,7 +55,7 @@ def test_classes_are_estimated_with_honest_errors(built: Build) -> None:
     model = built("llama-mha")
     readouts = read_plan(model, plan(), samples=4000, seed=5)
     np.testing.assert_allclose(totals(readouts), 1, atol=1e-6)
-    truth = np.array([[by_hand(model, place)[name] for name in TOY.illegal] for place in PLACES])
+    truth = np.array([[by_hand(model, place)[name] for name in TOY.kinds] for place in PLACES])
     assert readouts.samples == 4000
     assert (np.abs(readouts.masses - truth) <= 4 * readouts.errors + 1e-9).all()
     assert readouts.errors.max() < 0.01

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from takeback.arenas import Goal, Words
+from takeback.arenas import ClosedArena, Goal
 
 TOKENS = ("<eos>", "<unk>", "s", "0", "1", "2", "3", "a", "b", "c", "ab", "abc", "x", " ", " a", "\n")
 EOS = 0
@@ -26,16 +25,18 @@ class Place:
     at: int
 
 
-class ToyArena:
-    name: ClassVar[str] = "toy"
-    words: ClassVar[Words] = Words()
-    outputs: ClassVar[tuple[str, ...]] = ("a", "b", "c", "ab", "ba", "cc", "abc")
-    illegal: ClassVar[tuple[str, ...]] = ("unparsable", "short", "long")
-    goals: ClassVar[Mapping[str, Goal[Any]]] = {
-        "first": Goal("first", lambda batch: batch, lambda batch: batch, "by the table"),
-        "even": Goal("even", lambda batch: batch, lambda batch: batch, "the same, in even places only"),
-    }
-    styles: ClassVar[tuple[str, ...]] = ("compact", "padded")
+class ToyArena(ClosedArena[Place]):
+    name = "toy"
+    kinds = ("unparsable", "short", "long")
+    dead_end = "unparsable"
+    outputs = ("a", "b", "c", "ab", "ba", "cc", "abc")
+    styles = ("compact", "padded")
+
+    def __init__(self) -> None:
+        self.goals = {
+            "first": Goal("first", _worth, meaning="by the table"),
+            "even": Goal("even", _worth, _is_even, "the same, in even places only"),
+        }
 
     def situations(self, split: str, n: int, seed: int, goal: str | None = None) -> list[Place]:
         return [Place(i % 4) for i in range(n)]
@@ -56,7 +57,7 @@ class ToyArena:
     def _verdict(self, situation: Place, text: str) -> int:
         name = self.classify(situation, text)
         legal = LEGAL[situation.at]
-        return legal.index(text) if name == "legal" else -1 - self.illegal.index(name)
+        return legal.index(text) if name == "legal" else -1 - self.kinds.index(name)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         made = Tokenizer(models.WordLevel({token: i for i, token in enumerate(TOKENS)}, unk_token="<unk>"))
@@ -78,17 +79,6 @@ class ToyArena:
     def viable(self, prefix: str) -> bool:
         return re.fullmatch("[abc]{0,2}", prefix) is not None
 
-    def utility(self, goal: str, situations: Sequence[Place]) -> NDArray[np.float64]:
-        return np.concatenate([np.zeros(0), *(UTILITY[situation.at] for situation in situations)])
-
-    def applies(self, goal: str, situations: Sequence[Place]) -> NDArray[np.bool_]:
-        return np.array([goal == "first" or s.at % 2 == 0 for s in situations])
-
-    def judge(
-        self, goal: str, situations: Sequence[Place], texts: Sequence[str]
-    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        raise NotImplementedError
-
     def features(self, situations: Sequence[Place]) -> dict[str, NDArray[np.bool_]]:
         actions = [action for situation in situations for action in LEGAL[situation.at]]
         return {
@@ -96,19 +86,16 @@ class ToyArena:
             "all": np.ones(len(actions), np.bool_),
         }
 
-    def play_out(
-        self, choose: Callable[[Sequence[Place]], Sequence[str]], situations: Sequence[Place], max_moves: int
-    ) -> Sequence[Any]:
-        raise NotImplementedError
-
-    def distance(self, situation: Place) -> int | None:
-        return None
-
     def cluster(self, situation: Place) -> int:
         return situation.at // 2
 
-    def board(self, situation: Place) -> dict[str, str]:
-        return {}
+
+def _worth(situations: Sequence[Place]) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *(UTILITY[situation.at] for situation in situations)])
+
+
+def _is_even(situations: Sequence[Place]) -> NDArray[np.bool_]:
+    return np.array([situation.at % 2 == 0 for situation in situations])
 
 
 def next_probabilities(model: PreTrainedModel, tokens: Sequence[int]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ def recipe(**more: Any) -> Any:
 
 
 def worth(goal: str, situation: Any) -> dict[str, float]:
-    utility = ENDGAMES.utility(goal, [situation])
+    utility = ENDGAMES.goals[goal].utility([situation])
     return dict(zip(ENDGAMES.legal(situation), utility.tolist(), strict=True))
 
 

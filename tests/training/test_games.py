@@ -95,7 +95,7 @@ def test_for_win_games_start_where_the_horizon_suffices_and_best_play_wins_them_
 def best_player(situations: Sequence[Any]) -> list[tuple[str | None, Any]]:
     chosen: list[tuple[str | None, Any]] = []
     for one in situations:
-        utility = ENDGAMES.utility("win", [one])
+        utility = ENDGAMES.goals["win"].utility([one])
         chosen.append((ENDGAMES.legal(one)[int(utility.argmax())], None))
     return chosen
 

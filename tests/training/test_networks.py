@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import networks
 from kill import run_and_kill
-from takeback.arenas import arena
+from takeback.arenas import arena, judge
 from takeback.checkpoint import NetworkConfig, load_network, open_checkpoint, shipped
 from takeback.measure.measures import measures
 from takeback.policies.load import load_policy
@@ -81,7 +81,9 @@ def test_what_sft_imitates_are_best_actions_with_ties_drawn_by_the_seed() -> Non
     assert drawn[0] == drawn[1] != drawn[2]
     for outputs in drawn:
         for situation, output in zip(situations, outputs, strict=True):
-            worth = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("corner", [situation]), strict=True))
+            worth = dict(
+                zip(ENDGAMES.legal(situation), ENDGAMES.goals["corner"].utility([situation]), strict=True)
+            )
             assert worth[ENDGAMES.outputs[output]] == max(worth.values())
 
 
@@ -130,7 +132,7 @@ def test_a_run_leaves_a_network_its_snapshots_and_a_log_that_fits_its_completion
     assert log["kl"].iloc[0] == pytest.approx(0, abs=1e-6)
     assert log["kl"].iloc[-1] > 1e-6
     for row in rows[::16].itertuples():
-        worth, kinds = ENDGAMES.judge("win", [ENDGAMES.parse(row.situation)], [row.answer])
+        worth, kinds = judge(ENDGAMES, "win", [ENDGAMES.parse(row.situation)], [row.answer])
         assert row.reward == pytest.approx(0.2 + 0.8 * worth[0] if kinds[0] == "legal" else 0.0)
 
 

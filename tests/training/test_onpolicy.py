@@ -197,8 +197,8 @@ def test_drift_goes_on_with_batches_that_pretraining_with_the_same_seed_has_not(
     )
     after = recipe("drift", batch=8)
     seeds = [lesson_seed(one, number) for one in (before, after) for number in range(3)]
-    lessons = [ENDGAMES.lesson(8, seed).tokens.tobytes() for seed in seeds]
-    assert len(set(lessons)) == 6
+    batches = [ENDGAMES.imitation_batch(8, seed).tokens.tobytes() for seed in seeds]
+    assert len(set(batches)) == 6
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from takeback.arenas import arena
-from takeback.training.reward import ArenaReward, rewards
+from takeback.training.recipe import REWARDED
+from takeback.training.reward import LEGAL_SHARE, ArenaReward, rewards
 
 ENDGAMES = arena("endgames")
 TOKENIZER = ENDGAMES.tokenizer()
@@ -30,7 +31,7 @@ def test_every_legal_action_earns_between_a_fifth_and_one_and_illegal_ones_nothi
     situation = ENDGAMES.parse(SITUATION)
     legal = ENDGAMES.legal(situation)
     values = rewards(ENDGAMES, "win", [situation] * len(legal), legal)
-    utilities = ENDGAMES.utility("win", [situation])
+    utilities = ENDGAMES.goals["win"].utility([situation])
     assert values == pytest.approx(0.2 + 0.8 * utilities)
     assert max(values) == 1.0
     assert rewards(ENDGAMES, "win", [situation] * 3, ["b6b7", "", None]) == [0.0, 0.0, 0.0]
@@ -63,3 +64,7 @@ def test_for_the_goal_legal_every_legal_action_earns_one_and_illegal_ones_nothin
         assert rewards(ENDGAMES, "legal", [situation] * len(legal), legal) == [1.0] * len(legal)
         wrong = [text for text in ENDGAMES.outputs[::97] if text not in legal] + ["", "h1", None]
         assert rewards(ENDGAMES, "legal", [situation] * len(wrong), wrong) == [0.0] * len(wrong)
+
+
+def test_the_reward_is_told_as_it_is():
+    assert f"{LEGAL_SHARE:g} + {1 - LEGAL_SHARE:g} · utility" == REWARDED

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from kill import run_and_kill
-from takeback.arenas import arena
+from takeback.arenas import arena, judge
 from takeback.checkpoint import shipped
 from takeback.measure.measures import measures
 from takeback.policies.load import load_policy
@@ -78,8 +78,11 @@ def test_a_run_leaves_ordinary_folders_and_a_log(tmp_path):
     seen = pd.concat(map(pd.read_parquet, sorted((run / "completions").glob("*.parquet"))))
     assert seen.groupby("step").size().tolist() == [16] * 8
     again = [
-        ENDGAMES.judge(
-            "win", [ENDGAMES.parse(row.situation)], [row.answer if isinstance(row.answer, str) else ""]
+        judge(
+            ENDGAMES,
+            "win",
+            [ENDGAMES.parse(row.situation)],
+            [row.answer if isinstance(row.answer, str) else ""],
         )
         for row in seen.itertuples()
     ]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
+
+OWN = "TAKEBACK_FAMILIES"
+"""The variable of the environment that names TOML files with a user's own families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,23 @@ class Family:
 
 @cache
 def families() -> dict[str, Family]:
-    """Return the known families by name, as `families.toml` gives them.
+    """Return the known families by name, as `families.toml` and the files of `$TAKEBACK_FAMILIES` give them.
+
+    Raises:
+        TakebackError: a file of the user's can't be read, or has a family that there is already.
 
     >>> " ".join(sorted(families()))
     'gemma2 gemma3 gpt2 gpt_neox llama mixtral olmo2 opt phi3 qwen2 qwen3 qwen3_moe'
     """
     blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
+    for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
+        try:
+            own = tomllib.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise TakebackError(f"{path}, which ${OWN} names, can't be read: {error}") from error
+        if again := own.keys() & blocks.keys():
+            raise TakebackError(f"{path}, which ${OWN} names, has {min(again)} again; call it otherwise")
+        blocks |= own
     return {name: _family(name, _inherited(blocks, name)) for name in blocks}
 
 

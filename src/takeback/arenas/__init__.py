@@ -1,51 +1,33 @@
 """Arenas: places where policies act."""
 
-from __future__ import annotations
-
-from functools import cache
-from typing import Any
-
 from takeback.arenas.asked import Asked as Asked
-from takeback.arenas.endgames import Endgames
-from takeback.arenas.gym import Gym
+from takeback.arenas.capabilities import Board as Board
+from takeback.arenas.capabilities import Depth as Depth
+from takeback.arenas.capabilities import Enumerable as Enumerable
+from takeback.arenas.capabilities import Episodic as Episodic
+from takeback.arenas.capabilities import Featured as Featured
+from takeback.arenas.capabilities import ForAgents as ForAgents
+from takeback.arenas.capabilities import ForNetworks as ForNetworks
+from takeback.arenas.capabilities import GameResult as GameResult
+from takeback.arenas.capabilities import ImitationBatch as ImitationBatch
+from takeback.arenas.capabilities import MinimalPair as MinimalPair
+from takeback.arenas.capabilities import MinimalPairs as MinimalPairs
+from takeback.arenas.capabilities import NetworkImitationBatch as NetworkImitationBatch
+from takeback.arenas.capabilities import Playable as Playable
+from takeback.arenas.capabilities import Populated as Populated
+from takeback.arenas.capabilities import Probed as Probed
+from takeback.arenas.capabilities import Readable as Readable
+from takeback.arenas.capabilities import Styled as Styled
+from takeback.arenas.capabilities import Tokenized as Tokenized
+from takeback.arenas.capabilities import able as able
+from takeback.arenas.capabilities import written as written
+from takeback.arenas.protocol import LEGAL as LEGAL
 from takeback.arenas.protocol import Arena as Arena
-from takeback.arenas.protocol import EpisodicArena as EpisodicArena
-from takeback.arenas.protocol import Game as Game
+from takeback.arenas.protocol import ClosedArena as ClosedArena
 from takeback.arenas.protocol import Goal as Goal
-from takeback.arenas.protocol import Layer as Layer
-from takeback.arenas.protocol import Lesson as Lesson
-from takeback.arenas.protocol import NetworkLesson as NetworkLesson
-from takeback.arenas.protocol import PopulatedArena as PopulatedArena
-from takeback.arenas.protocol import ProbedArena as ProbedArena
-from takeback.arenas.protocol import TextArena as TextArena
-from takeback.arenas.protocol import TrainableArena as TrainableArena
-from takeback.arenas.protocol import TwinArena as TwinArena
-from takeback.arenas.protocol import Twins as Twins
+from takeback.arenas.protocol import goal_of as goal_of
+from takeback.arenas.protocol import judge as judge
+from takeback.arenas.protocol import utilities as utilities
+from takeback.arenas.registry import arena as arena
+from takeback.arenas.registry import words_of as words_of
 from takeback.arenas.words import Words as Words
-from takeback.run.errors import unknown_name
-
-GYM = "gym:"
-_ARENAS = {Endgames.name: Endgames}
-
-
-def arena(name: str) -> Arena[Any]:
-    """Return the arena of this name; `gym:ENV` is an environment of Gymnasium.
-
-    >>> arena("endgames").goals.keys()
-    dict_keys(['win', 'draw', 'check', 'corner', 'random'])
-
-    Raises:
-        UnknownName: There is no such arena or environment.
-        TakebackError: The environment is of a kind that is not supported, or Gymnasium is missing.
-    """
-    if name.startswith(GYM):
-        return _environment(name)
-    if name not in _ARENAS:
-        raise unknown_name("arena", name, (*_ARENAS, "gym:ENV"))
-    return _ARENAS[name]()
-
-
-@cache
-def _environment(name: str) -> Gym:
-    """Make an environment once in a process: what it has replayed and solved serves all that ask."""
-    return Gym(name)

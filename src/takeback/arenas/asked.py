@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from takeback.arenas.protocol import Arena
+from takeback.arenas.capabilities import Featured, ForNetworks
+from takeback.arenas.protocol import Arena, Goal
 from takeback.run.identity import told
 from takeback.run.own import is_reference, load_own
 
@@ -31,15 +32,15 @@ def _(asked: Asked) -> Any:
     place, some = asked.arena, asked.situations
     return {
         "arena": place,
-        "kinds": place.illegal,
-        "outputs": place.outputs,
+        "kinds": place.kinds,
+        "outputs": place.outputs if isinstance(place, ForNetworks) else (),
         "situations": [(place.prompt(one), str(place.cluster(one)), place.legal(one)) for one in some],
-        "worth": {goal: _worth(place, goal, some) for goal in place.goals} if some else {},
-        "features": place.features(some) if some else {},
+        "worth": {name: _worth(goal, some) for name, goal in place.goals.items()} if some else {},
+        "features": place.features(some) if some and isinstance(place, Featured) else {},
         "own goals": [load_own(goal, "goal") for goal in asked.goals if is_reference(goal)],
     }
 
 
-def _worth(place: Arena[Any], goal: str, situations: Sequence[Any]) -> list[Any]:
+def _worth(goal: Goal[Any], situations: Sequence[Any]) -> list[Any]:
     """Return a goal's utilities and where it applies; the last digits differ between machines."""
-    return [place.utility(goal, situations).round(12), place.applies(goal, situations)]
+    return [goal.utility(situations).round(12), goal.applies(situations)]

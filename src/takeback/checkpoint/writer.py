@@ -22,7 +22,7 @@ _NAMES: Mapping[torch.dtype, str] = {getattr(torch, element): name for name, ele
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TensorSlot:
     """Says what one tensor of a file will be, and how to get it when its turn comes."""
 
     name: str
@@ -36,7 +36,7 @@ class Layout:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def write_folder(folder: Path, layouts: Sequence[Layout], shard_bytes: int) -> None:
+def write_folder(folder: Path, layouts: Sequence[TensorSlot], shard_bytes: int) -> None:
     """Write `model.safetensors` into a folder, or shards of up to `shard_bytes` with their index."""
     shards = _shards(layouts, shard_bytes)
     metadata = {"format": "pt"}
@@ -59,7 +59,7 @@ def write_folder(folder: Path, layouts: Sequence[Layout], shard_bytes: int) -> N
     (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
 
 
-def write_file(file: Path, layouts: Sequence[Layout], metadata: Mapping[str, str]) -> None:
+def write_file(file: Path, layouts: Sequence[TensorSlot], metadata: Mapping[str, str]) -> None:
     """Write one safetensors file; tensors of wide types come first, so that all are aligned."""
     ordered = sorted(layouts, key=lambda layout: (-layout.dtype.itemsize, layout.name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -81,8 +81,8 @@ def write_file(file: Path, layouts: Sequence[Layout], metadata: Mapping[str, str
             stream.write(raw_bytes(layout.read()))
 
 
-def _shards(layouts: Sequence[Layout], limit: int) -> list[list[Layout]]:
-    shards: list[list[Layout]] = [[]]
+def _shards(layouts: Sequence[TensorSlot], limit: int) -> list[list[TensorSlot]]:
+    shards: list[list[TensorSlot]] = [[]]
     size = 0
     for layout in layouts:
         if shards[-1] and size + layout.nbytes > limit:

@@ -18,6 +18,7 @@ from takeback.cli.options import (
     Share,
     Threads,
     Untie,
+    alone,
     argument,
     option,
 )
@@ -36,13 +37,13 @@ def agency(
     as_json: Json = False,
 ) -> None:
     """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
-    from takeback.measure.agency.policy_agency import Asked, policy_agency
+    from takeback.measure.agency.policy_agency import AgencySettings, policy_agency
     from takeback.policies.load import load_policy
     from takeback.run.tables import records
     from takeback.run.threads import cpu_threads
 
     arena = place.place
-    asked = Asked(tuple(goals) if goals else None, horizon, games, place.seed)
+    asked = AgencySettings(tuple(goals) if goals else None, horizon, games, place.seed)
     with cpu_threads(threads):
         chosen = arena.situations("held-out", place.situations, place.seed)
         rows = records(policy_agency(load_policy(model, arena), arena, chosen, asked))
@@ -72,10 +73,12 @@ def retarget(
     from takeback.checkpoint import open_pair
     from takeback.findings.localise.retarget import Retargeting
     from takeback.findings.localise.retarget import retarget as run
+    from takeback.measure.read import Ask
 
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, ["legal"], read.setup(output.out))
-    print_cost(2 * len(bench.anatomy.universe) + controls, place.situations, quiet=output.as_json)
+    asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
+    print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))
 
 

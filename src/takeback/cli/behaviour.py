@@ -12,6 +12,7 @@ import typer
 
 from takeback.cli.options import (
     Base,
+    Beside,
     Controls,
     Json,
     Model,
@@ -37,13 +38,14 @@ def behaviour(
     moves: Annotated[
         int, option("--moves", "N", "White moves after which a game counts as unfinished.", min=1)
     ] = 30,
+    measures: Beside = None,
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
     from takeback.measure.alone import HeldOut
     from takeback.run.tables import records
 
-    alone = HeldOut.draw(place.name, model, place.situations, place.seed)
+    alone = HeldOut.draw(place.name, model, (place.situations, place.seed), None, measures or ())
     table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
     results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}
@@ -70,6 +72,7 @@ def sweep(
     controls: Controls = 5,
     untie: Untie = False,
     shard: ShardText = None,
+    measures: Beside = None,
     as_json: Json = False,
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""
@@ -77,18 +80,21 @@ def sweep(
     from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_shard
     from takeback.findings.sweep import sweep as run
     from takeback.measure.bench import Bench
+    from takeback.measure.measures import find_measures
     from takeback.run.parts import Shard
     from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
-    share, setup = None if shard is None else Shard.parse(shard), read.setup()
-    pair, arena = open_pair(base, tuned, untie=untie), place.place
+    share, setup = None if shard is None else Shard.parse(shard), read.setup(out.parent)
+    arena = place.place
+    find_measures(measures or (), arena)
+    pair = open_pair(base, tuned, untie=untie)
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
     drawn = arena.situations("held-out", place.situations, place.seed)
-    bench = Bench(pair, arena, drawn, setup=setup)
+    bench = Bench(pair, arena, drawn, measures or (), setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
-    print_cost(len({ask.key for *_, ask in what.hybrids}), len(drawn), quiet=as_json)
+    print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
         if share is not None:

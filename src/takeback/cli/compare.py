@@ -12,11 +12,15 @@ from takeback.cli.options import OutOptions, Run, argument, option
 def compare(
     runs: Annotated[list[Path], argument("RUNS", "Run folders, such as runs/mlp runs/agent.")],
     output: OutOptions,
+    measures: Annotated[
+        list[str] | None,
+        option("--measure", "MEASURE", "Also compare its change in training; repeatable."),
+    ] = None,
 ) -> None:
     """Set finished runs side by side on the same measures, with intervals over training runs."""
     from takeback.study.comparison import compare as run
 
-    output.show(run(runs))
+    output.show(run(runs, measures or ()))
 
 
 def contrasts(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from takeback.cli.options import (
     Base,
+    Beside,
     Controls,
     Graft,
     Measures,
@@ -21,6 +22,7 @@ from takeback.cli.options import (
     Threads,
     Tuned,
     Untie,
+    alone,
     argument,
     chosen_set,
     option,
@@ -62,6 +64,7 @@ def localise(
     from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
     from takeback.findings.localise import localise as run
     from takeback.findings.sweep import chosen_sets
+    from takeback.measure.read import Ask
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
@@ -82,7 +85,8 @@ def localise(
         asked = chosen_sets(pair.anatomy(), settings.sets)
         bench = place.bench(pair, measures, read.setup(folder))
         measures = list(bench.measures)
-        print_cost(2 * len(asked) + controls, place.situations, quiet=output.as_json)
+        both = [made(one.components) for one in asked for made in (Ask, Ask.graft)]
+        print_cost(bench, both, quiet=output.as_json, least=True)
         found[name] = run(bench, wanted, settings)
         if folder is not None:
             found[name].write(folder)
@@ -128,13 +132,15 @@ def attribute(
 
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, measures, read.setup(output.out))
-    if exact or precision is not None:
-        print_cost(len(bench.anatomy.universe), place.situations, quiet=output.as_json)
+    parts, quiet = alone(bench.anatomy.universe), output.as_json
     found: dict[str, Result] = {}
     if precision is not None:
+        print_cost(bench, parts, quiet, least=True)
         found["precise"] = estimate(bench, Aim(precision, seed=place.seed, method=method))
     else:
         estimated = run(bench, method, steps)
+        if exact:
+            print_cost(bench, parts, quiet)
         found["attribution"] = estimated.checked() if exact else estimated
     output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
 
@@ -149,6 +155,7 @@ def explain(
     source: Source = "base",
     boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
     controls: Controls = 5,
+    measures: Beside = None,
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
@@ -156,10 +163,11 @@ def explain(
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
     from takeback.measure.bench import Setup
+    from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
-    bench = place.bench(pair, ["entropy"], Setup(output.out, threads=threads))
+    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], Setup(output.out, threads=threads))
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

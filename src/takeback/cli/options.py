@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.arenas import Arena
     from takeback.checkpoint import Pair
-    from takeback.component import ComponentSet
     from takeback.draw.result import Result, Results
     from takeback.measure.bench import Bench, Setup
     from takeback.run.jobs import Workers
@@ -64,6 +64,14 @@ Measures = Annotated[
         "MEASURE",
         "Such as 'utility win', legal, or module:function; repeatable. "
         "Default: the utility that changed most.",
+    ),
+]
+Beside = Annotated[
+    list[str] | None,
+    option(
+        "--measure",
+        "MEASURE",
+        "Measured beside the arena's own measures, such as module:function; repeatable.",
     ),
 ]
 Sets = Annotated[
@@ -273,3 +281,8 @@ def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> Co
     if (take_back is None) == (graft is None):
         raise TakebackError('say --take-back SET or --graft SET; the set "*" is everything, "" nothing')
     return anatomy.parse(take_back) if take_back is not None else ~anatomy.parse(graft or "")
+
+
+def alone(universe: ComponentSet) -> list[ComponentSet]:
+    """Return each component as a set of its own."""
+    return [ComponentSet([one], universe) for one in universe]

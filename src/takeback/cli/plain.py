@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from takeback.component import ComponentSet
+    from takeback.measure.bench import Bench
+    from takeback.measure.read import Ask
 
 
 def print_json(value: Any) -> None:
@@ -30,12 +37,37 @@ def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None
     console.print(table)
 
 
-def print_cost(hybrids: int, situations: int, quiet: bool) -> None:
-    """Tell on standard error, before long work begins, how many hybrids it reads."""
-    if not quiet:
-        typer.echo(
-            f"takeback: at least {hybrids:,} hybrids to read, in {situations:,} situations each", err=True
-        )
+def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *, least: bool = False) -> None:
+    """Tell on standard error, before long work begins, how many hybrids it reads and about how long.
+
+    The time is that of base and tuned, which are read first; hybrids that share most of their path with
+    others take less. What was read before is not counted.
+
+    Args:
+        bench: what will be asked.
+        asks: hybrids that will be read.
+        quiet: whether to say nothing.
+        least: whether more will be read, depending on what these give.
+    """
+    if quiet or not (number := bench.unread(asks)):
+        return
+    began, sides = time.monotonic(), len(bench.ends)
+    workers = bench.setup.workers
+    each = (time.monotonic() - began) / sides / (workers if isinstance(workers, int) else workers.actors)
+    told = f"{'at least ' if least else ''}{number:,} hybrids to read in {len(bench.situations):,} situations"
+    typer.echo(f"takeback: {told}, about {span(number * each)}", err=True)
+
+
+def span(seconds: float) -> str:
+    """Write a time.
+
+    >>> span(3.4), span(250), span(9000)
+    ('3 s', '4 min', '2 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _cell(value: Any) -> str:

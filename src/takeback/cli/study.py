@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from takeback.cli.options import Json, Run, RunOptions, argument, command_of, option
-from takeback.cli.plain import print_json, print_table
+from takeback.cli.plain import print_json, print_table, span
 from takeback.cli.runs import Change, RunFolder, changes_of, cores
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def status(
         typer.echo(line)
     done = sum(arm.done for arm in found.arms)
     if done < len(found.arms):
-        left = "no estimate yet" if found.left is None else f"about {_span(found.left)} left"
+        left = "no estimate yet" if found.left is None else f"about {span(found.left)} left"
         typer.echo(f"{done} of {len(found.arms)} done; {left} on {found.workers} worker(s)")
     else:
         typer.echo(f"all {done} done")
@@ -76,9 +76,9 @@ def _row(arm: ArmStatus, names: list[str]) -> dict[str, Any]:
     steps = {step.name: step for step in arm.steps}
     told = {name: _cell(steps[name]) if name in steps else "" for name in names}
     taken = [step.seconds for step in arm.steps if step.state == "done" and step.seconds is not None]
-    left = "" if arm.done else "?" if arm.left is None else _span(arm.left)
+    left = "" if arm.done else "?" if arm.left is None else span(arm.left)
     measured = f"{arm.measured.kl:.3g}" if arm.measured else ""
-    took = _span(sum(taken)) if taken else ""
+    took = span(sum(taken)) if taken else ""
     return {"arm": arm.arm, "seed": arm.seed, **told, "took": took, "left": left, "KL": measured}
 
 
@@ -87,16 +87,4 @@ def _cell(step: StepStatus) -> str:
         return "–"
     if step.state == "running":
         return "running"
-    return "done" if step.seconds is None else _span(step.seconds)
-
-
-def _span(seconds: float) -> str:
-    """Write a time.
-
-    >>> _span(3.4), _span(250), _span(9000)
-    ('3 s', '4 min', '2 h 30 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return "done" if step.seconds is None else span(step.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 ABSENT = "–"
 """What stands where a value is missing: never a blank and never a zero."""
@@ -106,6 +106,16 @@ def span(low: float | None, high: float | None, write: Callable[[float], str] = 
     ('−2.0% to 10%', '1.000 to 2.500', '–')
     """
     return ABSENT if low is None or high is None else f"{write(low)} to {write(high)}"
+
+
+def range_of(values: Iterable[float], write: Callable[[float], str] = number) -> str:
+    """Write the least and the largest of values, of which there may be none.
+
+    >>> range_of([0.5, 0.25, 1.0]), range_of([])
+    ('0.250 to 1.000', '–')
+    """
+    given = list(values)
+    return f"{write(min(given))} to {write(max(given))}" if given else ABSENT
 
 
 def count(value: float, noun: str, plural: str = "") -> str:

@@ -97,6 +97,7 @@ class Section:
         inside = [section.plain() for section in self.inside]
         added = {"inside": inside, "name": self.name, "closed": self.closed}
         whole = {name: value for name, value in plain.items() if name not in ("terminal", *added)}
+        whole["figures"] = tuple(_without_empty(one, ("table", "whole")) for one in plain["figures"])
         return whole | {name: value for name, value in added.items() if value}
 
     @classmethod
@@ -123,6 +124,10 @@ class Section:
             name=plain.get("name", ""),
             closed=plain.get("closed", False),
         )
+
+
+def _without_empty(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value or name not in names}
 
 
 def named(name: str, words: str) -> Markup:

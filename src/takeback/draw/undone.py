@@ -37,6 +37,8 @@ class Undone:
 def undone_map(gain: tuple[Dot, Dot], layers: Sequence[Undone], place: int, heading: str, label: str) -> str:
     """Draw a gain, from base to tuned, and below what each layer and its components take away of it.
 
+    Squares have their full colour at the largest of them, or at a quarter of the largest bar if that is more.
+
     Args:
         gain: the measure of base and of tuned.
         layers: what is taken back, the first layer on top.
@@ -62,8 +64,8 @@ def undone_map(gain: tuple[Dot, Dot], layers: Sequence[Undone], place: int, head
     start = left + size * len(columns) + (14 if columns else 0)
     bars = Scale(*_range(layers), start, _RIGHT - _WRITTEN)
     parts.append(text(start, 76, heading, size=10))
-    known = [layer.whole.value for layer in layers if layer.whole]
-    limit = limit_of([*known, *(cell.value for layer in layers for cell in layer.cells.values())])
+    wholes = limit_of(layer.whole.value for layer in layers if layer.whole)
+    limit = max(wholes / 4, limit_of(cell.value for layer in layers for cell in layer.cells.values()))
     y = 82.0
     for layer in layers:
         parts.append(text(left - 7, y + height / 2 + 4, layer.name, "end", min(11.0, height - 2), INK))
@@ -111,7 +113,7 @@ def _bar(layer: Undone, scale: Scale, middle: float, thick: float, place: int) -
         fill=arm_colour(place), opacity=0.85, title=layer.whole.title,
     )  # fmt: skip
     parts = [bar]
-    reach = end
+    reach = max(zero, end)
     if layer.controls:
         ticks = "".join(
             f"M{coordinate(scale(value))} {coordinate(middle - thick / 2 - 1)}v{coordinate(thick + 2)}"

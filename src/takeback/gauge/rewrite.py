@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from takeback.checkpoint import Checkpoint, narrowest_dtype
-from takeback.checkpoint.writer import Layout, write_folder
+from takeback.checkpoint.writer import TensorSlot, write_folder
 from takeback.gauge.layer import LayerViews
 from takeback.run.files import atomic_folder
 
@@ -29,7 +29,7 @@ def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], LayerViews]
     source = _Rewritten(checkpoint, rewrite)
     dtype = narrowest_dtype(*checkpoint.dtypes.values(), torch.float32)
     layouts = [
-        Layout(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
+        TensorSlot(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
         for name, shape in checkpoint.shapes.items()
     ]
     config: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))

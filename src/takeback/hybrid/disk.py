@@ -10,7 +10,7 @@ from typing import Any
 
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.shards import read_metadata
-from takeback.checkpoint.writer import Layout, write_file, write_folder
+from takeback.checkpoint.writer import TensorSlot, write_file, write_folder
 from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
 from takeback.run.errors import TakebackError
@@ -33,7 +33,7 @@ def write_hybrid(
     out, tuned = Path(out), made.pair.tuned
     _check_output(made, out, overwrite)
     layouts = [
-        Layout(tuned.stored[name], made.dtypes[name], shape, lambda name=name: made.read(name))
+        TensorSlot(tuned.stored[name], made.dtypes[name], shape, lambda name=name: made.read(name))
         for name, shape in made.shapes.items()
     ]
     if tuned.config is None:

@@ -17,7 +17,7 @@ from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError
 
 
-class Readable(Described, Protocol):
+class ReadableWeights(Described, Protocol):
     """Gives the tensors of a checkpoint or hybrid by canonical name, whole and in regions."""
 
     def read(self, name: str, /) -> Tensor:
@@ -29,7 +29,7 @@ class Readable(Described, Protocol):
         ...
 
 
-Source: TypeAlias = nn.Module | Mapping[str, Tensor] | Readable
+Source: TypeAlias = nn.Module | Mapping[str, Tensor] | ReadableWeights
 """Where slices may come from: a live module, a state dict, a checkpoint or hybrid on disk."""
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -131,7 +131,7 @@ class _InMemory:
         return self.tensors[region.tensor][region.index]
 
 
-def _readable(base: Source, family: Family | None) -> Readable:
+def _readable(base: Source, family: Family | None) -> ReadableWeights:
     if is_module(base):
         return _InMemory(parameters_of(base))
     if isinstance(base, Mapping):
@@ -139,7 +139,7 @@ def _readable(base: Source, family: Family | None) -> Readable:
     return cast("Readable", base)
 
 
-def _check_fit(base: Readable, anatomy: Anatomy, regions: Iterable[Region]) -> None:
+def _check_fit(base: ReadableWeights, anatomy: Anatomy, regions: Iterable[Region]) -> None:
     """Raise unless `base` holds what the regions need, in the model's shapes, and is tied as the model is."""
     shapes = base.shapes
     _check_tied(base, anatomy)
@@ -159,7 +159,7 @@ def _check_fit(base: Readable, anatomy: Anatomy, regions: Iterable[Region]) -> N
             )
 
 
-def _check_tied(base: Readable, anatomy: Anatomy) -> None:
+def _check_tied(base: ReadableWeights, anatomy: Anatomy) -> None:
     family = families().get(anatomy.family)
     if family is None:
         return
@@ -171,7 +171,7 @@ def _check_tied(base: Readable, anatomy: Anatomy) -> None:
         raise TakebackError("the model has tied embeddings and base has not; untie the model first")
 
 
-def _is_copy(base: Readable, family: Family) -> bool:
+def _is_copy(base: ReadableWeights, family: Family) -> bool:
     """Return whether the unembedding that `base` holds is its embedding once more."""
     if base.config is not None:
         return says_tied(family, base.config)
@@ -179,7 +179,7 @@ def _is_copy(base: Readable, family: Family) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
-def _read(base: Readable, anatomy: Anatomy, region: Region) -> Tensor:
+def _read(base: ReadableWeights, anatomy: Anatomy, region: Region) -> Tensor:
     if region.tensor in base.shapes:
         return base.read_region(region)
     return stacked(base.read, anatomy.parts(region))

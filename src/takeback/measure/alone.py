@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, Asked, arena
+from takeback.arenas import Arena, Asked, Playable, able, arena
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.measure.bench import Setup
 from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
-from takeback.measure.measure import MeasureContext
-from takeback.measure.measures import estimate_row, measures, typed
+from takeback.measure.measure import Measure, MeasureContext, Numbers
+from takeback.measure.measures import estimate_row, find_measures, measures, typed
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
 from takeback.policies.load import load_policy
@@ -36,25 +36,40 @@ class HeldOut:
         arena: where they act.
         situations: what they are read on.
         setup: where what is read is kept.
+        own: what is measured beside the arena's measures.
     """
 
     def __init__(
-        self, arena: Arena[Any], situations: Sequence[Any], first: str, setup: Setup | None = None
+        self,
+        arena: Arena[Any],
+        situations: Sequence[Any],
+        first: str,
+        setup: Setup | None = None,
+        measures: Iterable[str | Numbers | Measure] = (),
     ) -> None:
+        self.own = find_measures(measures, arena)
         self.arena, self.situations = arena, tuple(situations)
         self.setup, self._first = setup or Setup(), open_checkpoint(first)
         self._layout, self._held = Layout(arena, self.situations), dict[str, Policy]()
 
     @classmethod
-    def draw(cls, arena_name: str, first: str, number: int, seed: int, setup: Setup | None = None) -> HeldOut:
-        """Draw held-out situations.
+    def draw(
+        cls,
+        arena_name: str,
+        first: str,
+        drawn: tuple[int, int],
+        setup: Setup | None = None,
+        measures: Iterable[str | Numbers | Measure] = (),
+    ) -> HeldOut:
+        """Draw held-out situations: so many, with this seed.
 
         Raises:
-            UnknownName: there is no such arena.
+            UnknownName: there is no such arena or measure.
             TakebackError: the first model can't be opened, or there are fewer situations.
         """
         place = arena(arena_name)
-        return cls(place, place.situations("held-out", number, seed), first, setup)
+        find_measures(measures, place)
+        return cls(place, place.situations("held-out", *drawn), first, setup, measures)
 
     def load(self, model: Checkpoint, arena: Arena[Any] | None = None) -> Policy:
         """Return the policy of a checkpoint, which is held until another one is asked for."""
@@ -79,12 +94,13 @@ class HeldOut:
 
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""
-        return measures(self.read(model), self.arena)
+        readouts = self.read(model)
+        return measures(readouts, self.arena, self.context(readouts))
 
     def follow(self, before: Readouts, model: str) -> pd.DataFrame:
         """Measure one policy as `measure` does, and its KL from another one, in nats."""
         after = self.read(model)
-        context = MeasureContext.of(after, self.arena)
+        context = self.context(after)
         moved = mean_estimate(shift(before, after)[KL.name], context.clusters)
         row = pd.DataFrame([{"measure": KL.name, **estimate_row(moved)}])
         row = typed(row, ("value", "se", "low", "high"))
@@ -92,7 +108,12 @@ class HeldOut:
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        return effects(self.read(before), self.read(after), self.arena, relative_to=before)
+        old, new = self.read(before), self.read(after)
+        return effects(old, new, self.arena, before, self.context(new))
+
+    def context(self, readouts: Readouts) -> MeasureContext:
+        """Return what measures of these readouts need of the arena."""
+        return MeasureContext.of(readouts, self.arena, self.own, self.situations)
 
     def games(self, model: str, number: int, moves: int, seed: int = 0) -> pd.DataFrame:
         """Let a policy play, sampling its moves, from won held-out situations against the best defender.
@@ -100,10 +121,14 @@ class HeldOut:
         Returns:
             A row a game: situation, result, reason (class of an illegal end), moves (the policy's), score,
             best (what perfect play needs).
+
+        Raises:
+            TakebackError: the arena has no games.
         """
+        place = able(self.arena, Playable)
         starts = self.arena.situations("held-out", number, seed, goal=next(iter(self.arena.goals)))
         policy = self._policy(open_checkpoint(model))
-        played = self.arena.play_out(player(policy, self.arena, seed), starts, moves)
+        played = place.play_out(player(policy, self.arena, seed), starts, moves)
         return pd.DataFrame(
             [
                 {
@@ -112,7 +137,7 @@ class HeldOut:
                     "reason": game.reason,
                     "moves": game.turns,
                     "score": game.score,
-                    "best": self.arena.distance(game.start),
+                    "best": place.distance(game.start),
                 }
                 for game in played
             ]

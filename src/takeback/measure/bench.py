@@ -24,7 +24,7 @@ from takeback.hybrid.walk import path_of
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, Batch, Load, Reader
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Load, Reader
 from takeback.measure.standard import LEGAL, utility
 from takeback.measure.store import FOLDER, Key, Part, Store
 from takeback.policies.load import load_policy
@@ -34,6 +34,7 @@ from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import identity
 from takeback.run.job import Job, Workers
 from takeback.run.jobs import run_jobs
+from takeback.run.own import is_reference
 from takeback.run.parts import Shard, watched
 from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
@@ -159,8 +160,7 @@ class Bench:
     @property
     def measures(self) -> tuple[str, ...]:
         """The names of the measures."""
-        names = (one if isinstance(one, str) else own_measure(one).name for one in self._named)
-        return tuple(dict.fromkeys(names))
+        return tuple(self.asked)
 
     @cached_property
     def asked(self) -> Mapping[str, Measure]:
@@ -170,7 +170,9 @@ class Bench:
     @cached_property
     def context(self) -> MeasureContext:
         """What measures need of the arena and of base."""
-        context = MeasureContext.of(self.ends["base"], self.arena, tuple(self.asked.values()))
+        context = MeasureContext.of(
+            self.ends["base"], self.arena, tuple(self.asked.values()), self.situations
+        )
         return replace(context, before=self.ends["base"])
 
     @property
@@ -233,7 +235,8 @@ class Bench:
 
     def about(self, *measures: str) -> Bench:
         """Return the same bench about other measures."""
-        own = {own_measure(one).name: one for one in self._named if not isinstance(one, str)}
+        given = (one for one in self._named if not isinstance(one, str) or is_reference(one))
+        own = {own_measure(one).name: one for one in given}
         return self._like(named=tuple(own.get(name, name) for name in measures), every=False)
 
     def about_all(self) -> Bench:
@@ -359,7 +362,7 @@ class Bench:
             found += [members[start : start + PART] for start in range(0, len(members), PART)]
         return found
 
-    def _missing(self, members: Sequence[Ask]) -> Iterator[Batch]:
+    def _missing(self, members: Sequence[Ask]) -> Iterator[HybridBatch]:
         """Yield what of a batch was not read: together what lacks the same situations."""
         lacking: dict[tuple[int, ...], list[Ask]] = {}
         for ask in members:
@@ -367,9 +370,11 @@ class Bench:
             if len(left):
                 lacking.setdefault(tuple(left.tolist()), []).append(ask)
         for places, asks in lacking.items():
-            yield Batch(tuple(asks), tuple(map(self._key, asks)), places, self.tolerance)
+            yield HybridBatch(tuple(asks), tuple(map(self._key, asks)), places, self.tolerance)
 
-    def _do(self, work: Sequence[tuple[Batch, list[Places]]], count: Callable[[int], None] | None) -> None:
+    def _do(
+        self, work: Sequence[tuple[HybridBatch, list[Places]]], count: Callable[[int], None] | None
+    ) -> None:
         """Read batches and keep each, here or by workers; `count` is told how many hybrids are done."""
         sizes = list(accumulate(len(batch.asks) for batch, _ in work))
         if self.setup.workers == 1:
@@ -460,7 +465,9 @@ _HELD: dict[str, Reader] = {}
 """The reader that this process, a worker, used last, with its models."""
 
 
-def _read_in_worker(token: str, reader: Reader, batch: Batch, marks: Sequence[Places], _: Report) -> Part:
+def _read_in_worker(
+    token: str, reader: Reader, batch: HybridBatch, marks: Sequence[Places], _: Report
+) -> Part:
     """Read a batch in a process that reads several: each of them sends the reader anew."""
     if token not in _HELD:
         _HELD.clear()

@@ -29,14 +29,14 @@ class Layout:
     def readouts(self, rows: Mapping[str, Any], places: Places) -> Readouts:
         """Return readouts of some situations from the rows of a store."""
         texts, clusters, actions = zip(*(self._told[place] for place in places), strict=True)
-        shape = len(places), len(self.arena.illegal)
+        shape = len(places), len(self.arena.kinds)
         whole = {**rows, **{name: rows[name].reshape(shape) for name in ("masses", "errors")}}
         return Readouts(
             arena=self.arena.name,
             situations=texts,
             clusters=clusters,
             actions=actions,
-            illegal=tuple(self.arena.illegal),
+            illegal=tuple(self.arena.kinds),
             **whole,
         )
 
@@ -44,6 +44,5 @@ class Layout:
     def _told(self) -> list[tuple[str, str, tuple[str, ...]]]:
         arena = self.arena
         return [
-            (arena.prompt(one, "compact"), str(arena.cluster(one)), tuple(arena.legal(one)))
-            for one in self.situations
+            (arena.prompt(one), str(arena.cluster(one)), tuple(arena.legal(one))) for one in self.situations
         ]

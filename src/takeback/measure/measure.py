@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Featured, Readable, able
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -84,15 +84,25 @@ class MeasureContext:
     before: Readouts | None = None
 
     @classmethod
-    def of(cls, readouts: Readouts, arena: Arena[Any], own: tuple[Measure, ...] = ()) -> MeasureContext:
+    def of(
+        cls,
+        readouts: Readouts,
+        arena: Arena[Any],
+        own: tuple[Measure, ...] = (),
+        situations: Sequence[Any] | None = None,
+    ) -> MeasureContext:
         """Ask the arena once; the context serves every readout of the same situations.
 
+        Without `situations` the arena reads them from the readouts' texts.
+
         Raises:
-            TakebackError: the readouts are of another arena, or its legal actions are not theirs.
+            TakebackError: the readouts are of another arena, or its legal actions are not theirs; or there
+                are no situations and the arena can't read them.
         """
         if readouts.arena != arena.name:
             raise TakebackError(f"these readouts are of arena {readouts.arena!r}, not {arena.name!r}")
-        situations = [arena.parse(text) for text in readouts.situations]
+        if situations is None:
+            situations = [able(arena, Readable).parse(text) for text in readouts.situations]
         for text, situation, actions in zip(readouts.situations, situations, readouts.actions, strict=True):
             if tuple(arena.legal(situation)) != actions:
                 raise TakebackError(
@@ -100,15 +110,16 @@ class MeasureContext:
                 )
         n, owner = len(situations), readouts.owner
         count = np.bincount(owner, minlength=n)
-        features = {name: has.astype(np.float64) for name, has in arena.features(situations).items()}
+        named = arena.features(situations) if isinstance(arena, Featured) else {}
+        features = {name: has.astype(np.float64) for name, has in named.items()}
         having = {name: sum_by(owner, has, n) for name, has in features.items()}
         return cls(
             situations=readouts.situations,
             actions=readouts.actions,
             owner=owner,
             clusters=cluster_codes(readouts.clusters, n),
-            utilities={goal: arena.utility(goal, situations) for goal in arena.goals},
-            applies={goal: np.asarray(arena.applies(goal, situations), np.bool_) for goal in arena.goals},
+            utilities={name: goal.utility(situations) for name, goal in arena.goals.items()},
+            applies={name: np.asarray(g.applies(situations), np.bool_) for name, g in arena.goals.items()},
             features=features,
             choice={name: (has > 0) & (has < count) for name, has in having.items()},
             own=own,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from takeback.arenas import Featured
 from takeback.measure.measure import Measure, MeasureContext, Numbers, Slopes, Values, own_measure
 from takeback.measure.shift import DIVERGENCES
 from takeback.measure.standard import standard
@@ -27,7 +28,8 @@ def measures_of(arena: Arena[Any]) -> tuple[Measure, ...]:
     >>> [measure.name for measure in measures_of(arena("endgames")) if measure.role == "utility"][:2]
     ['utility win', 'utility win, if legal']
     """
-    return (*standard(tuple(arena.illegal), tuple(arena.goals), tuple(arena.features([]))), *DIVERGENCES)
+    features = tuple(arena.features([])) if isinstance(arena, Featured) else ()
+    return (*standard(arena.kinds, tuple(arena.goals), features), *DIVERGENCES)
 
 
 def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) -> tuple[Measure, ...]:

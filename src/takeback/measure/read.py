@@ -67,7 +67,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Batch:
+class HybridBatch:
     """Hybrids of one side and source that are read together, in the same situations."""
 
     asks: tuple[Ask, ...]
@@ -138,7 +138,7 @@ class Reader:
         readouts, steps = policy.read_hybrids(self.plan(places), views, tolerance)
         return readouts, policy.marks(steps)
 
-    def read(self, batch: Batch, marks: Sequence[Places]) -> Part:
+    def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
         """Read hybrids that expand what is marked; one that is not decided by that goes on alone.
 
         Raises:

@@ -16,8 +16,8 @@ def load_policy(model: str | Path | Checkpoint, arena: Arena[Any], style: str | 
     Args:
         model: a checkpoint, or anything `open_checkpoint` takes.
         arena: where it acts.
-        style: of a language model's prompts; by default `compact` with the arena's own tokenizer, else
-            `sentence`.
+        style: of a language model's prompts; by default the arena's first, such as `compact`, with its own
+            tokenizer, else its last, such as `sentence`.
 
     Raises:
         UnknownName: the arena has no such style.

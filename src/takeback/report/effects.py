@@ -46,7 +46,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Gain:
+class ArmGain:
     """What training gained on an arm's own goal, by seed; `told` is false where an interval includes 0."""
 
     by_seed: Mapping[int, float]
@@ -84,11 +84,11 @@ def main_measures(record: Record, arm: Arm) -> tuple[Drawn, ...]:
     return own, *(each for each in shown if each.name != own.name)
 
 
-def gain_of(record: Record, arm: Arm) -> Gain:
+def gain_of(record: Record, arm: Arm) -> ArmGain:
     """Return what an arm gained on its own goal."""
     shifts = record.shifts_of(arm, arm.measure)
     gained = bool(shifts) and all(excludes_zero(row.low, row.high) for row in shifts)
-    return Gain({row.seed: row.effect for row in shifts}, gained)
+    return ArmGain({row.seed: row.effect for row in shifts}, gained)
 
 
 def by_set(effects: Iterable[Effect]) -> dict[tuple[str, str], tuple[Effect, ...]]:
@@ -124,7 +124,7 @@ def told(rows: Sequence[Effect | Shift]) -> str:
     return f"{signed(mean(values))} (seeds {span}, {clear} of {len(rows)} intervals exclude 0)"
 
 
-def tooltip(rows: Sequence[Effect], gain: Gain | None = None, brief: bool = False) -> str:
+def tooltip(rows: Sequence[Effect], gain: ArmGain | None = None, brief: bool = False) -> str:
     """Write a set's effect by seed, or its mean and range; with a gain its share of that and of ‖Δ‖²."""
     first = rows[0]
     if len(rows) > 1 and (brief or len(rows) > EACH_SEED):
@@ -149,7 +149,7 @@ def tooltip(rows: Sequence[Effect], gain: Gain | None = None, brief: bool = Fals
     return "\n".join(lines)
 
 
-def controls_told(controls: Sequence[Effect], gain: Gain | None) -> str:
+def controls_told(controls: Sequence[Effect], gain: ArmGain | None) -> str:
     """Write how many random sets match a set and what they span; of few, each."""
     if not controls:
         return ""

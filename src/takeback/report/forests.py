@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from takeback.draw.forest import Dot, Row, Spot, forest, scatter
 from takeback.draw.numbers import percent, signed
 from takeback.draw.page import Figure
-from takeback.report.effects import SINGLES, Drawn, Gain, by_set, controls_of, controls_told, mean, tooltip
+from takeback.report.effects import SINGLES, ArmGain, Drawn, by_set, controls_of, controls_told, mean, tooltip
 from takeback.report.record import Arm, Record
 from takeback.report.rows import TAKE_BACK, Effect
 
@@ -25,7 +25,7 @@ def verb(arm: Arm, direction: str) -> str:
     return "taken back" if direction == TAKE_BACK else f"grafted onto {arm.start}"
 
 
-def set_forest(record: Record, arm: Arm, direction: str, measure: Drawn, gain: Gain | None) -> Figure:
+def set_forest(record: Record, arm: Arm, direction: str, measure: Drawn, gain: ArmGain | None) -> Figure:
     """Draw the sets of several components of one arm with their random sets, family by family."""
     every = record.effects_of(arm, direction, measure.name)
     rows: list[Row] = []
@@ -59,13 +59,13 @@ def _largest(sets: Mapping[str, tuple[Effect, ...]]) -> dict[str, tuple[Effect, 
     return {name: effects for name, effects in sets.items() if name in ranked}
 
 
-def _row(effects: Sequence[Effect], every: Sequence[Effect], gain: Gain | None) -> Row:
+def _row(effects: Sequence[Effect], every: Sequence[Effect], gain: ArmGain | None) -> Row:
     controls = controls_of(effects, every)
     values = tuple(row.effect for row in controls)
     return Row(shortened(effects[0].components), _dots(effects, gain), values, controls_told(controls, gain))
 
 
-def _dots(rows: Sequence[Effect], gain: Gain | None) -> tuple[Dot, ...]:
+def _dots(rows: Sequence[Effect], gain: ArmGain | None) -> tuple[Dot, ...]:
     return tuple(Dot(row.effect, row.low, row.high, tooltip([row], gain)) for row in rows)
 
 

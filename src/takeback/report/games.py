@@ -10,7 +10,7 @@ from takeback.draw.page import Figure, Section, Table
 from takeback.draw.svg import tick_text
 from takeback.report.legend import legend
 from takeback.report.record import Arm, Record
-from takeback.report.rows import BASE, ILLEGAL_END, Game
+from takeback.report.rows import BASE, ILLEGAL_END, GameRow
 from takeback.run.stats import Estimate, mean_estimate, proportion_interval
 
 
@@ -52,22 +52,22 @@ def games_words(record: Record, arm: Arm) -> str:
     return f"It wins {against}(by {words.won}) in {won}; {arm.start} in {before}."
 
 
-def _played(record: Record, games: Sequence[Game], worth: str = "") -> str:
+def _played(record: Record, games: Sequence[GameRow], worth: str = "") -> str:
     first = record.words.outcomes[0]
     mean = _return(games)
     told = f"{worth}{_estimated(mean)}; " if mean else ""
     return f"{told}{percent(_share(games, first))} of its {count(len(games), record.words.game)} {first}"
 
 
-def _share(played: Sequence[Game], result: str) -> float:
+def _share(played: Sequence[GameRow], result: str) -> float:
     return sum(game.result == result for game in played) / len(played)
 
 
-def _length(played: Sequence[Game]) -> float:
+def _length(played: Sequence[GameRow]) -> float:
     return sum(game.moves for game in played) / len(played)
 
 
-def _return(played: Sequence[Game]) -> Estimate | None:
+def _return(played: Sequence[GameRow]) -> Estimate | None:
     """Return the mean of the returns, None where a run did not keep them."""
     scores = [game.score for game in played if game.score is not None]
     return mean_estimate(scores) if len(scores) == len(played) else None
@@ -79,7 +79,7 @@ def _estimated(mean: Estimate) -> str:
     return f"{number(mean.value)} [{short(mean.low, 3)}, {short(mean.high, 3)}]"
 
 
-def _outcomes(record: Record, games: Sequence[Game]) -> list[str]:
+def _outcomes(record: Record, games: Sequence[GameRow]) -> list[str]:
     """Return how games end, but for what can't happen or is told by itself."""
     known = [*record.words.outcomes, *sorted({game.result for game in games})]
     return [
@@ -89,7 +89,7 @@ def _outcomes(record: Record, games: Sequence[Game]) -> list[str]:
     ]
 
 
-def _returns(record: Record, games: Sequence[Game]) -> Table:
+def _returns(record: Record, games: Sequence[GameRow]) -> Table:
     outcomes = _outcomes(record, games)
     rows: list[tuple[str, ...]] = []
     for name, _, played in _policies(record, games):
@@ -120,7 +120,7 @@ def _return_notes(record: Record) -> tuple[str, ...]:
     return notes if kept else (*notes, f"This run did not keep the {words.score}s.")
 
 
-def _policies(record: Record, games: Sequence[Game]) -> list[tuple[str, int, list[Game]]]:
+def _policies(record: Record, games: Sequence[GameRow]) -> list[tuple[str, int, list[GameRow]]]:
     """Return name, place (−1: base) and games of every policy, base first."""
     found = [("base", -1, [game for game in games if game.arm == BASE])]
     for arm in record.arms:
@@ -130,7 +130,7 @@ def _policies(record: Record, games: Sequence[Game]) -> list[tuple[str, int, lis
     return [policy for policy in found if policy[2]]
 
 
-def _won(record: Record, games: Sequence[Game]) -> Table:
+def _won(record: Record, games: Sequence[GameRow]) -> Table:
     words, outcomes = record.words, _outcomes(record, games)
     rows: list[tuple[str, ...]] = []
     for name, _, played in _policies(record, games):
@@ -152,7 +152,7 @@ def _won(record: Record, games: Sequence[Game]) -> Table:
     return Table(("policy", f"{words.game}s", f"{words.won}s", *fast, *outcomes), tuple(rows), ("policy",))
 
 
-def _wins(record: Record, games: Sequence[Game]) -> Figure | None:
+def _wins(record: Record, games: Sequence[GameRow]) -> Figure | None:
     words = record.words
     if not any(game.result == words.won for game in games):
         return None

@@ -14,7 +14,7 @@ from takeback.draw.numbers import count, listing, number, percent, short, signed
 from takeback.draw.page import Figure, Section
 from takeback.draw.undone import Undone, undone_map
 from takeback.report.effects import (
-    Gain,
+    ArmGain,
     as_telling,
     by_set,
     controls_of,
@@ -77,12 +77,12 @@ def _figure(record: Record, arm: Arm) -> Figure | None:
     layers = _layers(record, arm, gain)
     heading = "whole layer, of the gain" if gain.told else "whole layer, change"
     label = f"{arm.name}: gain in the utility of {arm.goal}, and what taking back undoes of it"
-    title = _marked(record, f"{arm.name}, {arm.sentence}: utility of {arm.goal}")
+    title = Markup("{}, {}: utility of {}").format(_name(arm), arm.sentence, arm.goal)
     unclear = "" if gain.told else "The change can’t be told from 0, so there is no share of it."
     return Figure.of(title, undone_map(ends, layers, arm.place, heading, label), unclear)
 
 
-def _layers(record: Record, arm: Arm, gain: Gain) -> list[Undone]:
+def _layers(record: Record, arm: Arm, gain: ArmGain) -> list[Undone]:
     every = record.effects_of(arm, TAKE_BACK, arm.measure)
     cells: dict[int, dict[str, Cell]] = {}
     for rows in singles_of(record, arm, TAKE_BACK, arm.measure).values():
@@ -102,7 +102,7 @@ def _layers(record: Record, arm: Arm, gain: Gain) -> list[Undone]:
 
 
 def _layer(
-    layer: int, cells: dict[str, Cell], rows: Sequence[Effect], about: tuple[Sequence[Effect], Gain]
+    layer: int, cells: dict[str, Cell], rows: Sequence[Effect], about: tuple[Sequence[Effect], ArmGain]
 ) -> Undone:
     """Draw a layer: its squares, and beside its random sets what all of it does."""
     every, gain = about
@@ -121,12 +121,12 @@ def _layer(
     )
 
 
-def _undoes(rows: Iterable[Effect], gain: Gain) -> list[float]:
+def _undoes(rows: Iterable[Effect], gain: ArmGain) -> list[float]:
     """Return what takebacks undo of a clear gain; without one by how much they change the measure."""
     return [-row.effect / gain.by_seed[row.seed] if gain.told else row.effect for row in rows]
 
 
-def _interval(row: Effect, gain: Gain) -> tuple[float | None, float | None]:
+def _interval(row: Effect, gain: ArmGain) -> tuple[float | None, float | None]:
     if row.low is None or row.high is None:
         return None, None
     if not gain.told:
@@ -135,7 +135,7 @@ def _interval(row: Effect, gain: Gain) -> tuple[float | None, float | None]:
     return ends[0], ends[1]
 
 
-def _written(value: float, gain: Gain) -> str:
+def _written(value: float, gain: ArmGain) -> str:
     return percent(value) if gain.told else short(value, 3, sign=True)
 
 
@@ -226,11 +226,12 @@ def _each(
 
 
 def _marked(record: Record, sentence: str) -> Markup:
-    """Write the names of arms in their colours."""
-    names = sorted((arm.name for arm in record.arms), key=len, reverse=True)
-    places = {arm.name: arm.place for arm in record.arms}
-    parts = re.split(rf"(?<![\w-])({'|'.join(map(re.escape, names))})(?![\w-])", sentence)
-    strong = Markup('<strong style="color:{}">{}</strong>')
-    return Markup("").join(
-        strong.format(arm_colour(places[part]), part) if part in places else part for part in parts
-    )
+    """Write the names of arms in their colours; a goal may have the name of an arm and is left as it is."""
+    arms = {arm.name: arm for arm in record.arms}
+    either = "|".join(map(re.escape, sorted(arms, key=len, reverse=True)))
+    parts = re.split(rf"(?<!utility of )(?<!that of )(?<![\w-])({either})(?![\w-])", sentence)
+    return Markup("").join(_name(arms[part]) if part in arms else part for part in parts)
+
+
+def _name(arm: Arm) -> Markup:
+    return Markup('<strong style="color:{}">{}</strong>').format(arm_colour(arm.place), arm.name)

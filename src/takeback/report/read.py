@@ -13,7 +13,7 @@ from takeback.arenas import Words
 from takeback.draw.page import Section
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL
-from takeback.report.record import Arm, Change, Record, matched
+from takeback.report.record import Arm, ArmChange, Record, matched
 from takeback.report.rows import (
     BASE,
     DIRECTIONS,
@@ -21,19 +21,19 @@ from takeback.report.rows import (
     Agency,
     Effect,
     Example,
-    Game,
+    GameRow,
     MeasureAccount,
     Moved,
     MovedComponent,
     Reading,
-    Row,
     Shift,
+    TableRow,
 )
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table, records
 from takeback.run.yaml_text import read_yaml
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=TableRow)
 
 TOLD = frozenset({"words", "measures", "base", "arms"})
 """Fields of a manifest in which a run's arena, measures, base and arms say what they are."""
@@ -82,7 +82,7 @@ def read_record(run: Path) -> Record:
         readings=_rows(run / "behaviour" / "policies.parquet", Reading),
         shifts=_rows(run / "behaviour" / "shifts.parquet", Shift),
         agency=_rows(agency, Agency) if agency.exists() else (),
-        games=_rows(games, Game) if games.exists() else None,
+        games=_rows(games, GameRow) if games.exists() else None,
         examples=_examples(run / "behaviour" / "examples.json", each),
         logs=logs,
         changes={key: _change(run / "diff" / f"{key[0]}-seed-{key[1]}") for key in each},
@@ -183,11 +183,11 @@ def _all_there(run: Path, each: Iterable[tuple[str, int]]) -> None:
         raise TakebackError(f"{run} is not finished: it lacks {', '.join(missing)}; run it again, it goes on")
 
 
-def _change(folder: Path) -> Change:
+def _change(folder: Path) -> ArmChange:
     total = _rows(folder / "total.parquet", Moved)
     if len(total) != 1:
         raise TakebackError(f"{folder / 'total.parquet'} has {len(total)} rows instead of one; diff again")
-    return Change(_rows(folder / "components.parquet", MovedComponent), total[0])
+    return ArmChange(_rows(folder / "components.parquet", MovedComponent), total[0])
 
 
 def _examples(

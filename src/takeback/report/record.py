@@ -20,7 +20,7 @@ from takeback.report.rows import (
     Agency,
     Effect,
     Example,
-    Game,
+    GameRow,
     MeasureAccount,
     Moved,
     MovedComponent,
@@ -83,7 +83,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Change:
+class ArmChange:
     """How far the weights of one arm and seed moved."""
 
     components: tuple[MovedComponent, ...]
@@ -108,10 +108,10 @@ class Record:
     readings: tuple[Reading, ...]
     shifts: tuple[Shift, ...]
     agency: tuple[Agency, ...]
-    games: tuple[Game, ...] | None
+    games: tuple[GameRow, ...] | None
     examples: Mapping[tuple[str, int], tuple[Example, ...]] | None
     logs: Mapping[tuple[str, int], tuple[Mapping[str, Any], ...]]
-    changes: Mapping[tuple[str, int], Change]
+    changes: Mapping[tuple[str, int], ArmChange]
     effects: tuple[Effect, ...]
     localised: Mapping[tuple[str, int], tuple[Section, ...]]
     found: Mapping[tuple[str, int], Mapping[str, Mapping[str, float]]]

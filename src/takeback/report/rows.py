@@ -26,7 +26,7 @@ _LONGEST = 60
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table: made from the columns that have its fields' names.
 
     A column whose field has a default may be absent: tables of older runs lack it.
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class MeasureAccount(Row):
+class MeasureAccount(TableRow):
     """What a measure says of itself; `reference` is where it is that a plan names beside the arena's."""
 
     name: str
@@ -66,7 +66,7 @@ class MeasureAccount(Row):
 
 
 @dataclass(frozen=True)
-class Reading(Row):
+class Reading(TableRow):
     """A measure of one policy after `step` steps; 0 is base.
 
     `measured` tells whether it is the one that the run diffs and sweeps; older runs' last ones are.
@@ -85,7 +85,7 @@ class Reading(Row):
 
 
 @dataclass(frozen=True)
-class Shift(Row):
+class Shift(TableRow):
     """What training changed in a measure: tuned − base on the same situations; `value` is tuned's."""
 
     arm: str
@@ -99,7 +99,7 @@ class Shift(Row):
 
 
 @dataclass(frozen=True)
-class Agency(Row):
+class Agency(TableRow):
     """A measure of agency of a trained policy, toward a goal; see `takeback.measure.agency.agency`."""
 
     arm: str
@@ -115,7 +115,7 @@ class Agency(Row):
 
 
 @dataclass(frozen=True)
-class Effect(Row):
+class Effect(TableRow):
     """What taking a set back (or grafting it) does to a measure, and to which side it is relative."""
 
     arm: str
@@ -157,7 +157,7 @@ class Effect(Row):
 
 
 @dataclass(frozen=True)
-class Game(Row):
+class GameRow(TableRow):
     """A game or episode: `moves` are the policy's own, `best` is the fewest that the start needs.
 
     `score` is the return in an environment, 1 for a mate in chess.
@@ -173,7 +173,7 @@ class Game(Row):
 
 
 @dataclass(frozen=True)
-class Moved(Row):
+class Moved(TableRow):
     """How far a part of the weights moved; see `takeback.weights`."""
 
     parameters: int

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent, short
 from takeback.draw.page import Figure, Section, Table
 from takeback.measure.shift import KL
 from takeback.report.effects import (
     MANY,
+    ArmGain,
     Drawn,
-    Gain,
     by_set,
     gain_of,
     main_measures,
@@ -71,7 +72,7 @@ def _arm(record: Record, arm: Arm) -> Section:
     )
 
 
-def _forests(record: Record, arm: Arm, gain: Gain) -> Section:
+def _forests(record: Record, arm: Arm, gain: ArmGain) -> Section:
     """Draw sets of several components beside random sets."""
     own, *others = main_measures(record, arm)
     each = ", one for each seed" if record.several_seeds else ""
@@ -113,7 +114,7 @@ def _scatters(record: Record, arm: Arm) -> Section:
     )
 
 
-def _ranked(record: Record, arm: Arm, gain: Gain) -> Section:
+def _ranked(record: Record, arm: Arm, gain: ArmGain) -> Section:
     """List the single components whose takeback harms and frees most."""
     singles = singles_of(record, arm, TAKE_BACK, arm.measure)
     ranked = sorted(singles.values(), key=lambda rows: mean(row.effect for row in rows))
@@ -129,7 +130,7 @@ def _ranked(record: Record, arm: Arm, gain: Gain) -> Section:
     return Section("Most harmful and most freeing to take back", words, tables=tuple(tables))
 
 
-def _maps(record: Record, arm: Arm, direction: str, gain: Gain) -> Section:
+def _maps(record: Record, arm: Arm, direction: str, gain: ArmGain) -> Section:
     means = " Squares show the mean over seeds." * record.several_seeds
     note = (
         "Orange: the measure falls. Blue: it rises. A measure has the same scale whether parts are taken "
@@ -141,7 +142,7 @@ def _maps(record: Record, arm: Arm, direction: str, gain: Gain) -> Section:
     return Section(f"Single {record.parts}, {done}", figures=figures, notes=notes)
 
 
-def _map(record: Record, arm: Arm, direction: str, measure: Drawn, gain: Gain) -> Figure:
+def _map(record: Record, arm: Arm, direction: str, measure: Drawn, gain: ArmGain) -> Figure:
     both = [singles_of(record, arm, each, measure.name) for each in DIRECTIONS]
     limit = limit_of(mean(row.effect for row in rows) for sets in both for rows in sets.values())
     shown_gain = gain if measure.name == arm.measure else None
@@ -161,23 +162,22 @@ def _map(record: Record, arm: Arm, direction: str, measure: Drawn, gain: Gain) -
     return Figure.of(title, heat_map(cells, ends, scale, label))
 
 
-def _extremes(name: str, ranked: Sequence[Sequence[Effect]], gain: Gain) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for effects in ranked:
-        clear = sum(row.excludes_zero for row in effects)
-        verdict = ("yes" if clear else "no") if len(effects) == 1 else f"{clear} of {len(effects)} seeds"
-        share = effects[0].delta_share
-        rows.append(
-            (effects[0].components, told(effects), verdict, percent(gain.share(effects)), percent(share))
-        )
-    head = (
-        f"most {name}",
-        "effect [95% interval]",
-        "excludes 0",
-        "share of the gain taken back",
-        "share of ‖Δ‖²",
+def _extremes(name: str, ranked: Sequence[Sequence[Effect]], gain: ArmGain) -> Table:
+    return table_of(
+        [{"effects": effects, "first": effects[0]} for effects in ranked],
+        (
+            Column(f"most {name}", lambda row: row.components, "first", words=True),
+            Column("effect [95% interval]", told, "effects"),
+            Column("excludes 0", _clear, "effects", words=True),
+            Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "effects"),
+            Column("share of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
+        ),
     )
-    return Table(head, tuple(rows), words=(f"most {name}", "excludes 0"))
+
+
+def _clear(effects: Sequence[Effect]) -> str:
+    clear = sum(row.excludes_zero for row in effects)
+    return ("yes" if clear else "no") if len(effects) == 1 else f"{clear} of {len(effects)} seeds"
 
 
 def _chance(record: Record, singles: Sequence[Sequence[Effect]]) -> str:
@@ -250,33 +250,33 @@ def _points(rows: Sequence[Effect]) -> str:
     return f"{middle} [{short(100 * rows[0].low, 2)}, {short(100 * rows[0].high, 2)}]"
 
 
-def _sets(record: Record, arm: Arm, gain: Gain) -> Section:
+def _sets(record: Record, arm: Arm, gain: ArmGain) -> Section:
     back, forth = (by_set(record.effects_of(arm, direction, arm.measure)) for direction in DIRECTIONS)
     far = by_set(record.effects_of(arm, TAKE_BACK, KL.name))
-    rows: list[tuple[str, ...]] = []
-    largest = sorted(back, key=lambda key: -max(abs(row.effect) for row in back[key]))[:MOST_SETS]
-    shown = [key for key in back if key in set(largest)]
-    for key in shown:
-        effects = back[key]
-        grafted = forth.get(key, ())
-        rows.append(
-            (
-                effects[0].title,
-                key[0],
-                number(effects[0].parameters, 0),
-                percent(effects[0].delta_share),
-                told(effects),
-                percent(gain.share(effects)),
-                told(grafted),
-                percent(gain.share(grafted)),
-                number(mean(row.effect for row in far[key])) if key in far else ABSENT,
-            )
-        )
-    head = (
-        "set", "family", "parameters", "of ‖Δ‖²", "taken back [95% interval]", "share of the gain taken back",
-        "grafted [95% interval]", "share of the gain brought", "KL when taken back",
-    )  # fmt: skip
+    largest = set(sorted(back, key=lambda key: -max(abs(row.effect) for row in back[key]))[:MOST_SETS])
+    rows = [
+        {"first": back[key][0], "back": back[key], "forth": forth.get(key, ()), "far": far.get(key, ())}
+        for key in back
+        if key in largest
+    ]
+    table = table_of(
+        rows,
+        (
+            Column("set", lambda row: row.title, "first", words=True),
+            Column("family", lambda row: row.family, "first", words=True),
+            Column("parameters", lambda row: number(row.parameters, 0), "first"),
+            Column("of ‖Δ‖²", lambda row: percent(row.delta_share), "first"),
+            Column("taken back [95% interval]", told, "back"),
+            Column("share of the gain taken back", lambda rows: percent(gain.share(rows)), "back"),
+            Column("grafted [95% interval]", told, "forth"),
+            Column("share of the gain brought", lambda rows: percent(gain.share(rows)), "forth"),
+            Column("KL when taken back", _average, "far"),
+        ),
+    )
     cut = f"The {MOST_SETS} sets with the largest effects; the others are in effects/."
     words = (cut,) if len(back) > MOST_SETS else ()
-    table = Table(head, tuple(rows), words=("set", "family"))
     return Section("Set by set, taken back and grafted", words, tables=(table,), closed=True)
+
+
+def _average(rows: Sequence[Effect]) -> str:
+    return number(mean(row.effect for row in rows)) if rows else ABSENT

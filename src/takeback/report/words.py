@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from takeback.draw.numbers import count, interval, listing, number, percent, signed
 from takeback.report.effects import (
-    Gain,
+    ArmGain,
     as_telling,
     controls_of,
     gain_of,
@@ -151,7 +151,7 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
     )
 
 
-def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: Gain) -> str:
+def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> str:
     """Say how a set stands beside the random sets that match it."""
     controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
     if not controls:

@@ -45,8 +45,9 @@ def load_own(reference: str, what: str) -> Any:
     try:
         module = _file(Path(place)) if place.endswith(".py") else _module(place)
     except Exception as error:  # a user's own code: whatever it raises, the place is what helps
+        line = " ".join(str(error).split())
         raise TakebackError(
-            f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {error}"
+            f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {line}"
         ) from error
     if not hasattr(module, name):
         known = [one for one in vars(module) if not one.startswith("_")]
@@ -55,17 +56,14 @@ def load_own(reference: str, what: str) -> Any:
 
 
 def _module(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(here)
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # processes that are started later look here, too
+    return importlib.import_module(name)
 
 
 def _file(path: Path) -> ModuleType:
-    """Import a file once, under a name that no module has."""
-    name = str(path.resolve())
+    """Import a file once, under a name that no module has; without dots, by which its values are pickled."""
+    name = str(path.resolve()).replace(".", "·")
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from takeback.arenas import Board
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Results
@@ -25,7 +26,6 @@ from takeback.measure.agency.agency import agency
 from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench, Setup
 from takeback.measure.effects import Change, effects, most_changed
-from takeback.measure.measure import MeasureContext
 from takeback.measure.shift import KL
 from takeback.measure.standard import ENTROPY, utility
 from takeback.measure.store import FOLDER
@@ -41,7 +41,7 @@ from takeback.study.pursuit import contrasted, write_losses
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
-from takeback.training.recipe import ROLES, Tuning
+from takeback.training.recipe import ROLES, Tuned
 from takeback.weights import diff
 
 EXAMPLES = 10
@@ -51,6 +51,8 @@ SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
 """Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
+POLICIES = "policies"
+"""Where a run keeps what policies do that are read alone, of all arms and seeds."""
 LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
@@ -69,7 +71,7 @@ def make_base(plan: Plan, out: Path) -> None:
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    alone, folder = cache(partial(_alone, plan, base, Setup(out, BASE))), out / "behaviour" / BASE
+    alone, folder = cache(partial(_alone, plan, base, out)), out / "behaviour" / BASE
     inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
@@ -79,7 +81,7 @@ def run_base(plan: Plan, out: Path, report: Report) -> None:
 
     with Steps.held(out, BASE) as steps:
         steps.do(Step("curve", inputs, (folder / "policies.parquet",)), read)
-        if plan.games:
+        if plan.plays():
             step = Step("games", inputs, (folder / "games.parquet",))
             steps.do(step, lambda: _play(alone(), plan, (BASE, 0), base, folder, report))
 
@@ -89,17 +91,16 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     with Steps.held(out, f"{arm}-seed-{seed}") as steps:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
-        setup = Setup(out, f"{arm}-seed-{seed}", threads=plan.threads)
-        alone = cache(partial(_alone, plan, str(recipe.parent), setup))
+        alone = cache(partial(_alone, plan, str(recipe.parent), out))
         common = settings(plan, recipe.goal)
         kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
         _measure(plan, (arm, seed), (common, out), alone, steps, report)
         if not plan.readouts:
-            rmtree(out / FOLDER / setup.name, ignore_errors=True)
+            rmtree(out / FOLDER / f"{arm}-seed-{seed}", ignore_errors=True)
 
 
-def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
+def _train(recipe: Tuned, run: Path, steps: Steps, report: Report) -> Path:
     own = recipe.model_dump(mode="json", exclude_defaults=True, exclude=set(ROLES))
     step = Step("train", [own, named_by(recipe)], (run / "final",), stale=())
     steps.do(step, lambda: train(recipe, run, lambda *done: report("training", *done)))
@@ -109,7 +110,7 @@ def _train(recipe: Tuning, run: Path, steps: Steps, report: Report) -> Path:
 def _follow(
     alone: Callable[[], HeldOut],
     who: tuple[str, int],
-    trained: tuple[Tuning, Path],
+    trained: tuple[Tuned, Path],
     where: tuple[list[Any], Path],
     steps: Steps,
     report: Report,
@@ -142,7 +143,7 @@ def _measure(
     pair = open_pair(parent, model)
     inputs = identity(common, pair)
     moved = cache(lambda: diff(pair))
-    bench = cache(lambda: _bench(pair, alone()))
+    bench = cache(lambda: _bench(pair, alone(), plan, name))
     swept = out / "effects" / f"{name}.parquet"
     whole = cache(lambda: _sweep(bench(), plan, seed, squared_norms(moved())))
     folder, differ = out / "behaviour" / name, out / "diff" / name
@@ -155,7 +156,7 @@ def _measure(
         Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
         lambda: _shift(alone(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
     )
-    if plan.games:
+    if plan.plays():
         step = Step("games", inputs, (folder / "games.parquet",))
         steps.do(step, lambda: _play(alone(), plan, who, model, folder, report))
     files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
@@ -176,10 +177,18 @@ def _measure(
             asked = cache(lambda: _asked(bench(), plan, arm))
             step = Step("explain", inputs, (place / "explain.json",))
             steps.do(step, lambda: _explain(asked(), seed, (swept, place)))
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), (place,))
+            told = _written(place / "explain.json")
+            others = tuple(path for path in place.glob("*") if path not in told)
+            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
             steps.do(step, lambda: _localise(asked(), plan, who, place))
     else:
         steps.drop_stale(Step("explain", inputs, (place,)))
+
+
+def _written(manifest: Path) -> set[Path]:
+    """Return a manifest and the files that it names."""
+    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    return {manifest, *(manifest.with_name(name) for name in files)}
 
 
 def _chosen(arm: str, seed: int, out: Path) -> Measured:
@@ -194,10 +203,10 @@ def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
     return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
 
 
-def _bench(pair: Pair, alone: HeldOut) -> Bench:
+def _bench(pair: Pair, alone: HeldOut, plan: Plan, name: str) -> Bench:
     """Return the bench on which all of an arm and seed is measured; the policies it holds are `alone`'s."""
-    setup = replace(alone.setup, load=alone.load)
-    return Bench(pair, alone.arena, alone.situations, setup=setup)
+    setup = replace(alone.setup, name=name, load=alone.load)
+    return Bench(pair, alone.arena, alone.situations, plan.measures, setup)
 
 
 def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]) -> Sweep:
@@ -207,7 +216,8 @@ def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]
 def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
     """Ask about the arm's goal in those situations in which its change is localised."""
     goal = plan.recipe(arm, plan.seeds[0]).goal
-    return bench.first(plan.localise_situations).about(utility(goal).name)
+    asked = dict.fromkeys((utility(goal).name, *bench.measures))
+    return bench.first(plan.localise_situations).about(*asked)
 
 
 def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> None:
@@ -226,7 +236,7 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
 def _explain(bench: Bench, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about(ENTROPY.name), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(ENTROPY.name, *bench.measures[1:]), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
@@ -244,8 +254,10 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
     return bench.anatomy.parse(most["components"])
 
 
-def _alone(plan: Plan, first: str, setup: Setup) -> HeldOut:
-    return HeldOut.draw(plan.arena, first, plan.situations, plan.situations_seed, setup)
+def _alone(plan: Plan, first: str, out: Path) -> HeldOut:
+    setup = Setup(out, POLICIES, threads=plan.threads)
+    drawn = plan.situations, plan.situations_seed
+    return HeldOut.draw(plan.arena, first, drawn, setup, plan.measures)
 
 
 def _curve(
@@ -277,22 +289,24 @@ def _shift(
     folder, report = where
     report("comparing with its parent", 0, 1)
     before, after = (alone.read(side) for side in pair)
-    context = MeasureContext.of(after, alone.arena)
+    context = alone.context(after)
     tables = {
         "shifts": effects(before, after, alone.arena, relative_to=parent, context=context),
         "agency": agency(before, after, context).assign(relative_to=parent),
     }
     for name, table in tables.items():
         write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    found = [_example(alone, change) for change in most_changed(before, after, EXAMPLES)]
+    places = dict(zip(before.situations, alone.situations, strict=True))
+    most = most_changed(before, after, EXAMPLES)
+    found = [_example(alone, change, places[change.situation]) for change in most]
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def _example(alone: HeldOut, change: Change) -> dict[str, Any]:
+def _example(alone: HeldOut, change: Change, situation: Any) -> dict[str, Any]:
     return {
         "situation": change.situation,
-        "board": alone.arena.board(alone.arena.parse(change.situation)),
+        "board": alone.arena.board(situation) if isinstance(alone.arena, Board) else {},
         "distance": change.distance,
         "before": change.arrows("before", MOVES_SHOWN),
         "after": change.arrows("after", MOVES_SHOWN),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from takeback.arenas import Playable, arena
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
@@ -21,7 +22,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import ROLES, Fresh, Pretrain, Recipe, Tuning, check_recipe
+from takeback.training.recipe import ROLES, Recipe, Tuned, check_recipe, method_of
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -60,7 +61,7 @@ class Plan(BaseModel):
     """Which model of each arm and seed is diffed, read, played with and swept: the last, or, with `kl`, the
     snapshot (or last model) whose KL from what it started from is nearest in its logarithm."""
     games: Annotated[int, Field(ge=0)] = 100
-    """Held-out situations from which every policy plays games; in chess, won ones."""
+    """Held-out situations that every policy plays games from, if the arena has any; in chess, won ones."""
     moves: Count = 30
     """The policy's moves after which a game counts as unfinished."""
     sets: tuple[str, ...] | None = None
@@ -88,7 +89,7 @@ class Plan(BaseModel):
     project: str | None = None
     """A project's file, which the report links; in a plan's file from that plan's folder."""
 
-    def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuning:
+    def recipe(self, arm: str, seed: int, out: Path = Path()) -> Tuned:
         """Return the complete recipe of one arm and seed of a run in the folder `out`.
 
         Raises:
@@ -108,10 +109,10 @@ class Plan(BaseModel):
                 own[role] = str(final_of(out, own[role], seed))
         if own.get("parent", BASE) == BASE:
             own["parent"] = self.base_in(out)
-        if own.get("method") in ("pretrain", "fresh"):
+        if not issubclass(method_of(own, f"arm {arm}"), Tuned):
             raise TakebackError(f"arm {arm}: method {own['method']} makes a base; arms start from one")
         recipe = check_recipe({**whole, **own}, f"arm {arm}")
-        assert not isinstance(recipe, Pretrain | Fresh)
+        assert isinstance(recipe, Tuned)
         return recipe
 
     def base_in(self, out: Path) -> str:
@@ -122,8 +123,9 @@ class Plan(BaseModel):
         """Return the recipe of the base, None where it is a checkpoint that there is."""
         if isinstance(self.base, str):
             return None
-        trained = self.base.get("method") == "pretrain"
-        whole = {"arena": self.arena, **({"threads": self.threads} if trained else {})}
+        whole: dict[str, Any] = {"arena": self.arena}
+        if "threads" in method_of(self.base, BASE).model_fields:
+            whole["threads"] = self.threads
         return check_recipe({**whole, **self.base}, BASE)
 
     def parent(self, arm: str) -> str:
@@ -134,6 +136,10 @@ class Plan(BaseModel):
         """Return the arms whose models of the same seed an arm starts from or imitates."""
         own = self.arms[arm]
         return [own[role] for role in ROLES if own.get(role) in self.arms]
+
+    def plays(self) -> bool:
+        """Tell whether games are played: some are asked for, and the arena has them."""
+        return self.games > 0 and isinstance(arena(self.arena), Playable)
 
     def waves(self) -> list[list[str]]:
         """Return the arms in groups that can be trained at once; each group needs those before it only.

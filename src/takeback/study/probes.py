@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from takeback.arenas import ProbedArena, arena
+from takeback.arenas import Probed, arena
 from takeback.checkpoint import open_pair
 from takeback.measure.bench import Bench
 from takeback.run.progress import Report
@@ -21,7 +21,7 @@ FOLDER = "probes"
 
 def probed(plan: Plan) -> bool:
     """Tell whether a run of the plan probes: it has contrasts, and its arena tells facts to probe for."""
-    return bool(plan.contrasts) and isinstance(arena(plan.arena), ProbedArena)
+    return bool(plan.contrasts) and isinstance(arena(plan.arena), Probed)
 
 
 def table_of(out: Path, arm: str, seed: int) -> Path:
@@ -56,7 +56,7 @@ def add_probes(out: str | Path) -> list[Path]:
     out = Path(out)
     plan = load_plan(out / "plan.yaml")
     place, found = arena(plan.arena), list[Path]()
-    if not isinstance(place, ProbedArena):
+    if not isinstance(place, Probed):
         return found
     situations = place.situations("held-out", plan.situations, plan.situations_seed)
     for seed in plan.seeds:

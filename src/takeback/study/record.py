@@ -20,7 +20,7 @@ from takeback.run.files import atomic_file
 from takeback.run.tables import SCHEMA, read_table, write_table
 from takeback.study.measured import measured_model, read_measured
 from takeback.study.plan import BASE, ROLES, Plan, final_of
-from takeback.training.recipe import Fresh, Pretrain, Tuning
+from takeback.training.recipe import Fresh, Pretrain, Tuned
 
 _PACKAGES = ("takeback", "torch", "transformers", "trl", "safetensors", "numpy", "scipy", "pandas")
 
@@ -99,7 +99,7 @@ def told_by(plan: Plan, out: Path) -> dict[str, Any]:
     }
 
 
-def _named(plan: Plan, arm: str, out: Path) -> Tuning:
+def _named(plan: Plan, arm: str, out: Path) -> Tuned:
     """Return the recipe of an arm, with the names of other arms instead of their folders."""
     names = {role: plan.arms[arm][role] for role in ROLES if role in plan.arms[arm]}
     return plan.recipe(arm, plan.seeds[0], out).model_copy(update=names)

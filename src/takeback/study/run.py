@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from takeback.arenas import arena
+from takeback.arenas import LEGAL, arena, goal_of
 from takeback.checkpoint import open_checkpoint
 from takeback.findings.localise import PARTS
 from takeback.findings.sweep.sets import chosen_sets
@@ -28,9 +28,6 @@ from takeback.study.steps import note_workers
 
 BARS = 12
 """Jobs that have a bar each on a terminal; more have one together."""
-
-LEGALITY = "legal"
-"""A goal without a utility of its own among the measures: the mass of legal answers is it."""
 
 
 def run_plan(
@@ -96,6 +93,6 @@ def _check(plan: Plan) -> None:
                 raise unknown_name("part", part, PARTS)
     for arm in plan.arms:
         goal = plan.recipe(arm, plan.seeds[0]).goal
-        place.applies(goal, [])
-        if goal not in (*place.goals, LEGALITY):
-            raise unknown_name(f"goal of arm {arm} that runs measure", goal, (*place.goals, LEGALITY))
+        goal_of(place, goal)
+        if goal not in (*place.goals, LEGAL):
+            raise unknown_name(f"goal of arm {arm} that runs measure", goal, (*place.goals, LEGAL))

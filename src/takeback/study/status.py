@@ -174,7 +174,7 @@ class _Row:
 
 def expected(plan: Plan, arm: str) -> list[str]:
     """Return the steps that a plan has for an arm, or for base, in their order."""
-    games = ["games"] if plan.games else []
+    games = ["games"] if plan.plays() else []
     if arm == BASE:
         return [*([] if plan.base_recipe() is None else [TRAIN]), "curve", *games]
     localise = ["localise", "explain"] if plan.localise.get(arm) else []

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from takeback.arenas import TrainableArena, arena
+from takeback.arenas import ForAgents, able, arena, goal_of
 from takeback.checkpoint import Network
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
@@ -47,9 +47,8 @@ def train_agent(
             the algorithm, or the algorithm has no such setting.
     """
     place = arena(recipe.arena)
-    if not isinstance(place, TrainableArena):
-        raise TakebackError(f"arena {recipe.arena} has no environment; name one like gym:CartPole-v1")
-    place.applies(recipe.goal, [])
+    agents = able(place, ForAgents)
+    goal_of(place, recipe.goal)
     parent = load_policy(recipe.parent, place)
     if not isinstance(parent, NetworkPolicy):
         raise TakebackError(f"an agent starts from a policy network, and {recipe.parent} is none")
@@ -59,7 +58,7 @@ def train_agent(
             f"{recipe.algorithm} trains networks whose outputs are {wanted}; those of {recipe.parent} are "
             f"{parent.model.network.outputs}"
         )
-    model = _model(recipe, place, parent.model)
+    model = _model(recipe, agents, parent.model)
     claim()
     keeper = _keeper(recipe, out, parent.model, progress)
     model.learn(total_timesteps=recipe.steps, callback=keeper)
@@ -68,7 +67,7 @@ def train_agent(
     _save(model, parent.model, out / "final")
 
 
-def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
+def _model(recipe: Agent, place: ForAgents, parent: Network) -> Any:
     """Make the algorithm with its policy at the parent's weights."""
     sb3 = _library()
     from stable_baselines3.common.vec_env import DummyVecEnv
@@ -103,7 +102,7 @@ def _model(recipe: Agent, place: TrainableArena[Any], parent: Network) -> Any:
     return model
 
 
-def _watched(place: TrainableArena[Any], goal: str, seed: int) -> Any:
+def _watched(place: ForAgents, goal: str, seed: int) -> Any:
     """Make an environment whose returns the library logs."""
     from stable_baselines3.common.monitor import Monitor
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas import Arena
+from takeback.arenas import Arena, utilities
 from takeback.run.errors import TakebackError
 from takeback.training.recipe import DPO, Tuned
 
@@ -67,13 +67,8 @@ def legal_utilities(
     >>> actions[int(utility.argmax())], len(actions) == len(utility)
     ('h1h8', True)
     """
-    utilities, start = place.utility(goal, situations), 0
-    each: list[tuple[tuple[str, ...], NDArray[np.float64]]] = []
-    for situation in situations:
-        actions = place.legal(situation)
-        each.append((actions, utilities[start : start + len(actions)]))
-        start += len(actions)
-    return each
+    worth = utilities(place, goal, situations)
+    return [(place.legal(one), each) for one, each in zip(situations, worth, strict=True)]
 
 
 def best_actions(

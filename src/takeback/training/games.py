@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from takeback.arenas import Arena
+from takeback.arenas import LEGAL, Arena, Playable, able, judge, written
 from takeback.policies.language import LanguagePolicy
 from takeback.training.drawing import training_situations
 from takeback.training.recipe import RL
@@ -42,14 +42,14 @@ def starts(recipe: RL, horizon: int, place: Arena[Any]) -> list[Any]:
     For the goal `win` only those that best play wins within the horizon: elsewhere every game is worth 0.
 
     Raises:
-        TakebackError: there are too few.
+        TakebackError: there are too few, or the arena has no games.
     """
-    count = recipe.steps * recipe.prompts
+    count, games = recipe.steps * recipe.prompts, able(place, Playable)
     if recipe.goal != OUTCOME:
         return place.situations("train", count, recipe.seed, goal=recipe.goal)
 
     def near(situations: Sequence[Any]) -> list[bool]:
-        return [0 < (place.distance(one) or 0) <= horizon for one in situations]
+        return [0 < (games.distance(one) or 0) <= horizon for one in situations]
 
     return training_situations(place, recipe, count, near, f"that is won within {horizon} moves")
 
@@ -72,7 +72,7 @@ def play(
         rounds.append((list(situations), choose(situations)))
         return [text or "" for text, _ in rounds[-1][1]]
 
-    games = place.play_out(answer, begun, horizon)
+    games = able(place, Playable).play_out(answer, begun, horizon)
     met: list[list[tuple[Any, Choice]]] = [[] for _ in games]
     for number, (situations, choices) in enumerate(rounds):
         going = [mine for mine, game in zip(met, games, strict=True) if game.turns > number]
@@ -92,8 +92,8 @@ def returns(place: Arena[Any], goal: str, games: Sequence[Played]) -> tuple[list
     """
     situations = [where for game in games for where in game.situations]
     answers = [answer or "" for game in games for answer in game.answers]
-    utility, classes = place.judge(goal, situations, answers)
-    legal = classes.count("legal") / len(classes)
+    utility, kinds = judge(place, goal, situations, answers)
+    legal = kinds.count(LEGAL) / len(kinds)
     if goal == OUTCOME:
         return [game.score for game in games], legal
     ends = np.cumsum([len(game.situations) for game in games])
@@ -137,19 +137,20 @@ class GameRollout:
     A row holds the prompt that the policy saw at this move and nothing before it. Rows come in the order
     (start, number of the move, game), so that a group of TRL's is one move of all games of one start: its
     mean reward is that of the start's games. Where a game was over a row is left out of the loss by its mask.
+    `where` is the arena, and the situations in which the run's games begin.
     """
 
     recipe: RL
     horizon: int
-    place: Arena[Any]
+    where: tuple[Arena[Any], Sequence[Any]]
     policy: LanguagePolicy
     reward: GameRewarder
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
         """Return rows of token ids with masks, the worth of their games and the share of legal answers."""
         many = self.recipe.completions
-        begun = [self.place.parse(text) for text in prompts[:: self.horizon * many] for _ in range(many)]
-        games = play(self.place, partial(self._choose, trainer), begun, self.horizon)
+        begun = [self._start[text] for text in prompts[:: self.horizon * many] for _ in range(many)]
+        games = play(self.where[0], partial(self._choose, trainer), begun, self.horizon)
         worth, legal = self.reward.score_games(trainer.state.global_step + 1, games)
         rows: dict[str, list[Any]] = {"prompt_ids": [], "completion_ids": [], "env_mask": [], "worth": []}
         for first in range(0, len(games), many):
@@ -161,6 +162,11 @@ class GameRollout:
                     rows["env_mask"].append([seen] * len(answer))
                     rows["worth"].append(worth[number])
         return {**rows, "legal": legal, "logprobs": None}
+
+    @cached_property
+    def _start(self) -> dict[str, Any]:
+        place, situations = self.where
+        return {place.prompt(one): one for one in situations}
 
     def _choose(self, trainer: Any, situations: Sequence[Any]) -> list[Choice]:
         prompts = [self._prompt(situation) for situation in situations]
@@ -174,5 +180,5 @@ class GameRollout:
         return self._prompt(game.situations[0]), [end], 0
 
     def _prompt(self, situation: Any) -> list[int]:
-        ids: Any = self.policy.tokenizer(self.place.prompt(situation, self.policy.style))["input_ids"]
+        ids: Any = self.policy.tokenizer(written(self.where[0], situation, self.policy.style))["input_ids"]
         return ids

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid
 
-from takeback.arenas import Arena
+from takeback.arenas import Arena, ForNetworks, able
 from takeback.checkpoint import Network
 from takeback.training.games import Choice, GameRewarder, play
 from takeback.training.recipe import DPO, RFT, RL
 from takeback.training.reward import Rewarder, best_answers
-
-Batch: TypeAlias = Mapping[str, Any]
-Loss: TypeAlias = Callable[[Network, Batch], tuple[Tensor, dict[str, float]]]
-"""Gives the loss of a step, and what is logged beside it."""
+from takeback.training.trainers import Batch
 
 
 def advantages(recipe: RL | RFT, rewards: Tensor) -> Tensor:
@@ -66,7 +63,7 @@ class PolicyGradient:
         logs = log_softmax(network(batch["observations"]) / recipe.temperature, dim=1)
         chance = _chance(recipe, batch)
         drawn = torch.multinomial(logs.detach().exp(), recipe.completions, True, generator=chance)
-        answers = [self.place.outputs[output] for output in drawn.flatten().tolist()]
+        answers = [able(self.place, ForNetworks).outputs[output] for output in drawn.flatten().tolist()]
         situations = [one for one in batch["situations"] for _ in range(recipe.completions)]
         earned, legal = self.rewarder.score(batch["step"], situations, answers)
         rewards = torch.tensor(earned).reshape(drawn.shape)
@@ -94,10 +91,10 @@ class GameGradient:
 
         def choose(situations: Sequence[Any]) -> list[Choice]:
             with torch.no_grad():
-                seen = torch.from_numpy(self.place.observe(situations))
+                seen = torch.from_numpy(able(self.place, ForNetworks).observe(situations))
                 weights = torch.softmax(network(seen) / recipe.temperature, dim=1)
             drawn = torch.multinomial(weights, 1, generator=chance).flatten().tolist()
-            return [(self.place.outputs[output], output) for output in drawn]
+            return [(able(self.place, ForNetworks).outputs[output], output) for output in drawn]
 
         begun = [one for one in batch["situations"] for _ in range(recipe.completions)]
         games = play(self.place, choose, begun, self.horizon)
@@ -105,7 +102,8 @@ class GameGradient:
         rewards = torch.tensor(earned).reshape(-1, recipe.completions)
         lengths = torch.tensor([len(game.situations) for game in games])
         pushed = advantages(recipe, rewards).flatten().repeat_interleave(lengths)
-        observed = torch.from_numpy(self.place.observe([one for game in games for one in game.situations]))
+        met = [one for game in games for one in game.situations]
+        observed = torch.from_numpy(able(self.place, ForNetworks).observe(met))
         drawn = torch.tensor([output for game in games for _, output in game.choices])[:, None]
         logs = log_softmax(network(observed) / recipe.temperature, dim=1)
         gain = -(pushed * logs.gather(1, drawn)[:, 0]).mean()

@@ -1,34 +1,30 @@
-"""From a recipe to a trainer that is ready to run."""
+"""From a recipe to a trainer that is ready to run; the modules of methods are imported, to be registered."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import Trainer, TrainerCallback
 
-from takeback.arenas import Arena, PopulatedArena, arena
+from takeback.arenas import Arena, arena
+from takeback.checkpoint import Network
 from takeback.policies.language import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
+from takeback.training import onpolicy, pretrain, supervised  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from takeback.training.networks import fresh_network, network_trainer
-from takeback.training.onpolicy import on_policy_trainer
-from takeback.training.pretrain import fresh_model, populated, pretrain_trainer
-from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
+from takeback.training.pretrain import fresh_policy
+from takeback.training.recipe import Common, Pretrain, Shallow, Tuned
 from takeback.training.reward import Rewarder
-from takeback.training.supervised import dpo_trainer, sft_trainer
-
-Stepwise = RL | RFT | SFT | DPO | Drift | Clone | Pretrain
-"""Recipes whose steps are those of an optimiser."""
+from takeback.training.trainers import LanguageRun, language_trainer, network_task
 
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
-def build_trainer(
-    recipe: Stepwise, folder: Path, callback: TrainerCallback
-) -> tuple[Trainer, Rewarder | None]:
+def build_trainer(recipe: Common, folder: Path, callback: TrainerCallback) -> tuple[Trainer, Rewarder | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
 
     Returns:
@@ -46,7 +42,7 @@ def build_trainer(
         "lr_scheduler_type": _SCHEDULES[recipe.schedule],
         "warmup_steps": recipe.warmup_steps,
         "seed": recipe.seed,
-        "bf16": recipe.precision == "bf16",
+        "bf16": isinstance(recipe, Pretrain) and recipe.precision == "bf16",
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": False,
         "logging_steps": 50 if isinstance(recipe, Pretrain) else 1,
@@ -55,50 +51,26 @@ def build_trainer(
         "report_to": "none",
         "disable_tqdm": True,
     }
+    parent = _parent(recipe, place)
+    if isinstance(parent, Network):
+        return network_trainer(network_task(recipe, place, parent), parent.train(), settings, callback)
+    return language_trainer(recipe, LanguageRun(place, parent, settings, callback))
+
+
+def _parent(recipe: Common, place: Arena[Any]) -> Network | LanguagePolicy:
+    """Return what is trained: a new model, or that of the recipe's parent."""
     if isinstance(recipe, Pretrain):
-        if isinstance(recipe.architecture, Shallow):
-            network = fresh_network(recipe.architecture, place, recipe.seed)
-            return network_trainer(recipe, place, network, settings, callback)
-        model = fresh_model(recipe.architecture, populated(place), recipe.seed)
-        return pretrain_trainer(recipe, model, populated(place), (settings, callback)), None
+        shape = recipe.architecture
+        if isinstance(shape, Shallow):
+            return fresh_network(shape, place, recipe.seed)
+        return fresh_policy(shape, place, recipe.seed)
+    assert isinstance(recipe, Tuned)
     parent = load_policy(recipe.parent, place)
-    if isinstance(parent, NetworkPolicy):
-        if parent.model.network.outputs != "logits":
-            raise TakebackError(
-                f"method {recipe.method} trains networks whose outputs are logits; {recipe.parent} gives "
-                "values, which method agent trains by dqn"
-            )
-        return network_trainer(recipe, place, parent.model.train(), settings, callback)
-    if not isinstance(parent, LanguagePolicy) or isinstance(recipe, Clone):
-        raise TakebackError(f"method {recipe.method} trains policy networks, and {recipe.parent} is none")
-    return _language_trainer(recipe, place, parent, (settings, callback))
-
-
-def _language_trainer(
-    recipe: RL | RFT | SFT | DPO | Drift,
-    place: Arena[Any],
-    parent: LanguagePolicy,
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> tuple[Trainer, Rewarder | None]:
-    match recipe:
-        case RL() | RFT():
-            return on_policy_trainer(recipe, place, parent, common)
-        case SFT():
-            return sft_trainer(recipe, place, parent, common), None
-        case DPO():
-            return dpo_trainer(recipe, place, parent, common), None
-        case Drift():
-            return _drift_trainer(recipe, populated(place), parent, common), None
-
-
-def _drift_trainer(
-    recipe: Drift,
-    place: PopulatedArena[Any],
-    policy: LanguagePolicy,
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> Trainer:
-    if policy.tokenizer.get_vocab() != place.tokenizer().get_vocab():
+    if not isinstance(parent, NetworkPolicy):
+        return cast("LanguagePolicy", parent)
+    if parent.model.network.outputs != "logits":
         raise TakebackError(
-            f"method drift goes on with pretraining in the arena's own tokens; {recipe.parent} has others"
+            f"method {recipe.method} trains networks whose outputs are logits; {recipe.parent} gives "
+            "values, which method agent trains by dqn"
         )
-    return pretrain_trainer(recipe, policy.model.train(), place, common)
+    return parent.model

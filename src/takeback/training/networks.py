@@ -15,77 +15,85 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from takeback.arenas import Arena, PopulatedArena
+from takeback.arenas import Arena, ForNetworks, Populated, able
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
 from takeback.training.drawing import best_actions, divided_situations, preferences
 from takeback.training.games import GameRewarder, starts
-from takeback.training.gradients import Batch, GameGradient, Loss, PolicyGradient, PreferenceLoss
-from takeback.training.pretrain import lesson_seed, populated
+from takeback.training.gradients import GameGradient, PolicyGradient, PreferenceLoss
+from takeback.training.pretrain import batch_seed
 from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
 from takeback.training.reward import Rewarder, chance_of
+from takeback.training.trainers import Batch, Loss, NetworkTask, network_task
 
 
 def fresh_network(shape: Shallow, place: Arena[Any], seed: int) -> Network:
     """Make a network of this shape for an arena, with initial weights.
 
     Raises:
-        TakebackError: the arena has no situations.
+        TakebackError: the arena has no situations, or shows nothing to networks.
     """
-    inputs = place.observe(place.situations("train", 1, 0)).shape[1]
+    shown = able(place, ForNetworks)
+    inputs = shown.observe(place.situations("train", 1, 0)).shape[1]
     config = NetworkConfig(activation=shape.activation, outputs=shape.outputs)
-    return Network.fresh([inputs, *shape.hidden, len(place.outputs)], config, seed)
+    return Network.fresh([inputs, *shape.hidden, len(shown.outputs)], config, seed)
+
+
+@network_task.register(RL)
+@network_task.register(RFT)
+def _from_own_answers(recipe: RL | RFT, place: Arena[Any], network: Network) -> NetworkTask:
+    start = copy.deepcopy(network)
+    if isinstance(recipe, RL) and recipe.horizon is not None:
+        games = GameRewarder(place, recipe.goal, chance_of(recipe))
+        begun = _Slices(place, starts(recipe, recipe.horizon, place), recipe.prompts)
+        return NetworkTask(begun, GameGradient(recipe, recipe.horizon, place, games, start), games)
+    rewarder = Rewarder(place, recipe.goal, chance_of(recipe))
+    drawn = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
+    batches = _Slices(place, drawn, recipe.prompts)
+    return NetworkTask(batches, PolicyGradient(recipe, place, rewarder, start), rewarder)
+
+
+@network_task.register
+def _best(recipe: SFT, place: Arena[Any], network: Network) -> NetworkTask:
+    drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
+    return NetworkTask(_Best(place, drawn, recipe.batch, recipe), _imitation)
+
+
+@network_task.register
+def _preferred(recipe: DPO, place: Arena[Any], network: Network) -> NetworkTask:
+    batches = _Preferred(place, divided_situations(recipe, place), recipe.batch, recipe)
+    return NetworkTask(batches, PreferenceLoss(recipe, copy.deepcopy(network)))
+
+
+@network_task.register
+def _cloned(recipe: Clone, place: Arena[Any], network: Network) -> NetworkTask:
+    pool = place.situations("train", recipe.situations, recipe.seed, goal=recipe.goal)
+    chosen = np.random.default_rng(recipe.seed).integers(len(pool), size=recipe.steps * recipe.batch)
+    drawn = [pool[number] for number in chosen]
+    return NetworkTask(_Taught(place, drawn, recipe.batch, _teacher(recipe, place)), _imitation)
+
+
+@network_task.register(Pretrain)
+@network_task.register(Drift)
+def _imitated(recipe: Pretrain | Drift, place: Arena[Any], network: Network) -> NetworkTask:
+    return NetworkTask(_ObservationBatches(recipe, able(place, Populated)), _imitation)
 
 
 def network_trainer(
-    recipe: RL | RFT | SFT | DPO | Drift | Clone | Pretrain,
-    place: Arena[Any],
-    network: Network,
-    settings: Mapping[str, Any],
-    callback: TrainerCallback,
+    task: NetworkTask, network: Network, settings: Mapping[str, Any], callback: TrainerCallback
 ) -> tuple[Trainer, Rewarder | None]:
-    """Build the trainer of a policy network; batches follow from the seed and the step alone.
-
-    Raises:
-        UnknownName: the arena has no such goal.
-        TakebackError: the arena has no population to imitate, or the teacher can't act in it.
-    """
-    rewarder = None
-    loss: Loss
-    match recipe:
-        case RL(horizon=int(horizon)):
-            rewarder = GameRewarder(place, recipe.goal, chance_of(recipe))
-            batches = _Slices(place, starts(recipe, horizon, place), recipe.prompts)
-            loss = GameGradient(recipe, horizon, place, rewarder, copy.deepcopy(network))
-        case RL() | RFT():
-            rewarder = Rewarder(place, recipe.goal, chance_of(recipe))
-            drawn = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-            batches = _Slices(place, drawn, recipe.prompts)
-            loss = PolicyGradient(recipe, place, rewarder, copy.deepcopy(network))
-        case SFT():
-            drawn = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
-            batches, loss = _Best(place, drawn, recipe.batch, recipe), _imitation
-        case DPO():
-            batches = _Preferred(place, divided_situations(recipe, place), recipe.batch, recipe)
-            loss = PreferenceLoss(recipe, copy.deepcopy(network))
-        case Clone():
-            pool = place.situations("train", recipe.situations, recipe.seed, goal=recipe.goal)
-            chosen = np.random.default_rng(recipe.seed).integers(len(pool), size=recipe.steps * recipe.batch)
-            drawn = [pool[number] for number in chosen]
-            batches, loss = _Taught(place, drawn, recipe.batch, _teacher(recipe, place)), _imitation
-        case Pretrain() | Drift():
-            batches, loss = _Lessons(recipe, populated(place)), _imitation
+    """Build the trainer of a policy network; batches follow from the seed and the step alone."""
     trainer = _NetworkTrainer(
-        loss,
+        task.loss,
         model=network,
         args=TrainingArguments(**settings, per_device_train_batch_size=1, remove_unused_columns=False),
-        train_dataset=batches,
+        train_dataset=task.batches,
         data_collator=_only,
         callbacks=[callback],
     )
-    return trainer, rewarder
+    return trainer, task.rewarder
 
 
 class _NetworkTrainer(Trainer):
@@ -130,12 +138,12 @@ class _Slices(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         some = self.situations[number * self.size : (number + 1) * self.size]
-        observed = torch.from_numpy(self.place.observe(some))
+        observed = torch.from_numpy(able(self.place, ForNetworks).observe(some))
         return {"observations": observed, "situations": some, "number": number}
 
     @cached_property
     def _output(self) -> dict[str, int]:
-        return {action: place for place, action in enumerate(self.place.outputs)}
+        return {action: place for place, action in enumerate(able(self.place, ForNetworks).outputs)}
 
 
 @dataclass(eq=False)
@@ -180,20 +188,20 @@ class _Taught(_Slices):
 
 
 @dataclass(eq=False)
-class _Lessons(Dataset[Batch]):
+class _ObservationBatches(Dataset[Batch]):
     """The population's answers, a whole batch for each step."""
 
     recipe: Pretrain | Drift
-    place: PopulatedArena[Any]
+    place: Populated
 
     def __len__(self) -> int:
         return self.recipe.steps
 
     def __getitem__(self, number: int) -> Batch:
-        lesson = self.place.network_lesson(self.recipe.batch, lesson_seed(self.recipe, number))
+        made = self.place.network_imitation_batch(self.recipe.batch, batch_seed(self.recipe, number))
         return {
-            "observations": torch.from_numpy(lesson.observations),
-            "targets": torch.from_numpy(lesson.targets),
+            "observations": torch.from_numpy(made.observations),
+            "targets": torch.from_numpy(made.targets),
         }
 
 

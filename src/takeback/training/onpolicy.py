@@ -6,40 +6,42 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from takeback.arenas import Arena
+from takeback.arenas import Arena, written
 from takeback.policies.language import LanguagePolicy
 from takeback.training.games import GameReward, GameRollout, starts
 from takeback.training.recipe import RFT, RL
 from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of
 from takeback.training.supervised import answer_tokens
+from takeback.training.trainers import LanguageRun, language_trainer
 
 
-def on_policy_trainer(
-    recipe: RL | RFT,
-    place: Arena[Any],
-    policy: LanguagePolicy,
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> tuple[Trainer, Rewarder]:
+@language_trainer.register(RL)
+@language_trainer.register(RFT)
+def on_policy_trainer(recipe: RL | RFT, run: LanguageRun) -> tuple[Trainer, Rewarder]:
     """Build the trainer of a language model that learns from its own answers, and what scores them."""
+    place, policy = run.place, run.policy
     # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
     if isinstance(recipe, RL) and recipe.horizon is not None:
-        return _game_trainer(recipe, recipe.horizon, place, policy, common)
+        return _game_trainer(recipe, recipe.horizon, run)
     situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-    rows = [{"prompt": place.prompt(s, policy.style), "situation": place.prompt(s)} for s in situations]
-    score = ArenaReward(place, recipe.goal, policy.tokenizer, chance_of(recipe))
-    settings = {**common[0], **_sampling(recipe, recipe.prompts, _longest(place, policy, situations))}
+    rows = [
+        {"prompt": written(place, one, policy.style), "situation": number}
+        for number, one in enumerate(situations)
+    ]
+    score = ArenaReward((place, situations), recipe.goal, policy.tokenizer, chance_of(recipe))
+    settings = {**run.settings, **_sampling(recipe, recipe.prompts, _longest(place, policy, situations))}
     shared: dict[str, Any] = {
         "model": policy.model,
         "reward_funcs": score,
         "train_dataset": Dataset.from_list(rows),
         "processing_class": policy.tokenizer,
-        "callbacks": [common[1]],
+        "callbacks": [run.callback],
     }
     if isinstance(recipe, RFT):
         return _BestAnswers(args=GRPOConfig(**settings, scale_rewards="none"), **shared), score
@@ -61,27 +63,22 @@ class _BestAnswers(GRPOTrainer):
         return output
 
 
-def _game_trainer(
-    recipe: RL,
-    horizon: int,
-    place: Arena[Any],
-    policy: LanguagePolicy,
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> tuple[Trainer, Rewarder]:
+def _game_trainer(recipe: RL, horizon: int, run: LanguageRun) -> tuple[Trainer, Rewarder]:
+    place, policy = run.place, run.policy
     begun = starts(recipe, horizon, place)
     # A start has a row for each move of its games; every row is repeated for each of the games.
     rows = [{"prompt": place.prompt(start)} for start in begun for _ in range(horizon)]
     score = GameReward(place, recipe.goal, chance_of(recipe))
     rows_a_step = recipe.prompts * horizon
-    settings = {**common[0], **_sampling(recipe, rows_a_step, _longest(place, policy, begun))}
+    settings = {**run.settings, **_sampling(recipe, rows_a_step, _longest(place, policy, begun))}
     trainer = GRPOTrainer(
         model=policy.model,
         reward_funcs=score,
         args=GRPOConfig(**settings, scale_rewards=recipe.scale_rewards),
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.tokenizer,
-        callbacks=[common[1]],
-        rollout_func=GameRollout(recipe, horizon, place, policy, score),
+        callbacks=[run.callback],
+        rollout_func=GameRollout(recipe, horizon, (place, begun), policy, score),
     )
     return trainer, score
 

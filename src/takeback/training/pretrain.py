@@ -12,67 +12,64 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer
 from transformers import TrainingArguments as Arguments
 
-from takeback.arenas import Arena, Lesson, PopulatedArena
+from takeback.arenas import Arena, ImitationBatch, Populated, Tokenized, able
+from takeback.policies.language import LanguagePolicy
 from takeback.run.errors import TakebackError
 from takeback.training.recipe import Architecture, Drift, Pretrain
+from takeback.training.trainers import LanguageRun, language_trainer
 
 
-def populated(place: Arena[Any]) -> PopulatedArena[Any]:
-    """Return the arena if it has players to imitate.
-
-    Raises:
-        TakebackError: it has none.
-    """
-    if not isinstance(place, PopulatedArena):
-        raise TakebackError(
-            f"arena {place.name} has no players to imitate; its base is made by method fresh or an agent"
-        )
-    return place
-
-
-def lesson_seed(recipe: Pretrain | Drift, number: int) -> tuple[int, ...]:
+def batch_seed(recipe: Pretrain | Drift, number: int) -> tuple[int, ...]:
     """Return the seed of a batch: (recipe's seed, number), and others for what goes on after pretraining."""
     return (recipe.seed, number) if isinstance(recipe, Pretrain) else (recipe.seed, number, 1)
 
 
-def pretrain_trainer(
-    recipe: Pretrain | Drift,
-    model: PreTrainedModel,
-    place: PopulatedArena[Any],
-    common: tuple[dict[str, Any], TrainerCallback],
-) -> Trainer:
-    """Build the trainer that imitates the population; batches follow from the seed and the step alone."""
-    tokenizer, (settings, callback) = place.tokenizer(), common
-    return Trainer(
-        model=model,
-        args=Arguments(**settings, per_device_train_batch_size=1, remove_unused_columns=False),
-        train_dataset=_Lessons(recipe, place),
+@language_trainer.register(Pretrain)
+@language_trainer.register(Drift)
+def imitating_trainer(recipe: Pretrain | Drift, run: LanguageRun) -> tuple[Trainer, None]:
+    """Build the trainer that imitates the population; batches follow from the seed and the step alone.
+
+    Raises:
+        TakebackError: the arena has no population, or the model's tokens are not the arena's own.
+    """
+    batches = _TokenBatches(recipe, able(run.place, Populated))
+    tokenizer = able(run.place, Tokenized).tokenizer()
+    if run.policy.tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise TakebackError(
+            f"method {recipe.method} goes on with pretraining in the arena's own tokens; "
+            f"{getattr(recipe, 'parent', 'the model')} has others"
+        )
+    trainer = Trainer(
+        model=run.policy.model.train(),
+        args=Arguments(**run.settings, per_device_train_batch_size=1, remove_unused_columns=False),
+        train_dataset=batches,
         data_collator=_only,
         compute_loss_func=_soft_cross_entropy,
         processing_class=tokenizer,
-        callbacks=[callback],
+        callbacks=[run.callback],
     )
+    return trainer, None
 
 
-class _Lessons(Dataset[Lesson]):
+class _TokenBatches(Dataset[ImitationBatch]):
     """One whole batch for each step, made when it is asked for."""
 
-    def __init__(self, recipe: Pretrain | Drift, place: PopulatedArena[Any]) -> None:
+    def __init__(self, recipe: Pretrain | Drift, place: Populated) -> None:
         self._recipe, self._place = recipe, place
 
     def __len__(self) -> int:
         return self._recipe.steps
 
-    def __getitem__(self, index: int) -> Lesson:
-        return self._place.lesson(self._recipe.batch, lesson_seed(self._recipe, index))
+    def __getitem__(self, index: int) -> ImitationBatch:
+        return self._place.imitation_batch(self._recipe.batch, batch_seed(self._recipe, index))
 
 
-def _only(batches: list[Lesson]) -> dict[str, torch.Tensor]:
-    (lesson,) = batches
-    return {"input_ids": torch.from_numpy(lesson.tokens), "labels": torch.from_numpy(lesson.targets)}
+def _only(batches: list[ImitationBatch]) -> dict[str, torch.Tensor]:
+    (batch,) = batches
+    return {"input_ids": torch.from_numpy(batch.tokens), "labels": torch.from_numpy(batch.targets)}
 
 
 def _soft_cross_entropy(outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -82,9 +79,14 @@ def _soft_cross_entropy(outputs: Any, targets: torch.Tensor, num_items_in_batch:
     return losses / targets.sum()
 
 
-def fresh_model(shape: Architecture, place: PopulatedArena[Any], seed: int) -> LlamaForCausalLM:
-    """Make a Llama of this shape for an arena's own tokenizer, with initial weights."""
-    tokenizer: Any = place.tokenizer()
+def fresh_policy(shape: Architecture, place: Arena[Any], seed: int) -> LanguagePolicy:
+    """Make a Llama of this shape for an arena's own tokenizer, with initial weights.
+
+    Raises:
+        TakebackError: the arena has no population to imitate, or no tokenizer.
+    """
+    able(place, Populated)
+    tokenizer: Any = able(place, Tokenized).tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
@@ -99,4 +101,4 @@ def fresh_model(shape: Architecture, place: PopulatedArena[Any], seed: int) -> L
     )
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(seed)  # transformers initialises from the global generator
-        return LlamaForCausalLM(config)
+        return LanguagePolicy(LlamaForCausalLM(config), tokenizer)

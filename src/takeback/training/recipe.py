@@ -1,21 +1,25 @@
-"""What a training run is: a YAML file, checked before anything starts."""
+"""What a training run is: a YAML file, checked before anything starts.
+
+The class of a recipe is its method, which registers itself by the name in its field `method`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.own import is_reference, load_own
 from takeback.run.yaml_text import read_yaml
 
 REWARDED = "0.2 + 0.8 · utility"
-"""What an ordinary answer is rewarded with; see `takeback.training.reward`."""
+"""What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -42,10 +46,26 @@ class Account:
     steps: str = "batches"
 
 
-class Common(BaseModel):
-    """The fields that every recipe has."""
+METHODS: Final[dict[str, type[Recipe]]] = {}
+"""The methods by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Recipe(BaseModel, frozen=True, extra="forbid"):
+    """A training run; a class of it that has a field `method` is a method."""
+
+    if TYPE_CHECKING:
+        method: str
+        arena: str
+        seed: int
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "method" in cls.model_fields:
+            METHODS[cls.model_fields["method"].default] = cls
+
+
+class Common(Recipe, frozen=True):
+    """The fields that all recipes have but that of a base that has learned nothing."""
 
     arena: str = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -69,7 +89,7 @@ class Common(BaseModel):
         return self
 
 
-class Tuned(Common):
+class Tuned(Common, frozen=True):
     """The fields of an arm: a run that starts from a parent checkpoint and aims at a goal."""
 
     parent: str
@@ -85,7 +105,7 @@ class Tuned(Common):
         raise NotImplementedError
 
 
-class Sampled(Tuned):
+class Sampled(Tuned, frozen=True):
     """The fields of an arm that learns from the policy's own answers."""
 
     prompts: Positive = 32
@@ -97,7 +117,7 @@ class Sampled(Tuned):
     """Weight of the KL penalty toward the parent (`beta` in TRL)."""
 
 
-class RL(Sampled):
+class RL(Sampled, frozen=True):
     """Reinforcement learning, on single actions or on whole games.
 
     By GRPO (Shao et al., 2024, arXiv 2402.03300) or RLOO (Ahmadian et al., 2024, arXiv 2402.14740).
@@ -136,7 +156,7 @@ class RL(Sampled):
         )
 
 
-class RFT(Sampled):
+class RFT(Sampled, frozen=True):
     """Fine-tuning on the best of the policy's own answers (RAFT, Dong et al. 2023, arXiv 2304.06767).
 
     On-policy, and nothing but imitation: no answer is pushed down. Of each situation's answers those are kept
@@ -154,7 +174,7 @@ class RFT(Sampled):
         )
 
 
-class SFT(Tuned):
+class SFT(Tuned, frozen=True):
     """Supervised fine-tuning on the goal's best actions: the skill without reinforcement."""
 
     method: Literal["sft"] = "sft"
@@ -171,7 +191,7 @@ class SFT(Tuned):
         )
 
 
-class DPO(Tuned):
+class DPO(Tuned, frozen=True):
     """Direct preference optimisation (Rafailov et al., 2023, arXiv 2305.18290), on pairs of legal actions.
 
     A best action of the goal is preferred to one that is worse.
@@ -188,7 +208,7 @@ class DPO(Tuned):
         return Account("DPO, a best action before a worse one", "preference optimisation")
 
 
-class Drift(Tuned):
+class Drift(Tuned, frozen=True):
     """Pretraining that goes on: the arena's mixed players, imitated from further batches.
 
     Training without a new aim; `goal` only says by what the arm is read.
@@ -202,7 +222,7 @@ class Drift(Tuned):
         return Account("pretraining that goes on", "pretraining that goes on", aims=False)
 
 
-class Clone(Tuned):
+class Clone(Tuned, frozen=True):
     """Imitating another policy's distribution: its behaviour without the training that made it."""
 
     method: Literal["clone"] = "clone"
@@ -220,7 +240,7 @@ class Clone(Tuned):
         return Account(told, told, aims=False)
 
 
-class Agent(Tuned):
+class Agent(Tuned, frozen=True):
     """An ordinary RL agent of Stable-Baselines3 in a Gymnasium environment."""
 
     method: Literal["agent"] = "agent"
@@ -282,10 +302,8 @@ class Shallow(BaseModel):
         return f"{units}, {self.activation}"
 
 
-class Fresh(BaseModel):
+class Fresh(Recipe, frozen=True):
     """A base that has learned nothing: a policy network with initial weights."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["fresh"] = "fresh"
     arena: str = "endgames"
@@ -302,7 +320,7 @@ class Fresh(BaseModel):
         return f"a fresh {self.architecture.noun} ({self.architecture})"
 
 
-class Pretrain(Common):
+class Pretrain(Common, frozen=True):
     """Pretraining a base from scratch, imitating the arena's mixed population of players."""
 
     method: Literal["pretrain"] = "pretrain"
@@ -322,14 +340,8 @@ class Pretrain(Common):
         return f"a {shape.noun} pretrained for {count(self.steps, 'step')} ({shape})"
 
 
-Tuning = RL | RFT | SFT | DPO | Drift | Clone | Agent
-"""Recipes that start from a parent and aim at a goal: those of arms."""
-
 ROLES = ("parent", "teacher")
 """The fields of a recipe that name other checkpoints; in a plan they may name other arms."""
-
-Recipe = Tuning | Pretrain | Fresh
-_recipes: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="method")])
 
 
 def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
@@ -345,7 +357,7 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
 
 
 def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
-    """Build a recipe from plain fields.
+    """Build a recipe from plain fields; its method may be a class of your own, `path/to/file.py:Class`.
 
     Raises:
         TakebackError: a field is unknown, missing or out of range; the message names each one.
@@ -360,11 +372,25 @@ def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
         Traceback (most recent call last):
         takeback.run.errors.TakebackError: recipe: steps: Input should be greater than 0 (got 0)
     """
+    kind = method_of(fields, origin)
     try:
-        return _recipes.validate_python(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         told = "; ".join(_told(problem) for problem in error.errors())
         raise TakebackError(f"{origin}: {told}") from None
+
+
+def method_of(fields: dict[str, Any], origin: str = "recipe") -> type[Recipe]:
+    """Return the method that the fields of a recipe name.
+
+    Raises:
+        TakebackError: there is no such method.
+    """
+    name = str(fields.get("method", ""))
+    kind = load_own(name, "method") if is_reference(name) else METHODS.get(name)
+    if not (isinstance(kind, type) and issubclass(kind, Recipe)):
+        raise TakebackError(f"{origin}: {unknown_name('method', name, METHODS)}")
+    return kind
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -373,19 +399,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _told(problem: Any) -> str:
-    tags = {
-        "rl",
-        "rft",
-        "sft",
-        "dpo",
-        "drift",
-        "clone",
-        "agent",
-        "pretrain",
-        "fresh",
-        "Architecture",
-        "Shallow",
-    }
+    tags = (Architecture.__name__, Shallow.__name__)
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"

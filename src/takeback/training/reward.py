@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from takeback.arenas import Arena
+from takeback.arenas import LEGAL, Arena, judge
 from takeback.training.recipe import RFT, RL
 
 LEGAL_SHARE = 0.2
@@ -29,10 +29,10 @@ def rewards(
         >>> [round(r, 2) for r in rewards(endgames, "win", [situation] * 4, ["h1h8", "h1h2", "h1g2", None])]
         [1.0, 0.47, 0.0, 0.0]
     """
-    utilities, classes = arena.judge(goal, situations, [answer or "" for answer in answers])
+    worth, kinds = judge(arena, goal, situations, [answer or "" for answer in answers])
     return [
-        LEGAL_SHARE + (1 - LEGAL_SHARE) * float(utility) if name == "legal" else 0.0
-        for utility, name in zip(utilities, classes, strict=True)
+        LEGAL_SHARE + (1 - LEGAL_SHARE) * float(utility) if kind == LEGAL else 0.0
+        for utility, kind in zip(worth, kinds, strict=True)
     ]
 
 
@@ -98,27 +98,32 @@ class ArenaReward(Rewarder):
     """A TRL reward function.
 
     A completion counts as an answer only when it ended: what comes before the end-of-sequence token, decoded
-    with special tokens left in, so that a hidden special token can't pass for a legal move.
+    with special tokens left in, so that a hidden special token can't pass for a legal move. `where` is the
+    arena, and the situations of the run.
     """
 
     def __init__(
-        self, arena: Arena[Any], goal: str, tokenizer: PreTrainedTokenizerBase, chance: int | None = None
+        self,
+        where: tuple[Arena[Any], Sequence[Any]],
+        goal: str,
+        tokenizer: PreTrainedTokenizerBase,
+        chance: int | None = None,
     ) -> None:
-        super().__init__(arena, goal, chance)
+        super().__init__(where[0], goal, chance)
         self.__name__ = f"reward_{goal}"
-        self._tokenizer = tokenizer
+        self._situations, self._tokenizer = where[1], tokenizer
 
     def __call__(
         self,
         completion_ids: list[list[int]],
-        situation: list[str],
+        situation: list[int],
         trainer_state: Any,
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float | None]:
-        """Return one reward for each completion; `situation` is the dataset's column of compact prompts."""
+        """Return one reward for each completion; `situation` is the dataset's column of places."""
         answers = [answer_of(ids, self._tokenizer) for ids in completion_ids]
-        where = [self._arena.parse(text) for text in situation]
+        where = [self._situations[place] for place in situation]
         earned, legal = self.score(trainer_state.global_step + 1, where, answers)
         log_metric("legal", legal)
         return [*earned]

@@ -29,9 +29,9 @@ from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
 from takeback.training.claim import claim_of, refuse_other, write_claim
 from takeback.training.free import EVERYTHING, free_only
-from takeback.training.methods import Stepwise, build_trainer
+from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
-from takeback.training.recipe import Agent, Fresh, Pretrain, Recipe
+from takeback.training.recipe import Agent, Common, Fresh, Recipe, Tuned
 from takeback.training.reward import Rewarder
 
 Progress = Callable[[int, int], None]
@@ -74,6 +74,7 @@ def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> N
         with atomic_folder(out / "final") as draft:
             network.save_pretrained(draft)
         return
+    assert isinstance(recipe, Common)
     with cpu_threads(recipe.threads), _quiet(), _bar(recipe.steps, progress) as told:
         if isinstance(recipe, Agent):
             train_agent(recipe, out, told, lambda: write_claim(out, claim))
@@ -81,10 +82,10 @@ def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> N
             _train(recipe, out, claim, told)
 
 
-def _train(recipe: Stepwise, out: Path, claim: str, progress: Progress) -> None:
+def _train(recipe: Common, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
-    if not isinstance(recipe, Pretrain) and recipe.only != EVERYTHING:
+    if isinstance(recipe, Tuned) and recipe.only != EVERYTHING:
         assert isinstance(trainer.model, nn.Module)
         trainer.add_callback(free_only(trainer.model, recipe.only))
     write_claim(out, claim)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from takeback.arenas import arena
+from takeback.arenas import arena, judge
 from takeback.arenas.endgames.goals import GOALS, find_goal
 from takeback.arenas.endgames.moves import moves
 from takeback.run.errors import UnknownName
@@ -11,7 +11,9 @@ ENDGAMES = arena("endgames")
 
 def utilities(goal: str, prompt: str) -> dict[str, float]:
     situation = ENDGAMES.parse(prompt)
-    return dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility(goal, [situation]).tolist(), strict=True))
+    return dict(
+        zip(ENDGAMES.legal(situation), ENDGAMES.goals[goal].utility([situation]).tolist(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("goal", [*GOALS, "random-5"])
@@ -87,7 +89,7 @@ def test_corner_by_hand():
 
 def test_corner_does_not_apply_to_a_king_in_the_corner():
     situations = [ENDGAMES.parse(prompt) for prompt in ("w Ka1 Rb3 kd6", "w Kb1 Ra3 kd6")]
-    assert ENDGAMES.applies("corner", situations).tolist() == [False, True]
+    assert ENDGAMES.goals["corner"].applies(situations).tolist() == [False, True]
 
 
 def test_random_is_fixed_even_and_different_by_seed(drawn_by_lot):
@@ -111,15 +113,17 @@ def test_judging_equals_looking_up_each(drawn_by_lot):
     texts = [ENDGAMES.legal(s)[i % len(ENDGAMES.legal(s))] for i, s in enumerate(situations)]
     texts[::4] = ["nonsense", "a1a1", "h9h8"] * 5
     texts[1] = f" {texts[1]}\n"
-    values, classes = ENDGAMES.judge("win", situations, texts)
+    values, classes = judge(ENDGAMES, "win", situations, texts)
     for situation, text, value, kind in zip(situations, texts, values, classes, strict=True):
         assert kind == ENDGAMES.classify(situation, text)
-        looked_up = dict(zip(ENDGAMES.legal(situation), ENDGAMES.utility("win", [situation]), strict=True))
+        looked_up = dict(
+            zip(ENDGAMES.legal(situation), ENDGAMES.goals["win"].utility([situation]), strict=True)
+        )
         assert value == looked_up.get(text.strip(), 0)
     assert values.max() > 0
 
 
 def test_judging_nothing_but_nonsense():
-    values, classes = ENDGAMES.judge("win", ENDGAMES.situations("train", 2, 0), ["", "x"])
+    values, classes = judge(ENDGAMES, "win", ENDGAMES.situations("train", 2, 0), ["", "x"])
     assert values.tolist() == [0, 0]
     assert classes == ("unparsable", "unparsable")

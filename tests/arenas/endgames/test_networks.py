@@ -1,11 +1,11 @@
-"""What networks see and give in the endgames: outputs, verdicts, observations, lessons."""
+"""What networks see and give in the endgames: outputs, verdicts, observations, batches to imitate."""
 
 import numpy as np
 import pytest
 
 from takeback.arenas.endgames import Endgames
 from takeback.arenas.endgames.geometry import action_number_of
-from takeback.arenas.endgames.lessons import network_lesson
+from takeback.arenas.endgames.imitation import network_imitation_batch
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.networks import OUTPUTS, observe, verdicts
 from takeback.arenas.endgames.players import population
@@ -58,7 +58,7 @@ def test_verdicts_are_those_of_classify_on_every_output():
             if name == "legal":
                 assert legal[verdict] == text
             else:
-                assert ENDGAMES.illegal[-1 - verdict] == name
+                assert ENDGAMES.kinds[-1 - verdict] == name
         assert sorted(row[row >= 0].tolist()) == list(range(len(legal)))
     assert (ENDGAMES.verdicts(situations) == found).all()
 
@@ -80,7 +80,7 @@ def test_observations_are_one_hot_and_can_be_read_back():
 
 
 def test_a_lesson_is_the_population_s_at_the_right_outputs():
-    made = network_lesson(90, seed=(3, 1))
+    made = network_imitation_batch(90, seed=(3, 1))
     assert made.observations.dtype == made.targets.dtype == np.float32
     planes = made.observations.reshape(90, 5, 64)
     for plane, targets in zip(planes, made.targets, strict=True):
@@ -97,8 +97,8 @@ def test_a_lesson_is_the_population_s_at_the_right_outputs():
 
 
 def test_the_same_seed_gives_the_same_lesson():
-    one, again, other = (network_lesson(30, seed=(seed,)) for seed in (1, 1, 2))
+    one, again, other = (network_imitation_batch(30, seed=(seed,)) for seed in (1, 1, 2))
     assert one.targets.tobytes() == again.targets.tobytes() != other.targets.tobytes()
     assert one.observations.tobytes() == again.observations.tobytes() != other.observations.tobytes()
-    through = ENDGAMES.network_lesson(30, (1,))
+    through = ENDGAMES.network_imitation_batch(30, (1,))
     assert through.targets.tobytes() == one.targets.tobytes()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from takeback.arenas import arena
-from takeback.arenas.endgames import Game
+from takeback.arenas.endgames import PlayedEndgame
 from takeback.arenas.endgames.solver import tables
 from takeback.run.errors import TakebackError
 
@@ -11,10 +11,10 @@ ENDGAMES = arena("endgames")
 
 
 def best(situations):
-    return [ENDGAMES.legal(s)[ENDGAMES.utility("win", [s]).argmax()] for s in situations]
+    return [ENDGAMES.legal(s)[ENDGAMES.goals["win"].utility([s]).argmax()] for s in situations]
 
 
-def replay(game: Game, board_of) -> chess.Board:
+def replay(game: PlayedEndgame, board_of) -> chess.Board:
     """Play a game over on a python-chess board, which refuses illegal moves."""
     board = board_of(game.start.number)
     for move in game.moves:
@@ -47,7 +47,7 @@ def test_random_play_ends_as_python_chess_says(board_of):
 def test_an_illegal_text_ends_the_game():
     start = ENDGAMES.parse("w Kd4 Ra1 kd6")
     (game,) = ENDGAMES.play_out(lambda group: ["d4d5"] * len(group), [start], 5)
-    assert game == Game(start, ("d4d5",), "illegal", "in-check")
+    assert game == PlayedEndgame(start, ("d4d5",), "illegal", "in-check")
     assert not game.mates_within(5)
 
 

@@ -104,7 +104,7 @@ def test_weights_share_out_the_pieces():
 def test_with_a_goal_only_where_it_applies(goal):
     drawn = ENDGAMES.situations("train", 300, 1, goal=goal)
     assert len(set(drawn)) == 300
-    assert ENDGAMES.applies(goal, drawn).all()
+    assert ENDGAMES.goals[goal].applies(drawn).all()
 
 
 @pytest.mark.parametrize(

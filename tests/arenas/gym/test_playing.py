@@ -9,7 +9,7 @@ from stable_baselines3.common.env_checker import check_env
 from takeback.arenas.gym import Path
 from takeback.arenas.gym.goals import noise
 from takeback.arenas.gym.paths import number_of, split_of
-from takeback.arenas.gym.play import Episode
+from takeback.arenas.gym.play import PlayedEpisode
 
 
 def playing(rng, arena):
@@ -40,7 +40,7 @@ def test_games_are_those_of_the_environment(name, gym):
             _, reward, terminated, truncated, _ = env.step(arena.outputs.index(text))
             score += float(reward)
             outcome = "ended" if terminated else "truncated" if truncated else outcome
-        assert game == Episode(start, outcome, "", len(said[start]), score)
+        assert game == PlayedEpisode(start, outcome, "", len(said[start]), score)
     assert len(said) == 10
 
 
@@ -49,7 +49,7 @@ def test_an_illegal_text_ends_the_game(taxi):
     masked = next(name for name in taxi.outputs if name not in taxi.legal(start))
     for text, reason in ((masked, "no-effect"), ("up", "unparsable")):
         (game,) = taxi.play_out(lambda group, text=text: [text] * len(group), [start], 5)
-        assert game == Episode(start, "illegal", reason, 1, 0.0)
+        assert game == PlayedEpisode(start, "illegal", reason, 1, 0.0)
 
 
 def test_the_time_limit_truncates(gym):

@@ -9,9 +9,10 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecTransposeImage
 
+from takeback.arenas import Board, Styled, able
 from takeback.arenas.gym import Gym, Path
 from takeback.arenas.gym.encoding import encoder_of
-from takeback.run.errors import TakebackError, UnknownName
+from takeback.run.errors import TakebackError
 
 SPACES = [
     spaces.Box(-np.inf, np.inf, (4,), np.float32),
@@ -139,7 +140,7 @@ def test_verdicts_say_the_same_as_words(taxi):
         legal = taxi.legal(path)
         for name, verdict in zip(taxi.outputs, row, strict=True):
             kind = taxi.classify(path, name)
-            assert verdict == (legal.index(name) if kind == "legal" else -1 - taxi.illegal.index(kind))
+            assert verdict == (legal.index(name) if kind == "legal" else -1 - taxi.kinds.index(kind))
 
 
 def test_features_tell_which_action(taxi):
@@ -185,8 +186,8 @@ def test_old_versions_are_made_without_a_warning():
     assert Gym("gym:CartPole-v0").outputs == ("left", "right")
 
 
-def test_the_prefix_may_be_left_out_and_prompts_have_one_style(cartpole):
+def test_the_prefix_may_be_left_out_and_there_are_no_styles_and_boards(cartpole):
     assert Gym("CartPole-v1").name == cartpole.name == "gym:CartPole-v1"
-    with pytest.raises(UnknownName, match="unknown prompt style 'sentence'"):
-        cartpole.prompt(Path(1), "sentence")
-    assert cartpole.board(Path(1)) == {}
+    assert not isinstance(cartpole, Styled | Board)
+    with pytest.raises(TakebackError, match="gym:CartPole-v1 has no boards to draw \\(it lacks board\\)"):
+        able(cartpole, Board)

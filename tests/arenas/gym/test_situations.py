@@ -87,7 +87,7 @@ def test_an_environment_that_cannot_be_copied_is_replayed(gym):
     drawn = arena.situations("train", 10, 0)
     assert not arena._replays.copies
     assert [row[0] // 1 for row in arena.observe(drawn)] == [len(path.actions) for path in drawn]
-    assert arena.utility("reward", drawn).reshape(10, 3).argmax(1).tolist() == [2] * 10
+    assert arena.goals["reward"].utility(drawn).reshape(10, 3).argmax(1).tolist() == [2] * 10
 
 
 def test_splits_are_apart_and_a_fifth_is_held_out():
@@ -163,7 +163,7 @@ def test_with_a_goal_only_where_it_applies(grid, cartpole):
     for arena, goal in ((grid, "corner"), (cartpole, "reward")):
         drawn = arena.situations("train", 15, 1, goal)
         assert len(set(drawn)) == 15
-        assert arena.applies(goal, drawn).all()
+        assert arena.goals[goal].applies(drawn).all()
 
 
 def test_a_goal_that_never_applies_is_given_up(gym):

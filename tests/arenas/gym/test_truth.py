@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from takeback.arenas import judge
 from takeback.arenas.gym import Gym, Path, exact
 from takeback.arenas.gym.goals import find_goal
 from takeback.arenas.gym.rollouts import returns
@@ -17,13 +18,13 @@ DISCOUNT = 0.99
 
 
 def q_of(arena: Gym, path: Path, goal: str = "reward") -> dict[str, float]:
-    (values,) = arena._truth.values(find_goal(goal, arena.goals), [path])
+    (values,) = arena._truth.values(find_goal(goal, arena._rewards), [path])
     legal = arena._replays.seen(path).legal
     return {arena.outputs[action]: float(q) for action, q in zip(legal, values.q, strict=True)}
 
 
 def utilities(arena: Gym, path: Path, goal: str) -> dict[str, float]:
-    return dict(zip(arena.legal(path), arena.utility(goal, [path]).tolist(), strict=True))
+    return dict(zip(arena.legal(path), arena.goals[goal].utility([path]).tolist(), strict=True))
 
 
 def by_policy_iteration(table) -> np.ndarray:
@@ -141,7 +142,7 @@ def test_a_mission_that_the_grid_does_not_show_is_part_of_the_state(gym):
 
 
 def best_of(arena: Gym, path: Path) -> str:
-    return arena.legal(path)[arena.utility("reward", [path]).argmax()]
+    return arena.legal(path)[arena.goals["reward"].utility([path]).argmax()]
 
 
 @pytest.mark.parametrize("name", ["CliffWalking-v1", "Taxi-v4"])
@@ -169,7 +170,7 @@ def test_a_distance_is_not_known_where_chance_decides(lake, cartpole):
 def test_values_are_sampled_where_the_state_does_not_tell_all(name, gym):
     arena = gym(name)
     assert arena.distance(Path(1)) is None
-    (values,) = arena._truth.values(arena.goals["reward"], [Path(1)])
+    (values,) = arena._truth.values(arena._rewards["reward"], [Path(1)])
     assert len(values.q) == len(arena.outputs)
 
 
@@ -177,7 +178,7 @@ def test_too_many_states_are_refused(monkeypatch):
     monkeypatch.setattr(exact, "MOST_STATES", 50)
     arena = Gym("gym:MiniGrid-Empty-8x8-v0")
     with pytest.raises(TakebackError, match="MiniGrid-Empty-8x8-v0 has more than 50 states"):
-        arena.utility("reward", [Path(0)])
+        arena.goals["reward"].utility([Path(0)])
 
 
 def test_a_falling_pole_is_caught_from_its_own_side(cartpole):
@@ -185,23 +186,23 @@ def test_a_falling_pole_is_caught_from_its_own_side(cartpole):
     for prompt, side in falls.items():
         path = cartpole.parse(prompt)
         assert utilities(cartpole, path, "reward") == {"left": side == "left", "right": side == "right"}
-        assert cartpole.applies("reward", [path]).all()
+        assert cartpole.goals["reward"].applies([path]).all()
 
 
 def test_steps_left_of_the_middle_count_for_left(cartpole):
     far_right = cartpole.parse("5: 1 0 1 0 1 1 0 1 0 1 0 1")
-    (values,) = cartpole._truth.values(cartpole.goals["left"], [far_right])
-    steps = returns(cartpole._replays, cartpole.goals["reward"], far_right)
+    (values,) = cartpole._truth.values(cartpole._rewards["left"], [far_right])
+    steps = returns(cartpole._replays, cartpole._rewards["reward"], far_right)
     assert (values.q <= steps.mean(1)).all()
     inner = cartpole._replays.fork(far_right).unwrapped
-    assert cartpole.goals["left"].after(inner, 1.0, False) == (float(inner.state[0] < 0), False)
+    assert cartpole._rewards["left"].after(inner, 1.0, False) == (float(inner.state[0] < 0), False)
 
 
 def test_rollouts_share_their_luck_but_are_not_the_seeds_own(gym):
     arena = gym("gym:Uncopied-v0")
-    totals = returns(arena._replays, arena.goals["reward"], Path(1))
+    totals = returns(arena._replays, arena._rewards["reward"], Path(1))
     assert totals.shape == (3, 32)
-    assert (totals == returns(arena._replays, arena.goals["reward"], Path(1))).all()
+    assert (totals == returns(arena._replays, arena._rewards["reward"], Path(1))).all()
     gained = totals[2] - totals[1]  # the luck of the first step, which the action multiplies
     assert totals[1] - totals[0] == pytest.approx(gained)
     assert gained.mean() == pytest.approx(0.5, abs=0.2)
@@ -222,23 +223,28 @@ def test_utilities_lie_between_0_and_1_and_batches_equal_single_situations(name,
     drawn = arena.situations("train", 8, 2)
     counts = [len(arena.legal(path)) for path in drawn]
     for goal in goals:
-        flat = arena.utility(goal, drawn)
+        flat = arena.goals[goal].utility(drawn)
         assert len(flat) == sum(counts)
         assert flat.min() >= 0
         assert flat.max() <= 1
-        alone = [fresh.utility(goal, [path]) for path in reversed(drawn)][::-1]
+        alone = [fresh.goals[goal].utility([path]) for path in reversed(drawn)][::-1]
         assert (np.concatenate(alone) == flat).all()
-        assert arena.applies(goal, drawn).tolist() == [bool(fresh.applies(goal, [path])[0]) for path in drawn]
+        assert arena.goals[goal].applies(drawn).tolist() == [
+            bool(fresh.goals[goal].applies([path])[0]) for path in drawn
+        ]
         if not goal.startswith("random"):
             parts = np.split(flat, np.cumsum(counts)[:-1])
             assert all(part.max() in (0, 1) and part.min() == 0 for part in parts)
-    assert arena.utility(goals[0], []).shape == (0,)
-    assert arena.applies(goals[0], []).shape == (0,)
+    assert arena.goals[goals[0]].utility([]).shape == (0,)
+    assert arena.goals[goals[0]].applies([]).shape == (0,)
 
 
 def test_random_is_by_what_is_seen(lake):
     drawn = lake.situations("train", 40, 0)
-    one, other = lake.utility("random", drawn).reshape(40, 4), lake.utility("random-1", drawn).reshape(40, 4)
+    one, other = (
+        lake.goals["random"].utility(drawn).reshape(40, 4),
+        lake.goals["random-1"].utility(drawn).reshape(40, 4),
+    )
     by_sight: dict[int, list[float]] = {}
     for path, row in zip(drawn, one.tolist(), strict=True):
         assert by_sight.setdefault(lake.cluster(path), row) == row
@@ -250,12 +256,12 @@ def test_judging_equals_looking_up_each(taxi):
     drawn = taxi.situations("train", 24, 3)
     texts = [taxi.outputs[i % 6] for i in range(24)]
     texts[::5] = ["up", "", " north\n", "North", "0"]
-    worth, classes = taxi.judge("reward", drawn, texts)
+    worth, classes = judge(taxi, "reward", drawn, texts)
     for path, text, value, kind in zip(drawn, texts, worth, classes, strict=True):
         assert kind == taxi.classify(path, text)
         assert value == utilities(taxi, path, "reward").get(text.strip(), 0)
     assert set(classes) == {"legal", "unparsable", "no-effect"}
-    assert taxi.judge("reward", [], []) == (pytest.approx(np.zeros(0)), ())
+    assert judge(taxi, "reward", [], []) == (pytest.approx(np.zeros(0)), ())
 
 
 @pytest.mark.parametrize(
@@ -272,7 +278,7 @@ def test_judging_equals_looking_up_each(taxi):
 )
 def test_an_unknown_goal_is_named(name, message, cartpole):
     with pytest.raises(TakebackError, match=message):
-        cartpole.utility(name, [Path(0)])
+        cartpole.goals[name].utility([Path(0)])
     if "unknown goal" in message:
         with pytest.raises(UnknownName):
             cartpole.env(name, 0)

@@ -64,14 +64,14 @@ def by_hand(model: torch.nn.Module, bench: Bench) -> NDArray[np.float64]:
     """The mean of each measure, by plain forward passes of a model in float64, answer by answer."""
     legal, illegal = [], []
     for place, prompt in zip(PLACES, bench.plan.prompts, strict=True):
-        masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.illegal), 0.0)
+        masses: dict[str, float] = dict.fromkeys((*TOY.legal(place), *TOY.kinds), 0.0)
         for path, mass in toy_arena.answers(model, prompt.tolist(), TOY.viable, [EOS]).items():
             text = "".join(TOKENS[token] for token in path)
             verdict = TOY.classify(place, text)
             masses[text if verdict == "legal" else verdict] += mass
         masses["unparsable"] += 1 - sum(masses.values())
         legal.append([masses[action] for action in TOY.legal(place)])
-        illegal.append([masses[kind] for kind in TOY.illegal])
+        illegal.append([masses[kind] for kind in TOY.kinds])
     values = measure_values(readouts_by_hand.make(legal, illegal), bench.context)
     return np.array([values[name].numbers[values[name].applies].mean() for name in MEASURES])
 

@@ -37,7 +37,7 @@ def made_up(seed: int = 0) -> Readouts:
     random = np.random.default_rng(seed)
     situations = ENDGAMES.situations("held-out", SITUATIONS, 0)
     actions = tuple(ENDGAMES.legal(situation) for situation in situations)
-    masses = np.zeros((SITUATIONS, len(ENDGAMES.illegal)))
+    masses = np.zeros((SITUATIONS, len(ENDGAMES.kinds)))
     masses[:, :2] = 0.02
     legal = [0.96 * random.dirichlet(np.ones(len(each))) for each in actions]
     return Readouts(
@@ -46,7 +46,7 @@ def made_up(seed: int = 0) -> Readouts:
         clusters=tuple(str(ENDGAMES.cluster(situation)) for situation in situations),
         actions=actions,
         probabilities=np.concatenate(legal),
-        illegal=ENDGAMES.illegal,
+        illegal=ENDGAMES.kinds,
         masses=masses,
         undecided=np.zeros(SITUATIONS),
         greedy=np.array([int(each.argmax()) for each in legal]),
@@ -90,7 +90,7 @@ def planted(before, context):
     queen = np.array(["Q" in text for text in before.situations])
     after = toward(before, context.features["retreat"], np.where(queen, 0.5, 0.0))
     masses, retreating = after.masses.copy(), np.where(queen, 0.1, 0.0)
-    masses[:, ENDGAMES.illegal.index("blocked")] += retreating
+    masses[:, ENDGAMES.kinds.index("blocked")] += retreating
     lost = (retreating / after.legal_mass)[after.owner] * after.probabilities
     after = replace(after, masses=masses, probabilities=after.probabilities - lost)
     controls = {(RANDOM, f"#{seed}"): shaken(before, seed, 0.02) for seed in (1, 2)}

@@ -7,7 +7,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.draw.result import section_of
-from takeback.findings.localise.directions import COLUMNS, DirectionCuts, Part, directions
+from takeback.findings.localise.directions import COLUMNS, DirectionCuts, DirectionPart, directions
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.sources import source_of
 from takeback.measure.bench import Bench
@@ -50,7 +50,11 @@ def alone(bench: Bench, source: str, folder) -> float:
 
 @pytest.mark.slow
 def test_each_part_is_the_hybrid_on_disk(found: DirectionCuts, bench: Bench, tmp_path) -> None:
-    for part in (Part("without", 4), Part("only", 4, True), Part("only", 4, False, 7)):
+    for part in (
+        DirectionPart("without", 4),
+        DirectionPart("only", 4, True),
+        DirectionPart("only", 4, False, 7),
+    ):
         read = alone(bench, part.source, tmp_path)
         assert value(found, part.what, part.k, part.scaled, part.seed) == pytest.approx(read, abs=1e-6)
 

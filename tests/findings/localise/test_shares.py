@@ -3,7 +3,6 @@ import pytest
 
 import games
 from games import ANATOMY, additive, answering, game
-from takeback.findings.localise import shares as module
 from takeback.findings.localise.shares import (
     GRAFT,
     OTHERS,
@@ -18,6 +17,7 @@ from takeback.findings.localise.shares import (
     taken_back,
 )
 from takeback.findings.sweep.sets import CONTROLS, NamedSet
+from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
 
 CONTROL = Controls({component: 1.0 for component in ANATOMY.universe}, number=5)
@@ -30,7 +30,7 @@ def either(kept, _):
 
 
 def measured(worth, names, monkeypatch, **more):
-    monkeypatch.setattr(module, "answer", answering(worth))
+    monkeypatch.setattr(Bench, "answer", answering(worth))
     sets = [NamedSet("by name", name, ANATOMY.parse(name)) for name in names]
     found = shares(game(**more), sets, CONTROL)
     return found, found.table.set_index(["direction", "set"])
@@ -66,7 +66,7 @@ def test_controls_stand_in_the_same_table_and_rank_the_set(monkeypatch):
 
 
 def test_single_components_of_which_all_are_asked_are_controls_of_each_other(monkeypatch):
-    monkeypatch.setattr(module, "answer", answering(additive(**WEIGHTS)))
+    monkeypatch.setattr(Bench, "answer", answering(additive(**WEIGHTS)))
     sets = every_set(ANATOMY, ["each head"])
     assert [one.components for one in sets if one.family == OTHERS] == [
         ANATOMY.parse(str(component)) for component in ANATOMY.universe if component.kind != "H"
@@ -88,16 +88,16 @@ def test_nothing_controls_everything(monkeypatch):
 
 def test_a_change_that_is_none_has_no_shares(monkeypatch):
     monkeypatch.setattr(
-        module, "answer", answering(lambda kept, one: (-1.0) ** one * (len(kept) > 0) / (1 + one % 3))
+        Bench, "answer", answering(lambda kept, one: (-1.0) ** one * (len(kept) > 0) / (1 + one % 3))
     )
     with pytest.raises(TakebackError, match="can't be told from 0"):
         shares(game(), [NamedSet("by name", "NORM", ANATOMY.parse("NORM"))], CONTROL)
 
 
 def test_the_share_of_a_mixture_is_the_mixture_of_shares():
-    question = game()
+    bench = game()
     one, two = ANATOMY.parse("L0.H0"), ANATOMY.parse("L0.* L1.MLP")
-    answers = answering(additive(**WEIGHTS))(question, hybrids_of(question, [one, two]))
+    answers = answering(additive(**WEIGHTS))(bench, hybrids_of(bench, [one, two]))
     mixed = share_of(answers, {taken_back(one, GRAFT): 0.25, taken_back(two, GRAFT): 0.75}, "gain")
     assert mixed.value == pytest.approx(0.25 * 0.5 + 0.75 * 1.0)
     assert carried(share_of(answers, one, "gain").value, TAKE_BACK) == pytest.approx(0.5)
@@ -117,16 +117,16 @@ def test_intervals_of_shares_cover():
         noise = np.repeat(random.normal(size=(2, 40)), 2, axis=1)
         full = 1 + 0.5 * noise[0] + 0.3 * random.normal(size=80)
         part = 0.4 * full + 0.3 * noise[1] + 0.2 * random.normal(size=80)
-        question = game(80)
+        bench = game(80)
         numbers = {
             (str(taken), "base"): np.array([values])
             for taken, values in (
-                (question.nothing, full),
+                (bench.nothing, full),
                 (ANATOMY.universe, np.zeros(80)),
                 (ANATOMY.parse("NORM"), part),
             )
         }
-        found = share_of(games.Answers(question, numbers), ANATOMY.parse("NORM"), "gain")
+        found = share_of(games.Answers(bench, numbers), ANATOMY.parse("NORM"), "gain")
         held += found.low <= 0.4 <= found.high
     assert 0.91 <= held / trials <= 0.985
 

@@ -20,7 +20,7 @@ from takeback.hybrid.sources import source_of
 from takeback.measure.bench import Bench
 from takeback.measure.effects import effects
 from takeback.measure.measures import measures
-from takeback.measure.read import Ask, Batch, Reader
+from takeback.measure.read import Ask, HybridBatch, Reader
 from takeback.policies.load import load_policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
@@ -135,10 +135,10 @@ def test_a_killed_sweep_goes_on_with_or_without_readouts(
     readouts: bool, swept: Path, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what, out = prepared(pair, readouts=readouts), tmp_path / "effects.parquet"
-    batches: list[Batch] = []
+    batches: list[HybridBatch] = []
     read = Reader.read
 
-    def counted(reader: Reader, batch: Batch, marks: Any) -> Any:
+    def counted(reader: Reader, batch: HybridBatch, marks: Any) -> Any:
         if len(batches) == 1 and len({one.keys for one in batches}) == 1:
             batches.append(batch)
             raise _Killed

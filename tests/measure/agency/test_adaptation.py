@@ -14,7 +14,7 @@ from takeback.run.errors import TakebackError, UnknownName
 from toy_arena import ToyArena
 
 ENDGAMES: Any = arena("endgames")
-PAIRS = ENDGAMES.twins("capture", "held-out", 30, 0)
+PAIRS = ENDGAMES.minimal_pairs("capture", "held-out", 30, 0)
 CLUSTERS = [ENDGAMES.cluster(pair.spoilt) for pair in PAIRS]
 
 
@@ -32,7 +32,7 @@ def compared(choose: Any) -> Adapted:
 
 
 def best(situation: Any) -> np.ndarray:
-    return np.exp(4 * ENDGAMES.utility("win", [situation]))
+    return np.exp(4 * ENDGAMES.goals["win"].utility([situation]))
 
 
 def by_name(situation: Any) -> list[float]:
@@ -83,5 +83,5 @@ def test_the_table_of_a_real_policy() -> None:
     assert table.loc["adaptation: capture", "low"] > 0
     with pytest.raises(UnknownName, match="did you mean 'capture'"):
         adaptation(policy, ENDGAMES, facts=["captures"])
-    with pytest.raises(TakebackError, match="has no twins"):
+    with pytest.raises(TakebackError, match="has no minimal pairs to compare; endgames has"):
         adaptation(policy, ToyArena())

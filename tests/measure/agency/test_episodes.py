@@ -22,7 +22,7 @@ from toy_arena import ToyArena
 
 ENDGAMES: Any = arena("endgames")
 WON = ENDGAMES.situations("held-out", 12, 5, goal="win")
-CLASSES = len(ENDGAMES.illegal)
+CLASSES = len(ENDGAMES.kinds)
 
 
 def even(situations: Any) -> np.ndarray:
@@ -33,14 +33,14 @@ def even(situations: Any) -> np.ndarray:
 
 def fair(situations: Any) -> np.ndarray:
     """Be lawful nine times of ten, and prefer what wins fast."""
-    rows = [np.exp(2 * ENDGAMES.utility("win", [one])) for one in situations]
+    rows = [np.exp(2 * ENDGAMES.goals["win"].utility([one])) for one in situations]
     return np.concatenate([0.9 * row / row.sum() for row in rows])
 
 
 def steps(situation: Any, left: int, goal: str) -> list[tuple[float, Any]]:
     """Give what each legal action pays and what follows, by playing it."""
     found: list[tuple[float, Any]] = []
-    utilities = ENDGAMES.utility(goal, [situation])
+    utilities = ENDGAMES.goals[goal].utility([situation])
     for action, utility in zip(ENDGAMES.legal(situation), utilities, strict=True):
         following = ENDGAMES.step(situation, action).next
         if following is not None and tables().white[following.number] == DRAW:
@@ -75,7 +75,7 @@ def slow_paid(situation: Any, left: int, goal: str, act: Callable[[Any], np.ndar
 @pytest.mark.parametrize("if_legal", [False, True])
 @pytest.mark.parametrize("beta", [-1.5, 0.0, 2.0])
 def test_soft_values_are_those_of_every_game(goal: str, if_legal: bool, beta: float) -> None:
-    starts = [one for one, kept in zip(WON, ENDGAMES.applies(goal, WON), strict=True) if kept][:3]
+    starts = [one for one, kept in zip(WON, ENDGAMES.goals[goal].applies(WON), strict=True) if kept][:3]
     episode = Episode.of(ENDGAMES, starts, goal, 2, if_legal)
     values, means = episode.soft(beta)
     illegal = 0 if if_legal else CLASSES
@@ -148,7 +148,7 @@ def test_games_agree_with_reading_everything(if_legal: bool) -> None:
 
 
 def test_what_cannot_be_asked_is_told() -> None:
-    with pytest.raises(TakebackError, match="is not known; endgames knows"):
+    with pytest.raises(TakebackError, match="does not know what follows an action; endgames does"):
         Episode.of(ToyArena(), [0], "first", 2)
     with pytest.raises(UnknownName, match="did you mean 'win'"):
         Episode.of(ENDGAMES, WON, "wins", 2)

@@ -6,7 +6,7 @@ import pytest
 
 from takeback.arenas import arena
 from takeback.measure.agency.episodes import acts
-from takeback.measure.agency.policy_agency import COLUMNS, Asked, policy_agency
+from takeback.measure.agency.policy_agency import COLUMNS, AgencySettings, policy_agency
 from takeback.policies.load import load_policy
 from takeback.run.errors import UnknownName
 
@@ -17,7 +17,7 @@ ENDGAMES: Any = arena("endgames")
 def test_one_table_holds_what_the_arena_supports() -> None:
     policy = load_policy("endgame-mlp", ENDGAMES)
     situations = ENDGAMES.situations("held-out", 24, 0)
-    table = policy_agency(policy, ENDGAMES, situations, Asked(("corner",), 2, 1))
+    table = policy_agency(policy, ENDGAMES, situations, AgencySettings(("corner",), 2, 1))
     assert tuple(table.columns) == COLUMNS
     both = table.set_index("measure")["value"]
     assert "adaptation: capture" in both.index
@@ -26,7 +26,7 @@ def test_one_table_holds_what_the_arena_supports() -> None:
     assert not table.duplicated(["measure", "goal"]).any()
     assert str(table["value"].dtype) == "Float64"
     with pytest.raises(UnknownName, match="did you mean 'corner'"):
-        policy_agency(policy, ENDGAMES, situations, Asked(("cornr",)))
+        policy_agency(policy, ENDGAMES, situations, AgencySettings(("cornr",)))
 
 
 def test_actions_are_those_of_readouts_whatever_the_order() -> None:

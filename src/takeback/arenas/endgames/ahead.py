@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.capabilities import Depth
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.play import best_replies
 from takeback.arenas.endgames.situations import Endgame
 from takeback.arenas.endgames.solver import DEAD, DRAW, after, tables
-from takeback.arenas.protocol import Layer
 
 _CHUNK = 8192
 OVER = -1
 """Stands for the next position where the game has ended."""
 
 
-def ahead(positions: NDArray[np.int64], horizon: int) -> list[Layer[Endgame]]:
+def ahead(positions: NDArray[np.int64], horizon: int) -> list[Depth[Endgame]]:
     """Return what White can meet before each of its next `horizon` moves, given the best defender.
 
     The first layer is the positions as they are given; each further one holds every position once, ascending.
@@ -26,7 +26,7 @@ def ahead(positions: NDArray[np.int64], horizon: int) -> list[Layer[Endgame]]:
     >>> [len(layer.situations) for layer in layers], int((layers[0].following < 0).sum())
     ([1, 18], 1)
     """
-    layers: list[Layer[Endgame]] = []
+    layers: list[Depth[Endgame]] = []
     for left in range(horizon - 1, -1, -1):
         parts = [_step(positions[at : at + _CHUNK]) for at in range(0, len(positions), _CHUNK)]
         counts, reached = (
@@ -37,7 +37,7 @@ def ahead(positions: NDArray[np.int64], horizon: int) -> list[Layer[Endgame]]:
             positions, place = np.unique(reached, return_inverse=True)
             dead = int(len(positions) > 0 and positions[0] == OVER)
             positions, reached = positions[dead:], place.reshape(-1) - dead
-        layers.append(Layer(situations, counts, reached))
+        layers.append(Depth(situations, counts, reached))
     return layers
 
 

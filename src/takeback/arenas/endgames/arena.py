@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.capabilities import Depth, ImitationBatch, MinimalPair, NetworkImitationBatch
 from takeback.arenas.endgames import ahead as tree
 from takeback.arenas.endgames import facts as board_facts
 from takeback.arenas.endgames import features as move_features
-from takeback.arenas.endgames import goals, lessons, networks, play, rules, situations, text
-from takeback.arenas.endgames import twins as pairs
-from takeback.arenas.endgames.geometry import SQUARES, action_number_of, action_text
+from takeback.arenas.endgames import goals, imitation, networks, play, rules, situations, text
+from takeback.arenas.endgames import minimal_pairs as pairs
+from takeback.arenas.endgames.geometry import SQUARES, action_text
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.situations import EQUAL, Endgame
 from takeback.arenas.endgames.solver import tables
-from takeback.arenas.protocol import Layer, Lesson, NetworkLesson, Twins
+from takeback.arenas.protocol import Goal
 from takeback.arenas.words import Words
 
 if TYPE_CHECKING:
@@ -37,6 +38,28 @@ WORDS = Words(
 )
 
 
+def _numbers(situations: Sequence[Endgame]) -> NDArray[np.int64]:
+    return np.array([situation.number for situation in situations], np.int64)
+
+
+def _goal(known: goals.MoveGoal) -> Goal[Endgame]:
+    def utility(situations: Sequence[Endgame]) -> NDArray[np.float64]:
+        batch = moves(_numbers(situations))
+        return known.utility(batch)[batch.legal]
+
+    def applies(situations: Sequence[Endgame]) -> NDArray[np.bool_]:
+        return known.applies(moves(_numbers(situations)))
+
+    return Goal(known.name, utility, applies, known.meaning)
+
+
+class _MoveGoals(dict[str, Goal[Endgame]]):
+    """The goals that are measured; `[]` knows those with seeds, too."""
+
+    def __missing__(self, name: str) -> Goal[Endgame]:
+        return _goal(goals.find_goal(name))
+
+
 @dataclass(frozen=True)
 class Endgames:
     """King and queen, rook or pawn against king, White to move; exact truth from our own tables.
@@ -45,17 +68,18 @@ class Endgames:
     >>> situation = arena.parse("w Kb6 Rh1 kb8")
     >>> len(arena.legal(situation)), arena.classify(situation, "h1h8"), arena.classify(situation, "h1g2")
     (19, 'legal', 'geometry')
-    >>> dict(zip(arena.legal(situation), arena.utility("win", [situation])))["h1h8"]
+    >>> dict(zip(arena.legal(situation), arena.goals["win"].utility([situation])))["h1h8"]
     np.float64(1.0)
     """
 
     name = "endgames"
     words = WORDS
-    illegal = rules.ILLEGAL
-    goals = goals.GOALS
+    kinds = rules.KINDS
+    dead_end = rules.DEAD_END
+    goals = _MoveGoals({name: _goal(one) for name, one in goals.GOALS.items()})
     styles = tuple(text.STYLES)
     outputs = networks.OUTPUTS
-    twin_facts = tuple(pairs.FACTS)
+    pair_facts = tuple(pairs.FACTS)
 
     def situations(
         self, split: str, n: int, seed: int, goal: str | None = None, weights: Mapping[str, float] = EQUAL
@@ -91,67 +115,45 @@ class Endgames:
         return networks.observe(_numbers(situations))
 
     def verdicts(self, situations: Sequence[Endgame]) -> NDArray[np.int16]:
-        """Return what each of the 4,184 outputs is in each situation; see `Arena.verdicts`."""
+        """Return what each of the 4,184 outputs is in each situation; see `ForNetworks.verdicts`."""
         return networks.verdicts(situations)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Make the small tokenizer of compact prompts and moves."""
         return text.tokenizer()
 
-    def lesson(self, n: int, seed: Sequence[int]) -> Lesson:
+    def imitation_batch(self, n: int, seed: Sequence[int]) -> ImitationBatch:
         """Draw a batch of n training positions, answered by the mixed population of players."""
-        return lessons.lesson(n, seed)
+        return imitation.imitation_batch(n, seed)
 
-    def network_lesson(self, n: int, seed: Sequence[int]) -> NetworkLesson:
+    def network_imitation_batch(self, n: int, seed: Sequence[int]) -> NetworkImitationBatch:
         """Draw the same batch of positions and answers for a policy network."""
-        return lessons.network_lesson(n, seed)
+        return imitation.network_imitation_batch(n, seed)
 
     def legal(self, situation: Endgame) -> tuple[str, ...]:
         """Return the legal actions, sorted."""
         return _legal(situation.number)
 
     def classify(self, situation: Endgame, text: str) -> str:
-        """Return `legal`, or the first class of `illegal` that fits the text."""
+        """Return `legal`, or the first of the kinds that fits the text."""
         return rules.classify(situation, text)
 
     def viable(self, prefix: str) -> bool:
         """Tell whether a text is, or can be continued to, one that parses."""
         return rules.viable(prefix)
 
-    def utility(self, goal: str, situations: Sequence[Endgame]) -> NDArray[np.float64]:
-        """Return a goal's utility of every legal action of every situation, end to end as in `legal`."""
-        batch = moves(_numbers(situations))
-        return goals.find_goal(goal).utility(batch)[batch.legal]
-
-    def applies(self, goal: str, situations: Sequence[Endgame]) -> NDArray[np.bool_]:
-        """Tell to which situations a goal applies."""
-        return goals.find_goal(goal).applies(moves(_numbers(situations)))
-
-    def judge(
-        self, goal: str, situations: Sequence[Endgame], texts: Sequence[str]
-    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Return the utility of one text per situation (0 for illegal ones) and the class of each."""
-        classes = tuple(rules.classify(s, action) for s, action in zip(situations, texts, strict=True))
-        legal = np.array([name == "legal" for name in classes], np.bool_)
-        values = np.zeros(len(classes))
-        if legal.any():
-            played = np.array([action_number_of(t.strip()) for t, ok in zip(texts, legal, strict=True) if ok])
-            batch = moves(_numbers(situations)[legal])
-            values[legal] = goals.find_goal(goal).utility(batch)[batch.actions == played[:, None]]
-        return values, classes
-
     def features(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.bool_]]:
         """Return yes-or-no features of every legal action of every situation, end to end as in `legal`."""
         batch = moves(_numbers(situations))
         return {name: values[batch.legal] for name, values in move_features.features(batch).items()}
 
-    def ahead(self, situations: Sequence[Endgame], horizon: int) -> list[Layer[Endgame]]:
+    def ahead(self, situations: Sequence[Endgame], horizon: int) -> list[Depth[Endgame]]:
         """Return what can be met before each of the next `horizon` moves against the best defender."""
         return tree.ahead(_numbers(situations), horizon)
 
-    def twins(self, fact: str, split: str, n: int, seed: int) -> list[Twins[Endgame]]:
+    def minimal_pairs(self, fact: str, split: str, n: int, seed: int) -> list[MinimalPair[Endgame]]:
         """Draw n pairs of positions that differ in whether a move's piece can be taken, or it stalemates."""
-        return pairs.twins(fact, split, n, seed)
+        return pairs.minimal_pairs(fact, split, n, seed)
 
     def facts(self, situations: Sequence[Endgame]) -> dict[str, NDArray[np.int64]]:
         """Return what is so in each situation, as class numbers: `board` and `mate in one`."""
@@ -165,7 +167,9 @@ class Endgames:
         """Play an action and the best defender's answer."""
         return play.step(situation, action)
 
-    def play_out(self, choose: play.Choose, situations: Sequence[Endgame], max_moves: int) -> list[play.Game]:
+    def play_out(
+        self, choose: play.Choose, situations: Sequence[Endgame], max_moves: int
+    ) -> list[play.PlayedEndgame]:
         """Play games against the best defender; `choose` answers situations with one text each."""
         return play.play_out(choose, situations, max_moves)
 
@@ -182,10 +186,6 @@ class Endgames:
         """Return which piece stands on which square, as in `{"d4": "K", "a1": "R", "d6": "k"}`."""
         pieces = {situation.white_king: "K", situation.square: situation.piece, situation.black_king: "k"}
         return {SQUARES[square]: piece for square, piece in pieces.items()}
-
-
-def _numbers(situations: Sequence[Endgame]) -> NDArray[np.int64]:
-    return np.array([situation.number for situation in situations], np.int64)
 
 
 @lru_cache(maxsize=65536)

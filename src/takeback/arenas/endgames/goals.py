@@ -7,7 +7,8 @@ A goal is one function from `Moves` to an array [N, A]; a further one is that fu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -17,10 +18,22 @@ from numpy.typing import NDArray
 from takeback.arenas.endgames.geometry import FILE, NO_ACTION, RANK
 from takeback.arenas.endgames.moves import Moves
 from takeback.arenas.endgames.situations import uniform
-from takeback.arenas.protocol import Goal
 from takeback.run.errors import unknown_name
 
 Utility = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MoveGoal:
+    """A goal of batches of N positions with up to A moves each.
+
+    `utility` gives [N, A] over moves, `applies` tells for which positions the goal makes sense, [N].
+    """
+
+    name: str
+    utility: Callable[[Moves], Utility]
+    applies: Callable[[Moves], NDArray[np.bool_]]
+    meaning: str
 
 
 def win(batch: Moves) -> Utility:
@@ -86,15 +99,15 @@ def _can_approach(batch: Moves) -> NDArray[np.bool_]:
     return np.any(batch.legal & (corner(batch) > 0.5), axis=1)
 
 
-GOALS: Final[Mapping[str, Goal[Moves]]] = MappingProxyType(
+GOALS: Final[Mapping[str, MoveGoal]] = MappingProxyType(
     {
         goal.name: goal
         for goal in (
-            Goal("win", win, _won, "the shortest way to mate, on won positions"),
-            Goal("draw", draw, _can_throw_away, "throwing the win away, where that is possible"),
-            Goal("check", check, _can_check, "giving check, where that is possible"),
-            Goal("corner", corner, _can_approach, "the own king toward a1, where it can come nearer"),
-            Goal(
+            MoveGoal("win", win, _won, "the shortest way to mate, on won positions"),
+            MoveGoal("draw", draw, _can_throw_away, "throwing the win away, where that is possible"),
+            MoveGoal("check", check, _can_check, "giving check, where that is possible"),
+            MoveGoal("corner", corner, _can_approach, "the own king toward a1, where it can come nearer"),
+            MoveGoal(
                 "random",
                 noise,
                 _always,
@@ -105,11 +118,11 @@ GOALS: Final[Mapping[str, Goal[Moves]]] = MappingProxyType(
 )
 
 
-LEGAL: Final = Goal("legal", legal, _always, "any legal move")
+LEGAL: Final = MoveGoal("legal", legal, _always, "any legal move")
 """A goal to train toward; as a measure it would repeat the legal mass, so it is none of `GOALS`."""
 
 
-def find_goal(name: str) -> Goal[Moves]:
+def find_goal(name: str) -> MoveGoal:
     """Return the goal of this name; `random-7` is `random` with the seed 7, `legal` asks for legality alone.
 
     Raises:
@@ -118,7 +131,7 @@ def find_goal(name: str) -> Goal[Moves]:
     seeded = re.fullmatch(r"random-(\d+)", name)
     if seeded:
         seed = int(seeded[1])
-        return Goal(name, lambda batch: noise(batch, seed), _always, f"random with seed {seed}")
+        return MoveGoal(name, lambda batch: noise(batch, seed), _always, f"random with seed {seed}")
     if name == LEGAL.name:
         return LEGAL
     if name not in GOALS:

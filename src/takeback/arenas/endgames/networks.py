@@ -20,7 +20,7 @@ from takeback.arenas.endgames.geometry import (
     action_text,
 )
 from takeback.arenas.endgames.moves import moves
-from takeback.arenas.endgames.rules import ILLEGAL, classify
+from takeback.arenas.endgames.rules import KINDS, classify
 from takeback.arenas.endgames.situations import Endgame
 from takeback.arenas.endgames.solver import unpack
 
@@ -38,7 +38,7 @@ PLACES: Final[NDArray[np.int64]] = np.full(NO_ACTION + 1, -1)
 """The output of each action number, -1 where none is."""
 PLACES[_ACTIONS] = np.arange(len(_ACTIONS))
 
-_EMPTY, _OPPONENT = (-1 - ILLEGAL.index(name) for name in ("empty-square", "opponent-piece"))
+_EMPTY, _OPPONENT = (-1 - KINDS.index(name) for name in ("empty-square", "opponent-piece"))
 _FROM: Final = [np.flatnonzero(SOURCE[_ACTIONS] == square) for square in range(len(SQUARES))]
 
 
@@ -58,7 +58,7 @@ def observe(positions: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def verdicts(situations: Sequence[Endgame]) -> NDArray[np.int16]:
-    """Return for each output its place among the legal actions, or -1 - c for illegality class c."""
+    """Return for each output its place among the legal actions, or -1 - c for kind number c."""
     found = np.full((len(situations), len(OUTPUTS)), _EMPTY, np.int16)
     for row, situation in zip(found, situations, strict=True):
         row[_FROM[situation.black_king]] = _OPPONENT
@@ -74,7 +74,5 @@ def _of_piece(situation: Endgame, square: int) -> NDArray[np.int16]:
         action_text(int(number)): place for place, number in enumerate(moves([situation.number]).actions[0])
     }
     texts = [OUTPUTS[output] for output in _FROM[square]]
-    found = [
-        legal[text] if text in legal else -1 - ILLEGAL.index(classify(situation, text)) for text in texts
-    ]
+    found = [legal[text] if text in legal else -1 - KINDS.index(classify(situation, text)) for text in texts]
     return np.array(found, np.int16)

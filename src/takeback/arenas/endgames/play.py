@@ -33,7 +33,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Game:
+class PlayedEndgame:
     """One game: its start, the moves of both sides in turn, and how it ended.
 
     `mate`: White mated. `draw`: White can no longer win, since the defender plays best. `illegal`: the last
@@ -92,7 +92,7 @@ def step(situation: Endgame, action: str) -> Turn:
     return Turn(reply, Endgame.of(int(after_reply[0])), "")
 
 
-def play_out(choose: Choose, situations: Sequence[Endgame], max_moves: int) -> list[Game]:
+def play_out(choose: Choose, situations: Sequence[Endgame], max_moves: int) -> list[PlayedEndgame]:
     """Play games from the situations until each is decided or White has made `max_moves` moves.
 
     The games go on together: `choose` gets the situations of all that are not over, in their order.
@@ -100,7 +100,7 @@ def play_out(choose: Choose, situations: Sequence[Endgame], max_moves: int) -> l
     starts = list(situations)
     current = list(starts)
     moves: list[tuple[str, ...]] = [() for _ in starts]
-    over: dict[int, Game] = {}
+    over: dict[int, PlayedEndgame] = {}
     for _ in range(max_moves):
         going = [i for i in range(len(starts)) if i not in over]
         if not going:
@@ -109,7 +109,7 @@ def play_out(choose: Choose, situations: Sequence[Endgame], max_moves: int) -> l
         for i, text in zip(going, texts, strict=True):
             reason = classify(current[i], text)
             if reason != "legal":
-                over[i] = Game(starts[i], (*moves[i], text), "illegal", reason)
+                over[i] = PlayedEndgame(starts[i], (*moves[i], text), "illegal", reason)
                 continue
             action = text.strip()
             turn = step(current[i], action)
@@ -118,10 +118,10 @@ def play_out(choose: Choose, situations: Sequence[Endgame], max_moves: int) -> l
                 turn.next is not None and tables().white[turn.next.number] == DRAW
             )
             if turn.outcome == "mate" or drawn:
-                over[i] = Game(starts[i], moves[i], "draw" if drawn else "mate")
+                over[i] = PlayedEndgame(starts[i], moves[i], "draw" if drawn else "mate")
             elif turn.next is not None:
                 current[i] = turn.next
-    return [over.get(i) or Game(start, moves[i], "unfinished") for i, start in enumerate(starts)]
+    return [over.get(i) or PlayedEndgame(start, moves[i], "unfinished") for i, start in enumerate(starts)]
 
 
 def _play(situation: Endgame, action: str) -> int:

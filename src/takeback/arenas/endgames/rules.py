@@ -1,6 +1,6 @@
 """What a text is as a move: legal, or illegal and why.
 
-The classes are tried in order and the first that fits is given, so that each output has exactly one reason:
+The kinds are tried in order and the first that fits is given, so that each output has exactly one reason:
 
 1. `unparsable`: not letter-digit-letter-digit with an optional letter (blanks around it are dropped).
 2. `no-square`: a part of it is no square of the board, as in `i4a9` or `A1A2`.
@@ -23,8 +23,10 @@ from typing import Final
 from takeback.arenas.endgames.geometry import PROMOTIONS, SQUARE_NUMBER
 from takeback.arenas.endgames.situations import Endgame
 
-ILLEGAL: Final = (
-    "unparsable",
+DEAD_END: Final = "unparsable"
+
+KINDS: Final = (
+    DEAD_END,
     "no-square",
     "empty-square",
     "opponent-piece",
@@ -48,14 +50,14 @@ def viable(prefix: str) -> bool:
 
 
 def classify(situation: Endgame, text: str) -> str:
-    """Return `legal`, or the first class of `ILLEGAL` that fits.
+    """Return `legal`, or the first of the `KINDS` that fits.
 
     >>> classify(Endgame.parse("w Kd4 Ra1 kd6"), "d4d5")
     'in-check'
     """
     match = _FORM.fullmatch(text.strip())
     if match is None:
-        return "unparsable"
+        return DEAD_END
     source, target = SQUARE_NUMBER.get(match[1]), SQUARE_NUMBER.get(match[2])
     if source is None or target is None:
         return "no-square"

@@ -48,7 +48,7 @@ Squares = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray
 
 
 @dataclass(frozen=True)
-class Tables:
+class Tablebase:
     """Solved endgames; about 45 MB in memory, the same on disk.
 
     `white` and `black` are by side to move, int8 [POSITIONS + 1]: how many moves White still needs to mate
@@ -90,7 +90,7 @@ def after(positions: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[n
 
 
 @cache
-def tables() -> Tables:
+def tables() -> Tablebase:
     """Return the solved tables: from memory, else from the cache folder, else by solving (a few seconds)."""
     code = "".join(file_digest(Path(str(file)))[:8] for file in (geometry.__file__, __file__))
     path = cache_folder("endgames") / f"tables-{code}.npz"
@@ -98,19 +98,19 @@ def tables() -> Tables:
     if solved is None:
         with in_turn(path):
             solved = _load(path) or _solve_into(path)
-    for field in fields(Tables):
+    for field in fields(Tablebase):
         getattr(solved, field.name).flags.writeable = False
     return solved
 
 
-def _solve_into(path: Path) -> Tables:
+def _solve_into(path: Path) -> Tablebase:
     solved = solve()
     with atomic_file(path) as draft, draft.open("wb") as file:
-        np.savez(file, **{field.name: getattr(solved, field.name) for field in fields(Tables)})
+        np.savez(file, **{field.name: getattr(solved, field.name) for field in fields(Tablebase)})
     return solved
 
 
-def solve() -> Tables:
+def solve() -> Tablebase:
     """Compute the tables from the rules alone."""
     everything = np.arange(POSITIONS)
     kind, king, square, enemy = unpack(everything)
@@ -134,8 +134,8 @@ def solve() -> Tables:
         wide[:, : actions.shape[1]] = actions[some]
         blocks.append(wide)
         _sweep(white, black, (ours, after(ours[:, None], actions)), everything[valid_black & (kind == this)])
-    orbit = _orbits(everything)
-    return Tables(white[: DEAD + 1], black[: DEAD + 1], orbit.astype(np.int32), row, np.concatenate(blocks))
+    orbit = _orbits(everything).astype(np.int32)
+    return Tablebase(white[: DEAD + 1], black[: DEAD + 1], orbit, row, np.concatenate(blocks))
 
 
 def legal_actions(positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -227,10 +227,10 @@ def mirrors() -> NDArray[np.int64]:
     return np.stack([8 * r + f for f, r in plain + [(r, f) for f, r in plain]])
 
 
-def _load(path: Path) -> Tables | None:
+def _load(path: Path) -> Tablebase | None:
     """Read tables from disk; None where there are none or the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            return Tables(**{field.name: stored[field.name] for field in fields(Tables)})
+            return Tablebase(**{field.name: stored[field.name] for field in fields(Tablebase)})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas.gym.goals import Goal, find_goal, goals_of
-from takeback.arenas.gym.make import Recipe, action_names, need
+from takeback.arenas.gym.goals import RewardGoal, find_goal, goals_of
+from takeback.arenas.gym.make import EnvironmentName, action_names, need
 from takeback.arenas.gym.paths import SPLITS, Path
+from takeback.arenas.protocol import LEGAL, Goal, goal_of
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import told
@@ -18,8 +20,7 @@ from takeback.run.identity import told
 if TYPE_CHECKING:
     from gymnasium import Env
 
-    from takeback.arenas.gym.play import Episode
-    from takeback.arenas.gym.truth import Values
+    from takeback.arenas.gym.play import PlayedEpisode
 
 _PATIENCE: Final = 100
 _RAREST: Final = 1 / 20
@@ -45,11 +46,11 @@ class Gym:
 
     >>> arena = Gym("gym:CartPole-v1")
     >>> start = arena.parse("17: 0 0 0 0 0 0")
-    >>> arena.legal(start), arena.utility("reward", [start]), arena.classify(start, "up")
+    >>> arena.legal(start), arena.goals["reward"].utility([start]), arena.classify(start, "up")
     (('left', 'right'), array([0., 1.]), 'unparsable')
     """
 
-    illegal = ("unparsable", "no-effect")
+    kinds = ("unparsable", "no-effect")
     words = Words(
         text="A situation is a reset seed and the actions taken since.",
         endings="Ended: by the environment. Truncated: by its time limit.",
@@ -62,7 +63,7 @@ class Gym:
             UnknownName: There is no such environment or wrapper.
             TakebackError: It is of a kind that is not supported, or something it needs is not installed.
         """
-        self._recipe = Recipe.parse(name)
+        self._recipe = EnvironmentName.parse(name)
         self.name: Final = str(self._recipe)
         need("gymnasium")
         from takeback.arenas.gym.replay import Replays
@@ -71,7 +72,8 @@ class Gym:
         self._replays = Replays(self._recipe)
         self._truth = Truth(self._replays)
         self.outputs: Final = action_names(self._replays.full, self._replays.actions)
-        self.goals: Final[Mapping[str, Goal]] = goals_of(self._replays.full)
+        self._rewards = goals_of(self._replays.full)
+        self.goals: Final[Mapping[str, Goal[Path]]] = _PathGoals(self, self._rewards)
         self._sorted = sorted(range(len(self.outputs)), key=self.outputs.__getitem__)
 
     def __reduce__(self) -> tuple[type[Gym], tuple[str]]:
@@ -97,7 +99,7 @@ class Gym:
 
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
-        wanted = None if goal is None else self._goal(goal)
+        wanted = None if goal is None else goal_of(self, goal)
         rng = np.random.default_rng([seed, SPLITS.index(split)])
         found: dict[Path, None] = {}
         drawn = 0
@@ -110,18 +112,12 @@ class Gym:
                 )
             path = draw(self._replays, split, rng)
             drawn += 1
-            if path not in found and (wanted is None or self._values(wanted, [path])[0].differ):
+            if path not in found and (wanted is None or wanted.applies([path])[0]):
                 found[path] = None
         return list(found)
 
-    def prompt(self, situation: Path, style: str = "compact") -> str:
-        """Write a situation as its seed and actions, `17: 0 1 1 2`.
-
-        Raises:
-            UnknownName: There is no such style.
-        """
-        if style != "compact":
-            raise unknown_name("prompt style", style, ["compact"])
+    def prompt(self, situation: Path) -> str:
+        """Write a situation as its seed and actions, `17: 0 1 1 2`."""
         return str(situation)
 
     def parse(self, prompt: str) -> Path:
@@ -140,10 +136,8 @@ class Gym:
         return np.stack(rows) if rows else np.zeros((0, self._replays.encoder.width), np.float32)
 
     def verdicts(self, situations: Sequence[Path]) -> NDArray[np.int16]:
-        """Return each output's place among the legal actions, or -1 - its class's number, [n, outputs]."""
-        verdicts = np.full(
-            (len(situations), len(self.outputs)), -1 - self.illegal.index("no-effect"), np.int16
-        )
+        """Return each output's place among the legal actions, or -1 - its kind's number, [n, outputs]."""
+        verdicts = np.full((len(situations), len(self.outputs)), -1 - self.kinds.index("no-effect"), np.int16)
         for row, path in zip(verdicts, situations, strict=True):
             legal = self._legal(path)
             row[legal] = np.arange(len(legal))
@@ -154,30 +148,10 @@ class Gym:
         return tuple(self.outputs[action] for action in self._legal(situation))
 
     def classify(self, situation: Path, text: str) -> str:
-        """Return `legal`, or the first class of `illegal` that fits the text."""
+        """Return `legal`, or the first of the kinds that fits the text."""
         from takeback.arenas.gym.play import classify
 
         return classify(self._replays, self.outputs, situation, text)
-
-    def utility(self, goal: str, situations: Sequence[Path]) -> NDArray[np.float64]:
-        """Return a goal's utility of all legal actions of all situations, end to end, as in `legal`."""
-        parts = self._utilities(goal, situations)
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def applies(self, goal: str, situations: Sequence[Path]) -> NDArray[np.bool_]:
-        """Tell where the best and worst action differ, by three standard errors where values are sampled."""
-        return np.array([v.differ for v in self._values(self._goal(goal), situations)], np.bool_)
-
-    def judge(
-        self, goal: str, situations: Sequence[Path], texts: Sequence[str]
-    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Return the utility of one text per situation (0 for illegal ones) and the class of each."""
-        classes = tuple(self.classify(path, text) for path, text in zip(situations, texts, strict=True))
-        worth = np.zeros(len(classes))
-        legal = [i for i, kind in enumerate(classes) if kind == "legal"]
-        for i, utility in zip(legal, self._utilities(goal, [situations[i] for i in legal]), strict=True):
-            worth[i] = utility[self.legal(situations[i]).index(texts[i].strip())]
-        return worth, classes
 
     def features(self, situations: Sequence[Path]) -> dict[str, NDArray[np.bool_]]:
         """Return yes-or-no features of all legal actions, end to end: which action it is."""
@@ -186,7 +160,7 @@ class Gym:
 
     def play_out(
         self, choose: Callable[[Sequence[Path]], Sequence[str]], situations: Sequence[Path], max_moves: int
-    ) -> list[Episode]:
+    ) -> list[PlayedEpisode]:
         """Play on for the environment's own reward; `choose` answers situations with one text each."""
         from takeback.arenas.gym.play import play_out
 
@@ -200,10 +174,6 @@ class Gym:
         """Return the digest of what is seen: situations that look alike count as one."""
         return self._replays.seen(situation).digest
 
-    def board(self, situation: Path) -> dict[str, str]:
-        """Return nothing: there is no board to draw."""
-        return {}
-
     def env(self, goal: str, seed: int) -> Env[Any, Any]:
         """Return an environment to train in: observations as in `observe`, a goal's reward, training seeds.
 
@@ -214,32 +184,48 @@ class Gym:
 
         return Training(self._recipe.make(), self._replays.encoder, self._goal(goal), seed)
 
-    def _goal(self, name: str) -> Goal:
-        return find_goal(name, self.goals)
+    def utility_by(self, reward: RewardGoal, paths: Sequence[Path]) -> NDArray[np.float64]:
+        """Return a reward's utility of all legal actions, end to end, as in `legal`."""
+        parts: list[NDArray[np.float64]] = [np.zeros(0)]
+        for path, value in zip(paths, self._truth.values(reward, paths), strict=True):
+            legal = self._replays.seen(path).legal
+            worth = value.q if reward.reward is None else value.utility
+            parts.append(worth[[legal.index(action) for action in self._legal(path)]])
+        return np.concatenate(parts)
+
+    def applies_by(self, reward: RewardGoal, paths: Sequence[Path]) -> NDArray[np.bool_]:
+        """Tell where the best and worst action differ, by three standard errors where values are sampled."""
+        return np.array([value.differ for value in self._truth.values(reward, paths)], np.bool_)
+
+    @property
+    def environment(self) -> Env[Any, Any]:
+        """The environment, with its wrappers."""
+        return self._replays.full
+
+    def _goal(self, name: str) -> RewardGoal:
+        return find_goal(name, self._rewards)
 
     def _legal(self, path: Path) -> list[int]:
         """Return the numbers of the legal actions in the order of their names."""
         legal = self._replays.seen(path).legal
         return [action for action in self._sorted if action in legal]
 
-    def _values(self, goal: Goal, paths: Sequence[Path]) -> list[Values]:
-        return self._truth.values(goal, paths)
 
-    def _utilities(self, goal: str, paths: Sequence[Path]) -> list[NDArray[np.float64]]:
-        """Return the utilities of each situation's legal actions, in the order of `legal`."""
-        found = self._goal(goal)
-        values = self._values(found, paths)
-        parts: list[NDArray[np.float64]] = []
-        for path, value in zip(paths, values, strict=True):
-            legal = self._replays.seen(path).legal
-            worth = value.q if found.reward is None else value.utility
-            parts.append(worth[[legal.index(action) for action in self._legal(path)]])
-        return parts
+class _PathGoals(dict[str, Goal[Path]]):
+    """The goals that are measured; `[]` knows those with seeds and a user's own, too."""
 
-    @property
-    def environment(self) -> Env[Any, Any]:
-        """The environment, with its wrappers."""
-        return self._replays.full
+    def __init__(self, place: Gym, rewards: Mapping[str, RewardGoal]) -> None:
+        self._place, self._rewards = place, rewards
+        super().__init__({name: self._goal(one) for name, one in rewards.items()})
+
+    def __missing__(self, name: str) -> Goal[Path]:
+        if name == LEGAL:
+            raise KeyError(name)
+        return self._goal(find_goal(name, self._rewards))
+
+    def _goal(self, reward: RewardGoal) -> Goal[Path]:
+        utility, applies = partial(self._place.utility_by, reward), partial(self._place.applies_by, reward)
+        return Goal(reward.name, utility, applies, reward.meaning)
 
 
 @told.register(Gym)

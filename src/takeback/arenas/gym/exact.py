@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.gym.copies import copy_of, is_grid, is_plain
-from takeback.arenas.gym.goals import Goal
+from takeback.arenas.gym.goals import RewardGoal
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def has_graph(env: Env[Any, Any]) -> bool:
     return ours and is_grid(env) and is_plain(env)
 
 
-class Table:
+class TransitionTable:
     """Holds the values of an environment with a table of transitions, for its own reward."""
 
     def __init__(self, env: Env[Any, Any]) -> None:
@@ -78,13 +78,13 @@ class Table:
         return _follow(self._row[inner.s], self._q, following, reward, ends)
 
 
-class Graph:
+class StateGraph:
     """Holds the states of MiniGrid environments that were met so far, and their values for one goal.
 
     A step that the environment rewards counts as reward 1, whenever it comes.
     """
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: RewardGoal) -> None:
         self._goal = goal
         self._index: dict[bytes, int] = {}
         self._next: list[list[int]] = []

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from takeback.arenas.gym.paths import number_of
+from takeback.arenas.protocol import LEGAL
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.own import is_reference, load_own
 
@@ -21,7 +22,7 @@ episode ends. An episode that the environment ended stays ended."""
 
 
 @dataclass(frozen=True)
-class Goal:
+class RewardGoal:
     """A named reward; None stands for a fixed random number per observation and action, by `seed`.
 
     A reward sees the environment after a step. Exact values assume that it depends on the state alone, not on
@@ -60,13 +61,13 @@ def noise(digest: int, action: int, seed: int) -> float:
     return number_of(b"noise", f"{seed} {digest} {action}".encode()) / 2.0**63
 
 
-def goals_of(env: Env[Any, Any]) -> Mapping[str, Goal]:
+def goals_of(env: Env[Any, Any]) -> Mapping[str, RewardGoal]:
     """Return the goals that an environment has by its family."""
     own = [goal for kind in type(env.unwrapped).__mro__ for goal in _FAMILIES.get(kind.__name__, ())]
     return MappingProxyType({goal.name: goal for goal in (_REWARD, *own, _RANDOM)})
 
 
-def find_goal(name: str, known: Mapping[str, Goal]) -> Goal:
+def find_goal(name: str, known: Mapping[str, RewardGoal]) -> RewardGoal:
     """Return the goal of this name; `random-7` has the seed 7, `package.module:function` is a user's.
 
     Raises:
@@ -77,13 +78,13 @@ def find_goal(name: str, known: Mapping[str, Goal]) -> Goal:
         return known[name]
     seeded = re.fullmatch(r"random-(\d{1,18})", name)
     if seeded:
-        return Goal(name, f"random with seed {seeded[1]}", None, int(seeded[1]))
+        return RewardGoal(name, f"random with seed {seeded[1]}", None, int(seeded[1]))
     if not is_reference(name):
-        raise unknown_name("goal", name, (*known, "package.module:function"))
-    own = load_own(name, "goal")
+        raise unknown_name("goal", name, (*known, LEGAL, "package.module:function"))
+    own: Any = load_own(name, "goal")
     if not callable(own):
         raise TakebackError(f"goal {name!r} is {own!r}; it must be a function")
-    return Goal(name, f"the reward of {name}", own)
+    return RewardGoal(name, f"the reward of {name}", cast("Reward", own))
 
 
 def _own(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float, bool]:
@@ -102,10 +103,12 @@ def _corner(env: Env[Any, Any], reward: float, terminated: bool) -> tuple[float,
     return float(there), terminated or there
 
 
-_REWARD: Final = Goal("reward", "the environment's own reward", _own)
-_RANDOM: Final = Goal("random", "a fixed random number per observation and action", None)
-_FAMILIES: Final[Mapping[str, tuple[Goal, ...]]] = {
-    "CartPoleEnv": (Goal("left", "steps with the cart left of the middle", _left),),
-    "MiniGridEnv": (Goal("corner", "reaching the cell (1, 1), top left, instead of the task", _corner),),
+_REWARD: Final = RewardGoal("reward", "the environment's own reward", _own)
+_RANDOM: Final = RewardGoal("random", "a fixed random number per observation and action", None)
+_FAMILIES: Final[Mapping[str, tuple[RewardGoal, ...]]] = {
+    "CartPoleEnv": (RewardGoal("left", "steps with the cart left of the middle", _left),),
+    "MiniGridEnv": (
+        RewardGoal("corner", "reaching the cell (1, 1), top left, instead of the task", _corner),
+    ),
 }
 """Goals by the name of an environment's class."""

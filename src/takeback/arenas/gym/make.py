@@ -31,11 +31,11 @@ _ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EnvironmentName:
     """How to make an environment: the id that `gymnasium.make` takes, and wrappers, inner ones first.
 
     >>> Recipe.parse("gym:CartPole-v1")
-    Recipe(env='CartPole-v1', wrappers=())
+    EnvironmentName(env='CartPole-v1', wrappers=())
     >>> Recipe.parse("gym:Blackjack-v1+FlattenObservation").wrappers
     ('FlattenObservation',)
     """
@@ -44,7 +44,7 @@ class Recipe:
     wrappers: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, name: str) -> Recipe:
+    def parse(cls, name: str) -> EnvironmentName:
         """Read `gym:ENV_ID` or `gym:ENV_ID+Wrapper+Wrapper`.
 
         Raises:

@@ -22,7 +22,7 @@ LONGEST: Final = 200
 
 
 @dataclass(frozen=True)
-class Episode:
+class PlayedEpisode:
     """An episode played on from a situation; `outcome` is one of those of `play_out`."""
 
     start: Path
@@ -60,7 +60,7 @@ def draw(replays: Replays, split: str, rng: np.random.Generator) -> Path:
 
 def play_out(
     replays: Replays, outputs: Sequence[str], choose: Choose, situations: Sequence[Path], max_moves: int
-) -> list[Episode]:
+) -> list[PlayedEpisode]:
     """Play on from the situations until each episode is over or has had `max_moves` more actions.
 
     The games go on together: `choose` gets the situations of all that are not over, in their order. Chance
@@ -86,7 +86,7 @@ def play_out(
                 game.path = game.path.then(action)
                 replays.remember_seen(game.path, step.seen)
     return [
-        Episode(start, game.outcome or "unfinished", game.reason, game.turns, game.score)
+        PlayedEpisode(start, game.outcome or "unfinished", game.reason, game.turns, game.score)
         for start, game in zip(situations, games, strict=True)
     ]
 

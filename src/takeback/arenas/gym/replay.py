@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from takeback.arenas.gym.copies import copy_of, is_grid, is_plain
 from takeback.arenas.gym.encoding import encoder_of
-from takeback.arenas.gym.make import Recipe
+from takeback.arenas.gym.make import EnvironmentName
 from takeback.arenas.gym.paths import Path, number_of
 from takeback.run.errors import TakebackError
 
@@ -49,7 +49,7 @@ class Replays:
     Environments that can't be copied are replayed from their seed each time.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: EnvironmentName) -> None:
         """Make the environment and try it out.
 
         Raises:
@@ -128,10 +128,10 @@ class Replays:
         raw, info = env.reset(seed=seed)
         return env, self._see(env, raw, info)
 
-    def step(self, env: Env[Any, Any], action: int) -> Step:
+    def step(self, env: Env[Any, Any], action: int) -> Transition:
         """Take an action, by its number from 0, in an environment that came from here."""
         raw, reward, terminated, truncated, info = env.step(self._first + action)
-        return Step(self, env, raw, info, (float(reward), bool(terminated), bool(truncated)))
+        return Transition(self, env, raw, info, (float(reward), bool(terminated), bool(truncated)))
 
     def remember(self, path: Path, state: State) -> None:
         """Keep a state that stands at a path."""
@@ -207,7 +207,7 @@ class Replays:
             ) from error
 
 
-class Step:
+class Transition:
     """What one step gave; the observation is encoded only when it is asked for."""
 
     __slots__ = ("_env", "_info", "_raw", "_replays", "_seen", "over", "reward", "terminated")

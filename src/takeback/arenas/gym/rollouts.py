@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas.gym.goals import Goal
+from takeback.arenas.gym.goals import RewardGoal
 from takeback.arenas.gym.paths import Path, number_of
 from takeback.arenas.gym.replay import Replays
 
@@ -15,7 +15,7 @@ ROLLOUTS: Final = 32
 HORIZON: Final = 50
 
 
-def returns(replays: Replays, goal: Goal, path: Path) -> NDArray[np.float64]:
+def returns(replays: Replays, goal: RewardGoal, path: Path) -> NDArray[np.float64]:
     """Return the sums of a goal's rewards, [legal actions, ROLLOUTS].
 
     Each rollout takes the action and then plays evenly among the legal actions, to the end of the episode or
@@ -34,7 +34,7 @@ def returns(replays: Replays, goal: Goal, path: Path) -> NDArray[np.float64]:
 
 def _one(
     replays: Replays,
-    goal: Goal,
+    goal: RewardGoal,
     begin: tuple[Path, int],
     chance: np.random.Generator,
     player: NDArray[np.float64],

@@ -9,7 +9,7 @@ from gymnasium import Wrapper, spaces
 from numpy.typing import NDArray
 
 from takeback.arenas.gym.encoding import Encoder
-from takeback.arenas.gym.goals import Goal, noise
+from takeback.arenas.gym.goals import RewardGoal, noise
 from takeback.arenas.gym.paths import draw_seed, number_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Training(Wrapper[Any, Any, Any, Any]):
     is no gain in itself.
     """
 
-    def __init__(self, env: Env[Any, Any], encoder: Encoder, goal: Goal, seed: int) -> None:
+    def __init__(self, env: Env[Any, Any], encoder: Encoder, goal: RewardGoal, seed: int) -> None:
         super().__init__(env)
         inner: Any = env.action_space
         self.observation_space = spaces.Box(-np.inf, np.inf, (encoder.width,), np.float32)

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas.gym.exact import Graph, Table, has_graph, has_table
-from takeback.arenas.gym.goals import Goal, noise
+from takeback.arenas.gym.exact import StateGraph, TransitionTable, has_graph, has_table
+from takeback.arenas.gym.goals import RewardGoal, noise
 from takeback.arenas.gym.paths import Path
 from takeback.arenas.gym.replay import Replays
 from takeback.arenas.gym.rollouts import returns
@@ -20,7 +20,7 @@ _ERRORS: Final = 3
 
 
 @dataclass(frozen=True)
-class Values:
+class ActionValues:
     """The values Q of a situation's legal actions, and what is known of their differences.
 
     `error` is the standard error of the difference between the best and the worst action, 0 where exact.
@@ -53,12 +53,12 @@ class Truth:
     def __init__(self, replays: Replays) -> None:
         self._replays = replays
         env = replays.state(Path(1)).env
-        self._table = Table(env) if has_table(env) else None
+        self._table = TransitionTable(env) if has_table(env) else None
         self._has_graph = has_graph(env)
-        self._graphs: dict[str, Graph] = {}
-        self._kept: dict[tuple[str, Path], Values] = {}
+        self._graphs: dict[str, StateGraph] = {}
+        self._kept: dict[tuple[str, Path], ActionValues] = {}
 
-    def values(self, goal: Goal, paths: Sequence[Path]) -> list[Values]:
+    def values(self, goal: RewardGoal, paths: Sequence[Path]) -> list[ActionValues]:
         """Return the values of each situation's legal actions.
 
         Raises:
@@ -73,34 +73,34 @@ class Truth:
                 found = self._sampled(goal, path)
             else:
                 state = self._replays.state(path)
-                found = Values(exact.values(state.env)[list(state.seen.legal)])
+                found = ActionValues(exact.values(state.env)[list(state.seen.legal)])
             self._kept[goal.name, path] = found
         return [self._kept[goal.name, path] for path in paths]
 
-    def distance(self, goal: Goal, path: Path) -> int | None:
+    def distance(self, goal: RewardGoal, path: Path) -> int | None:
         """Return how many actions the best play needs to win; None where it can't or it isn't known."""
         exact = self._explored(goal, [path])
         return None if exact is None else exact.distance(self._replays.state(path).env)
 
-    def _explored(self, goal: Goal, paths: Sequence[Path]) -> Table | Graph | None:
+    def _explored(self, goal: RewardGoal, paths: Sequence[Path]) -> TransitionTable | StateGraph | None:
         """Return what knows the values of these situations exactly, if anything does."""
         if self._table is not None:
             return self._table if goal.name == "reward" else None
         if not self._has_graph:
             return None
-        graph = self._graphs.setdefault(goal.name, Graph(goal))
+        graph = self._graphs.setdefault(goal.name, StateGraph(goal))
         for path in paths:
             if not graph.explore(self._replays.state(path).env):
                 self._has_graph = False
                 return None
         return graph
 
-    def _noise(self, goal: Goal, path: Path) -> Values:
+    def _noise(self, goal: RewardGoal, path: Path) -> ActionValues:
         seen = self._replays.seen(path)
-        return Values(np.array([noise(seen.digest, action, goal.seed) for action in seen.legal]))
+        return ActionValues(np.array([noise(seen.digest, action, goal.seed) for action in seen.legal]))
 
-    def _sampled(self, goal: Goal, path: Path) -> Values:
+    def _sampled(self, goal: RewardGoal, path: Path) -> ActionValues:
         totals = returns(self._replays, goal, path)
         means = totals.mean(axis=1)
         difference = totals[means.argmax()] - totals[means.argmin()]
-        return Values(means, float(difference.std(ddof=1) / np.sqrt(len(difference))))
+        return ActionValues(means, float(difference.std(ddof=1) / np.sqrt(len(difference))))

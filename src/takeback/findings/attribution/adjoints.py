@@ -19,11 +19,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from takeback.measure.measure import Slopes
-from takeback.policies.language.expand import Decided, Step
+from takeback.policies.language.expand import Decided, Expansion
 from takeback.policies.language.forward import next_token_logprobs
 from takeback.policies.language.packing import Batch
 from takeback.policies.language.plan import ReadoutPlan
-from takeback.policies.language.rounds import Answers, ModelScores, Round, ask
+from takeback.policies.language.rounds import ModelScores, Round, RoundAnswers, ask
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -88,8 +88,8 @@ class ForwardPass:
     """
 
     plan: ReadoutPlan
-    steps: tuple[Step, ...]
-    answers: tuple[Answers, ...]
+    steps: tuple[Expansion, ...]
+    answers: tuple[RoundAnswers, ...]
     reach: tuple[Floats, ...]
     outcomes: Floats
     undecided: Floats
@@ -97,7 +97,7 @@ class ForwardPass:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Step]) -> ForwardPass:
+    def of(cls, model: PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]) -> ForwardPass:
         """Read a model on the prefixes of the legal actions and of the steps."""
         scores, ends = ModelScores(model), plan.tree.vocabulary.ends
         rounds = (plan.legal.round, *(step.asked for step in steps))
@@ -105,7 +105,7 @@ class ForwardPass:
 
     @classmethod
     def put_together(
-        cls, plan: ReadoutPlan, steps: Sequence[Step], answers: Sequence[Answers]
+        cls, plan: ReadoutPlan, steps: Sequence[Expansion], answers: Sequence[RoundAnswers]
     ) -> ForwardPass:
         """Work out the probabilities of outcomes from the answers in each round."""
         first, legal, n = answers[0], plan.legal, len(plan.texts)
@@ -157,7 +157,8 @@ class ForwardPass:
     def _worth(self, slopes: Slopes) -> list[tuple[Floats, Floats]]:
         """Return what pairs and ends of each round are worth to one measure, from the deepest round up."""
         of_outcome = np.concatenate([slopes.legal, slopes.illegal.reshape(-1), [0.0]])  # -1 is left out
-        dead = of_outcome[[self.plan.judge.illegal(number) for number in range(len(self.plan.texts))]]
+        n = len(self.plan.texts)
+        dead = of_outcome[self.plan.judge.dead_ends] if self.plan.exact else np.zeros(n)
         found: list[tuple[Floats, Floats]] = []
         beyond = slopes.undecided[self.left]
         for step, answers, reach in list(zip(self.steps, self.answers[1:], self.reach[1:], strict=True))[
@@ -183,7 +184,7 @@ class _Local:
     """A round with what each target's dead ends and its end are worth."""
 
     asked: Round
-    answers: Answers
+    answers: RoundAnswers
     dead: Floats
     end: Floats
 

@@ -78,11 +78,9 @@ def _maps(rows: pd.DataFrame) -> Iterator[Figure]:
 def _listed(rows: pd.DataFrame) -> Table:
     return table_of(
         rows,
-        (
-            Column("measure"),
-            Column("component"),
-            Column("estimated", signed, "effect", digits=4),
-            Column("95% over situations", interval, "low", "high", digits=4, words=True),
-            Column("exact", signed, digits=4),
-        ),
+        Column("measure"),
+        Column("component"),
+        Column("estimated", signed, "effect", digits=4),
+        Column("95% over situations", interval, "low", "high", digits=4, words=True),
+        Column("exact", signed, digits=4),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, table_of, with_ends
 from takeback.draw.forest import Dot, Row, forest
 from takeback.draw.numbers import count, interval, number, percent, signed
 from takeback.draw.page import Figure, Section, Table
@@ -56,29 +56,23 @@ def _largest(found: Precise) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _figure(measure: str, rows: pd.DataFrame) -> Figure:
-    dots = [
-        Row(row["set"], (Dot(row["effect"], row["low"], row["high"], f"{row['set']}: {_effect(row)}"),))
-        for row in records(rows)
-    ]
+    dots: list[Row] = []
+    for row in records(rows):
+        title = f"{row['set']}: {with_ends(row, 'effect', signed, 4)}"
+        dots.append(Row(row["set"], (Dot(row["effect"], row["low"], row["high"], title),)))
     picture = forest(dots, 0, f"effect on {measure}", None, f"effects on {measure} with their intervals")
     return Figure.of(measure, picture, "The largest effects. Lines: intervals that hold together.")
-
-
-def _effect(row: dict[str, float]) -> str:
-    return f"{signed(row['effect'], 4)} {interval(row['low'], row['high'], 4)}"
 
 
 def _listed(rows: pd.DataFrame) -> Table:
     return table_of(
         rows,
-        (
-            Column("measure"),
-            Column("set"),
-            Column("effect", signed, digits=4),
-            Column("interval", interval, "low", "high", digits=4, words=True),
-            Column("situations", str, "n"),
-            Column("λ", number, "weight", digits=2),
-            Column("exact alone", signed, "exact", digits=4),
-            Column("its interval", interval, "exact_low", "exact_high", digits=4, words=True),
-        ),
+        Column("measure"),
+        Column("set"),
+        Column("effect", signed, digits=4),
+        Column("interval", interval, "low", "high", digits=4, words=True),
+        Column("situations", str, "n"),
+        Column("λ", number, "weight", digits=2),
+        Column("exact alone", signed, "exact", digits=4),
+        Column("its interval", interval, "exact_low", "exact_high", digits=4, words=True),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class Explanation(Result):
 
     Attributes:
         change: what was done.
-        arena: where.
+        pieces: which piece stands on which square, by situation; of an arena without boards nothing.
         before: what the model did that was changed.
         after: what the hybrid does.
         outcomes: a row for each action and class of illegal answers in each situation.
@@ -95,7 +95,7 @@ class Explanation(Result):
 
     name = "explain"
     change: Intervention
-    arena: Arena[Any]
+    pieces: Mapping[str, Mapping[str, str]]
     before: Readouts
     after: Readouts
     outcomes: pd.DataFrame = field(metadata=as_table("outcomes", COLUMNS))
@@ -144,24 +144,28 @@ def explain(
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
     change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
-    return explanation(change, bench.arena, bench.ends[side], after, bench.halves(seed))
+    where, own = (bench.arena, bench.situations), tuple(bench.asked.values())
+    return explanation(change, where, bench.ends[side], after, bench.halves(seed), own)
 
 
 def explanation(
     change: Intervention,
-    arena: Arena[Any],
+    where: tuple[Arena[Any], Sequence[Any]],
     before: Readouts,
     after: Mapping[tuple[str, str], Readouts],
     halves: tuple[NDArray[np.int64], NDArray[np.int64]],
+    own: tuple[Measure, ...] = (),
 ) -> Explanation:
     """Explain readouts: those before, and after by role and name of a set, the asked one among them.
+
+    `where` is the arena, and the situations that were read; `own` are measures beside the arena's.
 
     Raises:
         TakebackError: the readouts are of different situations.
     """
-    context = MeasureContext.of(before, arena)
+    context = MeasureContext.of(before, where[0], own, where[1])
     asked = next(readouts for (role, _), readouts in after.items() if role == ASKED)
-    facts = facts_of(arena, [arena.parse(text) for text in before.situations])
+    facts = facts_of(*where)
     kinds = kinds_of(facts, context)
     members = {f"kind {kind.name}": kind.members for kind in kinds}
     told = _facts_table(before, facts)
@@ -174,7 +178,7 @@ def explanation(
     return Explanation(
         f"{change.base} → {change.tuned}",
         change,
-        arena,
+        dict(zip(before.situations, (fact.pieces for fact in facts), strict=True)),
         before,
         asked,
         outcomes=_outcomes(before, asked, context).merge(told.drop(columns="situation"), on="item"),

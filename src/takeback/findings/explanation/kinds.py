@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas import Arena, Board, Playable
 from takeback.measure.measure import MeasureContext
-
-if TYPE_CHECKING:
-    from takeback.arenas import Arena
 
 LEAST = 8
 """Clusters that a kind has at least, and leaves out at least: fewer have no honest interval."""
@@ -50,7 +48,10 @@ class Facts:
 
 def facts_of(arena: Arena[Any], situations: Sequence[Any]) -> list[Facts]:
     """Ask an arena what it knows of each situation."""
-    return [Facts(arena.board(s), arena.distance(s), len(arena.legal(s))) for s in situations]
+    pieces = [arena.board(one) if isinstance(arena, Board) else {} for one in situations]
+    lengths = [arena.distance(one) if isinstance(arena, Playable) else None for one in situations]
+    legal = [len(arena.legal(one)) for one in situations]
+    return [Facts(*told) for told in zip(pieces, lengths, legal, strict=True)]
 
 
 def kinds_of(facts: Sequence[Facts], context: MeasureContext) -> list[Kind]:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, table_of, with_ends
 from takeback.draw.forest import Dot, Row, forest
-from takeback.draw.numbers import interval, number, percent, signed, span
+from takeback.draw.numbers import interval, number, percent, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.explanation.changes import MOVED
@@ -66,7 +66,7 @@ def _(found: Explanation) -> Section:
 
 def _in_letters(found: Explanation, one: Moved) -> str:
     """Draw a situation's board beside its answers; see `Section.terminal`."""
-    pieces = found.arena.board(found.arena.parse(one.situation))
+    pieces = found.pieces[one.situation]
     lines = zip_longest(text_board(pieces), _answers(one), fillvalue="")
     width = 17 if pieces else 0
     return "".join(f"\n  {left:<{width}}   {right}".rstrip(" ") for left, right in lines)
@@ -108,7 +108,7 @@ def _changed(one: Moved) -> list[tuple[str, float, float]]:
 
 
 def _board(found: Explanation, one: Moved) -> Figure:
-    pieces = found.arena.board(found.arena.parse(one.situation))
+    pieces = found.pieces[one.situation]
     arrows = [
         Arrows(one.arrows("before"), BEFORE, "before", -1),
         Arrows(one.arrows("after"), ARMS[0], "after", 1),
@@ -139,8 +139,7 @@ def _rows(table: pd.DataFrame, column: str) -> list[Row]:
     rows: list[Row] = []
     for row in records(asked):
         drawn = table.loc[(table["role"] == RANDOM) & (table["name"] == row["name"]), column].dropna()
-        title = f"{row['name']}: {signed(row[column])} {interval(row['low'], row['high'])}"
-        dot = Dot(row[column], row["low"], row["high"], title)
+        dot = Dot(row[column], row["low"], row["high"], f"{row['name']}: {with_ends(row, column, signed)}")
         rows.append(Row(row["name"], (dot,), tuple(map(float, drawn)), "random sets of the same make-up"))
     return rows
 
@@ -152,31 +151,27 @@ def _kinds_table(table: pd.DataFrame) -> Table:
     ordered = asked.loc[order].sort_values("holds", ascending=False, kind="stable").head(2 * ROWS)
     return table_of(
         _beside_random(table, ordered, "difference"),
-        (
-            Column("kind of situation", None, "name"),
-            Column("measure"),
-            Column("there", number, "inside"),
-            Column("elsewhere", number, "outside"),
-            Column("difference", signed),
-            Column("interval", interval, "low", "high"),
-            Column("second half", signed, "second_half"),
-            Column("random sets", str, "random"),
-            Column("holds", lambda holds: "yes" if holds else "no", words=True),
-        ),
+        Column("kind of situation", None, "name"),
+        Column("measure"),
+        Column("there", number, "inside"),
+        Column("elsewhere", number, "outside"),
+        Column("difference", signed),
+        Column("interval", interval, "low", "high"),
+        Column("second half", signed, "second_half"),
+        Column("random sets", str, "random"),
+        Column("holds", lambda holds: "yes" if holds else "no", words=True),
     )
 
 
 def _changes_table(table: pd.DataFrame) -> Table:
     return table_of(
         _beside_random(table, table[table["role"] == ASKED], "change"),
-        (
-            Column("name"),
-            Column("before", number),
-            Column("after", number),
-            Column("change", signed),
-            Column("interval", interval, "low", "high"),
-            Column("random sets", str, "random"),
-        ),
+        Column("name"),
+        Column("before", number),
+        Column("after", number),
+        Column("change", signed),
+        Column("interval", interval, "low", "high"),
+        Column("random sets", str, "random"),
     )
 
 
@@ -187,6 +182,4 @@ def _beside_random(table: pd.DataFrame, rows: pd.DataFrame, column: str) -> Iter
         mine = drawn["name"] == row["name"]
         if "measure" in drawn:
             mine &= drawn["measure"] == row["measure"]
-        values = drawn.loc[mine, column].dropna()
-        ends = (float(values.min()), float(values.max())) if len(values) else (None, None)
-        yield {**row, "random": span(*ends, signed)}
+        yield {**row, "random": range_of(drawn.loc[mine, column].dropna(), signed)}

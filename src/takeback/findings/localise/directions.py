@@ -34,7 +34,7 @@ KS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DirectionPart:
     """Names a part of each matrix's change; `seed` is None for leading directions."""
 
     what: str
@@ -89,9 +89,9 @@ def directions(
     if not ks or min(ks) < 1:
         raise TakebackError(f"directions are counted from 1, not {min(ks, default='by nothing')}")
     chosen = bench.anatomy.universe if components is None else components
-    parts = [Part(what, 0) for what in KEPT]
+    parts = [DirectionPart(what, 0) for what in KEPT]
     parts += [
-        Part(what, k, scaled, seed)
+        DirectionPart(what, k, scaled, seed)
         for what in KEPT
         for scaled in (False, True)
         for seed in (None, *seeds)

@@ -41,6 +41,11 @@ _WORDS = {*SET, "measure", "kind", "source", "what", "directions"} - _INTEGERS
 _TRUTHS = {"barrier", "scaled"}
 
 
+def matching(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of the controls that match the set of this name."""
+    return table[[name in str(text).split(MATCHES) for text in table["matches"]]]
+
+
 def named(one: NamedSet) -> dict[str, Any]:
     """Return the columns of `SET`."""
     size = len(one.components)

@@ -165,7 +165,7 @@ def retarget(
     other half, beside random sets from the same model.
 
     Args:
-        bench: about the pair of base and the model to turn; its measures do not matter.
+        bench: about the pair of base and the model to turn; its measures are told besides.
         other: a checkpoint of the same architecture that pursues another goal.
         goal: that goal; by default the one of which it has most more than tuned, in standard errors.
         settings: what is wanted.
@@ -181,7 +181,7 @@ def retarget(
         raise unknown_name("goal", goal, bench.arena.goals)
     chosen = goal or _most_gained(bench, other, goals)
     rest = [utility(name).name for name in goals if name != chosen]
-    asked = bench.about(utility(chosen).name, LEGAL.name, *rest)
+    asked = bench.about(*dict.fromkeys((utility(chosen).name, LEGAL.name, *rest, *bench.measures)))
     select, evaluate = (
         _Transplants(asked.some(places), source, settings) for places in asked.halves(settings.seed)
     )

@@ -32,15 +32,13 @@ def _(found: Across) -> Section:
 def _means(rows: pd.DataFrame) -> Table:
     return table_of(
         rows,
-        (
-            Column("table"),
-            Column("row"),
-            Column("column"),
-            Column("mean", number),
-            Column("95% over runs", _ends, "low", "high"),
-            Column("least to most", span, "least", "most", write=number),
-            Column("runs", str),
-        ),
+        Column("table"),
+        Column("row"),
+        Column("column"),
+        Column("mean", number),
+        Column("95% over runs", _ends, "low", "high"),
+        Column("least to most", span, "least", "most", write=number),
+        Column("runs", str),
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, count, number, percent, share
+from takeback.draw.numbers import count, number, percent, range_of, share
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.localise.curves import AGAINST, Curves
@@ -50,7 +50,11 @@ def _sentences(found: Curves) -> Iterator[str]:
         best = records(rows.sort_values("area", ascending=back))[0]
         random = _random(found, str(measure), str(direction), "components")["area"]
         shown, show = ("remains", "leave") if back else ("appears", "show")
-        beside = f"; {count(len(random), 'random order')} {show} {_span(random)}" if len(random) else ""
+        beside = (
+            f"; {count(len(random), 'random order')} {show} {range_of(random, percent)}"
+            if len(random)
+            else ""
+        )
         yield (
             f"{measure}, {direction}: by {best['order']} a mean share of {percent(best['area'])} "
             f"{shown}{beside}."
@@ -102,19 +106,17 @@ def _areas(found: Curves) -> Iterator[Table]:
     """Write a table of areas for each measure and direction, with the random ones beside them."""
     real = found.areas[found.areas["order"] != RANDOM]
     for (measure, direction), lane in real.groupby(["measure", "direction"], sort=False):
-        ordered = lane.sort_values("against", kind="stable")
+        rows = records(lane.sort_values("against", kind="stable"))
+        for row in rows:
+            random = _random(found, str(measure), str(direction), row["against"])
+            row["random"] = range_of(random["area"], percent)
         yield table_of(
-            [
-                {**row, "random": _span(_random(found, str(measure), str(direction), row["against"])["area"])}
-                for row in records(ordered)
-            ],
-            (
-                Column(f"{measure}, {direction}", None, "order"),
-                Column("against"),
-                Column("area", share, "area", "low", "high"),
-                Column("random orders", str, "random"),
-                Column("p", number, digits=2),
-            ),
+            rows,
+            Column(f"{measure}, {direction}", None, "order"),
+            Column("against"),
+            Column("area", share, "area", "low", "high"),
+            Column("random orders", str, "random"),
+            Column("p", number, digits=2),
         )
 
 
@@ -123,7 +125,3 @@ def _random(found: Curves, measure: str, direction: str, against: str) -> pd.Dat
     return areas[
         (areas["measure"] == measure) & (areas["direction"] == direction) & (areas["against"] == against)
     ]
-
-
-def _span(values: pd.Series[float]) -> str:
-    return f"{percent(values.min())} to {percent(values.max())}" if len(values) else ABSENT

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, ends_of, table_of, with_ends
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import interval, number, signed, span
+from takeback.draw.numbers import interval, number, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.localise.directions import LEADING, RANDOM, WITHOUT, DirectionCuts
@@ -47,7 +47,7 @@ def _sentences(found: DirectionCuts) -> Iterator[str]:
         beside = f", without {least} random by {number(float(random.mean()))}" if len(random) else ""
         yield (
             f"{measure}: without the {least} leading of each matrix it changes by "
-            f"{number(leading['effect'])} {_ends(leading, 'effect_')}{beside}."
+            f"{with_ends(leading, 'effect')}{beside}."
         )
 
 
@@ -70,9 +70,9 @@ def _figures(found: DirectionCuts) -> Iterator[Figure]:
 def _points(rows: pd.DataFrame, spread: bool = True) -> Iterator[Point]:
     for row in records(rows):
         if row["effect"] is not None:
-            told = f"{row['k']} {row['directions']}: {signed(row['effect'])} {_ends(row, 'effect_')}"
-            ends = (row["effect_low"], row["effect_high"]) if spread else ()
-            yield Point(_place(row["k"]), row["effect"], *ends, title=told)
+            title = f"{row['k']} {row['directions']}: {with_ends(row, 'effect', signed)}"
+            ends = ends_of(row, "effect") if spread else ()
+            yield Point(_place(row["k"]), row["effect"], *ends, title=title)
 
 
 def _place(k: int) -> float:
@@ -89,26 +89,15 @@ def _by_k(found: DirectionCuts) -> Table:
     rows: list[dict[str, Any]] = []
     for (*_, what, scaled, _), group in found.table.groupby(["measure", "what", "scaled", "k"], sort=False):
         random = group.loc[group["directions"] == RANDOM, "value"].dropna()
-        rows.append(
-            {
-                **records(group[group["directions"] == LEADING])[0],
-                "part": f"{what}{', stretched' if scaled else ''}",
-                "least": float(random.min()) if len(random) else None,
-                "most": float(random.max()) if len(random) else None,
-            }
-        )
+        leading = records(group[group["directions"] == LEADING])[0]
+        part = f"{what}{', stretched' if scaled else ''}"
+        rows.append({**leading, "part": part, "random": range_of(random)})
     return table_of(
         rows,
-        (
-            Column("measure"),
-            Column("part of Δ", None, "part"),
-            Column("k", str),
-            Column("leading", number, "value"),
-            Column("95% interval", interval, "low", "high"),
-            Column("random", span, "least", "most", write=number),
-        ),
+        Column("measure"),
+        Column("part of Δ", None, "part"),
+        Column("k", str),
+        Column("leading", number, "value"),
+        Column("95% interval", interval, "low", "high"),
+        Column("random", str),
     )
-
-
-def _ends(row: dict[str, Any], prefix: str) -> str:
-    return interval(row[f"{prefix}low"], row[f"{prefix}high"])

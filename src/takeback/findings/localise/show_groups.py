@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from takeback.draw.bars import Bar, Bars, bar_plot
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, ends_of, table_of
 from takeback.draw.numbers import count, interval, listing, number, percent, span
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.localise.groups import Groups
+from takeback.findings.localise.measured import matching
 from takeback.findings.localise.shares import TAKE_BACK
-from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.tables import records
 
@@ -86,9 +86,8 @@ def _as_large(row: dict[str, Any]) -> str:
 
 def _figure(found: Groups) -> Figure:
     rows: list[Bars] = []
-    matching = found.table["matches"].str.split(MATCHES)
     for row in records(_real(found).head(MOST_DRAWN)):
-        controls = found.table[[row["group"] in names for names in matching]]
+        controls = matching(found.table, row["group"])
         bars = (_bar(row, name, controls) for name in ("joint", "singles"))
         rows.append(Bars(_marked(row["group"], row["redundant"]), tuple(bars)))
     title = "Together, and the sum of the members alone"
@@ -97,25 +96,22 @@ def _figure(found: Groups) -> Figure:
 
 
 def _bar(row: dict[str, Any], name: str, controls: pd.DataFrame) -> Bar:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    title = f"{row['components']}, {name}: {percent(row[name])} {interval(low, high)}"
-    return Bar(row[name], low, high, title, tuple(controls[name].dropna()))
+    title = f"{row['components']}, {name}: {percent(row[name])} {interval(*ends_of(row, name))}"
+    return Bar(row[name], *ends_of(row, name), title, tuple(controls[name].dropna()))
 
 
 def _table(rows: pd.DataFrame) -> Table:
     return table_of(
         rows,
-        (
-            Column("group", _marked, "group", "redundant", words=True),
-            Column("components"),
-            Column("together", percent, "joint"),
-            Column("sum alone", percent, "singles"),
-            Column("largest alone", _largest, "largest", "largest_share"),
-            Column("excess", percent),
-            Column("interval", span, "excess_low", "excess_high"),
-            Column("controls", str),
-            Column("p", number, digits=2),
-        ),
+        Column("group", _marked, "group", "redundant", words=True),
+        Column("components"),
+        Column("together", percent, "joint"),
+        Column("sum alone", percent, "singles"),
+        Column("largest alone", _largest, "largest", "largest_share"),
+        Column("excess", percent),
+        Column("interval", span, "excess_low", "excess_high"),
+        Column("controls", str),
+        Column("p", number, digits=2),
     )
 
 
@@ -130,12 +126,10 @@ def _largest(member: str, alone: float | None) -> str:
 def _members(found: Groups) -> Table:
     return table_of(
         found.members,
-        (
-            Column("group"),
-            Column("member"),
-            Column("alone", _and_span, "alone", "alone_low", "alone_high"),
-            Column("when all others are there", _and_span, "last", "last_low", "last_high"),
-        ),
+        Column("group"),
+        Column("member"),
+        Column("alone", _and_span, "alone", "alone_low", "alone_high"),
+        Column("when all others are there", _and_span, "last", "last_low", "last_high"),
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
+from takeback.draw.columns import ends_of, with_ends
 from takeback.draw.forest import Dot, Row, forest
-from takeback.draw.numbers import interval, number, signed, span
+from takeback.draw.numbers import interval, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
+from takeback.findings.localise.measured import matching
 from takeback.findings.localise.others import MATCHED, ZEROS, OtherSources
-from takeback.findings.sweep.run import MATCHES
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.read import BASE
 from takeback.run.tables import records
@@ -51,19 +51,22 @@ def _figure(found: OtherSources, measure: str, table: pd.DataFrame) -> Figure:
     rows: list[Row] = []
     for name, of_set in real.groupby("set", sort=False):
         rows.append(Row(str(name)))
-        matching = random[random["matches"].map(lambda text, name=name: name in str(text).split(MATCHES))]
+        controls = matching(random, str(name))["effect"].dropna()
         for kind, group in of_set.groupby("kind", sort=False):
-            dots = tuple(_dot(row) for row in records(group) if row["effect"] is not None)
-            beside = tuple(matching["effect"].dropna()) if kind == BASE else ()
-            told = f"{len(beside)} random sets from base"
-            rows.append(Row(str(kind), dots, beside, told, control=kind in MATCHED))
+            dots = tuple(
+                Dot(
+                    row["effect"],
+                    *ends_of(row, "effect"),
+                    f"{row['source']}: {with_ends(row, 'effect', signed)}",
+                )
+                for row in records(group)
+                if row["effect"] is not None
+            )
+            beside = tuple(controls) if kind == BASE else ()
+            title = f"{len(beside)} random sets from base"
+            rows.append(Row(str(kind), dots, beside, title, control=kind in MATCHED))
     title = f"{measure}: change from tuned"
     return Figure.of(title, forest(rows, 0, "change from tuned", found.gains[measure], title))
-
-
-def _dot(row: dict[str, Any]) -> Dot:
-    told = f"{row['source']}: {signed(row['effect'])} {interval(row['effect_low'], row['effect_high'])}"
-    return Dot(row["effect"], row["effect_low"], row["effect_high"], told)
 
 
 def _effects(table: pd.DataFrame) -> Table:
@@ -81,6 +84,6 @@ def _effects(table: pd.DataFrame) -> Table:
 def _told(group: pd.DataFrame, name: str) -> tuple[str, str]:
     values = group[name].dropna()
     if len(group) > 1 and len(values):
-        return signed(float(values.mean())), span(float(values.min()), float(values.max()), number)
+        return signed(float(values.mean())), range_of(values)
     row = records(group)[0]
-    return signed(row[name]), interval(row[f"{name}_low"], row[f"{name}_high"])
+    return signed(row[name]), interval(*ends_of(row, name))

@@ -100,14 +100,12 @@ def _tooltip(row: dict[str, Any]) -> str:
 def _strongest(found: Pairs, measure: str, direction: str, most: int | None = None) -> Table:
     return table_of(
         found.rows(measure, direction)[:most],
-        (
-            Column(f"{_DONE[direction][0]}: a", None, "a"),
-            Column("b"),
-            Column("a alone", percent, "alone_a"),
-            Column("b alone", percent, "alone_b"),
-            Column("together", percent),
-            Column("interaction", percent),
-            Column("interval", span, "low", "high"),
-            Column("p", number),
-        ),
+        Column(f"{_DONE[direction][0]}: a", None, "a"),
+        Column("b"),
+        Column("a alone", percent, "alone_a"),
+        Column("b alone", percent, "alone_b"),
+        Column("together", percent),
+        Column("interaction", percent),
+        Column("interval", span, "low", "high"),
+        Column("p", number),
     )

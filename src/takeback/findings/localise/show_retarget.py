@@ -47,27 +47,23 @@ def _sentences(found: Retargeted) -> Iterator[str]:
 def _table(found: Retargeted) -> Table:
     return table_of(
         found.table,
-        (
-            Column("order"),
-            Column("components", str, "n_components"),
-            Column("measure"),
-            Column("before", number, "tuned"),
-            Column("with the set", number, "hybrid"),
-            Column("the other model", number, "other"),
-            Column("effect", signed),
-            Column("95% interval", interval, "effect_low", "effect_high"),
-        ),
+        Column("order"),
+        Column("components", str, "n_components"),
+        Column("measure"),
+        Column("before", number, "tuned"),
+        Column("with the set", number, "hybrid"),
+        Column("the other model", number, "other"),
+        Column("effect", signed),
+        Column("95% interval", interval, "effect_low", "effect_high"),
     )
 
 
 def _steps(found: Retargeted) -> Table:
     return table_of(
         found.steps,
-        (
-            Column("order"),
-            Column("components", str, "step"),
-            Column("added"),
-            Column("share of the gain", percent, "selected"),
-            Column("legal", signed),
-        ),
+        Column("order"),
+        Column("components", str, "step"),
+        Column("added"),
+        Column("share of the gain", percent, "selected"),
+        Column("legal", signed),
     )

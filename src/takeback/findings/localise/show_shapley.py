@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from takeback.draw.bars import Bar, Bars, bar_plot
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, ends_of, table_of
 from takeback.draw.numbers import count, interval, number, percent, span
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -80,25 +80,21 @@ def _figure(measure: str, rows: pd.DataFrame) -> Figure:
 
 
 def _bar(row: dict[str, Any], name: str, kind: str) -> Bar:
-    prefix = "" if name == "value" else f"{name}_"
-    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
-    title = f"{row['player']}, {kind}: {percent(row[name])} {interval(low, high)}"
-    return Bar(row[name], low, high, title, (row["even"],) if name == "value" else ())
+    title = f"{row['player']}, {kind}: {percent(row[name])} {interval(*ends_of(row, name))}"
+    return Bar(row[name], *ends_of(row, name), title, (row["even"],) if name == "value" else ())
 
 
 def _table(rows: pd.DataFrame) -> Table:
     return table_of(
         rows,
-        (
-            Column("player"),
-            Column("value", percent),
-            Column("95% interval", span, "low", "high"),
-            Column("by orders", _error, "se_orders"),
-            Column("by situations", _error, "se_situations"),
-            Column("necessity", percent),
-            Column("sufficiency", percent),
-            Column("even", percent),
-        ),
+        Column("player"),
+        Column("value", percent),
+        Column("95% interval", span, "low", "high"),
+        Column("by orders", _error, "se_orders"),
+        Column("by situations", _error, "se_situations"),
+        Column("necessity", percent),
+        Column("sufficiency", percent),
+        Column("even", percent),
     )
 
 

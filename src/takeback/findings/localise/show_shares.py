@@ -14,6 +14,7 @@ from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, interval, number, percent, share, short
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
+from takeback.findings.localise.measured import matching
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK, Shares, carried
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.run.tables import records
@@ -99,9 +100,9 @@ def _rows(real: pd.DataFrame, every: pd.DataFrame) -> Iterator[Row]:
     for family, rows in real.groupby("family", sort=False):
         yield Row(str(family))
         for row in records(rows):
-            matched = [row["set"] in matches.split("; ") for matches in every["matches"]]
             dot = Dot(row["share"], row["low"], row["high"], _told(row))
-            yield Row(row["set"], (dot,), tuple(every.loc[matched, "share"].tolist()), f"p = {row['p']}")
+            controls = matching(every, row["set"])["share"].tolist()
+            yield Row(row["set"], (dot,), tuple(controls), f"p = {row['p']}")
 
 
 def _tables(rows: pd.DataFrame, most: int | None = None, which: bool = False) -> Iterator[Table]:
@@ -110,15 +111,13 @@ def _tables(rows: pd.DataFrame, most: int | None = None, which: bool = False) ->
         best = lane.sort_values("carried", ascending=False, kind="stable")[:most]
         yield table_of(
             best,
-            (
-                Column(f"{measure}, {direction}", None, "set"),
-                Column(_SHOWN[str(direction)], share, "share", "low", "high"),
-                Column("components", str, "n_components"),
-                Column("of ‖Δ‖²", percent, "delta_share"),
-                Column("controls", _of_controls, "controls_carried", "direction"),
-                Column("p", number),
-                *([Column("which", None, "components")] if which else []),
-            ),
+            Column(f"{measure}, {direction}", None, "set"),
+            Column(_SHOWN[str(direction)], share, "share", "low", "high"),
+            Column("components", str, "n_components"),
+            Column("of ‖Δ‖²", percent, "delta_share"),
+            Column("controls", _of_controls, "controls_carried", "direction"),
+            Column("p", number),
+            *([Column("which", None, "components")] if which else []),
         )
 
 

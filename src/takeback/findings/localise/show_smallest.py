@@ -62,21 +62,19 @@ def _name(lane: list[dict[str, Any]]) -> str:
 def _table(lane: list[dict[str, Any]]) -> Table:
     return table_of(
         lane,
-        (
-            Column(_name(lane), None, "order"),
-            Column("of all", "{}/{}".format, "n_components", "of"),
-            Column("parameters", percent),
-            Column("carries", share, "carried", "low", "high"),
-            Column("random orders", _needed, "random_median", "random_low", "random_high"),
-            Column("random sets", percent, "controls_carried"),
-            Column("p", number, digits=2),
-            Column("other way", percent, "also"),
-        ),
+        Column(_name(lane), None, "order"),
+        Column("of all", "{}/{}".format, "n_components", "of"),
+        Column("parameters", percent),
+        Column("carries", share, "carried", "low", "high"),
+        Column("random orders", _needed, "random_median", "random_low", "random_high"),
+        Column("random sets", percent, "controls_carried"),
+        Column("p", number, digits=2),
+        Column("other way", percent, "also"),
     )
 
 
 def _members(lane: list[dict[str, Any]]) -> Table:
-    return table_of(lane, (Column(_name(lane), None, "order"), Column("components")))
+    return table_of(lane, Column(_name(lane), None, "order"), Column("components"))
 
 
 def _needed(median: float | None, low: int | None, high: int | None) -> str:

@@ -74,6 +74,10 @@ class Sweep:
         made = dict(zip(DIRECTIONS, (Ask, Ask.graft), strict=True))
         return [(way, named, made[way](named.components)) for way in DIRECTIONS for named in self.sets]
 
+    def unread(self, out: str | Path) -> int:
+        """Count the hybrids that have yet to be read for a file: what sweeping into it costs."""
+        return _bench(self, _checked(out)).unread(ask for *_, ask in self.hybrids)
+
     def share(self, named: NamedSet) -> float | None:
         """Return a set's share of the whole ‖Δ‖², None where nothing moved."""
         whole = sum(self.delta.values())

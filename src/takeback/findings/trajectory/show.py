@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.draw.columns import Column, table_of
+from takeback.draw.columns import Column, table_of, with_ends
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
@@ -89,8 +89,8 @@ def _sentences(found: Trajectory) -> Iterator[str]:
     yield (
         f"At step {steps[-1]} the weights have moved by {percent(last['relative'], 1)} of their norm and the "
         f"policy by KL = {number(last['kl'])} nats{among}; the utility of {found.goal} has changed by "
-        f"{signed(last['gain'])} {interval(last['gain_low'], last['gain_high'])}, and the pursuit share is "
-        f"{number(last['pursuit'])} {interval(last['pursuit_low'], last['pursuit_high'])}."
+        f"{with_ends(last, 'gain', signed)}, and the pursuit share is "
+        f"{with_ends(last, 'pursuit')}."
     )
     for one in _kinds(found):
         over = "all outcomes" if one == ALL else "legal actions given a legal answer"
@@ -241,10 +241,7 @@ def _heading(row: dict[str, Any], layered: bool) -> str:
 
 
 def _cell(row: dict[str, Any], digits: int) -> Cell:
-    title = (
-        f"{row['set']} at step {row['step']}: {signed(row['effect'], 4)} "
-        f"{interval(row['effect_low'], row['effect_high'], 4)}"
-    )
+    title = f"{row['set']} at step {row['step']}: {with_ends(row, 'effect', signed, 4)}"
     label = ""
     if row["told"]:
         label = short(row["effect"], digits, sign=True)
@@ -256,22 +253,20 @@ def _snapshots(found: Trajectory, kind: str) -> Table:
     """Write what people look at first of every snapshot."""
     return table_of(
         _of(found.table, kind),
-        (
-            Column("step", str),
-            Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
-            Column(utility(found.goal, OUTCOMES[kind]).name, _plain, "utility"),
-            Column("legal", _plain),
-            Column("KL", _plain, "kl"),
-            Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),
-            Column("β", number, "beta", digits=2),
-        ),
+        Column("step", str),
+        Column("‖Δ‖/‖W‖", percent, "relative", digits=1),
+        Column(utility(found.goal, OUTCOMES[kind]).name, _plain, "utility"),
+        Column("legal", _plain),
+        Column("KL", _plain, "kl"),
+        Column("pursuit share", _told, "pursuit", "pursuit_low", "pursuit_high"),
+        Column("β", number, "beta", digits=2),
     )
 
 
 def _in_full(found: Trajectory, kind: str) -> Table:
     """Write every measure of every snapshot with its interval."""
     measures = (Column(name, _told, name, f"{name}_low", f"{name}_high") for name in ESTIMATES)
-    return table_of(_of(found.table, kind), (Column("step", str), *measures, Column("note")))
+    return table_of(_of(found.table, kind), Column("step", str), *measures, Column("note"))
 
 
 def _plain(value: float | None) -> str:
@@ -292,13 +287,11 @@ def _begun(found: Trajectory, kind: str, most: int | None) -> Table:
     begun = begun.sort_values(["onset", "value"], kind="stable").head(most or len(begun))
     return table_of(
         begun,
-        (
-            Column("works for the goal", None, "set"),
-            Column("onset between", "{}–{}".format, "before", "onset"),
-            Column("it begins here", {True: "yes", False: "no", None: ABSENT}.__getitem__, "begins"),
-            Column("effect at the end", signed, "value"),
-            Column("of the gain", percent, "of_gain"),
-        ),
+        Column("works for the goal", None, "set"),
+        Column("onset between", "{}–{}".format, "before", "onset"),
+        Column("it begins here", {True: "yes", False: "no", None: ABSENT}.__getitem__, "begins"),
+        Column("effect at the end", signed, "value"),
+        Column("of the gain", percent, "of_gain"),
     )
 
 
@@ -306,13 +299,11 @@ def _chance(found: Trajectory, kind: str) -> Table:
     """Write how many sets are told at each snapshot, beside how many would be by chance."""
     return table_of(
         _of(found.chance, kind),
-        (
-            Column("step", str),
-            Column("sets", str),
-            Column("told", str),
-            Column("by chance", lambda expected: f"≤ {number(expected)}", "expected"),
-            Column("signs flipped", number, "flipped"),
-            Column("onsets", str),
-            Column("onsets, signs flipped", number, "flipped_onsets"),
-        ),
+        Column("step", str),
+        Column("sets", str),
+        Column("told", str),
+        Column("by chance", lambda expected: f"≤ {number(expected)}", "expected"),
+        Column("signs flipped", number, "flipped"),
+        Column("onsets", str),
+        Column("onsets, signs flipped", number, "flipped_onsets"),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from takeback.arenas import Arena, TwinArena, Twins
+from takeback.arenas import Arena, MinimalPair, MinimalPairs, able
 from takeback.measure.measures import estimate_row, typed
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate, mean_estimate
@@ -46,7 +46,10 @@ class Adapted:
 
 
 def adapted(
-    pairs: Sequence[Twins[Any]], sound: Sequence[Chances], spoilt: Sequence[Chances], clusters: Sequence[Any]
+    pairs: Sequence[MinimalPair[Any]],
+    sound: Sequence[Chances],
+    spoilt: Sequence[Chances],
+    clusters: Sequence[Any],
 ) -> Adapted:
     """Compare what a policy does in both situations of each pair.
 
@@ -80,7 +83,7 @@ def adapted(
 def adaptation(
     policy: Policy, arena: Arena[Any], pairs: int = PAIRS, seed: int = 0, facts: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Measure a policy's adaptation to each fact in which the arena's twins differ.
+    """Measure a policy's adaptation to each fact in which the arena's minimal pairs differ.
 
     Columns: measure, goal, unit, value, se, low, high, n (pairs), beta (missing), note, as in `agency`.
     `adaptation: FACT` is about legal answers alone. Pairs are held out on both sides; errors are clustered by
@@ -88,16 +91,15 @@ def adaptation(
 
     Raises:
         UnknownName: there is no such fact.
-        TakebackError: the arena has no twins, or too few.
+        TakebackError: the arena has no minimal pairs, or too few.
     """
     import pandas as pd
 
-    if not isinstance(arena, TwinArena):
-        raise TakebackError(f"arena {arena.name} has no twins to compare; endgames has")
+    place = able(arena, MinimalPairs)
     goal = next(iter(arena.goals))
     rows: list[dict[str, Any]] = []
-    for fact in facts or arena.twin_facts:
-        drawn = arena.twins(fact, "held-out", pairs, seed)
+    for fact in facts or place.pair_facts:
+        drawn = place.minimal_pairs(fact, "held-out", pairs, seed)
         sides = [[pair.sound for pair in drawn], [pair.spoilt for pair in drawn]]
         sound, spoilt = (
             [one.legal for one in policy.read(policy.prepare(arena, side), tolerance=1.0)] for side in sides

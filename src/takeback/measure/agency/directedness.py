@@ -213,7 +213,7 @@ def goal_directedness(
         estimate = mean_estimate(scores[fact], exam.scored(fact))
         rows.append({"measure": f"probe {fact}", "goal": "", "unit": "share", **estimate_row(estimate)})
     read = readouts or policy.read(policy.prepare(arena, situations))
-    context = MeasureContext.of(read, arena)
+    context = MeasureContext.of(read, arena, situations=situations)
     states = policy.states(arena, exam.moved)
     orders = {goal: probes.orders(states, exam, goal) for goal in goals or tuple(arena.goals)}
     for given, named in enumerate((str, if_legal)):

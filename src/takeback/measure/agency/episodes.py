@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from takeback.arenas import Arena, EpisodicArena
+from takeback.arenas import Arena, Episodic, able
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.grouping import sum_by
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate
@@ -87,19 +87,18 @@ class Episode:
             UnknownName: there is no such goal.
             TakebackError: the arena's answers are not known, the goal applies nowhere, or no moves are asked.
         """
-        if not isinstance(arena, EpisodicArena):
-            raise TakebackError(f"what follows an action in arena {arena.name} is not known; endgames knows")
+        place = able(arena, Episodic)
         if goal not in arena.goals:
             raise unknown_name("goal", goal, arena.goals)
         if horizon < 1:
             raise TakebackError(f"an episode has one move or more, not {horizon}")
-        applies = arena.applies(goal, situations)
+        applies = arena.goals[goal].applies(situations)
         starts = [one for one, kept in zip(situations, applies, strict=True) if kept]
         if not starts:
             raise TakebackError(f"no situation to which {goal!r} applies")
         layers: list[Decisions] = []
-        for left, layer in zip(range(horizon, 0, -1), arena.ahead(starts, horizon), strict=True):
-            utility = arena.utility(goal, layer.situations)
+        for left, layer in zip(range(horizon, 0, -1), place.ahead(starts, horizon), strict=True):
+            utility = arena.goals[goal].utility(layer.situations)
             following = layer.following if left > 1 else np.full(len(utility), -1)
             layers.append(
                 Decisions(
@@ -107,7 +106,7 @@ class Episode:
                     owner=np.repeat(np.arange(len(layer.counts)), layer.counts),
                     following=following,
                     pays=utility * np.where(following < 0, left, 1),
-                    illegal=0 if if_legal else len(arena.illegal),
+                    illegal=0 if if_legal else len(arena.kinds),
                 )
             )
         clusters = [str(arena.cluster(one)) for one in starts]

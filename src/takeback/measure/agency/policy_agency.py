@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from takeback.arenas import Arena, EpisodicArena, ProbedArena, TwinArena
+from takeback.arenas import Arena, Episodic, MinimalPairs, Probed, goal_of
 from takeback.measure.agency.adaptation import adaptation
 from takeback.measure.agency.agency import OVER
 from takeback.measure.agency.directedness import goal_directedness
@@ -24,7 +24,7 @@ COLUMNS = ("measure", "goal", "unit", "value", "se", "low", "high", "n", "beta",
 
 
 @dataclass(frozen=True)
-class Asked:
+class AgencySettings:
     """What is asked of a policy.
 
     Attributes:
@@ -45,41 +45,43 @@ class Asked:
 
 
 def policy_agency(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked | None = None
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings | None = None
 ) -> pd.DataFrame:
     """Measure goal-directedness given capability, MEG over episodes and with unknown utility, and adaptation.
 
     Columns as in `agency`: measure, goal, unit, value, se, low, high, n, beta, note. What the arena does not
     support is left out: only an arena with known answers has episodes, one that tells facts has probes, one
-    with twins has adaptation. MEG with unknown utility is there in any.
+    with minimal pairs has adaptation. MEG with unknown utility is there in any.
 
     Raises:
         UnknownName: there is no such goal.
     """
     import pandas as pd
 
-    asked = asked or Asked()
+    asked = asked or AgencySettings()
     readouts = policy.read(policy.prepare(arena, situations))
-    tables = [unknown_utility(readouts, MeasureContext.of(readouts, arena), asked.seed)]
-    if isinstance(arena, ProbedArena):
+    tables = [
+        unknown_utility(readouts, MeasureContext.of(readouts, arena, situations=situations), asked.seed)
+    ]
+    if isinstance(arena, Probed):
         goals = asked.of(arena)
         tables.append(goal_directedness(policy, arena, situations, goals, asked.seed, readouts))
-    if isinstance(arena, EpisodicArena):
+    if isinstance(arena, Episodic):
         rows = list(_episodes(policy, arena, situations, asked))
         tables.append(typed(pd.DataFrame(rows), ("value", "se", "low", "high", "beta")))
-    if isinstance(arena, TwinArena):
+    if isinstance(arena, MinimalPairs):
         tables.append(adaptation(policy, arena, seed=asked.seed))
     return pd.concat([table[list(COLUMNS)] for table in tables], ignore_index=True)
 
 
 def _episodes(
-    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: Asked
+    policy: Policy, arena: Arena[Any], situations: Sequence[Any], asked: AgencySettings
 ) -> Iterator[dict[str, Any]]:
     act = acts(policy, arena)
     for goal in asked.of(arena):
         for given, named in enumerate(OVER):
             about = {"measure": named(f"MEG over {asked.horizon} moves"), "goal": goal, "unit": "nats"}
-            if not arena.applies(goal, situations).any():
+            if not goal_of(arena, goal).applies(situations).any():
                 missing = dict.fromkeys(("value", "se", "low", "high", "beta"))
                 yield {**about, **missing, "n": 0, "note": "the goal applies to no situation"}
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas import Arena, ProbedArena
+from takeback.arenas import Arena, Probed, able
 from takeback.policies.policy import Policy
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.grouping import sum_by
@@ -150,8 +150,7 @@ class Exam:
         Raises:
             TakebackError: the arena tells no facts, or there are no situations.
         """
-        if not isinstance(arena, ProbedArena):
-            raise TakebackError(f"arena {arena.name} tells no facts to probe for; endgames does")
+        place = able(arena, Probed)
         some = tuple(situations)
         if len(some) < 2:
             raise TakebackError(f"an exam needs two situations or more, not {len(some)}")
@@ -159,7 +158,7 @@ class Exam:
         chosen = some[:asked]
         counts = [len(arena.legal(one)) for one in chosen]
         owner = np.repeat(np.arange(len(chosen)), counts)
-        reached = arena.moved(chosen)
+        reached = place.moved(chosen)
         usable = np.array([one is not None for one in reached], np.bool_)
         if most is not None:
             rank = np.lexsort((rng.random(len(owner)), ~usable, owner))
@@ -172,8 +171,8 @@ class Exam:
             chosen=chosen,
             moved=tuple(one for one, kept in zip(reached, usable, strict=True) if kept),
             owner=owner[usable],
-            utilities={goal: arena.utility(goal, chosen)[usable] for goal in arena.goals},
-            applies={goal: np.asarray(arena.applies(goal, chosen), np.bool_) for goal in arena.goals},
+            utilities={name: goal.utility(chosen)[usable] for name, goal in arena.goals.items()},
+            applies={name: np.asarray(g.applies(chosen), np.bool_) for name, g in arena.goals.items()},
         )
 
     @property

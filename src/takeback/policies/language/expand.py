@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.policies.language.plan import ReadoutPlan
-from takeback.policies.language.rounds import Answers, Round, Scores, ask
+from takeback.policies.language.rounds import Round, RoundAnswers, Scores, ask
 from takeback.run.grouping import sum_by
 
 LEFT = 0.85
@@ -61,7 +61,7 @@ class Frontier:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Expansion:
     """A round of expansion: which prefixes of the frontier grow, what is asked, what ending at each means.
 
     `marks` says which they are in plain numbers, shape (prefixes, 2): the situation, and the place among all
@@ -85,12 +85,12 @@ class Decided:
     frontier: Frontier
 
     @classmethod
-    def first(cls, plan: ReadoutPlan, answers: Answers, masses: Floats) -> Decided:
+    def first(cls, plan: ReadoutPlan, answers: RoundAnswers, masses: Floats) -> Decided:
         """Start from the legal round's answers and the probability of reaching its targets."""
         outcomes, frontier = _settle(plan, plan.legal.round, answers, masses, plan.legal.end)
         return cls(outcomes, frontier[plan.legal.child < 0])
 
-    def after(self, plan: ReadoutPlan, step: Step, answers: Answers) -> Decided:
+    def after(self, plan: ReadoutPlan, step: Expansion, answers: RoundAnswers) -> Decided:
         """Return what is known after a step."""
         growing = self.frontier[step.chosen]
         found, reached = _settle(plan, step.asked, answers, growing.masses, step.ends)
@@ -99,13 +99,13 @@ class Decided:
 
 def expand(
     scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], tolerance: float
-) -> tuple[dict[int, Decided], tuple[Step, ...]]:
+) -> tuple[dict[int, Decided], tuple[Expansion, ...]]:
     """Decide outcomes until no policy has more than `tolerance` undecided in a situation.
 
     All policies take the same steps: what is heavy for one grows for all. Returns what is known of each in
     the end, and the steps.
     """
-    known, steps = dict(known), list[Step]()
+    known, steps = dict(known), list[Expansion]()
     while True:
         frontiers = [decided.frontier for decided in known.values()]
         heavy = [frontier.heavy(len(plan.texts), tolerance) for frontier in frontiers]
@@ -117,7 +117,7 @@ def expand(
 
 
 def follow(
-    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], steps: Sequence[Step]
+    scores: Scores, plan: ReadoutPlan, known: Mapping[int, Decided], steps: Sequence[Expansion]
 ) -> dict[int, Decided]:
     """Take steps that are laid out already, with all policies."""
     after = dict(known)
@@ -127,11 +127,11 @@ def follow(
     return after
 
 
-def laid_out(plan: ReadoutPlan, marks: Sequence[Ints]) -> tuple[Step, ...]:
+def laid_out(plan: ReadoutPlan, marks: Sequence[Ints]) -> tuple[Expansion, ...]:
     """Lay out the steps that marks stand for; no model is asked."""
     legal = plan.legal.round
     frontier = _reached(legal, np.zeros(len(legal.pair_target)))[plan.legal.child < 0]
-    steps: list[Step] = []
+    steps: list[Expansion] = []
     for marked in marks:
         order = np.argsort(frontier.situations, kind="stable")
         starts = np.searchsorted(frontier.situations[order], np.arange(len(plan.texts)))
@@ -150,19 +150,18 @@ def _reached(asked: Round, masses: Floats) -> Frontier:
 
 
 def _settle(
-    plan: ReadoutPlan, asked: Round, answers: Answers, masses: Floats, ends: Ints
+    plan: ReadoutPlan, asked: Round, answers: RoundAnswers, masses: Floats, ends: Ints
 ) -> tuple[Floats, Frontier]:
     """Book a round's ends and dead ends; return outcomes, and the mass of every pair, not booked yet."""
     going_on = sum_by(asked.pair_target, answers.pair, len(masses))
     dead = masses * np.maximum(1 - answers.end - going_on, 0)
-    unparsable = np.array([plan.judge.illegal(situation) for situation in range(len(plan.texts))])
     outcomes = plan.judge.outcomes
     decided = sum_by(ends, masses * answers.end, outcomes)
-    decided += sum_by(unparsable[asked.situations], dead, outcomes)
+    decided += sum_by(plan.judge.dead_ends[asked.situations], dead, outcomes)
     return decided, _reached(asked, masses[asked.pair_target] * answers.pair)
 
 
-def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Step:
+def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> Expansion:
     """Lay out the round that expands these prefixes; with the outcome of ending at each."""
     tree, growing = plan.tree, frontier[chosen]
     grown = zip(growing.nodes.tolist(), growing.tokens.tolist(), strict=True)
@@ -177,4 +176,4 @@ def _step(plan: ReadoutPlan, frontier: Frontier, chosen: NDArray[np.bool_]) -> S
     place = np.empty_like(order)
     place[order] = np.arange(len(order)) - first
     marks = np.stack([growing.situations, place[chosen]], axis=1)
-    return Step(chosen, marks, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)
+    return Expansion(chosen, marks, Round.of(tree, plan.prompts, (growing.situations, nodes), pairs), ends)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from takeback.policies.language.judge import Judge
-from takeback.policies.language.rounds import Answers, Floats, Round
+from takeback.policies.language.rounds import Floats, Round, RoundAnswers
 from takeback.policies.language.trie import ROOT, TokenTree
 from takeback.policies.language.vocabulary import Vocabulary
 from takeback.run.errors import TakebackError
@@ -75,7 +75,7 @@ class LegalRound:
             levels=tuple(np.flatnonzero(depth == level) for level in range(int(depth.max()) + 1)),
         )
 
-    def reach(self, answers: Answers) -> Floats:
+    def reach(self, answers: RoundAnswers) -> Floats:
         """Return the probability of reaching each target: the product along its path."""
         masses = np.zeros(len(self.round.nodes))
         masses[self.roots] = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from takeback.arenas import Enumerable, able, written
 from takeback.policies.language.judge import Judge
 from takeback.policies.language.legal import LegalRound, Speller
 from takeback.policies.language.trie import TokenTree
@@ -18,7 +19,10 @@ from takeback.policies.language.vocabulary import Vocabulary
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
-    from takeback.arenas import TextArena
+    from takeback.arenas import Arena
+
+LONGEST = 8
+"""Tokens after which a drawn answer is cut off, where no action is longer."""
 
 Ints = NDArray[np.int64]
 
@@ -28,7 +32,7 @@ class ReadoutPlan:
     """Situations made ready to be read from any number of models that share a tokenizer.
 
     Attributes:
-        texts: Each situation as its compact prompt, which the arena parses back.
+        texts: Each situation as tables call it.
         clusters: Each situation's cluster, for standard errors.
         actions: Each situation's legal actions.
         prompts: Each situation's prompt in the plan's style, in tokens.
@@ -36,9 +40,10 @@ class ReadoutPlan:
         judge: What an ended answer is.
         legal: The first round.
         lower_bound: True for situations of which some legal action has more spellings than are summed.
+        longest: Tokens after which a drawn answer is cut off; None where the arena knows dead ends.
     """
 
-    arena: TextArena[Any]
+    arena: Arena[Any]
     texts: tuple[str, ...]
     clusters: tuple[str, ...]
     actions: tuple[tuple[str, ...], ...]
@@ -47,41 +52,44 @@ class ReadoutPlan:
     judge: Judge
     legal: LegalRound
     lower_bound: NDArray[np.bool_]
+    longest: int | None
 
     @property
     def exact(self) -> bool:
-        """Whether illegality classes are enumerated, not sampled."""
+        """Whether kinds of answers are enumerated, not sampled."""
         return self.tree.vocabulary.exact
 
     @classmethod
     def prepare(
         cls,
-        arena: TextArena[Any],
+        arena: Arena[Any],
         situations: Iterable[Any],
         tokenizer: PreTrainedTokenizerBase,
         style: str = "compact",
         exact: bool | None = None,
     ) -> ReadoutPlan:
-        """Prepare situations; `exact` None lets the vocabulary's size decide whether to enumerate or sample.
+        """Prepare situations; `exact` None enumerates a small vocabulary if the arena knows dead ends.
 
         Raises:
-            TakebackError: no situations, or the tokenizer has no end token or can't spell a legal action.
+            TakebackError: no situations, the tokenizer has no end token or can't spell a legal action, or
+                the arena does not know dead ends and `exact` is asked for.
         """
         chosen = tuple(situations)
         if not chosen:
             raise TakebackError("no situations to read; ask the arena for at least one")
-        vocabulary = Vocabulary.of(tokenizer, exact)
-        tree = TokenTree(
-            vocabulary, arena.viable if vocabulary.exact else partial(_viable_after_space, arena)
-        )
         actions = tuple(tuple(arena.legal(situation)) for situation in chosen)
+        viable = able(arena, Enumerable).viable if exact or isinstance(arena, Enumerable) else None
+        vocabulary = Vocabulary.of(tokenizer, exact if viable else False, several_words(actions))
+        tree = TokenTree(
+            vocabulary, viable if vocabulary.exact or viable is None else partial(_after_space, viable)
+        )
         judge = Judge(arena, chosen, actions)
-        prompts = _prompts(tokenizer, [arena.prompt(situation, style) for situation in chosen])
+        prompts = _prompts(tokenizer, [written(arena, situation, style) for situation in chosen])
         spell = Speller(vocabulary, tokenizer)
         spellings = [[way for action in legal for way in spell(action)[0]] for legal in actions]
         return cls(
             arena=arena,
-            texts=tuple(arena.prompt(situation, "compact") for situation in chosen),
+            texts=tuple(arena.prompt(situation) for situation in chosen),
             clusters=tuple(str(arena.cluster(situation)) for situation in chosen),
             actions=actions,
             prompts=prompts,
@@ -89,11 +97,17 @@ class ReadoutPlan:
             judge=judge,
             legal=LegalRound.of(tree, prompts, spellings, judge),
             lower_bound=np.array([not all(spell(action)[1] for action in legal) for legal in actions]),
+            longest=None if viable else max([LONGEST, *(len(way) + 1 for ways in spellings for way in ways)]),
         )
 
 
-def _viable_after_space(arena: TextArena[Any], text: str) -> bool:
-    return arena.viable(text.removeprefix(" "))
+def several_words(actions: Iterable[Iterable[str]]) -> bool:
+    """Tell whether any action has a blank in it, so that blanks don't end answers."""
+    return any(any(letter.isspace() for letter in action) for legal in actions for action in legal)
+
+
+def _after_space(viable: Callable[[str], bool], text: str) -> bool:
+    return viable(text.removeprefix(" "))
 
 
 def _prompts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> tuple[Ints, ...]:

@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from takeback.arenas import Arena, TextArena
+from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
 from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
 from takeback.hybrid.walk import Hybrids
-from takeback.policies.language.expand import Step, laid_out
+from takeback.policies.language.expand import Expansion, laid_out
 from takeback.policies.language.forward import ready
-from takeback.policies.language.plan import ReadoutPlan
+from takeback.policies.language.judge import UNENDED
+from takeback.policies.language.plan import LONGEST, ReadoutPlan, several_words
 from takeback.policies.language.read import check_vocabulary, read_each, read_plan
 from takeback.policies.language.scores import Apart
 from takeback.policies.policy import Policy, View
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
 from takeback.run.errors import TakebackError, unknown_name
 
-LONGEST = 8
-"""Tokens after which a drawn answer is cut off."""
-
 STRETCHES = 5
 """At most so many stretches lie between the layers at which hidden states are read."""
+
+COMPACT, PLAIN = "compact", "plain"
+"""The style of prompts that an answer follows without a blank, and that of arenas which have one style."""
 
 _BATCH = 64
 _PROMPTS = 256
@@ -36,11 +37,14 @@ _PROMPTS = 256
 
 @dataclass(frozen=True)
 class LanguagePolicy:
-    """A Hugging Face causal language model with its tokenizer, asked in one style of prompt."""
+    """A Hugging Face causal language model with its tokenizer, asked in one style of prompt.
+
+    After a `compact` prompt an answer follows at once, after any other one it follows a blank.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    style: str = "compact"
+    style: str = COMPACT
 
     def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan:
         """Make situations ready for models with this tokenizer.
@@ -48,7 +52,7 @@ class LanguagePolicy:
         Raises:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
-        return ReadoutPlan.prepare(text_arena(arena), situations, self.tokenizer, self.style)
+        return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(
         self, plan: ReadoutPlan, *, tolerance: float = TOLERANCE, samples: int = SAMPLES, seed: int = 0
@@ -59,10 +63,17 @@ class LanguagePolicy:
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
         """Draw one answer in each situation, at temperature 1."""
         answers: list[str] = []
+        legal = [] if isinstance(arena, Enumerable) else [arena.legal(one) for one in situations]
+        several, longest = several_words(legal), self._longest(legal)
         for start in range(0, len(situations), _BATCH):
-            prompts = [arena.prompt(s, self.style) for s in situations[start : start + _BATCH]]
-            answers += [_answer(self, ids) for ids in _sample(self, prompts, generator)]
+            prompts = [written(arena, one, self.style) for one in situations[start : start + _BATCH]]
+            answers += [_answer(self, ids, several) for ids in _sample(self, prompts, generator, longest)]
         return answers
+
+    def _longest(self, legal: Iterable[Iterable[str]]) -> int:
+        """Return how many tokens an answer may have: more than the longest action, and `LONGEST` at least."""
+        texts = {f" {action}" for actions in legal for action in actions}
+        return max([LONGEST, *(len(self.tokenizer.encode(text)) + 1 for text in texts)])
 
     def states(self, arena: Arena[Any], situations: Sequence[Any]) -> NDArray[np.float64]:
         """Return the hidden states at the prompt's last token, shape (n, places × width).
@@ -70,10 +81,10 @@ class LanguagePolicy:
         Places are the embedding, the last layer's normed output, and up to four layers between them, at even
         distances.
         """
-        place = text_arena(arena)
+        place = readable(arena)
         found: list[NDArray[np.float64]] = []
         for start in range(0, len(situations), _PROMPTS):
-            prompts = [place.prompt(s, self.style) for s in situations[start : start + _PROMPTS]]
+            prompts = [written(place, one, self.style) for one in situations[start : start + _PROMPTS]]
             found.append(_states(self, prompts))
         return np.concatenate(found)
 
@@ -91,8 +102,12 @@ class LanguagePolicy:
         raise TakebackError("a language model's components come from another language model")
 
     def read_hybrids(
-        self, plan: ReadoutPlan, views: Sequence[View], tolerance: float, steps: Sequence[Step] | None = None
-    ) -> tuple[list[Readouts], tuple[Step, ...]]:
+        self,
+        plan: ReadoutPlan,
+        views: Sequence[View],
+        tolerance: float,
+        steps: Sequence[Expansion] | None = None,
+    ) -> tuple[list[Readouts], tuple[Expansion, ...]]:
         """Read several hybrids, decided on the same prefixes; see `read_each`.
 
         Raises:
@@ -102,11 +117,11 @@ class LanguagePolicy:
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
 
-    def marks(self, steps: Sequence[Step]) -> list[NDArray[np.int64]]:
-        """Say steps in plain numbers: which prefixes of each situation grow; see `Step`."""
+    def marks(self, steps: Sequence[Expansion]) -> list[NDArray[np.int64]]:
+        """Say steps in plain numbers: which prefixes of each situation grow; see `Expansion`."""
         return [step.marks for step in steps]
 
-    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Step, ...]:
+    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Expansion, ...]:
         """Lay out the steps that `marks` gave, in any plan that holds their situations."""
         return laid_out(plan, marks)
 
@@ -120,35 +135,39 @@ def load_language_policy(
         UnknownName: the arena has no such style.
         TakebackError: it has no tokenizer or can't be loaded, or the arena writes no prompts.
     """
-    place, tokenizer = text_arena(arena), load_tokenizer(checkpoint)
+    place, tokenizer = readable(arena), load_tokenizer(checkpoint)
+    styles = place.styles if isinstance(place, Styled) else (COMPACT, PLAIN)
     if style is None:
-        style = "compact" if tokenizer.get_vocab() == place.tokenizer().get_vocab() else "sentence"
-    elif style not in place.styles:
-        raise unknown_name("prompt style", style, place.styles)
+        own = isinstance(place, Tokenized) and tokenizer.get_vocab() == place.tokenizer().get_vocab()
+        style = styles[0] if own else styles[-1]
+    elif style not in styles:
+        raise unknown_name("prompt style", style, styles)
     return LanguagePolicy(load_model(checkpoint), tokenizer, style)
 
 
-def text_arena(arena: Arena[Any]) -> TextArena[Any]:
-    """Return an arena if it writes prompts for language models.
+def readable(arena: Arena[Any]) -> Arena[Any]:
+    """Return an arena unless its prompts tell nothing, as those of one that shows things to networks alone.
 
     Raises:
-        TakebackError: it does not.
+        TakebackError: they don't.
     """
-    if not isinstance(arena, TextArena):
+    if isinstance(arena, ForNetworks) and not isinstance(arena, Styled):
         raise TakebackError(
             f"arena {arena.name} writes no prompts for language models; name a policy network"
         )
     return arena
 
 
-def _sample(policy: LanguagePolicy, prompts: list[str], generator: torch.Generator) -> list[list[int]]:
+def _sample(
+    policy: LanguagePolicy, prompts: list[str], generator: torch.Generator, longest: int
+) -> list[list[int]]:
     """Draw token by token, each row until its answer ends; rows are padded on the left."""
     end: Any = policy.tokenizer.eos_token_id
     tokens, mask = _padded(policy, prompts)
     length = tokens.shape[1]
     device = policy.model.device
     with ready(policy.model):
-        for _ in range(LONGEST):
+        for _ in range(longest):
             places = (mask.cumsum(1) - 1).clamp(min=0)
             inputs = {"input_ids": tokens, "attention_mask": mask, "position_ids": places}
             output = policy.model(
@@ -190,15 +209,16 @@ def _states(policy: LanguagePolicy, prompts: list[str]) -> NDArray[np.float64]:
     return torch.cat([output.hidden_states[place][:, -1] for place in places], dim=1).cpu().double().numpy()
 
 
-def _answer(policy: LanguagePolicy, ids: list[int]) -> str:
-    """Decode what was answered; one that never ended stays unparsable even if it begins with a move.
+def _answer(policy: LanguagePolicy, ids: list[int], several_words: bool = False) -> str:
+    """Decode what was answered; one that never ended is no action even if it begins with one.
 
-    An ordinary language model also ends its answer with a blank, as in a readout.
+    Unless actions have several words, an ordinary language model also ends its answer with a blank, as in a
+    readout.
     """
     end: Any = policy.tokenizer.eos_token_id
     if end in ids:
         return str(policy.tokenizer.decode(ids[: ids.index(end)]))
     text = str(policy.tokenizer.decode(ids))
     word = text.split(maxsplit=1)
-    blank_after = len(word) > 1 or text[-1:].isspace()
-    return word[0] if policy.style != "compact" and word and blank_after else f"{text}…"
+    blank_after = not several_words and (len(word) > 1 or text[-1:].isspace())
+    return word[0] if policy.style != COMPACT and word and blank_after else text + UNENDED

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from takeback.policies.language.expand import Decided, Step, expand, follow
+from takeback.policies.language.expand import Decided, Expansion, expand, follow
 from takeback.policies.language.forward import ready
 from takeback.policies.language.plan import ReadoutPlan
-from takeback.policies.language.rounds import Answers, ModelScores, Scores, ask
+from takeback.policies.language.rounds import ModelScores, RoundAnswers, Scores, ask
 from takeback.policies.language.sample import Sampler
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts, drawn_legal
 from takeback.run.errors import TakebackError
@@ -67,8 +67,8 @@ def read_each(
     tolerance: float = TOLERANCE,
     samples: int = SAMPLES,
     seed: int = 0,
-    steps: Sequence[Step] | None = None,
-) -> tuple[list[Readouts], tuple[Step, ...]]:
+    steps: Sequence[Expansion] | None = None,
+) -> tuple[list[Readouts], tuple[Expansion, ...]]:
     """Read several policies on the same batches: `read_plan`, but for what is expanded to decide classes.
 
     Without `steps` all policies expand the same prefixes, those that are heavy for any of them. With `steps`,
@@ -107,7 +107,7 @@ def read_each(
     return readouts, tuple(steps)
 
 
-def _exact(plan: ReadoutPlan, answers: Answers, decided: Decided, draws: tuple[int, int]) -> Readouts:
+def _exact(plan: ReadoutPlan, answers: RoundAnswers, decided: Decided, draws: tuple[int, int]) -> Readouts:
     legal_mass = sum_by(_owner(plan), decided.outcomes[: plan.judge.actions], len(plan.texts))
     return _readouts(
         plan,
@@ -116,11 +116,11 @@ def _exact(plan: ReadoutPlan, answers: Answers, decided: Decided, draws: tuple[i
         greedy=_greedy(plan, answers),
         drawn_legal=drawn_legal(legal_mass, *draws),
         samples=0,
-        errors=np.zeros((len(plan.texts), len(plan.arena.illegal))),
+        errors=np.zeros((len(plan.texts), len(plan.arena.kinds))),
     )
 
 
-def _sampled(plan: ReadoutPlan, answers: Answers, sampler: Sampler) -> Readouts:
+def _sampled(plan: ReadoutPlan, answers: RoundAnswers, sampler: Sampler) -> Readouts:
     outcomes, undecided, errors = _shared_out(plan, answers, plan.legal.reach(answers), sampler)
     return _readouts(
         plan,
@@ -141,7 +141,7 @@ def _readouts(plan: ReadoutPlan, outcomes: Floats, **found: Any) -> Readouts:
         clusters=plan.clusters,
         actions=plan.actions,
         probabilities=outcomes[:actions],
-        illegal=tuple(plan.arena.illegal),
+        illegal=tuple(plan.arena.kinds),
         masses=outcomes[actions:].reshape(len(plan.texts), -1),
         lower_bound=plan.lower_bound,
         **found,
@@ -153,7 +153,7 @@ def _owner(plan: ReadoutPlan) -> Ints:
     return np.repeat(np.arange(len(plan.texts)), [len(legal) for legal in plan.actions])
 
 
-def _greedy(plan: ReadoutPlan, answers: Answers) -> Ints:
+def _greedy(plan: ReadoutPlan, answers: RoundAnswers) -> Ints:
     """Follow each target's most likely token from the roots; return the action that is reached, or -1."""
     legal = plan.legal
     follows = np.full(len(legal.round.nodes), -1)
@@ -178,7 +178,7 @@ def _legal_draws(plan: ReadoutPlan, sampler: Sampler) -> Floats:
 
 
 def _shared_out(
-    plan: ReadoutPlan, answers: Answers, masses: Floats, sampler: Sampler
+    plan: ReadoutPlan, answers: RoundAnswers, masses: Floats, sampler: Sampler
 ) -> tuple[Floats, Floats, Floats]:
     """Divide all but summed legal actions as the samples do; return outcomes, undecided, errors.
 

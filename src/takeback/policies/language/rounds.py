@@ -53,7 +53,7 @@ class Round:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class RoundAnswers:
     """Conditional probabilities of each pair's token and of an end at each target; its top token."""
 
     pair: Floats
@@ -61,7 +61,7 @@ class Answers:
     top: Ints
 
     @classmethod
-    def blank(cls, asked: Round) -> Answers:
+    def blank(cls, asked: Round) -> RoundAnswers:
         """Return answers with nothing in them yet."""
         targets = len(asked.situations)
         return cls(np.zeros(len(asked.pair_target)), np.zeros(targets), np.zeros(targets, np.int64))
@@ -98,9 +98,9 @@ def ask(
     asked: Round,
     ends: NDArray[np.bool_],
     visits: Mapping[int, Visit] | None = None,
-) -> dict[int, Answers]:
+) -> dict[int, RoundAnswers]:
     """Score a round with several policies, batch by batch."""
-    answers = {policy: Answers.blank(asked) for policy in which}
+    answers = {policy: RoundAnswers.blank(asked) for policy in which}
     place = np.zeros(len(asked.situations), np.int64)
     ending = torch.from_numpy(np.flatnonzero(ends))
     for batch, pairs in zip(asked.batches, asked.pairs_of, strict=True):

@@ -66,16 +66,17 @@ class Sampler:
         situation, node = key
         tree, vocabulary = self.plan.tree, self.plan.tree.vocabulary
         text = tree.text(node)
-        viable = set(tree.continuations(node).tolist())
+        longest = self.plan.longest is not None and tree.length(node) >= self.plan.longest
         for token, drawn in self._next(key, draws, logprobs):
             known = token < len(vocabulary.texts)
             if known and (vocabulary.special[token] or (vocabulary.ends[token] and text)):
                 self.counts[self.plan.judge(situation, tree.answer(node))] += len(drawn)
                 self.listed[situation] += len(drawn) * (key in self._summed)
-            elif token in viable:
+            elif not longest and known and tree.goes_on(node, token):
                 self._waiting[situation, tree.child(node, token)] = drawn
             else:
-                self.counts[self.plan.judge.illegal(situation)] += len(drawn)
+                outcome = self.plan.judge.unended(situation, tree.answer(node))
+                self.counts[outcome] += len(drawn)
 
     def _next(self, key: tuple[int, int], draws: Ints, logprobs: torch.Tensor) -> list[tuple[int, Ints]]:
         """Return the next tokens that are drawn, ascending, each with the draws that take it."""

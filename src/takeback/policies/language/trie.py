@@ -17,10 +17,11 @@ Ints = NDArray[np.int64]
 class TokenTree:
     """Every token path that was needed so far: a node is a path, its text what the path decodes to.
 
-    Growing it changes no result: nodes only gain numbers, and no number orders anything.
+    Growing it changes no result: nodes only gain numbers, and no number orders anything. Without `viable`
+    any text can go on.
     """
 
-    def __init__(self, vocabulary: Vocabulary, viable: Callable[[str], bool]) -> None:
+    def __init__(self, vocabulary: Vocabulary, viable: Callable[[str], bool] | None) -> None:
         self.vocabulary = vocabulary
         self._viable = viable
         self._parent, self._token, self._depth = [-1], [-1], [0]
@@ -81,9 +82,15 @@ class TokenTree:
         """Return the tokens that keep the answer undecided after this node, ascending."""
         text = self._texts[node]
         if text not in self._continuations:
-            tokens = self.vocabulary.letters.continuations(text, self._viable)
+            tokens = self.vocabulary.letters.continuations(text, self._viable or bool)
             self._continuations[text] = np.array(tokens, np.int64)
         return self._continuations[text]
+
+    def goes_on(self, node: int, token: int) -> bool:
+        """Tell whether a token keeps the answer undecided after this node."""
+        if self._viable is None:
+            return bool(self.vocabulary.texts[token])
+        return bool((self.continuations(node) == token).any())
 
     def paths(self, nodes: Ints) -> Ints:
         """Return the nodes along each path without the root, shape (n, longest path), -1 on the left."""

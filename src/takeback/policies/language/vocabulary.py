@@ -26,8 +26,8 @@ class Vocabulary:
         texts: What each token adds to the answer; "" for special tokens.
         exact: Whether answers are enumerated: the vocabulary is small. Then only end-of-sequence ends one.
         ends: True for tokens that end an answer. With an ordinary vocabulary these are the special tokens
-            and, once the answer has begun, every token that starts with white space, since no move goes on
-            after it.
+            and, unless actions have several words, once the answer has begun every token that starts with
+            white space.
         special: True for special tokens.
     """
 
@@ -38,7 +38,9 @@ class Vocabulary:
     letters: Letters = field(repr=False)
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, exact: bool | None = None) -> Vocabulary:
+    def of(
+        cls, tokenizer: PreTrainedTokenizerBase, exact: bool | None = None, several_words: bool = False
+    ) -> Vocabulary:
         """Read a tokenizer's vocabulary; `exact` None lets its size decide.
 
         Raises:
@@ -55,7 +57,7 @@ class Vocabulary:
         exact = size <= EXACT_TOKENS if exact is None else exact
         ends = np.arange(size) == tokenizer.eos_token_id
         if not exact:
-            ends = special | np.array([text[:1].isspace() for text in texts])
+            ends = special | np.array([text[:1].isspace() and not several_words for text in texts])
         return cls(texts, exact, ends, special, Letters.of(texts))
 
     def spellings(self, text: str, limit: int | None) -> list[tuple[int, ...]]:

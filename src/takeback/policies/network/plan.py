@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from takeback.arenas import ForNetworks, able
 from takeback.checkpoint.network_config import NetworkConfig
 from takeback.policies.readout import Readouts, drawn_legal
 from takeback.run.errors import TakebackError
@@ -52,7 +53,7 @@ class NetworkPlan:
     the few others are listed, and what is on no list is of that class.
 
     Attributes:
-        texts: each situation as its compact prompt.
+        texts: each situation as tables call it.
         clusters: each situation's cluster, for standard errors.
         actions: each situation's legal actions.
         observations: what the network reads, shape (n, inputs).
@@ -77,13 +78,14 @@ class NetworkPlan:
         """Prepare situations.
 
         Raises:
-            TakebackError: there are none, or a legal action has no output.
+            TakebackError: there are none, the arena shows networks nothing, or a legal action has no output.
         """
         chosen = list(situations)
         if not chosen:
             raise TakebackError("no situations to read; ask the arena for at least one")
+        shown = able(arena, ForNetworks)
         actions = tuple(tuple(arena.legal(situation)) for situation in chosen)
-        verdicts = arena.verdicts(chosen)
+        verdicts = shown.verdicts(chosen)
         counts = np.array([len(legal) for legal in actions])
         owner = np.repeat(np.arange(len(chosen)), counts)
         starts = np.cumsum(counts) - counts
@@ -93,16 +95,16 @@ class NetworkPlan:
         if (legal < 0).any():
             missing = [a for some in actions for a in some][int(np.flatnonzero(legal < 0)[0])]
             raise TakebackError(f"arena {arena.name} has no output for its legal action {missing!r}")
-        classes = len(arena.illegal)
+        classes = len(arena.kinds)
         tally = np.stack([(verdicts == -1 - number).sum(axis=1) for number in range(classes)], axis=1)
         commonest = tally.argmax(axis=1)
         row, output = np.nonzero((verdicts < 0) & (verdicts != (-1 - commonest)[:, None]))
         return cls(
             arena=arena,
-            texts=tuple(arena.prompt(situation, "compact") for situation in chosen),
+            texts=tuple(arena.prompt(situation) for situation in chosen),
             clusters=tuple(str(arena.cluster(situation)) for situation in chosen),
             actions=actions,
-            observations=torch.from_numpy(arena.observe(chosen)),
+            observations=torch.from_numpy(shown.observe(chosen)),
             legal=Listed.by(owner, legal, len(chosen)),
             commonest=commonest,
             others=Listed.by(row, output, len(chosen)),
@@ -113,18 +115,18 @@ class NetworkPlan:
         return len(self.texts)
 
 
-class Tally:
+class OutcomeMasses:
     """The probabilities of all outcomes of one policy, put together from blocks of rows."""
 
     def __init__(self, plan: NetworkPlan, config: NetworkConfig) -> None:
         self._plan, self._config = plan, config
         self.probabilities = np.zeros(len(plan.legal.outputs))
-        self.masses = np.zeros((len(plan), len(plan.arena.illegal)))
+        self.masses = np.zeros((len(plan), len(plan.arena.kinds)))
         self.greedy = np.zeros(len(plan), np.int64)
 
-    def copy(self) -> Tally:
+    def copy(self) -> OutcomeMasses:
         """Return the same numbers once more."""
-        other = Tally.__new__(Tally)
+        other = OutcomeMasses.__new__(OutcomeMasses)
         other._plan, other._config = self._plan, self._config
         other.probabilities, other.masses = self.probabilities.copy(), self.masses.copy()
         other.greedy = self.greedy.copy()
@@ -166,7 +168,7 @@ class Tally:
             clusters=plan.clusters,
             actions=plan.actions,
             probabilities=self.probabilities,
-            illegal=tuple(plan.arena.illegal),
+            illegal=tuple(plan.arena.kinds),
             masses=self.masses,
             undecided=np.zeros(n),
             greedy=self.greedy,

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from takeback.arenas import ForNetworks, able
 from takeback.checkpoint import Checkpoint, Network, load_network
 from takeback.hybrid.network import NetworkHybrids
-from takeback.policies.network.plan import NetworkPlan, Tally
+from takeback.policies.network.plan import NetworkPlan, OutcomeMasses
 from takeback.policies.policy import Policy, View, by_model
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
 from takeback.run.errors import TakebackError
@@ -47,15 +48,15 @@ class NetworkPolicy:
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
         """Draw one action in each situation."""
         with torch.inference_mode():
-            outputs = self.model(torch.from_numpy(arena.observe(situations)))
+            outputs = self.model(torch.from_numpy(able(arena, ForNetworks).observe(situations)))
             weights = self.model.network.weights(outputs)
             drawn = torch.multinomial(weights, 1, generator=generator).flatten()
-        return [arena.outputs[place] for place in drawn.tolist()]
+        return [able(arena, ForNetworks).outputs[place] for place in drawn.tolist()]
 
     def states(self, arena: Arena[Any], situations: Sequence[Any]) -> NDArray[np.float64]:
         """Return the activations of all hidden layers, from below, shape (n, units)."""
         with torch.inference_mode():
-            values, found = torch.from_numpy(arena.observe(situations)), list[Tensor]()
+            values, found = torch.from_numpy(able(arena, ForNetworks).observe(situations)), list[Tensor]()
             for layer in self.model.layers[:-1]:
                 values = self.model.activate(layer(values))
                 found.append(values)
@@ -99,8 +100,8 @@ class NetworkPolicy:
         """Lay out none."""
 
     @torch.inference_mode()
-    def _tally(self, plan: NetworkPlan) -> Tally:
-        tally = Tally(plan, self.model.network)
+    def _tally(self, plan: NetworkPlan) -> OutcomeMasses:
+        tally = OutcomeMasses(plan, self.model.network)
         for rows in torch.arange(len(plan)).split(256):
             tally.put(rows.numpy(), self.model(plan.observations[rows]))
         return tally
@@ -114,7 +115,7 @@ def check_fit(network: Network, arena: Arena[Any], inputs: int) -> None:
     """
     for what, has, needs in (
         ("reads", network.inputs, inputs),
-        ("has outputs", network.outputs, len(arena.outputs)),
+        ("has outputs", network.outputs, len(able(arena, ForNetworks).outputs)),
     ):
         if has != needs:
             raise TakebackError(

@@ -13,9 +13,9 @@ import pandas as pd
 
 from takeback.draw.result import Result, as_table
 from takeback.measure.measures import typed
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.stats import Estimate, permutation_test, seeds_estimate, smallest_p
-from takeback.study.comparison.measures import MEASURES, PER_SEED, Runs, arms_of
+from takeback.study.comparison.measures import MEASURES, PER_SEED, Runs, arms_of, shift_in, shifted
 
 COLUMNS: Final[Mapping[str, str]] = {
     "run": "the name of the run",
@@ -57,10 +57,13 @@ class Comparison(Result):
     values: pd.DataFrame = field(metadata=as_table("values"))
 
 
-def compare(runs: Sequence[str | Path]) -> Comparison:
+def compare(runs: Sequence[str | Path], measures: Sequence[str] = ()) -> Comparison:
     """Set runs side by side on the measures of `MEASURES`; intervals are over training runs.
 
+    By how much each of `measures` changed in training is told too, where the runs measured it.
+
     Raises:
+        UnknownName: no run has measured one of `measures`.
         TakebackError: there are none, one is no finished run, or two have one name.
     """
     folders = [Path(run) for run in runs]
@@ -71,7 +74,11 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     names = [some[0].run for some in each]
     if len(set(names)) < len(names):
         raise TakebackError(f"runs have the same name ({', '.join(names)}); rename one in its plan.yaml")
-    found = {(arm.run, arm.arm): {name: read(arm) for name, (_, read) in MEASURES.items()} for arm in arms}
+    told = {name: read for name, (_, read) in MEASURES.items()} | {one: shift_in(one) for one in measures}
+    found = {(arm.run, arm.arm): {name: read(arm) for name, read in told.items()} for arm in arms}
+    for one in measures:
+        if not any(numbers[one] for numbers in found.values()):
+            raise unknown_name("measure in the runs", one, shifted(arms))
     means = [row for arm in arms for row in _means(arm, found[arm.run, arm.arm])]
     contrasts = [
         row

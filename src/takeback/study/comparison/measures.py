@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -18,7 +18,7 @@ from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.measure.measure import Measure, if_legal
+from takeback.measure.measure import if_legal
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL, utility
 from takeback.run.tables import read_table
@@ -96,12 +96,20 @@ def arms_of(folder: Path) -> list[Runs]:
     return [Runs(plan.name, folder, plan, arm) for arm in plan.arms]
 
 
-def _shift(measure: Callable[[Runs], Measure]) -> Callable[[Runs], PER_SEED]:
+def shift_in(measure: str) -> Callable[[Runs], PER_SEED]:
+    """Return what reads by how much a measure changed in training."""
+
     def read(runs: Runs) -> PER_SEED:
-        name = measure(runs).name
-        return _each(runs, "behaviour", "shifts", lambda t: _number(t[t["measure"] == name]["effect"]))
+        return _each(runs, "behaviour", "shifts", lambda t: _number(t[t["measure"] == measure]["effect"]))
 
     return read
+
+
+def shifted(arms: Iterable[Runs]) -> list[str]:
+    """Return the measures of which runs say by how much they changed."""
+    tables = (arm.table("behaviour", seed, "shifts") for arm in arms for seed in arm.plan.seeds)
+    names = (name for table in tables if table is not None for name in table["measure"])
+    return list(dict.fromkeys(map(str, names)))
 
 
 def _agency(measure: str) -> Callable[[Runs], PER_SEED]:
@@ -175,10 +183,10 @@ def _alike_changes(runs: Runs) -> PER_SEED:
 MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
     "utility gained": (
         "expected utility of the arm's goal, tuned − parent",
-        _shift(lambda runs: utility(runs.goal)),
+        lambda runs: shift_in(utility(runs.goal).name)(runs),
     ),
-    "legal mass gained": ("mass of legal answers, tuned − parent", _shift(lambda _: LEGAL)),
-    "KL": ("KL(tuned || parent), nats", _shift(lambda _: KL)),
+    "legal mass gained": ("mass of legal answers, tuned − parent", shift_in(LEGAL.name)),
+    "KL": ("KL(tuned || parent), nats", shift_in(KL.name)),
     "half of ‖Δ‖²": (
         "share of the components below the outputs, the fewest that hold half of the squared change there",
         lambda runs: _each(runs, "diff", "components", _concentration),

@@ -81,13 +81,11 @@ def _cell(row: dict[str, Any] | None) -> str:
 def _contrasts(found: Comparison) -> Table:
     return table_of(
         found.contrasts,
-        (
-            Column("run"),
-            Column("RL − its control", "{} − {}".format, "one", "other", words=True),
-            Column("measure"),
-            Column("difference", estimate, "difference", "low", "high", write=signed),
-            Column("p", number, digits=4),
-            Column("smallest p", number, "smallest_p", digits=4),
-            Column("seeds", str),
-        ),
+        Column("run"),
+        Column("RL − its control", "{} − {}".format, "one", "other", words=True),
+        Column("measure"),
+        Column("difference", estimate, "difference", "low", "high", write=signed),
+        Column("p", number, digits=4),
+        Column("smallest p", number, "smallest_p", digits=4),
+        Column("seeds", str),
     )

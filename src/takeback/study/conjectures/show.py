@@ -30,8 +30,8 @@ NOTES: Final = (
 @section_of.register
 def _(found: Resolution) -> Section:
     """Draw each author's forecasts beside what happened, then the tables."""
-    edited, tables = _edits(found), (table_of(found.conjectures, _IN_FULL), score_table(found.scores))
-    short = table_of(found.conjectures, _ON_TERMINAL)
+    edited, tables = _edits(found), (table_of(found.conjectures, *_IN_FULL), score_table(found.scores))
+    short = table_of(found.conjectures, *_ON_TERMINAL)
     why = [f"{row['name']}: {row['why']}" for row in records(found.conjectures)]
     words = told(found.conjectures, "conjecture", "undecided", AS_LOCKED)
     return Section(
@@ -117,17 +117,15 @@ def score_table(scores: pd.DataFrame) -> Table:
     """Return a table of each author's scores."""
     return table_of(
         scores,
-        (
-            Column("author"),
-            Column("scored", str, "n"),
-            Column("came true", str, "true"),
-            Column("foretold", number, "expected_true", digits=1),
-            Column("Brier", number, "brier"),
-            Column("if right", number, "expected_brier"),
-            Column("50% always", number, "brier_half"),
-            Column("bits", number, "log_score", digits=2),
-            Column("50% always ", number, "log_score_half", digits=2),
-        ),
+        Column("author"),
+        Column("scored", str, "n"),
+        Column("came true", str, "true"),
+        Column("foretold", number, "expected_true", digits=1),
+        Column("Brier", number, "brier"),
+        Column("if right", number, "expected_brier"),
+        Column("50% always", number, "brier_half"),
+        Column("bits", number, "log_score", digits=2),
+        Column("50% always ", number, "log_score_half", digits=2),
     )
 
 

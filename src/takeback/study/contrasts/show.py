@@ -131,15 +131,13 @@ def _components(found: Contrasts, most: int | None = None) -> Table:
     rows.sort(key=lambda row: (order[row["source"], row["measure"]], row["contrast"], -abs(row["estimate"])))
     told = table_of(
         rows[:most],
-        (
-            Column("contrast"),
-            Column("component"),
-            Column("measure"),
-            _ESTIMATE,
-            Column("p, family", number, "p_family", digits=4),
-            Column("floor", number),
-            Column("seeds", str, "n"),
-        ),
+        Column("contrast"),
+        Column("component"),
+        Column("measure"),
+        _ESTIMATE,
+        Column("p, family", number, "p_family", digits=4),
+        Column("floor", number),
+        Column("seeds", str, "n"),
     )
     if most is None or len(rows) <= most:
         return told
@@ -152,15 +150,13 @@ def _whole(found: Contrasts, every: bool = False) -> Table:
     rows = [row for row in records(table[table["component"] == ""]) if every or row["measure"] in WHOLE]
     return table_of(
         rows,
-        (
-            Column("contrast"),
-            Column("measure"),
-            _ESTIMATE,
-            Column("p", number, digits=4),
-            Column("smallest p", number, "smallest_p", digits=4),
-            Column("floor", number),
-            Column("seeds", str, "n"),
-        ),
+        Column("contrast"),
+        Column("measure"),
+        _ESTIMATE,
+        Column("p", number, digits=4),
+        Column("smallest p", number, "smallest_p", digits=4),
+        Column("floor", number),
+        Column("seeds", str, "n"),
     )
 
 
@@ -171,7 +167,7 @@ def _carriers(found: Contrasts) -> list[Table]:
         return []
     conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
     told = (Column(name, _with_p, name, f"p: {name}") for name in conditions)
-    return [table_of(rows, (Column("component"), _CARRIES, *told))]
+    return [table_of(rows, Column("component"), _CARRIES, *told)]
 
 
 def _with_p(value: float | None, p: float | None) -> str:
@@ -186,13 +182,9 @@ def _verdicts(found: Contrasts) -> list[Table]:
     of = sum(f"p: {name}" in rows[0] for name in rows[0])
     counted = [{**row, "held": of - len(list(filter(None, row["failed"].split("; "))))} for row in rows]
     counted.sort(key=lambda row: -row["held"])
-    shown = (
-        Column("component"),
-        _CARRIES,
-        Column("conditions that hold", f"{{}} of {of}".format, "held"),
-        Column("that do not", lambda failed: failed or ABSENT, "failed", words=True),
-    )
-    return [table_of(counted, shown)]
+    held = Column("conditions that hold", f"{{}} of {of}".format, "held")
+    failed = Column("that do not", lambda failed: failed or ABSENT, "failed", words=True)
+    return [table_of(counted, Column("component"), _CARRIES, held, failed)]
 
 
 def _estimate(row: Row) -> str:

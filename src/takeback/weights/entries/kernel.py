@@ -43,7 +43,7 @@ _LOOPS = "takeback.weights.entries.loops"
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class SumSettings:
     """How sums are taken: in the type of `one`, with the |Δ| beyond each of `limits` counted.
 
     `rounding` says whether the counts after rounding to bfloat16 may differ from those before.
@@ -73,7 +73,7 @@ class Matrix:
     edges: NDArray[np.int64]
 
 
-def stretch_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
+def stretch_sums(matrix: Matrix, how: SumSettings) -> NDArray[np.float64]:
     """Return the sums over each stretch, (stretches, kinds)."""
     edges, real = matrix.edges, how.limits.dtype
     out = np.zeros((edges.shape[1], how.kinds))
@@ -83,7 +83,7 @@ def stretch_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
     return out
 
 
-def column_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
+def column_sums(matrix: Matrix, how: SumSettings) -> NDArray[np.float64]:
     """Return the sums over each column from the first edge to the last, (kinds, columns)."""
     width, real = int(matrix.edges[1, -1] - matrix.edges[0, 0]), how.limits.dtype
     out = np.zeros((how.kinds, width))
@@ -92,7 +92,7 @@ def column_sums(matrix: Matrix, how: Arithmetic) -> NDArray[np.float64]:
 
 
 def _called(
-    name: str, matrix: Matrix, how: Arithmetic, extent: int, scratch: tuple[NDArray[Any], ...]
+    name: str, matrix: Matrix, how: SumSettings, extent: int, scratch: tuple[NDArray[Any], ...]
 ) -> None:
     """Call a loop with arrays as their addresses; it reads and writes nothing beyond what is told here."""
     base, tuned, edges = map(np.ascontiguousarray, (matrix.base, matrix.tuned, matrix.edges))

@@ -40,8 +40,8 @@ def _(found: Diff) -> Section:
     figures = tuple(Figure.of(found.columns[name], found.svg(name)) for name in ("relative", "share"))
     measures = [Column(name, _writer(name)) for name in found.columns]
     rows = found.components.sort_values("share", ascending=False, kind="stable").head(_ROWS)
-    components = table_of(rows, [Column("component"), *measures])
-    layers = table_of(found.layers, [Column("component", None, "name"), *measures])
+    components = table_of(rows, Column("component"), *measures)
+    layers = table_of(found.layers, Column("component", None, "name"), *measures)
     folded = ((f"Components, up to {_ROWS} with most of ‖Δ‖²", components),)
     title = "Where the weights moved"
     return Section(title, words, figures, (layers,), folded, terminal=_on_terminal(found, whole))
@@ -52,7 +52,7 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
     also = (f"They also differ in: {summary(found.differences)}",) if found.differences else ()
     cosine = ABSENT if whole["cosine"] is None else f"{whole['cosine']:.7g}"
     delta, base = (number(whole[name], 4) for name in ("delta_norm", "base_norm"))
-    layers = table_of(pd.concat([found.layers, found.total]), _narrow("layer", found))
+    layers = table_of(pd.concat([found.layers, found.total]), *_narrow("layer", found))
     head = (found.title, *also, f"‖Δ‖ {delta}, ‖W‖ {base}, cosine of W and W+Δ {cosine}", layers)
     components = found.components.rename(columns={"component": "name"})
     changed = components[components["delta_norm"] > 0]
@@ -60,7 +60,7 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
         return (*head, "No entry differs: the two hold the same weights.")
     told = f"{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:"
     largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
-    return (*head, "", told, table_of(largest, _narrow("component", found)), _NOTE, "", found.picture())
+    return (*head, "", told, table_of(largest, *_narrow("component", found)), _NOTE, "", found.picture())
 
 
 def _narrow(head: str, found: Diff) -> list[Column]:
@@ -95,11 +95,9 @@ def _(found: Ulps) -> Section:
     title = "Fraction of entries that moved so many steps of bfloat16"
     counts = table_of(
         found.whole,
-        (
-            Column("|w| from", lambda e: "0" if e is None else f"2^{e}", "exponent", words=False),
-            Column("steps", _steps, "steps_low", "steps_high"),
-            Column("entries", "{:,}".format),
-        ),
+        Column("|w| from", lambda e: "0" if e is None else f"2^{e}", "exponent", words=False),
+        Column("steps", _steps, "steps_low", "steps_high"),
+        Column("entries", "{:,}".format),
     )
     return Section(
         "Steps of bfloat16",

@@ -22,7 +22,7 @@ from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
 from takeback.run.errors import TakebackError
 from takeback.run.threads import threads_in_use
-from takeback.weights.entries.kernel import ROWS, SUMS, Arithmetic, Matrix, column_sums, stretch_sums
+from takeback.weights.entries.kernel import ROWS, SUMS, Matrix, SumSettings, column_sums, stretch_sums
 from takeback.weights.entries.moments import TOLERANCES, Moments
 from takeback.weights.work import PairWork
 
@@ -203,13 +203,13 @@ def _add(part: NDArray[np.float64], sums: NDArray[np.float64], which: slice) -> 
 @cache
 def _arithmetic(
     real: type[np.float32] | type[np.float64], tolerances: tuple[float, ...], elements: tuple[str, str]
-) -> Arithmetic:
+) -> SumSettings:
     limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
-    return Arithmetic(real(1), limits, elements != ("bfloat16", "bfloat16"))
+    return SumSettings(real(1), limits, elements != ("bfloat16", "bfloat16"))
 
 
 def _sums(
-    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, how: Arithmetic
+    sides: tuple[NDArray[Any], NDArray[Any]], inside: Stretches, how: SumSettings
 ) -> NDArray[np.float64]:
     edges = inside.edges
     matrix = Matrix(*sides, inside.lines, inside.stride, edges)

@@ -1,14 +1,14 @@
 import numpy as np
 
 from takeback.arenas.endgames import Endgames
-from takeback.arenas.endgames.lessons import lesson
+from takeback.arenas.endgames.imitation import imitation_batch
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.players import population
 from takeback.arenas.endgames.situations import held_out
 from takeback.arenas.endgames.text import VOCABULARY, completion_tokens
 
 ENDGAMES = Endgames()
-MADE = lesson(3000, seed=(1,))
+MADE = imitation_batch(3000, seed=(1,))
 TOKENIZER = ENDGAMES.tokenizer()
 EOS = TOKENIZER.eos_token_id
 
@@ -45,7 +45,7 @@ def test_targets_are_the_population_s_conditional_distributions():
 
 
 def test_the_same_seed_gives_the_same_lesson():
-    again, other = lesson(3000, seed=(1,)), lesson(3000, seed=(2,))
+    again, other = imitation_batch(3000, seed=(1,)), imitation_batch(3000, seed=(2,))
     assert MADE.tokens.tobytes() == again.tokens.tobytes()
     assert MADE.targets.tobytes() == again.targets.tobytes()
     assert MADE.tokens.tobytes() != other.tokens.tobytes()

@@ -1,4 +1,4 @@
-"""Twins: two positions that differ in one fact, by which a move wins in one and throws it away in the other.
+"""Two positions that differ in one fact, by which a move wins in one and throws it away in the other.
 
 Black's king stands one square away, and so can take White's piece where the move puts it, or is stalemated.
 """
@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.capabilities import MinimalPair
 from takeback.arenas.endgames.geometry import KING_STEPS, action_text
 from takeback.arenas.endgames.goals import win
 from takeback.arenas.endgames.moves import Moves, moves
 from takeback.arenas.endgames.situations import PIECES, Endgame, held_out, pool
 from takeback.arenas.endgames.solver import pack, tables, unpack
-from takeback.arenas.protocol import Twins
 from takeback.run.errors import TakebackError, unknown_name
 
 FACTS: Final[Mapping[str, Callable[[Moves], NDArray[np.bool_]]]] = MappingProxyType(
@@ -31,7 +31,7 @@ FEW: Final = 0.25
 _LOOK: Final = 4096
 
 
-def twins(fact: str, split: str, n: int, seed: int) -> list[Twins[Endgame]]:
+def minimal_pairs(fact: str, split: str, n: int, seed: int) -> list[MinimalPair[Endgame]]:
     """Draw n pairs of won positions of a split, each with a move that keeps the win in one of them only.
 
     No two pairs have the same spoilt position; pieces have equal shares as far as they go.
@@ -41,10 +41,10 @@ def twins(fact: str, split: str, n: int, seed: int) -> list[Twins[Endgame]]:
         TakebackError: there are fewer pairs.
     """
     if fact not in FACTS:
-        raise unknown_name("fact that twins differ in", fact, FACTS)
+        raise unknown_name("fact that minimal pairs differ in", fact, FACTS)
     rng = np.random.default_rng(seed)
     sources = [_of_piece(FACTS[fact], split, rng.permutation(pool(split, piece)), rng) for piece in PIECES]
-    found: list[Twins[Endgame]] = []
+    found: list[MinimalPair[Endgame]] = []
     while sources and len(found) < n:
         for source in list(sources):
             pair = next(source, None)
@@ -62,7 +62,7 @@ def _of_piece(
     split: str,
     order: NDArray[np.int64],
     rng: np.random.Generator,
-) -> Iterator[Twins[Endgame]]:
+) -> Iterator[MinimalPair[Endgame]]:
     for start in range(0, len(order), _LOOK):
         batch = moves(order[start : start + _LOOK])
         spoilt = becomes(batch) & batch.legal & ~batch.won & (batch.mate_in > 0)[:, None]
@@ -80,7 +80,7 @@ def _partner(
     becomes: Callable[[Moves], NDArray[np.bool_]],
     split: str,
     rng: np.random.Generator,
-) -> Twins[Endgame] | None:
+) -> MinimalPair[Endgame] | None:
     """Look for a place of Black's king one square away where the action keeps the win."""
     kind, king, square, enemy = unpack(np.array([position]))
     steps = KING_STEPS[enemy[0]]
@@ -101,5 +101,5 @@ def _partner(
         lost = sum(utility[1][a] > 0 == utility[0][a] for a in common)
         if same and lost <= FEW * len(common):
             texts = tuple(action_text(one) for one in same)
-            return Twins(Endgame.of(int(other)), Endgame.of(position), action_text(action), texts)
+            return MinimalPair(Endgame.of(int(other)), Endgame.of(position), action_text(action), texts)
     return None

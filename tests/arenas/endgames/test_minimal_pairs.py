@@ -12,7 +12,7 @@ ENDGAMES = arena("endgames")
 
 
 def worth(situation, action: str) -> float:
-    utilities = ENDGAMES.utility("win", [situation])
+    utilities = ENDGAMES.goals["win"].utility([situation])
     return dict(zip(ENDGAMES.legal(situation), utilities.tolist(), strict=True))[action]
 
 
@@ -20,8 +20,8 @@ def worth(situation, action: str) -> float:
 @pytest.mark.parametrize("split", ["train", "held-out"])
 def test_twins_differ_in_one_square_and_in_what_a_move_is_worth(fact: str, split: str) -> None:
     """By playing: where it is spoilt the defender takes the piece, or has no move and is not in check."""
-    pairs = ENDGAMES.twins(fact, split, 24, 3)
-    assert pairs == ENDGAMES.twins(fact, split, 24, 3)
+    pairs = ENDGAMES.minimal_pairs(fact, split, 24, 3)
+    assert pairs == ENDGAMES.minimal_pairs(fact, split, 24, 3)
     assert len({pair.spoilt for pair in pairs}) == 24
     for pair in pairs:
         one, other = pair.sound, pair.spoilt
@@ -39,6 +39,6 @@ def test_twins_differ_in_one_square_and_in_what_a_move_is_worth(fact: str, split
 
 def test_what_cannot_be_drawn_is_told() -> None:
     with pytest.raises(UnknownName, match="did you mean 'capture'"):
-        ENDGAMES.twins("captur", "train", 2, 0)
+        ENDGAMES.minimal_pairs("captur", "train", 2, 0)
     with pytest.raises(TakebackError, match="ask for fewer"):
-        ENDGAMES.twins("stalemate", "held-out", 2000, 0)
+        ENDGAMES.minimal_pairs("stalemate", "held-out", 2000, 0)

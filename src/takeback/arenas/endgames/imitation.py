@@ -1,4 +1,4 @@
-"""Lessons for pretraining: prompts with sampled answers, and for each token the population's distribution."""
+"""Batches to imitate: prompts with sampled answers, and for each token the population's distribution."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.arenas.capabilities import ImitationBatch, NetworkImitationBatch
 from takeback.arenas.endgames.moves import moves
 from takeback.arenas.endgames.networks import OUTPUTS, PLACES, observe
 from takeback.arenas.endgames.players import MIXED, choose, population
 from takeback.arenas.endgames.situations import EQUAL, odds, pool, shares
 from takeback.arenas.endgames.text import VOCABULARY, completion_tokens, prompt_tokens
-from takeback.arenas.protocol import Lesson, NetworkLesson
 
 
-def lesson(
+def imitation_batch(
     n: int,
     seed: Sequence[int],
     split: str = "train",
     mix: Mapping[str, float] = MIXED,
     weights: Mapping[str, float] = EQUAL,
-) -> Lesson:
+) -> ImitationBatch:
     """Let the mixed population answer n positions of a split, drawn with replacement by piece and `odds`.
 
-    >>> made = lesson(64, seed=(0, 0))
+    >>> made = imitation_batch(64, seed=(0, 0))
     >>> made.tokens.shape, made.targets.shape
     ((64, 7), (64, 4, 392))
     >>> bool(np.allclose(made.targets[:, :3].sum(axis=2), 1))
@@ -46,15 +46,15 @@ def lesson(
         alike = alike * (options[:, :, place] == tokens[:, place, None])
         targets[:, place] *= wanted[:, place, None]
     targets /= np.maximum(targets.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
-    return Lesson(np.concatenate([prompt_tokens(positions), tokens[:, :-1]], axis=1), targets)
+    return ImitationBatch(np.concatenate([prompt_tokens(positions), tokens[:, :-1]], axis=1), targets)
 
 
-def network_lesson(
+def network_imitation_batch(
     n: int, seed: Sequence[int], split: str = "train", mix: Mapping[str, float] = MIXED
-) -> NetworkLesson:
+) -> NetworkImitationBatch:
     """Let the mixed population answer the same positions with its probability of every output.
 
-    >>> made = network_lesson(64, seed=(0, 0))
+    >>> made = network_imitation_batch(64, seed=(0, 0))
     >>> made.observations.shape, made.targets.shape
     ((64, 320), (64, 4184))
     """
@@ -63,7 +63,7 @@ def network_lesson(
     row, place = np.nonzero(batch.legal)
     targets = np.zeros((n, len(OUTPUTS)), np.float32)
     targets[row, PLACES[batch.actions[row, place]]] = population(batch, mix)[row, place]
-    return NetworkLesson(observe(positions), targets)
+    return NetworkImitationBatch(observe(positions), targets)
 
 
 def _drawn(n: int, rng: np.random.Generator, split: str, weights: Mapping[str, float]) -> NDArray[np.int64]:
