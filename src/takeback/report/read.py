@@ -31,6 +31,7 @@ from takeback.report.rows import (
 )
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table, records
+from takeback.run.yaml_text import read_yaml
 
 R = TypeVar("R", bound=TableRow)
 
@@ -128,12 +129,7 @@ def check_controls(record: Record) -> None:
 
 
 def _plan(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        raise TakebackError(f"{path.parent} is no run folder: it has no {path.name}")
-    try:
-        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    plan = read_yaml(path, f"{path.parent} is no run folder: it has no {path.name}")
     if not isinstance(plan, dict) or not isinstance(plan.get("arms"), dict) or not plan["arms"]:
         raise TakebackError(f"{path} names no arms, so there is nothing to report")
     return plan

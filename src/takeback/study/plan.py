@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.arenas import Playable, arena
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
 from takeback.study.conjectures.conjecture import (
     Conjecture,
@@ -21,7 +22,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import ROLES, Recipe, Tuned, check_recipe, method_of, read_yaml
+from takeback.training.recipe import ROLES, Recipe, Tuned, check_recipe, method_of
 
 Count = Annotated[int, Field(ge=2)]
 

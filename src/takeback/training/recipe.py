@@ -6,7 +6,6 @@ The class of a recipe is its method, which registers itself by the name in its f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -17,6 +16,7 @@ from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.own import is_reference, load_own
+from takeback.run.yaml_text import read_yaml
 
 REWARDED = "0.2 + 0.8 · utility"
 """What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
@@ -354,20 +354,6 @@ def load_recipe(path: str | Path, **overrides: Any) -> Recipe:
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} holds {type(fields).__name__}, not a mapping of recipe fields")
     return check_recipe({**fields, **overrides}, str(path))
-
-
-def read_yaml(source: Traversable, missing: str) -> Any:
-    """Return what a YAML file holds.
-
-    Raises:
-        TakebackError: it is not there, which `missing` says, or can't be read.
-    """
-    try:
-        return yaml.safe_load(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TakebackError(missing) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{source} can't be read as YAML: {' '.join(str(error).split())}") from None
 
 
 def check_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import yaml
+from typing import TYPE_CHECKING, Final
 
 from takeback.planning.checkin.front import FENCE, as_text, at, read_front, read_text
 from takeback.planning.checkin.project import Project, add_note, read_project
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from takeback.planning.trees.tree import Tree
@@ -66,10 +65,7 @@ def read_answers(path: str | Path, hat: Hat) -> dict[str, str]:
         TakebackError: it can't be read, or an answer is no text.
         UnknownName: it answers what the hat does not ask.
     """
-    try:
-        fields: Any = yaml.safe_load(read_text(path, "answers"))
-    except yaml.YAMLError as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    fields = parse_yaml(read_text(path, "answers"), path)
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} has no answers; write each as a question or its number, a colon, text")
     found: dict[str, str] = {}

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import read_yaml
 
 Words = Annotated[str, Field(min_length=1)]
 
@@ -91,15 +91,9 @@ def load_heuristics(path: str | Path | None = None) -> Heuristics:
     ['hard-case', 'feedback-loop', 'eases-others']
     """
     source = files("takeback.planning.checkin") / "heuristics.yaml" if path is None else Path(path)
+    fields = read_yaml(source, f"no questions at {path}; give a YAML file with title, source, heuristics")
     try:
-        fields: Any = yaml.safe_load(source.read_text(encoding="utf-8"))
         read = _File.model_validate(fields)
-    except FileNotFoundError:
-        raise TakebackError(
-            f"no questions at {path}; give a YAML file with title, source, heuristics"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise TakebackError(f"{path}: {told}") from None

@@ -9,7 +9,7 @@ import yaml
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
-from takeback.run.yaml_text import as_yaml
+from takeback.run.yaml_text import as_yaml, parse_yaml
 from takeback.study.conjectures.conjecture import Conjecture, check_conjectures
 from takeback.study.conjectures.lock import ADDED, LOCK, present, read_lock
 
@@ -49,7 +49,7 @@ def _add_to_plan(conjecture: Conjecture, path: Path) -> Path:
     if not path.exists():
         raise TakebackError(f"no plan at {path}; give a plan's YAML file or a run folder")
     text = path.read_text(encoding="utf-8")
-    fields = _read(text, path)
+    fields = parse_yaml(text, path)
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} is no plan: it has no fields")
     if isinstance(named := fields.get(FIELD), str):
@@ -61,7 +61,7 @@ def _add_to_plan(conjecture: Conjecture, path: Path) -> Path:
 
 def _append(path: Path, text: str, conjecture: Conjecture) -> None:
     """Write a file's text with one conjecture more, once it is known to read back so."""
-    before = _read(text, path)
+    before = parse_yaml(text, path)
     whole = before if isinstance(before, list) else (before or {}).get(FIELD) or []
     known = check_conjectures(whole, str(path))
     if any(one.name == conjecture.name for one in known):
@@ -71,7 +71,7 @@ def _append(path: Path, text: str, conjecture: Conjecture) -> None:
     wanted = {**before, FIELD: grown} if isinstance(before, dict) else grown
     item = as_yaml([fields])
     new = _grown(text, item, isinstance(before, dict))
-    if _read(new, path) != wanted:
+    if parse_yaml(new, path) != wanted:
         raise TakebackError(f"{path}: its conjectures are laid out so that none can be added; do it by hand")
     with atomic_file(path) as draft:
         draft.write_text(new, encoding="utf-8")
@@ -101,13 +101,6 @@ def _end(node: yaml.Node) -> int:
         node = last[1] if isinstance(node, yaml.MappingNode) else last
     end = node.end_mark.index
     return end - 1 if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">") else end
-
-
-def _read(text: str, path: Path) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
 
 
 def _taken(conjecture: Conjecture, where: Path) -> TakebackError:

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import read_yaml
 from takeback.study.conjectures.rule import Rule, parse_rule
 
 Words = Annotated[str, Field(min_length=1)]
@@ -132,12 +132,7 @@ def read_list(path: str | Path) -> Any:
     Raises:
         TakebackError: the file is missing or can't be read.
     """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TakebackError(f"no conjectures at {path}; give a YAML file with a list of them") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    found = read_yaml(Path(path), f"no conjectures at {path}; give a YAML file with a list of them")
     return found.get("conjectures") or [] if isinstance(found, dict) else found
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import yaml
 
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
+from takeback.run.yaml_text import read_yaml
 
 _BEHAVIOUR: Final = ("policies", "shifts", "agency", "games")
 _DIFF: Final = ("components", "layers", "total")
@@ -79,10 +79,7 @@ def read_plan(run: str | Path) -> dict[str, Any]:
     path = Path(run) / "plan.yaml"
     if not path.exists():
         return {}
-    try:
-        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    plan = read_yaml(path, f"{run} has no {path.name}")
     return plan if isinstance(plan, dict) else {}
 
 

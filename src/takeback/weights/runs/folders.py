@@ -6,12 +6,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
+from takeback.run.yaml_text import read_yaml
 from takeback.weights.runs.fine_tunes import Label, Ref
 
 _CLAIM = re.compile(r"^# content hash of the parent: ([0-9a-f]{64})$", re.MULTILINE)
@@ -82,16 +80,10 @@ def _seeds(folder: Path) -> list[Path]:
 
 def _read_run(folder: Path) -> Run:
     path = folder / "recipe.yaml"
-    try:
-        text = path.read_text(encoding="utf-8")
-        recipe: Any = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise TakebackError(f"{folder} has no recipe.yaml and is no run") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+    recipe = read_yaml(path, f"{folder} has no recipe.yaml and is no run")
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), int):
         raise TakebackError(f"{path} is no recipe: it does not say how many steps the run has")
-    claim = _CLAIM.search(text)
+    claim = _CLAIM.search(path.read_text(encoding="utf-8"))
     label = Label.of(folder.absolute().as_posix())
     if label.arm is None:
         label = Label(folder.name)
