@@ -44,7 +44,9 @@ def steps(model: transformers.PreTrainedModel, plan: ReadoutPlan) -> tuple[Expan
 
 
 @pytest.fixture(scope="module")
-def reading(model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]) -> ForwardPass:
+def reading(
+    model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]
+) -> ForwardPass:
     found = ForwardPass.of(model, plan, steps)
     assert found.undecided.max() > 0.001
     return found
