@@ -1,4 +1,4 @@
-"""The tree keeps its order: arrows go one way, no two files import each other, a class name means one thing."""
+"""The tree keeps its order: arrows go one way, no files import each other, a class name means one thing."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _readable(base: Source, family: Family | None) -> ReadableWeights:
         return _InMemory(parameters_of(base))
     if isinstance(base, Mapping):
         return _InMemory(canonical_names(base, family))
-    return cast("Readable", base)
+    return cast("ReadableWeights", base)
 
 
 def _check_fit(base: ReadableWeights, anatomy: Anatomy, regions: Iterable[Region]) -> None:
