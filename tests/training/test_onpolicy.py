@@ -20,7 +20,7 @@ from takeback.run.errors import TakebackError
 from takeback.training import check_recipe, train
 from takeback.training.drawing import divided_situations, preferences
 from takeback.training.methods import build_trainer
-from takeback.training.pretrain import lesson_seed
+from takeback.training.pretrain import batch_seed
 from takeback.training.run import _quiet
 
 pytestmark = pytest.mark.slow
@@ -196,7 +196,7 @@ def test_drift_goes_on_with_batches_that_pretraining_with_the_same_seed_has_not(
         {"method": "pretrain", "architecture": shape, "steps": 3, "batch": 8, "learning_rate": 1e-2}
     )
     after = recipe("drift", batch=8)
-    seeds = [lesson_seed(one, number) for one in (before, after) for number in range(3)]
+    seeds = [batch_seed(one, number) for one in (before, after) for number in range(3)]
     batches = [ENDGAMES.imitation_batch(8, seed).tokens.tobytes() for seed in seeds]
     assert len(set(batches)) == 6
 
