@@ -47,8 +47,6 @@ def steps(model: transformers.PreTrainedModel, plan: ReadoutPlan) -> tuple[Expan
 def reading(
     model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]
 ) -> ForwardPass:
-    model: transformers.PreTrainedModel, plan: ReadoutPlan, steps: Sequence[Expansion]
-) -> ForwardPass:
     found = ForwardPass.of(model, plan, steps)
     assert found.undecided.max() > 0.001
     return found
