@@ -12,9 +12,9 @@ import typer
 
 from takeback.cli.options import (
     Base,
-    Beside,
     Controls,
     Json,
+    Measures,
     Model,
     PlaceOptions,
     ReadOptions,
@@ -38,7 +38,7 @@ def behaviour(
     moves: Annotated[
         int, option("--moves", "N", "White moves after which a game counts as unfinished.", min=1)
     ] = 30,
-    measures: Beside = None,
+    measures: Measures = None,
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
@@ -72,7 +72,7 @@ def sweep(
     controls: Controls = 5,
     untie: Untie = False,
     shard: ShardText = None,
-    measures: Beside = None,
+    measures: Measures = None,
     as_json: Json = False,
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""

@@ -6,16 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from takeback.cli.options import OutOptions, Run, argument, option
+from takeback.cli.options import Measures, OutOptions, Run, argument, option
 
 
 def compare(
     runs: Annotated[list[Path], argument("RUNS", "Run folders, such as runs/mlp runs/agent.")],
     output: OutOptions,
-    measures: Annotated[
-        list[str] | None,
-        option("--measure", "MEASURE", "Also compare its change in training; repeatable."),
-    ] = None,
+    measures: Measures = None,
 ) -> None:
     """Set finished runs side by side on the same measures, with intervals over training runs."""
     from takeback.study.comparison import compare as run

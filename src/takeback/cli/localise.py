@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from takeback.cli.options import (
     Base,
-    Beside,
     Controls,
     Graft,
     Measures,
@@ -58,7 +57,10 @@ def localise(
     controls: Controls = 19,
     untie: Untie = False,
 ) -> None:
-    """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction."""
+    """Tell which parts of a change carry it: needed, sufficient, redundant, by degree and direction.
+
+    Without --measure, it is the change of the utility that changed most.
+    """
     from takeback.checkpoint import open_pair
     from takeback.draw.result import Results
     from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
@@ -124,7 +126,10 @@ def attribute(
     ] = True,
     untie: Untie = False,
 ) -> None:
-    """Estimate the effect of taking back every component at once, by gradients or to a precision."""
+    """Estimate the effect of taking back every component at once, by gradients or to a precision.
+
+    Without --measure, it is the effect on the utility that changed most.
+    """
     from takeback.checkpoint import open_pair
     from takeback.draw.result import Result, Results
     from takeback.findings.attribution import Aim, estimate
@@ -155,7 +160,7 @@ def explain(
     source: Source = "base",
     boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
     controls: Controls = 5,
-    measures: Beside = None,
+    measures: Measures = None,
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:

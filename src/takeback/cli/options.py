@@ -62,16 +62,8 @@ Measures = Annotated[
     option(
         "--measure",
         "MEASURE",
-        "Such as 'utility win', legal, or module:function; repeatable. "
-        "Default: the utility that changed most.",
-    ),
-]
-Beside = Annotated[
-    list[str] | None,
-    option(
-        "--measure",
-        "MEASURE",
-        "Measured beside the arena's own measures, such as module:function; repeatable.",
+        "A measure to tell of: 'utility win', legal, or your own as module:function or file.py:function; "
+        "repeatable.",
     ),
 ]
 Sets = Annotated[
