@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import networks
+from takeback.arenas import Goal
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import pursuit
@@ -35,6 +36,9 @@ class Coin(ToyArena):
 
     outputs: ClassVar[tuple[str, ...]] = ("a", "b")
 
+    def __init__(self) -> None:
+        self.goals = {"first": Goal("first", lambda situations: np.tile([1.0, 0.0], len(situations)))}
+
     def legal(self, situation: Place) -> tuple[str, ...]:
         return ("a", "b")
 
@@ -43,9 +47,6 @@ class Coin(ToyArena):
 
     def verdicts(self, situations: Sequence[Place]) -> NDArray[np.int16]:
         return np.tile(np.array([0, 1], np.int16), (len(situations), 1))
-
-    def utility(self, goal: str, situations: Sequence[Place]) -> NDArray[np.float64]:
-        return np.tile([1.0, 0.0], len(situations))
 
     def features(self, situations: Sequence[Place]) -> dict[str, NDArray[np.bool_]]:
         return {"b": np.tile([False, True], len(situations))}

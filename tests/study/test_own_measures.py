@@ -62,9 +62,9 @@ def test_it_is_measured_everywhere_and_its_source_counts(file: Path, tmp_path: P
     assert told["words"] == "Probability of the likeliest legal action."
     assert "Probability of the likeliest legal action." in page.read_text(encoding="utf-8")
     means = compare([run], [name]).means.set_index("measure")
-    assert means.loc[name, "mean"] == pytest.approx(float(before["behaviour/shifts"]["effect"]))
+    assert means.loc[name, "value"] == pytest.approx(float(before["behaviour/shifts"]["effect"]))
     with pytest.raises(UnknownName, match="sureness"):
-        compare([run], ["surenes"])
+        compare([run], [f"{file}:surenes"])
 
     trained = (run / "arms" / "sft" / "seed-0" / "final" / "model.safetensors").stat().st_mtime_ns
     file.write_text(OWN.replace("FACTOR = 1.0", "FACTOR = 2.0"), encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from takeback.run.tables import read_table
 from takeback.study.plan import check_plan, dump_plan
-from takeback.study.probes import add_probes, write_probes
+from takeback.study.probes import add_probes
 
-ARM = {"method": "sft", "goal": "win", "steps": 4, "learning_rate": 1e-3, "batch": 16}
+ARM = {"method": "sft", "goal": "win", "steps": 4, "learning_rate": 1e-3}
 
 
 def test_a_finished_run_gets_its_probes_once(players: tuple[str, str], tmp_path: Path) -> None:
@@ -27,13 +27,19 @@ def test_a_finished_run_gets_its_probes_once(players: tuple[str, str], tmp_path:
         "probe board": 31,
         "probe mate in one": 31,
     }
-    before = path.read_bytes()
-    assert write_probes(plan, "a", 0, tmp_path) == path
-    assert path.read_bytes() == before
+    before = path.stat().st_mtime_ns
+    assert add_probes(tmp_path) == [path]
+    assert path.stat().st_mtime_ns == before
+    (tmp_path / "plan.yaml").write_text(
+        dump_plan(plan.model_copy(update={"situations": 9})), encoding="utf-8"
+    )
+    assert add_probes(tmp_path) == [path]
+    assert path.stat().st_mtime_ns > before
 
 
 def test_an_arena_without_facts_has_none(tmp_path: Path) -> None:
-    recipe = {"method": "agent", "goal": "return", "steps": 100}
+    recipe = {"method": "agent", "goal": "return", "steps": 100, "learning_rate": 1e-3}
     plan = check_plan({"name": "cart", "base": "endgame-mlp", "arms": {"a": ARM}})
     elsewhere = plan.model_copy(update={"arena": "gym:CartPole-v1", "arms": {"a": recipe}})
-    assert write_probes(elsewhere, "a", 0, tmp_path) is None
+    (tmp_path / "plan.yaml").write_text(dump_plan(elsewhere), encoding="utf-8")
+    assert add_probes(tmp_path) == []

@@ -10,11 +10,14 @@ from pathlib import Path
 from takeback.arenas import Probed, arena
 from takeback.checkpoint import open_pair
 from takeback.measure.bench import Bench
+from takeback.run.identity import identity
 from takeback.run.progress import Report
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
+from takeback.study.claim import settings
 from takeback.study.measured import measured_model, read_measured
 from takeback.study.plan import Plan, load_plan
+from takeback.study.steps import Step, Steps
 
 FOLDER = "probes"
 
@@ -34,16 +37,15 @@ def write_probes(
 ) -> Path:
     """Probe every single component's hybrid of an arm and seed's measured model; return where the table is.
 
-    It is written once, with the columns arm and seed before those of `probe_hybrids`.
+    It has the columns arm and seed before those of `probe_hybrids`.
     """
     from takeback.findings.sweep.probes import probe_hybrids
 
     path = table_of(out, *who)
-    if not path.exists():
-        table = probe_hybrids(bench, seed=plan.situations_seed, report=report)
-        table.insert(0, "arm", who[0])
-        table.insert(1, "seed", who[1])
-        write_table(table, path)
+    table = probe_hybrids(bench, seed=plan.situations_seed, report=report)
+    table.insert(0, "arm", who[0])
+    table.insert(1, "seed", who[1])
+    write_table(table, path)
     return path
 
 
@@ -58,12 +60,20 @@ def add_probes(out: str | Path) -> list[Path]:
     place, found = arena(plan.arena), list[Path]()
     if not isinstance(place, Probed):
         return found
-    situations = place.situations("held-out", plan.situations, plan.situations_seed)
     for seed in plan.seeds:
         for arm in plan.arms:
             known = plan.measure_at == "last" or read_measured(arm, seed, out) is not None
             if known and (model := measured_model(plan, arm, seed, out)).exists():
-                pair = open_pair(plan.recipe(arm, seed, out).parent, str(model))
-                with cpu_threads(plan.threads):
-                    found.append(write_probes(Bench(pair, place, situations), plan, (arm, seed), out))
+                found.append(_added(plan, (arm, seed), out, str(model)))
     return found
+
+
+def _added(plan: Plan, who: tuple[str, int], out: Path, model: str) -> Path:
+    """Probe an arm and seed's model as the step of a run does, unless that is done of the same."""
+    recipe, path = plan.recipe(*who, out), table_of(out, *who)
+    pair, place = open_pair(recipe.parent, model), arena(plan.arena)
+    situations = place.situations("held-out", plan.situations, plan.situations_seed)
+    with Steps.held(out, f"{who[0]}-seed-{who[1]}") as steps, cpu_threads(plan.threads):
+        step = Step("probes", identity(settings(plan, recipe.goal), pair), (path,))
+        steps.do(step, lambda: write_probes(Bench(pair, place, situations), plan, who, out))
+    return path

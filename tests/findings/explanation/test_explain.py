@@ -28,6 +28,7 @@ from takeback.run.stats import mean_estimate
 
 ENDGAMES = arena("endgames")
 SITUATIONS = 120
+WHERE = ENDGAMES, ENDGAMES.situations("held-out", SITUATIONS, 0)
 HALVES = np.arange(0, SITUATIONS, 2), np.arange(1, SITUATIONS, 2)
 CHANGE = Intervention("base", "tuned", "L9.H9")
 
@@ -35,7 +36,7 @@ CHANGE = Intervention("base", "tuned", "L9.H9")
 def made_up(seed: int = 0) -> Readouts:
     """Readouts of no model: random probabilities of the legal moves, and 4% of two illegal classes."""
     random = np.random.default_rng(seed)
-    situations = ENDGAMES.situations("held-out", SITUATIONS, 0)
+    _, situations = WHERE
     actions = tuple(ENDGAMES.legal(situation) for situation in situations)
     masses = np.zeros((SITUATIONS, len(ENDGAMES.kinds)))
     masses[:, :2] = 0.02
@@ -94,7 +95,7 @@ def planted(before, context):
     lost = (retreating / after.legal_mass)[after.owner] * after.probabilities
     after = replace(after, masses=masses, probabilities=after.probabilities - lost)
     controls = {(RANDOM, f"#{seed}"): shaken(before, seed, 0.02) for seed in (1, 2)}
-    return explanation(CHANGE, ENDGAMES, before, {(ASKED, "L9.H9"): after, **controls}, HALVES)
+    return explanation(CHANGE, WHERE, before, {(ASKED, "L9.H9"): after, **controls}, HALVES)
 
 
 def test_a_change_in_one_kind_of_situation_is_explained_by_it(planted):
@@ -117,7 +118,7 @@ def test_a_change_in_one_kind_of_situation_is_explained_by_it(planted):
 
 
 def test_where_nothing_changes_the_words_say_so(before):
-    same = explanation(CHANGE, ENDGAMES, before, {(ASKED, "L9.H9"): before}, HALVES)
+    same = explanation(CHANGE, WHERE, before, {(ASKED, "L9.H9"): before}, HALVES)
     first, second = sentences(same)
     assert "moves 0% of a situation's probability" in first
     assert second.startswith("Nothing beyond noise: over 120 situations")

@@ -20,7 +20,7 @@ from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
 from takeback.measure.bench import Bench
 from takeback.measure.measure import Measure, MeasureContext
-from takeback.measure.measures import measure_values, measures_in
+from takeback.measure.measures import measure_values, measures_in, measures_of
 from takeback.measure.read import BASE, Ask
 from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
@@ -144,7 +144,8 @@ def explain(
     roles = (ASKED, EVERYTHING, *[RANDOM] * len(drawn))
     after = {(role, one.name): readouts for role, one, readouts in zip(roles, sets, read, strict=True)}
     change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
-    where, own = (bench.arena, bench.situations), tuple(bench.asked.values())
+    where, arenas = (bench.arena, bench.situations), {one.name for one in measures_of(bench.arena)}
+    own = tuple(one for one in bench.asked.values() if one.name not in arenas)
     return explanation(change, where, bench.ends[side], after, bench.halves(seed), own)
 
 
