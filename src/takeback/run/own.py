@@ -62,17 +62,21 @@ def _module(name: str) -> ModuleType:
 
 
 def _file(path: Path) -> ModuleType:
-    """Import a file once, under a name that no module has; without dots, by which its values are pickled."""
-    name = str(path.resolve()).replace(".", "·")
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
+    """Import a file, again where its text became another, under a name that no module has.
+
+    The name has no dots: by it values of the file are pickled.
+    """
+    name, text = str(path.resolve()).replace(".", "·"), path.read_text(encoding="utf-8")
+    if name in sys.modules and vars(sys.modules[name]).get("__text__") == text:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    vars(module)["__text__"] = text
+    sys.modules[name] = module
+    try:
+        exec(compile(text, str(path), "exec"), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
