@@ -1,4 +1,4 @@
-"""How the source tree is built: lines by package, circles, arrows against the order, names used twice.
+"""How the source is built: lines by package, circles, arrows back, names and hybrids used twice.
 
 `make tree` prints it; `test_architecture.py` holds the tree to it.
 """
@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from readings import read_twice
 
 SOURCE = Path(__file__).parents[1] / "src" / "takeback"
 
@@ -179,6 +181,8 @@ def main() -> None:
         ("class names used twice", [f"{name}: {' '.join(homes)}" for name, homes in twice.items()]),
     ):
         print(f"{title}: {len(rows)}", *rows, sep="\n  ")
+    hybrids, twice_read = read_twice()
+    print(f"hybrids read twice in a study: {twice_read} (of {hybrids})")
 
 
 if __name__ == "__main__":

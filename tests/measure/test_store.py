@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from readings import TINY, Reads, counted
 from takeback import cli
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
@@ -28,28 +28,11 @@ from takeback.weights import diff
 ENDGAMES = arena("endgames")
 SHORT = LocaliseSettings(("each layer",), points=2, rounds=1, controls=2, random_orders=1)
 
-Reads = Counter[tuple[Any, ...]]
-
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
-    """Count how often each hybrid of a pair is read in each situation, whoever asks."""
-    counted: Reads = Counter()
-    read, ends = Reader.read, Reader.ends
-
-    def one(reader: Reader, batch: Any, marks: Any) -> Any:
-        counted.update((str(reader.pair), key, place) for key in batch.keys for place in batch.places)
-        return read(reader, batch, marks)
-
-    def both(reader: Reader, places: Any, tolerance: float) -> Any:
-        universe = reader.pair.anatomy().universe
-        keys = [Ask(one).key for one in (universe, universe - universe)]
-        counted.update((str(reader.pair), key, place) for key in keys for place in places)
-        return ends(reader, places, tolerance)
-
-    monkeypatch.setattr(Reader, "read", one)
-    monkeypatch.setattr(Reader, "ends", both)
-    return counted
+def reads() -> Iterator[Reads]:
+    with counted() as found:
+        yield found
 
 
 def fresh(players: Any, out: Path | None = None, measures: Any = (), situations: int = 12) -> Bench:
@@ -97,26 +80,14 @@ def test_commands_with_one_output_read_nothing_twice(players: Any, tmp_path: Pat
 
 @pytest.mark.slow
 def test_an_arm_of_a_study_reads_every_hybrid_once(tmp_path: Path, reads: Reads) -> None:
-    fields = {
-        "name": "tiny",
-        "base": "endgame-base",
-        "arms": {"a": {"method": "sft", "goal": "win", "steps": 2, "learning_rate": 1e-3, "batch": 16}},
-        "situations": 8,
-        "games": 0,
-        "sets": ["each mlp", "each layer"],
-        "controls": 1,
-        "localise": {"a": ["shares", "strength"]},
-        "localise_situations": 6,
-        "contrasts": {"one": {"a": 1}},
-    }
-    run_plan(check_plan(fields), tmp_path / "kept")
+    run_plan(check_plan(TINY), tmp_path / "kept")
     assert only_once(reads)
     kept = list((tmp_path / "kept" / "readouts").glob("a-seed-0/*/*.parquet"))
     assert kept
-    run_plan(check_plan(fields), tmp_path / "kept")
+    run_plan(check_plan(TINY), tmp_path / "kept")
     assert only_once(reads), "a run that is done reads nothing"
     reads.clear()
-    run_plan(check_plan({**fields, "readouts": False, "contrasts": {}}), tmp_path / "lean")
+    run_plan(check_plan({**TINY, "readouts": False, "contrasts": {}}), tmp_path / "lean")
     assert only_once(reads)
     assert not list((tmp_path / "lean").rglob("readouts/a-seed-0/**/*.parquet"))
     columns = ["direction", "set", "measure", "effect"]
