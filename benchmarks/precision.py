@@ -22,7 +22,6 @@ from statistics import NormalDist
 import numpy as np
 import torch
 import transformers
-from takeback.behaviour import ReadoutPlan
 
 from sweep import changed
 from takeback.arenas import arena
@@ -30,6 +29,7 @@ from takeback.checkpoint import open_pair
 from takeback.findings.attribution.precise import MEASURE_ONLY, Aim, Precise, estimate
 from takeback.hybrid import taken_back
 from takeback.measure.bench import Bench
+from takeback.policies.language.plan import ReadoutPlan
 from takeback.policies.language.read import read_plan
 from takeback.policies.load import load_policy
 

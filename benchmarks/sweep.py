@@ -33,7 +33,8 @@ from takeback.hybrid.live import exchanged, slices
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import hybrid_logits
 from takeback.measure.bench import Bench
-from takeback.measure.read import TOLERANCE, Ask, HybridBatch, Reader
+from takeback.measure.measure import TOLERANCE
+from takeback.measure.read import Ask, HybridBatch, Reader
 from takeback.policies.language.read import read_plan
 from takeback.policies.load import load_policy
 from takeback.weights import diff

@@ -105,6 +105,10 @@ def test_a_package_registers_an_arena(monkeypatch):
         (SUMS.replace(":Sums", ":Sumz"), "unknown name in .*sums.py 'Sumz': did you mean 'Sum' or 'Sums'"),
         ("sums:Sum", "could not make the arena sums:Sum: TypeError: .*missing 2 required"),
         ("sums:np", "sums:np is no arena: module lacks name, words"),
+        (
+            "takeback.arenas:ClosedArena",
+            "ClosedArena is no arena: ClosedArena lacks name, goals, situations, legal",
+        ),
         ("broken.py:Place", "could not import broken.py for the arena 'broken.py:Place': ZeroDivisionError"),
     ],
 )

@@ -18,8 +18,8 @@ from takeback.arenas import arena
 from takeback.policies.load import load_policy
 from takeback.run.errors import TakebackError
 from takeback.training import check_recipe, train
+from takeback.training.build import build_trainer
 from takeback.training.drawing import divided_situations, preferences
-from takeback.training.methods import build_trainer
 from takeback.training.pretrain import batch_seed
 from takeback.training.run import _quiet
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Arena(Protocol[S]):
     """Gives situations, knows their legal actions, tells kinds of other answers apart and defines goals.
 
     A situation S is a small frozen value, an action a text. What only some arenas can do besides is in
-    `takeback.arenas.capabilities`; `ClosedArena` has four of these nine members ready.
+    `takeback.arenas.capabilities`; `ClosedArena` has five of these nine members ready.
     """
 
     @property
@@ -99,9 +99,11 @@ class ClosedArena(Generic[S]):
         """Write a situation as a text; here what `str` gives."""
         return str(situation)
 
-    def legal(self, situation: S) -> tuple[str, ...]:
-        """Return the legal actions, sorted."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def legal(self, situation: S) -> tuple[str, ...]:
+            """Return the legal actions, sorted: an arena's own to say."""
+            ...
 
     def classify(self, situation: S, text: str) -> str:
         """Return `legal` or, of any other text, the first of the kinds."""

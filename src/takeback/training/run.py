@@ -27,9 +27,9 @@ from takeback.run.progress import Display, no_library_bars
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
+from takeback.training.build import build_trainer
 from takeback.training.claim import claim_of, refuse_other, write_claim
 from takeback.training.free import EVERYTHING, free_only
-from takeback.training.methods import build_trainer
 from takeback.training.networks import fresh_network
 from takeback.training.recipe import Agent, Common, Fresh, Recipe, Tuned
 from takeback.training.reward import Rewarder
