@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from takeback.arenas import ClosedArena
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.training import check_recipe
 from takeback.training.gradients import PolicyGradient, PreferenceLoss, advantages
@@ -22,19 +24,23 @@ def fields(method: str, **more: Any) -> dict[str, Any]:
     return {**common, **more}
 
 
-class Coin:
+class Coin(ClosedArena[float]):
     """Shows one number and takes heads or tails; the first is worth what is shown, the other 0.25."""
 
     name = "coin"
     outputs = ("heads", "tails")
-    illegal = ()
 
-    def prompt(self, situation: float, style: str = "compact") -> str:
-        return str(situation)
+    def __init__(self) -> None:
+        self.goals = self.goals_by(win=lambda shown, action: shown if action == "heads" else 0.25)
 
-    def judge(self, goal: str, situations: Sequence[float], texts: Sequence[str]) -> Any:
-        worth = [shown if text == "heads" else 0.25 for shown, text in zip(situations, texts, strict=True)]
-        return np.array(worth), ("legal",) * len(texts)
+    def legal(self, situation: float) -> tuple[str, ...]:
+        return self.outputs
+
+    def observe(self, situations: Sequence[float]) -> NDArray[np.float32]:
+        return np.array(situations, np.float32)[:, None]
+
+    def verdicts(self, situations: Sequence[float]) -> NDArray[np.int16]:
+        return np.tile(np.array([0, 1], np.int16), (len(situations), 1))
 
 
 def coin_network(slope: float, bias: float) -> Network:

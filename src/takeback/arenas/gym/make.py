@@ -34,9 +34,9 @@ _ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 class EnvironmentName:
     """How to make an environment: the id that `gymnasium.make` takes, and wrappers, inner ones first.
 
-    >>> Recipe.parse("gym:CartPole-v1")
+    >>> EnvironmentName.parse("gym:CartPole-v1")
     EnvironmentName(env='CartPole-v1', wrappers=())
-    >>> Recipe.parse("gym:Blackjack-v1+FlattenObservation").wrappers
+    >>> EnvironmentName.parse("gym:Blackjack-v1+FlattenObservation").wrappers
     ('FlattenObservation',)
     """
 
