@@ -23,9 +23,9 @@ from takeback.arenas import registry as found
 from takeback.cli import app
 from takeback.policies.load import load_policy
 from takeback.policies.policy import read
+from takeback.report import run_plan
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.tables import read_table
-from takeback.study import run_plan
 from takeback.study.plan import check_plan
 
 SUMS = str(Path(__file__).with_name("sums.py")) + ":Sums"

@@ -258,7 +258,7 @@ def from_other_hybrids(
 def _effects(side: str, wanted: dict[str, str], bench: Bench) -> Iterator[dict[str, Any]]:
     """Read the hybrids of single components; where the two sides are equal bit for bit, nothing is read."""
     anatomy, moved = bench.anatomy, diff(bench.pair)
-    squares = zip(moved.tally.parts.components(), moved.by_component.delta_square, strict=True)
+    squares = zip(moved.segments.parts.components(), moved.by_component.delta_square, strict=True)
     equal = {str(component) for component, square in squares if square == 0}
     names = [str(component) for component in anatomy.universe if str(component) not in equal]
     yield from ({"measure": one, "component": name, "score": 0.0} for name in sorted(equal) for one in wanted)

@@ -152,7 +152,7 @@ def test_a_killed_run_on_a_cluster_of_its_own_goes_on(tmp_path):
     pytest.importorskip("ray")
     out = tmp_path / "out"
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path[:0] = {list(map(str, Path(__file__).parents[:2]))!r}\n"
         "import ray, time, test_ray\n"
         "from takeback.run.parts import collect\n"
         "class Slow(test_ray.Where):\n"

@@ -50,7 +50,7 @@ def _started(jobs: Sequence[Job], workers: Workers, board: _Board) -> Finished:
         from takeback.run.ray import run_on_ray
 
         return run_on_ray(jobs, workers)
-    return _run_here(jobs, board) if min(workers, len(jobs)) == 1 else _run_in_processes(jobs, workers, board)
+    return _run_here(jobs, board) if min(workers, len(jobs)) <= 1 else _run_in_processes(jobs, workers, board)
 
 
 def _run_here(jobs: Sequence[Job], board: _Board) -> Finished:
