@@ -45,7 +45,7 @@ def tokenizer():
 def pair(tmp_path_factory):
     """A tiny model and one like it that was moved a little."""
     folder = tmp_path_factory.mktemp("sums")
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=17, **shape, bos_token_id=None, eos_token_id=0))
     for seed, name in enumerate(("base", "tuned")):
         randomised(model, seed).save_pretrained(folder / name)
@@ -158,7 +158,7 @@ def test_every_command_works_in_an_arena_of_ones_own(pair, tmp_path):
     run("sweep", *pair, *there, "--controls", 1, "--workers", 2, "-o", tmp_path / "effects.parquet")
     table = read_table(tmp_path / "effects.parquet")
     assert {"utility right", "utility first", "legal", "illegal, other"} <= set(table["measure"])
-    asked = (*there, "--measure", "legal")
+    asked = (*there, "--measure", "KL(after || before)")
     run("localise", *pair, *asked, "--with", "shares", "--controls", 2)
     assert "taking back L0.MLP" in run("explain", *pair, "--take-back", "L0.MLP", *there)
     run("attribute", *pair, *there, "--measure", "utility right, if legal")
@@ -171,7 +171,16 @@ def test_a_study_in_an_arena_of_ones_own_has_a_report(pair, tmp_path):
         "rl": {"method": "rl", "goal": "right", **more},
         "sft": {"method": "sft", "goal": "right", "steps": 1, "learning_rate": 0.1, "batch": 8},
     }
-    plan = check_plan({"name": "sums", "base": pair[0], "arena": SUMS, "arms": arms, "situations": 12})
+    plan = check_plan(
+        {
+            "name": "sums",
+            "base": pair[0],
+            "arena": SUMS,
+            "arms": arms,
+            "situations": 12,
+            "sets": ["each layer"],
+        }
+    )
     page = run_plan(plan, tmp_path / "run").read_text(encoding="utf-8")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["words"]["action"] == "digit"
