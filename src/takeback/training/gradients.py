@@ -63,7 +63,8 @@ class PolicyGradient:
         logs = log_softmax(network(batch["observations"]) / recipe.temperature, dim=1)
         chance = _chance(recipe, batch)
         drawn = torch.multinomial(logs.detach().exp(), recipe.completions, True, generator=chance)
-        answers = [able(self.place, ForNetworks).outputs[output] for output in drawn.flatten().tolist()]
+        outputs = able(self.place, ForNetworks).outputs
+        answers = [outputs[output] for output in drawn.flatten().tolist()]
         situations = [one for one in batch["situations"] for _ in range(recipe.completions)]
         earned, legal = self.rewarder.score(batch["step"], situations, answers)
         rewards = torch.tensor(earned).reshape(drawn.shape)
@@ -88,13 +89,14 @@ class GameGradient:
     def __call__(self, network: Network, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Play games, score them and return the loss, which is a mean over moves."""
         recipe, chance = self.recipe, _chance(self.recipe, batch)
+        shown = able(self.place, ForNetworks)
 
         def choose(situations: Sequence[Any]) -> list[Choice]:
             with torch.no_grad():
-                seen = torch.from_numpy(able(self.place, ForNetworks).observe(situations))
+                seen = torch.from_numpy(shown.observe(situations))
                 weights = torch.softmax(network(seen) / recipe.temperature, dim=1)
             drawn = torch.multinomial(weights, 1, generator=chance).flatten().tolist()
-            return [(able(self.place, ForNetworks).outputs[output], output) for output in drawn]
+            return [(shown.outputs[output], output) for output in drawn]
 
         begun = [one for one in batch["situations"] for _ in range(recipe.completions)]
         games = play(self.place, choose, begun, self.horizon)
@@ -103,7 +105,7 @@ class GameGradient:
         lengths = torch.tensor([len(game.situations) for game in games])
         pushed = advantages(recipe, rewards).flatten().repeat_interleave(lengths)
         met = [one for game in games for one in game.situations]
-        observed = torch.from_numpy(able(self.place, ForNetworks).observe(met))
+        observed = torch.from_numpy(shown.observe(met))
         drawn = torch.tensor([output for game in games for _, output in game.choices])[:, None]
         logs = log_softmax(network(observed) / recipe.temperature, dim=1)
         gain = -(pushed * logs.gather(1, drawn)[:, 0]).mean()
