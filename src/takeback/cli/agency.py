@@ -71,10 +71,11 @@ def retarget(
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
     from takeback.checkpoint import open_pair
-    from takeback.findings.localise.retarget import Retargeting
+    from takeback.findings.localise.retarget import Retargeting, check_goal
     from takeback.findings.localise.retarget import retarget as run
     from takeback.measure.read import Ask
 
+    check_goal(place.place, goal)
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, ["legal"], read.setup(output.out))
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]

@@ -132,16 +132,19 @@ def attribute(
     """
     from takeback.checkpoint import open_pair
     from takeback.draw.result import Result, Results
-    from takeback.findings.attribution import Aim, estimate
+    from takeback.findings.attribution import Aim, check_method, estimate
     from takeback.findings.attribution import attribute as run
 
+    aim = None if precision is None else Aim(precision, seed=place.seed, method=method)
+    if aim is None:
+        check_method(method)
     pair = open_pair(base, tuned, untie=untie)
     bench = place.bench(pair, measures, read.setup(output.out))
     parts, quiet = alone(bench.anatomy.universe), output.as_json
     found: dict[str, Result] = {}
-    if precision is not None:
+    if aim is not None:
         print_cost(bench, parts, quiet, least=True)
-        found["precise"] = estimate(bench, Aim(precision, seed=place.seed, method=method))
+        found["precise"] = estimate(bench, aim)
     else:
         estimated = run(bench, method, steps)
         if exact:

@@ -88,15 +88,19 @@ def claim(path: str | Path, text: str) -> bool:
 def only_one(folder: str | Path) -> Generator[None]:
     """Let one process at a time work in a folder, which is made; the lock goes with the process.
 
+    Work that fails before it wrote anything leaves no folder and no lock that were not there.
+
     Raises:
         TakebackError: another process is working there, or the folder can't be made.
     """
     from filelock import FileLock, Timeout
 
     folder = Path(folder)
+    path, made = folder / ".lock", [one for one in (folder, *folder.parents) if not one.exists()]
+    there = path.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(path)
         lock.acquire(timeout=0)
     except Timeout:
         raise TakebackError(
@@ -106,6 +110,13 @@ def only_one(folder: str | Path) -> Generator[None]:
         raise _unwritten(folder, error) from error
     try:
         yield
+    except BaseException:
+        if not there and [*folder.iterdir()] == [path]:
+            path.unlink()
+            with suppress(OSError):
+                for one in made:
+                    one.rmdir()
+        raise
     finally:
         lock.release()
 

@@ -170,6 +170,16 @@ class Attribution(Result):
         }
 
 
+def check_method(method: str) -> None:
+    """Refuse a method that is none.
+
+    Raises:
+        UnknownName: there is no such method.
+    """
+    if method not in METHODS:
+        raise unknown_name("attribution method", method, METHODS)
+
+
 def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution:
     """Estimate what taking back each component alone from tuned does to every measure.
 
@@ -189,8 +199,7 @@ def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution
         UnknownName: there is no such method.
         TakebackError: a measure has no slopes or applies nowhere, or `steps` is not positive.
     """
-    if method not in METHODS:
-        raise unknown_name("attribution method", method, METHODS)
+    check_method(method)
     if steps < 1:
         raise TakebackError(f"a path of {steps} steps; use at least 1")
     components = tuple(bench.anatomy.universe)

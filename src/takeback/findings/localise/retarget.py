@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from takeback.arenas import Arena
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result, as_table
@@ -152,6 +153,16 @@ class _Transplants:
         return float(np.nanmean(answers.change(ask, measure, self.bench.nothing)))
 
 
+def check_goal(arena: Arena[Any], goal: str | None) -> None:
+    """Refuse a goal that the arena does not have.
+
+    Raises:
+        UnknownName: there is no such goal.
+    """
+    if goal is not None and goal not in arena.goals:
+        raise unknown_name("goal", goal, arena.goals)
+
+
 def retarget(
     bench: Bench,
     other: str,
@@ -177,8 +188,7 @@ def retarget(
     """
     settings, source = settings or Retargeting(), f"checkpoint:{other}"
     goals = [name for name in bench.arena.goals if name != "random"]
-    if goal is not None and goal not in bench.arena.goals:
-        raise unknown_name("goal", goal, bench.arena.goals)
+    check_goal(bench.arena, goal)
     chosen = goal or _most_gained(bench, other, goals)
     rest = [utility(name).name for name in goals if name != chosen]
     asked = bench.about(*dict.fromkeys((utility(chosen).name, LEGAL.name, *rest, *bench.measures)))
