@@ -96,7 +96,7 @@ def test_two_nodes_diff_like_one_process(cluster, players, tmp_path):
 @pytest.mark.slow
 def test_both_nodes_work_and_each_actor_stays(cluster, tmp_path):
     work = Where(tmp_path / "diary")
-    table = collect(work, tmp_path / "out", TWO)
+    table = collect(work, tmp_path / "out", TWO, threads=CPUS)  # a node has room for one such actor
     assert table["item"].tolist() == list(range(12))
     assert len({node for _, node, _ in work.lines()}) == 2
     assert len({process for *_, process in work.lines()}) == 2
