@@ -6,7 +6,7 @@ All that is told of a change (effects, necessity, interactions, strength, …) i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair
+from takeback.checkpoint import Pair, Placement
 from takeback.component import ComponentSet
+from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.layout import Layout
@@ -58,6 +59,7 @@ class Setup:
         name: a folder of its own for its stores there, such as that of an arm and seed.
         workers: processes that read hybrids; each holds both models.
         threads: CPU threads of each; readouts depend on the number in their last bits.
+        placement: where models run, in which element type, and how many of a pair are held.
         load: what loads policies here, for those who hold some already.
     """
 
@@ -65,6 +67,7 @@ class Setup:
     name: str = ""
     workers: Workers = 1
     threads: int = 1
+    placement: Placement = field(default_factory=Placement)
     load: Load = load_policy
 
     def store(self, identity: Callable[[], str]) -> Store:
@@ -94,7 +97,7 @@ class Bench:
         self.situations, self._named, self._every = tuple(situations), tuple(measures), False
         self.setup = setup or Setup()
         self.places: Places = np.arange(len(self.situations))
-        self._reader = Reader(pair, arena, self.situations, self.setup.load)
+        self._reader = Reader(pair, arena, self.situations, self.setup.load, self.setup.placement)
         self._layout = Layout(arena, self.situations)
         self._stores: list[Store] = []
 
@@ -191,7 +194,8 @@ class Bench:
     def identity(self) -> str:
         """The identity of what hybrids do in the situations."""
         asked = Asked(self.arena, self._layout.situations)
-        return identity(self.pair, asked, self.places.tolist(), [TOLERANCE, self.setup.threads])
+        settings = [TOLERANCE, self.setup.threads, self.placement.dtype]
+        return identity(self.pair, asked, self.places.tolist(), settings)
 
     @property
     def store(self) -> Store:
@@ -204,6 +208,15 @@ class Bench:
         """Return the live policy of base or tuned."""
         return self._reader.policy(side)
 
+    def weights(self, side: str) -> Source:
+        """Return what gives the slices of base or tuned."""
+        return self._reader.weights(side)
+
+    @property
+    def placement(self) -> Placement:
+        """Where models run, settled."""
+        return self._reader.placement
+
     @property
     def plan(self) -> Any:
         """The situations made ready to be read by such policies."""
@@ -212,7 +225,7 @@ class Bench:
     @property
     def steps(self) -> Any:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
-        return self.policy("tuned").steps(self.plan, self._marks(self.places, self.tolerance))
+        return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.

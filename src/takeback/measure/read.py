@@ -1,4 +1,4 @@
-"""Reading hybrids: both models in memory, readouts of many hybrids on the same batches.
+"""Reading hybrids: one or both models in memory, readouts of many hybrids on the same batches.
 
 What is read of a hybrid depends on the situations that are read together, in its last bits, and not on the
 hybrids that are read with it.
@@ -6,19 +6,24 @@ hybrids that are read with it.
 
 from __future__ import annotations
 
+import gc
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from takeback.anatomy.source import parameters_of
 from takeback.arenas import Arena
-from takeback.checkpoint import Checkpoint, Pair
+from takeback.checkpoint import Checkpoint, Pair, Placement, Weights
+from takeback.checkpoint.placement import CPU, HERE, MAP, ONE
 from takeback.component import ComponentSet
+from takeback.hybrid.live import Source
+from takeback.hybrid.placed import Placed
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.store import Key, Part
@@ -38,7 +43,14 @@ PLANS: Final = 4
 """Most lists of situations that are held ready to be read."""
 
 Places = NDArray[np.int64]
-Load: TypeAlias = Callable[[Checkpoint, Arena[Any]], Policy]
+
+
+class Load(Protocol):
+    """Loads policies, as `load_policy` does."""
+
+    def __call__(self, model: Checkpoint, arena: Arena[Any], *, placement: Placement) -> Policy:
+        """Load a policy at a settled place."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,10 @@ class HybridBatch:
 
 
 class Reader:
-    """Holds both policies of a pair, loaded when first needed; it is sent elsewhere without them.
+    """Holds one or both policies of a pair, loaded when first needed; it is sent elsewhere without them.
+
+    Where one is held, slices of the other are read from its files when they are asked for, and asking for
+    the other side's hybrids lets it take the place of the first.
 
     Every readout is decided on the prefixes that are heavy for base or for tuned, so that an effect does not
     depend on what one side alone left undecided.
@@ -86,23 +101,54 @@ class Reader:
         pair: base and tuned.
         arena: where they act.
         situations: all that can be asked; what is read together is said by places among them.
+        asked: where models run, as asked for; see `placement`.
         token: tells it from others in one process.
     """
 
     def __init__(
-        self, pair: Pair, arena: Arena[Any], situations: Sequence[Any], load: Load = load_policy
+        self,
+        pair: Pair,
+        arena: Arena[Any],
+        situations: Sequence[Any],
+        load: Load = load_policy,
+        asked: Placement = HERE,
     ) -> None:
         self.pair, self.arena, self.situations, self._load = pair, arena, tuple(situations), load
-        self.token = uuid.uuid4().hex
+        self.asked, self.token = asked, uuid.uuid4().hex
+        self._policies: dict[str, Policy] = {}
+        self._hybrids: dict[str, Any] = {}
+        self._like: Policy | None = None
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, (self.pair, self.arena, self.situations)
+        return Reader, (self.pair, self.arena, self.situations, load_policy, self.asked)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where models run here, settled."""
+        return self.asked.settled(self.pair.base, self.pair.tuned)
 
     def policy(self, side: str) -> Policy:
-        """Return the policy of base or tuned."""
+        """Return the policy of base or tuned; where one is held, the other goes unless the caller has it.
+
+        Raises:
+            TakebackError: a model can't be loaded, or the two are not alike.
+        """
+        if side not in self._policies:
+            if self.placement.hold == ONE:
+                self._release()
+            for wanted in (side,) if self.placement.hold == ONE else SIDES:
+                policy = self._load(getattr(self.pair, wanted), self.arena, placement=self.placement)
+                self._check_alike(policy)
+                self._policies[wanted] = policy
         return self._policies[side]
+
+    def weights(self, side: str) -> Source:
+        """Return what gives a side's slices: its model if both are held, else its files."""
+        if self.placement.hold == ONE:
+            return self._placed(getattr(self.pair, side))
+        return parameters_of(self.policy(side).model)
 
     def hybrids(self, side: str, source: str = BASE) -> Any:
         """Return hybrids of one side with sets from the other, or of tuned with sets from a source.
@@ -112,13 +158,21 @@ class Reader:
         Raises:
             TakebackError: the source does not fit the pair.
         """
+        one = self.placement.hold == ONE
         if source == BASE:
+            policy = self.policy(side)
+            if side not in self._hybrids:
+                other = next(name for name in SIDES if name != side)
+                given = self._placed(getattr(self.pair, other)) if one else self.policy(other)
+                self._hybrids[side] = policy.hybrids(given)
             return self._hybrids[side]
+        policy = self.policy("tuned")
         if self._other is None or self._other[0] != source:
             self._other = None
             given = source_of(source, self.pair)
-            held = {name: given.read(name).to(torch.float32) for name in given.shapes}
-            self._other = source, self.policy("tuned").hybrids(held)
+            dtype = self.placement.torch_dtype
+            held = self._placed(given) if one else {name: given.read(name).to(dtype) for name in given.shapes}
+            self._other = source, policy.hybrids(held)
         return self._other[1]
 
     def plan(self, places: Sequence[int]) -> Any:
@@ -128,15 +182,22 @@ class Reader:
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
             chosen = [self.situations[place] for place in key]
-            self._plans[key] = self.policy("tuned").prepare(self.arena, chosen)
+            self._plans[key] = self._any.prepare(self.arena, chosen)
         return self._plans[key]
 
     def ends(self, places: Sequence[int], tolerance: float) -> tuple[list[Readouts], list[Places]]:
         """Read base and tuned, and say what has to be expanded to decide both; see `Policy.marks`."""
-        policy, universe = self.policy("tuned"), self.pair.anatomy().universe
-        views = [(self.hybrids(side), path_of(universe - universe)) for side in SIDES]
-        readouts, steps = policy.read_hybrids(self.plan(places), views, tolerance)
-        return readouts, policy.marks(steps)
+        plan, universe = self.plan(places), self.pair.anatomy().universe
+        nothing = universe - universe
+        if self.placement.hold == ONE:
+            whole = {"base": universe, "tuned": nothing}
+            if not getattr(plan, "exact", False):
+                return [self._own(side, plan, tolerance) for side in SIDES], []
+            views = [(self.hybrids("tuned"), path_of(whole[side])) for side in SIDES]
+        else:
+            views = [(self.hybrids(side), path_of(nothing)) for side in SIDES]
+        readouts, steps = self._any.read_hybrids(plan, views, tolerance)
+        return readouts, self._any.marks(steps)
 
     def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
         """Read hybrids that expand what is marked; one that is not decided by that goes on alone.
@@ -144,23 +205,43 @@ class Reader:
         Raises:
             TakebackError: the source does not fit the pair.
         """
-        policy, plan = self.policy("tuned"), self.plan(batch.places)
+        plan = self.plan(batch.places)
         views = [
             (self.hybrids(side, ask.source), path_of(components))
             for ask in batch.asks
             for side, components in [ask.built]
         ]
+        policy = self._any
         readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
 
-    @cached_property
-    def _policies(self) -> dict[str, Policy]:
-        base, tuned = (self._load(side, self.arena) for side in (self.pair.base, self.pair.tuned))
-        if why := tuned.unlike(base):
-            raise TakebackError(f"{self.pair.tuned.ref} has {why} than {self.pair.base.ref}: not compared")
-        return {"base": base, "tuned": tuned}
+    def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
+        """Return the steps that marks stand for; no model is asked."""
+        return self._any.steps(plan, marks)
 
-    @cached_property
-    def _hybrids(self) -> dict[str, Any]:
-        base, tuned = (self.policy(side) for side in SIDES)
-        return {"base": base.hybrids(tuned), "tuned": tuned.hybrids(base)}
+    @property
+    def _any(self) -> Policy:
+        """A policy that is held, by which plans are made: it does not matter which."""
+        return next(iter(self._policies.values()), None) or self.policy("tuned")
+
+    def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
+        """Read a side alone."""
+        nothing = path_of(self.pair.anatomy().universe - self.pair.anatomy().universe)
+        hybrids = self.hybrids(side)
+        return self.policy(side).read_hybrids(plan, [(hybrids, nothing)], tolerance)[0][0]
+
+    def _placed(self, weights: Weights) -> Placed:
+        device = CPU if self.placement.device == MAP else self.placement.device
+        return Placed(weights, self.placement.torch_dtype, torch.device(device))
+
+    def _check_alike(self, policy: Policy) -> None:
+        """Raise unless a policy is like the one that was loaded before it."""
+        if self._like is None:
+            self._like = policy.emptied()
+        elif why := policy.unlike(self._like):
+            raise TakebackError(f"{self.pair.tuned.ref} has {why} than {self.pair.base.ref}: not compared")
+
+    def _release(self) -> None:
+        """Let go of the models that are held."""
+        self._policies, self._hybrids, self._other = {}, {}, None
+        gc.collect()
