@@ -45,7 +45,7 @@ def behaviour(
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
     from takeback.measure.alone import HeldOut
-    from takeback.measure.bench import Setup
+    from takeback.measure.setup import Setup
     from takeback.run.tables import records
 
     setup = Setup(placement=on.placement)

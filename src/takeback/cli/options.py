@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from takeback.arenas import Arena
     from takeback.checkpoint import Pair, Placement
     from takeback.draw.result import Result, Results
-    from takeback.measure.bench import Bench, Setup
+    from takeback.measure.bench import Bench
+    from takeback.measure.setup import Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -214,7 +215,7 @@ class ReadOptions(DeviceOptions, RunOptions):
         Raises:
             UnknownName: there is no such engine, device, element type or way to hold a pair.
         """
-        from takeback.measure.bench import Setup
+        from takeback.measure.setup import Setup
 
         placement = replace(self.placement, hold=self.hold)
         return Setup(out, workers=self.workers(), threads=self.threads, placement=placement)

@@ -83,8 +83,8 @@ def in_halves(
         torch.cuda.empty_cache()
     if size < 2:
         raise TakebackError(
-            f"one row does not fit in memory ({told}); take a smaller --dtype, --hold one, another --device or "
-            "shorter prompts; what was read is kept"
+            f"one row does not fit in memory ({told}); take a smaller --dtype, --hold one, another --device "
+            "or shorter prompts; what was read is kept"
         )
     warnings.warn(f"out of memory with {size} rows: going on with {(size + 1) // 2}", stacklevel=2)
     first, second = halves(work)

@@ -6,12 +6,11 @@ hybrids that are read with it.
 
 from __future__ import annotations
 
-import gc
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,18 +18,18 @@ from numpy.typing import NDArray
 
 from takeback.anatomy.source import parameters_of
 from takeback.arenas import Arena
-from takeback.checkpoint import Checkpoint, Pair, Placement, Weights
+from takeback.checkpoint import Pair, Placement, Weights
 from takeback.checkpoint.placement import CPU, HERE, MAP, ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.placed import Placed
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
+from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
-from takeback.run.errors import TakebackError
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -43,14 +42,6 @@ PLANS: Final = 4
 """Most lists of situations that are held ready to be read."""
 
 Places = NDArray[np.int64]
-
-
-class Load(Protocol):
-    """Loads policies, as `load_policy` does."""
-
-    def __call__(self, model: Checkpoint, arena: Arena[Any], *, placement: Placement) -> Policy:
-        """Load a policy at a settled place."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,9 +106,7 @@ class Reader:
     ) -> None:
         self.pair, self.arena, self.situations, self._load = pair, arena, tuple(situations), load
         self.asked, self.token = asked, uuid.uuid4().hex
-        self._policies: dict[str, Policy] = {}
         self._hybrids: dict[str, Any] = {}
-        self._like: Policy | None = None
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
 
@@ -129,20 +118,20 @@ class Reader:
         """Where models run here, settled."""
         return self.asked.settled(self.pair.base, self.pair.tuned)
 
+    @cached_property
+    def _sides(self) -> Sides:
+        models = {side: getattr(self.pair, side) for side in SIDES}
+        return Sides(models, self.arena, self._load, self.placement)
+
     def policy(self, side: str) -> Policy:
         """Return the policy of base or tuned; where one is held, the other goes unless the caller has it.
 
         Raises:
             TakebackError: a model can't be loaded, or the two are not alike.
         """
-        if side not in self._policies:
-            if self.placement.hold == ONE:
-                self._release()
-            for wanted in (side,) if self.placement.hold == ONE else SIDES:
-                policy = self._load(getattr(self.pair, wanted), self.arena, placement=self.placement)
-                self._check_alike(policy)
-                self._policies[wanted] = policy
-        return self._policies[side]
+        if not self._sides.holds(side):
+            self._hybrids, self._other = {}, None
+        return self._sides.policy(side)
 
     def weights(self, side: str) -> Source:
         """Return what gives a side's slices: its model if both are held, else its files."""
@@ -182,7 +171,7 @@ class Reader:
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
             chosen = [self.situations[place] for place in key]
-            self._plans[key] = self._any.prepare(self.arena, chosen)
+            self._plans[key] = self._sides.any.prepare(self.arena, chosen)
         return self._plans[key]
 
     def ends(self, places: Sequence[int], tolerance: float) -> tuple[list[Readouts], list[Places]]:
@@ -196,8 +185,8 @@ class Reader:
             views = [(self.hybrids("tuned"), path_of(whole[side])) for side in SIDES]
         else:
             views = [(self.hybrids(side), path_of(nothing)) for side in SIDES]
-        readouts, steps = self._any.read_hybrids(plan, views, tolerance)
-        return readouts, self._any.marks(steps)
+        readouts, steps = self._sides.any.read_hybrids(plan, views, tolerance)
+        return readouts, self._sides.any.marks(steps)
 
     def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
         """Read hybrids that expand what is marked; one that is not decided by that goes on alone.
@@ -211,18 +200,13 @@ class Reader:
             for ask in batch.asks
             for side, components in [ask.built]
         ]
-        policy = self._any
+        policy = self._sides.any
         readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
 
     def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
         """Return the steps that marks stand for; no model is asked."""
-        return self._any.steps(plan, marks)
-
-    @property
-    def _any(self) -> Policy:
-        """A policy that is held, by which plans are made: it does not matter which."""
-        return next(iter(self._policies.values()), None) or self.policy("tuned")
+        return self._sides.any.steps(plan, marks)
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
         """Read a side alone."""
@@ -233,15 +217,3 @@ class Reader:
     def _placed(self, weights: Weights) -> Placed:
         device = CPU if self.placement.device == MAP else self.placement.device
         return Placed(weights, self.placement.torch_dtype, torch.device(device))
-
-    def _check_alike(self, policy: Policy) -> None:
-        """Raise unless a policy is like the one that was loaded before it."""
-        if self._like is None:
-            self._like = policy.emptied()
-        elif why := policy.unlike(self._like):
-            raise TakebackError(f"{self.pair.tuned.ref} has {why} than {self.pair.base.ref}: not compared")
-
-    def _release(self) -> None:
-        """Let go of the models that are held."""
-        self._policies, self._hybrids, self._other = {}, {}, None
-        gc.collect()
