@@ -1,0 +1,1 @@
+"""Arenas made of a user's own rows: prompts, answers to choose from, rewards."""
