@@ -314,6 +314,6 @@ def _check(
             raise TakebackError(f"prompt {number} has no tokens; give every prompt at least one")
         if isinstance(room, int) and len(prompt) + sampling.max_tokens > room:
             raise TakebackError(
-                f"prompt {number} has {len(prompt)} tokens and its answer up to {sampling.max_tokens}, but the "
-                f"model reads {room} in all; give shorter prompts or fewer max tokens"
+                f"prompt {number} has {len(prompt)} tokens and its answer up to {sampling.max_tokens}, but "
+                f"the model reads {room} in all; give shorter prompts or fewer max tokens"
             )
