@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -277,11 +278,21 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
             name: group(**{one.name: given.pop(one.name) for one in fields(group) if one.name in given})
             for name, group in groups.items()
         }
-        return command(**given, **made)
+        with _alone(made.get("output"), given.get("shard")):
+            return command(**given, **made)
 
     called.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
     vars(called)["__signature__"] = inspect.Signature(list(taken.values()))
     return called
+
+
+def _alone(output: object, shard: str | None) -> AbstractContextManager[None]:
+    """Return what lets one command at a time write an output; jobs of an array share theirs."""
+    from takeback.run.files import one_writer
+
+    if not isinstance(output, OutOptions) or output.out is None or shard is not None:
+        return nullcontext()
+    return one_writer(output.out)
 
 
 def _spread(group: Any) -> dict[str, inspect.Parameter]:
