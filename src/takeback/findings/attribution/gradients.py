@@ -18,7 +18,7 @@ from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
 from takeback.findings.attribution.answer_adjoints import AnswerAdjoints, answer_adjoints
 from takeback.findings.attribution.modules import Call, modules_of, recorded
-from takeback.hybrid.live import exchanged, slices
+from takeback.hybrid.live import Source, exchanged, slices
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measure_slopes
 from takeback.policies.answers import AnswerReadouts
@@ -101,19 +101,19 @@ def output_effects(bench: Bench, line: Sequence[Stretch]) -> Floats:
     return effects
 
 
-def _models(bench: Bench) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
-    """Return the model of tuned and the parameters of base.
+def _models(bench: Bench) -> tuple[PreTrainedModel, Source]:
+    """Return the model of tuned, and what gives the slices of base.
 
     Raises:
         TakebackError: they are no language models.
     """
-    tuned, base = (bench.policy(side).model for side in ("tuned", "base"))
+    tuned = bench.policy("tuned").model
     if not isinstance(tuned, PreTrainedModel):
         raise TakebackError(
             "attribution by gradients is for language models; all exact effects of a network take seconds: "
             "takeback sweep, takeback localise"
         )
-    return tuned, parameters_of(base)
+    return tuned, bench.weights("base")
 
 
 @dataclass(frozen=True, eq=False)
