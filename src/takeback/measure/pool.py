@@ -119,12 +119,10 @@ class PoolDraw:
 
     def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
         policy, arena = self.policy(side), self.arena
-        prompts = [prompt_tokens(policy.tokenizer, row.shown, arena.template_arguments) for row in some]
+        given = arena.template_arguments
+        prompts = {row.number: prompt_tokens(policy.tokenizer, row.shown, given) for row in some}
         seed = [arena.spec.seed, list(self.models).index(side)]
-        numbers = [row.number for row in some]
-        drawn = generate(
-            policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed, numbers
-        )
+        drawn = generate(policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)
