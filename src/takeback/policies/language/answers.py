@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.anatomy import anatomy_of
 from takeback.arenas.listed import Listed, Listing
+from takeback.hybrid.memory import in_halves
 from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
@@ -143,14 +144,34 @@ def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts
     for members in by_model(views):
         hybrids, paths = views[members[0]][0], [views[place][1] for place in members]
         check_largest(hybrids.model, plan)
-        for batch in plan.batches:
-            answer = torch.from_numpy(batch.answer)
-            for number, end in _ends(hybrids, batch.rows, paths):
-                found, top = asked_logprobs(end, batch, plan.arena.temperature)
-                which = members[number]
+        for whole in plan.batches:
+            for batch, number, (found, top) in _each(hybrids, paths, whole, plan.arena.temperature):
+                answer, which = torch.from_numpy(batch.answer), members[number]
                 logprobs[which].index_add_(0, answer, found)
                 followed[which, answer[~top]] = False
     return [plan.readouts(*found) for found in zip(logprobs, followed, strict=True)]
+
+
+def _each(
+    hybrids: Any, paths: Sequence[Path], whole: AnswerBatch, temperature: float
+) -> Iterator[tuple[AnswerBatch, int, tuple[torch.Tensor, torch.Tensor]]]:
+    """Read a batch with each hybrid, or its halves where memory does not suffice for those that are left."""
+
+    def run(
+        work: tuple[AnswerBatch, list[int]],
+    ) -> Iterator[tuple[AnswerBatch, int, tuple[torch.Tensor, torch.Tensor]]]:
+        batch, left = work
+        asked = tuple(left)
+        for number, end in _ends(hybrids, batch.rows, [paths[one] for one in asked]):
+            yield batch, asked[number], asked_logprobs(end, batch, temperature)
+            left.remove(asked[number])
+
+    def halves(work: tuple[AnswerBatch, list[int]]) -> Iterator[tuple[AnswerBatch, list[int]]]:
+        rows = work[0].rows
+        for half in work[0].cut((len(rows.tokens) + 1) // 2 * (rows.nodes + 1)):
+            yield half, list(work[1])
+
+    yield from in_halves((whole, list(range(len(paths)))), len(whole.rows.tokens), run, halves)
 
 
 def alone(model: PreTrainedModel) -> View:
