@@ -44,12 +44,14 @@ def behaviour(
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
+    from takeback.checkpoint import open_checkpoint
     from takeback.measure.alone import HeldOut
     from takeback.measure.setup import Setup
     from takeback.run.tables import records
 
     setup = Setup(placement=on.placement)
-    alone = HeldOut.draw(place.name, model, (place.situations, place.seed), setup, measures or ())
+    arena = place.at(open_checkpoint(model))
+    alone = HeldOut.draw(arena, model, (place.situations, place.seed), setup, measures or ())
     table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
     results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}
@@ -58,7 +60,7 @@ def behaviour(
     shown = ("measure", "value", "effect", "low", "high", "n")
     rows = [{name: row[name] for name in shown if name in row} for row in rows]
     versus = f" against {against}" if against else ""
-    about = f"{place.situations} held-out situations of {place.name}, seed {place.seed}"
+    about = f"{place.situations} held-out situations of {arena.name}, seed {place.seed}"
     print_table(rows, f"{model}{versus}: {about}")
     if results:
         typer.echo(
@@ -81,22 +83,18 @@ def sweep(
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""
     from takeback.checkpoint import open_pair
-    from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_shard
+    from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_file, sweep_shard
     from takeback.findings.sweep import sweep as run
-    from takeback.measure.bench import Bench
-    from takeback.measure.measures import find_measures
     from takeback.run.parts import Shard
     from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
     share, setup = None if shard is None else Shard.parse(shard), read.setup(out.parent)
-    arena = place.place
-    find_measures(measures or (), arena)
+    sweep_file(out)
     pair = open_pair(base, tuned, untie=untie)
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
-    drawn = arena.situations("held-out", place.situations, place.seed)
-    bench = Bench(pair, arena, drawn, measures or (), setup)
+    bench = place.bench(pair, measures, setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
     print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, Asked, Playable, able, arena
+from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.effects import effects
@@ -56,7 +56,7 @@ class HeldOut:
     @classmethod
     def draw(
         cls,
-        arena_name: str,
+        place: Arena[Any],
         first: str,
         drawn: tuple[int, int],
         setup: Setup | None = None,
@@ -65,10 +65,9 @@ class HeldOut:
         """Draw held-out situations: so many, with this seed.
 
         Raises:
-            UnknownName: there is no such arena or measure.
+            UnknownName: there is no such measure.
             TakebackError: the first model can't be opened, or there are fewer situations.
         """
-        place = arena(arena_name)
         find_measures(measures, place)
         return cls(place, place.situations("held-out", *drawn), first, setup, measures)
 
