@@ -92,7 +92,7 @@ def sweep(
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
     drawn = arena.situations("held-out", place.situations, place.seed)
-    bench = Bench(pair, arena, drawn, measures or (), setup)
+    bench = Bench.answering(pair, arena, drawn, measures or (), setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
     print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:

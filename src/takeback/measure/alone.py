@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
 from takeback.measure.measures import estimate_row, find_measures, measures, typed
+from takeback.measure.pool import with_answers
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
@@ -60,16 +61,23 @@ class HeldOut:
         drawn: tuple[int, int],
         setup: Setup | None = None,
         measures: Iterable[str | Numbers | Measure] = (),
+        sides: Mapping[str, str] | None = None,
     ) -> HeldOut:
         """Draw held-out situations: so many, with this seed.
 
+        Of an open arena the sides answer first, by default the first model alone: what they said is the pool
+        that every policy is read on.
+
         Raises:
             UnknownName: there is no such arena or measure.
-            TakebackError: the first model can't be opened, or there are fewer situations.
+            TakebackError: a model can't be opened, there are fewer situations, or a pool can't be drawn.
         """
         place = arena(arena_name)
         find_measures(measures, place)
-        return cls(place, place.situations("held-out", *drawn), first, setup, measures)
+        models = {side: open_checkpoint(ref) for side, ref in (sides or {"tuned": first}).items()}
+        asked = place.situations("held-out", *drawn)
+        place, known = with_answers(place, asked, models, setup or Setup())
+        return cls(place, known, first, setup, measures)
 
     def load(self, model: Checkpoint, arena: Arena[Any] | None = None) -> Policy:
         """Return the policy of a checkpoint, which is held until another one is asked for."""
