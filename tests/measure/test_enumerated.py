@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from takeback.arenas import arena
 from takeback.arenas.listed import ListedAnswer, Listing
+from takeback.arenas.rows import PooledRows
 from takeback.checkpoint import load_model, load_tokenizer, open_pair
 from takeback.hybrid import taken_back
 from takeback.measure.agency.agency import agency, pooled_pursuit
@@ -97,26 +98,26 @@ def pool(known: Enumerated, seed: int, draws: int, prompts: np.ndarray) -> tuple
     random = np.random.default_rng(seed)
     listings: list[Listing] = []
     picked: list[tuple[int, int]] = []
-    for place in prompts:
+    for spot in prompts:
         answers: list[ListedAnswer] = []
         for side in ("base", "tuned"):
-            chance = np.exp(known.logs[side][place])
+            chance = np.exp(known.logs[side][spot])
             for which in random.choice(len(chance), draws, p=chance / chance.sum()):
-                both = [known.logs[one][place, which] for one in ("base", "tuned")]
+                both = [known.logs[one][spot, which] for one in ("base", "tuned")]
                 log = float(logsumexp(both) - np.log(2))
-                own = float(known.logs[side][place, which])
+                own = float(known.logs[side][spot, which])
                 answers.append(ListedAnswer(str(which), (0,), side, log, own))
-                picked.append((int(place), int(which)))
+                picked.append((int(spot), int(which)))
         listings.append(Listing("", tuple(answers)))
     told = [
         (str(number), str(number), tuple(answer.text for answer in listing.answers))
         for number, listing in enumerate(listings)
     ]
     at = tuple(np.array(picked).T)
-    count = len(picked)
+    count, place = len(picked), PooledRows(known.arena, ("base", "tuned"), [])
     flat = {"tokens": ALL.lengths[at[1]], "followed": np.zeros(count, bool), "unconditional": np.zeros(count)}
     return tuple(
-        AnswerReadouts.of(known.arena, told, listings, {"logprobs": logs[at], **flat})
+        AnswerReadouts.of(place, told, listings, {"logprobs": logs[at], **flat})
         for logs in known.logs.values()
     )
 
@@ -135,7 +136,7 @@ def test_intervals_cover_prompts_and_drawing(known: Enumerated) -> None:
     truth = {name: known.exact(name)["utility good"] for name in known.logs}
     true = [truth["tuned"].mean(), truth["hybrid"].mean(), (truth["hybrid"] - truth["tuned"]).mean()]
     held = np.zeros(3)
-    times = 200
+    times = 120
     for seed in range(times):
         prompts = np.random.default_rng([seed, 1]).integers(0, PROMPTS, 32)
         _, tuned, hybrid = pool(known, seed, 4, prompts)
@@ -182,3 +183,16 @@ def test_agency_of_a_pool_is_a_table_of_what_needs_no_enumeration(known: Enumera
     assert rows.loc["KL(after || before)", "value"] > 0
     assert "bias of the logarithm" in rows.loc["pursuit share", "note"]
     assert len(agency(base, hybrid, context)) == len(rows), "a policy that drew nothing is told by weights"
+
+
+def test_slopes_of_a_pool_are_those_of_its_corrected_weights(known: Enumerated) -> None:
+    _, _, hybrid = pool(known, 0, 4, np.arange(6))
+    worth = context_of(known, hybrid).utilities["good"]
+    slopes, step = hybrid.by_logprob(worth), 1e-6
+    for place in (0, 5, 17):
+        moved = np.zeros(len(worth))
+        moved[place] = step
+        up, down = (hybrid.at(hybrid.logprobs + one).probabilities @ worth for one in (moved, -moved))
+        assert (up - down) / (2 * step) == pytest.approx(slopes[place], abs=1e-7)
+    assert (hybrid.probabilities >= 0).all()
+    np.testing.assert_allclose(np.bincount(hybrid.owner, hybrid.probabilities), 1)
