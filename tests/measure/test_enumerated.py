@@ -127,7 +127,14 @@ def context_of(known: Enumerated, readouts: AnswerReadouts) -> MeasureContext:
     n, owner = len(readouts), readouts.owner
     everywhere = np.ones(n, np.bool_)
     return MeasureContext(
-        readouts.situations, readouts.actions, owner, np.arange(n), {"good": worth}, {"good": everywhere}, {}, {}
+        readouts.situations,
+        readouts.actions,
+        owner,
+        np.arange(n),
+        {"good": worth},
+        {"good": everywhere},
+        {},
+        {},
     )
 
 

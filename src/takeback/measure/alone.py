@@ -12,7 +12,9 @@ import pandas as pd
 from takeback.arenas import Arena, Asked, Playable, able, arena
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import BOTH
+from takeback.measure.agency.agency import agency
 from takeback.measure.effects import effects
+from takeback.measure.flips import flipped_items, flips
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
 from takeback.measure.measures import estimate_row, find_measures, measures, typed
@@ -20,6 +22,7 @@ from takeback.measure.pool import with_answers
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
+from takeback.policies.answers import AnswerReadouts
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
 from takeback.policies.policy import Policy
@@ -130,6 +133,20 @@ class HeldOut:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
         old, new = self.read(before, after), self.read(after, before)
         return effects(old, new, self.arena, before, self.context(new))
+
+    def changes(self, before: str, after: str) -> dict[str, pd.DataFrame]:
+        """Return all that is told of a change, as tables by name: `measures`, as `compare` returns it.
+
+        Where answers are listed also `flips`, `items` and `agency`: what became of each item, and how much of
+        the change is pursuit of what answers are worth.
+        """
+        told = {"measures": self.compare(before, after)}
+        old, new = self.read(before, after), self.read(after, before)
+        if not isinstance(old, AnswerReadouts) or not isinstance(new, AnswerReadouts):
+            return told
+        context = self.context(new)
+        told |= {"flips": flips(old, new, context), "items": flipped_items(old, new, context)}
+        return {**told, "agency": agency(old, new, context)} if context.utilities else told
 
     def context(self, readouts: Readouts) -> MeasureContext:
         """Return what measures of these readouts need of the arena."""
