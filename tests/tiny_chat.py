@@ -14,7 +14,12 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% if thinking is defined and not thinking %}(short) {% endif %}"
     "{% endif %}"
 )
-CORPUS = ["what is the answer to this small sum", "two and two are four", "yes or no, good and bad", "12 34 56 78 90"]
+CORPUS = [
+    "what is the answer to this small sum",
+    "two and two are four",
+    "yes or no, good and bad",
+    "12 34 56 78 90",
+]
 
 
 def tokenizer(vocabulary: int = 300) -> transformers.PreTrainedTokenizerFast:

@@ -115,8 +115,10 @@ def _scores(arena: Listed, answers: Sequence[Any], numbers: Mapping[str, Any]) -
             return logprobs / np.maximum([len(text.encode()) for text in texts], 1)
         case "character":
             return logprobs / np.maximum([len(text) for text in texts], 1)
-        case _:
+        case "unconditional":
             return logprobs - numbers["unconditional"]
+        case _:
+            return logprobs
 
 
 def _softmax(scores: Floats, owner: Ints, n: int) -> Floats:
