@@ -49,7 +49,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Piece:
+class AskedTokens:
     """Tokens that are asked for, and those that they follow."""
 
     prompt: tuple[int, ...]
@@ -65,8 +65,8 @@ class Spelling:
         alone: the same without the prompt, where that is asked for.
     """
 
-    pieces: tuple[Piece, ...]
-    alone: tuple[Piece, ...] = ()
+    pieces: tuple[AskedTokens, ...]
+    alone: tuple[AskedTokens, ...] = ()
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from takeback.arenas.listed import Piece, Shown, Spelling
+from takeback.arenas.listed import AskedTokens, Shown, Spelling
 from takeback.arenas.lm_eval.documents import ROLLING, Document, Question
 from takeback.arenas.lm_eval.load import quiet
 from takeback.run.errors import TakebackError
@@ -55,7 +55,7 @@ def _writer() -> Any:
             self.kept += [(context, text) for _, context, text in requests]
             return [(0.0, True)] * len(requests)
 
-        def pieces(self, question: Question, kind: str) -> tuple[Piece, ...]:
+        def pieces(self, question: Question, kind: str) -> tuple[AskedTokens, ...]:
             self.kept = []
             rolling = kind == ROLLING
             given = (question.text,) if rolling else (self.context(question.shown), question.text)
@@ -85,9 +85,9 @@ def _writer() -> Any:
     return Writer
 
 
-def _cut(context: list[int], text: list[int], longest: int) -> Piece:
+def _cut(context: list[int], text: list[int], longest: int) -> AskedTokens:
     """Cut a prompt at its left so that the model can read it, as lm-eval does."""
     if len(text) > longest:
         raise TakebackError(f"an answer has {len(text)} tokens, and the model reads {longest}; leave it out")
     room = longest + 1 - len(text)
-    return Piece(tuple(context[-room:]), tuple(text))
+    return AskedTokens(tuple(context[-room:]), tuple(text))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.anatomy import anatomy_of
-from takeback.arenas.listed import Listed, Listing, Piece, Spelling, Spells
+from takeback.arenas.listed import AskedTokens, Listed, Listing, Spelling, Spells
 from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
@@ -232,11 +232,13 @@ def _spelled(
     ]
 
 
-def _piece(prompt: Sequence[int], tokens: Sequence[int]) -> Piece:
-    return Piece(tuple(prompt), tuple(tokens))
+def _piece(prompt: Sequence[int], tokens: Sequence[int]) -> AskedTokens:
+    return AskedTokens(tuple(prompt), tuple(tokens))
 
 
-def _batches(pieces: Sequence[Piece], answers: Sequence[int], owner: Sequence[int]) -> Iterator[AnswerBatch]:
+def _batches(
+    pieces: Sequence[AskedTokens], answers: Sequence[int], owner: Sequence[int]
+) -> Iterator[AnswerBatch]:
     """Lay pieces out in rows and rows in batches: those of like length go together.
 
     Args:
@@ -305,7 +307,7 @@ def _rows(prompt: Ints, ways: Mapping[int, tuple[int, ...]]) -> Iterator[_Row]:
         yield row
 
 
-def _batch(rows: Sequence[_Row], pieces: Sequence[Piece], answers: Sequence[int]) -> AnswerBatch:
+def _batch(rows: Sequence[_Row], pieces: Sequence[AskedTokens], answers: Sequence[int]) -> AnswerBatch:
     longest, width = max(len(row.prompt) for row in rows), max(len(row.nodes) for row in rows)
     lengths = np.array([len(row.prompt) for row in rows])
     tokens = np.zeros((len(rows), longest + width), np.int64)
