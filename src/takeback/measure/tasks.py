@@ -47,7 +47,7 @@ def _of_metric(metric: TaskMetric) -> Measure:
         numbers = _values(context.listed, readouts)[metric.name]
         return Values(np.nan_to_num(numbers), np.isfinite(numbers))
 
-    return Measure(metric.name, metric.words, of, jumps=True, unsorted=1.0)
+    return Measure(metric.name, metric.words, of, jumps=metric.jumps, unsorted=1.0)
 
 
 def _values(arena: Any, readouts: Readouts) -> dict[str, Floats]:
@@ -77,6 +77,4 @@ def _log_probability(readouts: Readouts, context: MeasureContext) -> Values:
     return Values(np.where(one, context.sums(readouts.logprobs), 0.0), one)
 
 
-TEXT = Measure(
-    "log p(text)", "log-probability of a document's text, in nats", _log_probability, jumps=True, unsorted=1.0
-)
+TEXT = Measure("log p(text)", "log-probability of a document's text, in nats", _log_probability, unsorted=1.0)

@@ -38,13 +38,13 @@ class TaskMetric:
         name: what it is called: metric, task and, where there are several, filter.
         words: what it says.
         weights: for each task's metric by what its documents' numbers are multiplied.
-        higher_is_better: as lm-eval has it.
+        jumps: whether it is not known to be smooth in log-probabilities.
     """
 
     name: str
     words: str
     weights: tuple[tuple[Key, float], ...]
-    higher_is_better: bool = True
+    jumps: bool = True
 
 
 def scored(loaded: LoadedTasks, documents: Sequence[Document], given: Given) -> dict[Key, list[Any]]:
@@ -201,7 +201,6 @@ def _as_mean(loaded: LoadedTasks, documents: Sequence[Document], key: Key, how: 
     task = loaded.tasks[name]
     several = len(task._filters) > 1 or way != PLAIN_FILTER
     called = f"{metric} {name}" + (f", {way}" if several else "")
-    better = bool(task.higher_is_better().get(metric, True))
     words = f"{metric} of the evaluation task {name}"
     if how in ("weighted_perplexity", "bits_per_byte"):
         counts = task.count_words if metric == "word_perplexity" else task.count_bytes
@@ -214,11 +213,10 @@ def _as_mean(loaded: LoadedTasks, documents: Sequence[Document], key: Key, how: 
                 f"log {called}",
                 f"logarithm of {words}: nats for each {unit} of a document of mean length",
             )
-        return TaskMetric(called, words, ((key, 1 / mean),), False)
+        return TaskMetric(called, words, ((key, 1 / mean),), jumps=False)
     if how == "perplexity":
         called, words = f"log {called}", f"logarithm of {words}: nats a document"
-        better = False
-    return TaskMetric(called, words, ((key, 1.0),), better)
+    return TaskMetric(called, words, ((key, 1.0),), jumps=how not in ("perplexity", "brier_score"))
 
 
 def _of_groups(
@@ -242,8 +240,7 @@ def _of_groups(
                 )
                 called = f"{one.metric} {group.name}" + (f", {way}" if way != PLAIN_FILTER else "")
                 words = f"{one.metric} of the group of evaluation tasks {group.name}"
-                better = all(means[key].higher_is_better for key in keys)
-                found.append(TaskMetric(called, words, weights, better))
+                found.append(TaskMetric(called, words, weights, any(means[key].jumps for key in keys)))
     return found
 
 
