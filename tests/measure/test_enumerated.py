@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_answers
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+import tiny_answers
 from takeback.arenas import arena
 from takeback.arenas.listed import ListedAnswer, Listing
 from takeback.arenas.rows import PooledRows

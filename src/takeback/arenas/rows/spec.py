@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from takeback.arenas.rows.table import ENDINGS
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.arenas.spec import Spec
+from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
 
 FAMILY: Final = "rows"
 """How the text of such an arena begins: `rows:FILE`."""
 
 
-class RowsSpec(BaseModel):
+class RowsSpec(Spec):
     """Where rows are and what their columns mean; a text with {{ }} is a template of a row's columns.
 
     >>> RowsSpec.parse("rows:quiz.jsonl").data
@@ -24,8 +25,6 @@ class RowsSpec(BaseModel):
     >>> RowsSpec.parse("rows:{data: quiz.jsonl, choices: options, answer: label}").choices
     'options'
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str
     """A JSONL, JSON, CSV or Parquet file, a datasets folder, org/name:split, or reasoning-gym:NAME."""
@@ -88,26 +87,6 @@ class RowsSpec(BaseModel):
         if not rest:
             raise TakebackError("rows: names no data; write rows:FILE, such as rows:prompts.jsonl")
         return cls.of({"data": rest}, rest)
-
-    @classmethod
-    def of(cls, told: Any, source: str) -> RowsSpec:
-        """Check a mapping.
-
-        Raises:
-            UnknownName: a field that there is not.
-            TakebackError: a field is missing or wrong.
-        """
-        if not isinstance(told, dict):
-            raise TakebackError(f"{source} must be a mapping with data: and what its columns mean")
-        for name in told:
-            if name not in cls.model_fields:
-                raise unknown_name(f"field of {source}", str(name), cls.model_fields)
-        try:
-            return cls.model_validate(told)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise TakebackError(f"{source}: {where}: {first['msg'].lower()}") from None
 
     @property
     def told(self) -> dict[str, Any]:

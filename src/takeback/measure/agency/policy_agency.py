@@ -15,7 +15,6 @@ from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import estimate_row, typed
-
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
