@@ -114,11 +114,15 @@ class Checkpoint:
         return self._digest
 
     @property
+    def files(self) -> list[Path]:
+        """The files that its tensors lie in, an adapter's too."""
+        deltas = (file for delta in self.deltas.values() for file in delta.files)
+        return sorted({*(entry.file for entry in self.entries.values()), *deltas})
+
+    @property
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
-        deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
-        files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
-        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
         return identity(states, sorted(self.entries), self.settings, versions=False)
 
     @property
