@@ -10,10 +10,11 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.bench import Answers, Bench, Setup
+from takeback.measure.bench import Answers, Bench
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import measure_values
 from takeback.measure.read import Ask
+from takeback.measure.setup import Setup
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.load import load_policy
 from takeback.run.errors import TakebackError, UnknownName

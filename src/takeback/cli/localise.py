@@ -170,7 +170,7 @@ def explain(
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
-    from takeback.measure.bench import Setup
+    from takeback.measure.setup import Setup
     from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from takeback.arenas import Arena
     from takeback.checkpoint import Pair
     from takeback.draw.result import Result, Results
-    from takeback.measure.bench import Bench, Setup
+    from takeback.measure.bench import Bench
+    from takeback.measure.setup import Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -181,7 +182,7 @@ class ReadOptions(RunOptions):
 
     def setup(self, out: Path | None = None) -> Setup:
         """Return how a bench works that keeps what is read in a folder."""
-        from takeback.measure.bench import Setup
+        from takeback.measure.setup import Setup
 
         return Setup(out, workers=self.workers(), threads=self.threads)
 

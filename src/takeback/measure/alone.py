@@ -11,11 +11,11 @@ import pandas as pd
 
 from takeback.arenas import Arena, Asked, Playable, able, arena
 from takeback.checkpoint import Checkpoint, open_checkpoint
-from takeback.measure.bench import Setup
 from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
 from takeback.measure.measures import estimate_row, find_measures, measures, typed
+from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
 from takeback.policies.load import load_policy
@@ -90,7 +90,7 @@ class HeldOut:
         if len(self.store.missing(key, every, TOLERANCE)):
             readouts = self._policy(checkpoint).read(self._plan)
             self.store.keep(Part.of([key], [readouts], every, TOLERANCE))
-        return self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout.counts), every)
+        return self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout), every)
 
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from takeback.arenas import Arena, Featured, Readable, able
+from takeback.arenas.listed import Listed
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -70,6 +71,8 @@ class MeasureContext:
         choice: For each feature the situations with actions that have it and actions that don't, shape (n,).
         own: Measures that are taken beside those of the arena.
         before: What divergences are from, another policy's readouts of the same situations.
+        listed: The arena, where it lists its answers.
+        kinds: The kind of each listed answer, empty for an ordinary one, shape (actions,).
     """
 
     situations: tuple[str, ...]
@@ -82,6 +85,8 @@ class MeasureContext:
     choice: Mapping[str, Bools]
     own: tuple[Measure, ...] = ()
     before: Readouts | None = None
+    listed: Listed | None = None
+    kinds: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
 
     @classmethod
     def of(
@@ -123,7 +128,12 @@ class MeasureContext:
             features=features,
             choice={name: (has > 0) & (has < count) for name, has in having.items()},
             own=own,
+            **_listed(arena, situations),
         )
+
+    def of_kind(self, kind: str) -> Floats:
+        """Return 1 for listed answers of a kind, else 0, shape (actions,)."""
+        return (self.kinds == kind).astype(np.float64)
 
     def fits(self, readouts: Readouts) -> MeasureContext:
         """Return this context if it is of the readouts' situations.
@@ -140,6 +150,13 @@ class MeasureContext:
     def sums(self, of_actions: Floats) -> Floats:
         """Add up numbers of legal actions, shape (actions,), by situation, shape (n,)."""
         return sum_by(self.owner, of_actions, len(self.situations))
+
+
+def _listed(arena: Arena[Any], situations: Sequence[Any]) -> dict[str, Any]:
+    if not isinstance(arena, Listed):
+        return {}
+    kinds = [answer.kind for one in situations for answer in arena.listing(one).answers]
+    return {"listed": arena, "kinds": np.array(kinds, np.str_)}
 
 
 Numbers = Callable[[Readouts, MeasureContext], "Values | ArrayLike"]

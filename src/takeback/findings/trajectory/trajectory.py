@@ -20,7 +20,8 @@ from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
 from takeback.findings.trajectory.policies import OUTCOMES, policies_table, typed
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers

@@ -13,8 +13,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
+from takeback.arenas.listed import Listed
 from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
 from takeback.hybrid.walk import Hybrids
+from takeback.policies.language.answers import AnswerPlan, alone, read_answers
 from takeback.policies.language.expand import Expansion, laid_out
 from takeback.policies.language.forward import ready
 from takeback.policies.language.judge import UNENDED
@@ -46,18 +48,28 @@ class LanguagePolicy:
     tokenizer: PreTrainedTokenizerBase
     style: str = COMPACT
 
-    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan:
+    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan | AnswerPlan:
         """Make situations ready for models with this tokenizer.
 
         Raises:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
+        if isinstance(arena, Listed):
+            return AnswerPlan.prepare(arena, tuple(situations), self.tokenizer)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(
-        self, plan: ReadoutPlan, *, tolerance: float = TOLERANCE, samples: int = SAMPLES, seed: int = 0
+        self,
+        plan: ReadoutPlan | AnswerPlan,
+        *,
+        tolerance: float = TOLERANCE,
+        samples: int = SAMPLES,
+        seed: int = 0,
     ) -> Readouts:
-        """Read what this policy does in a plan's situations; see `read_plan`."""
+        """Read what this policy does in a plan's situations; see `read_plan` and `read_answers`."""
+        if isinstance(plan, AnswerPlan):
+            with ready(self.model):
+                return read_answers([alone(self.model)], plan)[0]
         return read_plan(self.model, plan, tolerance=tolerance, samples=samples, seed=seed)
 
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
@@ -103,16 +115,18 @@ class LanguagePolicy:
 
     def read_hybrids(
         self,
-        plan: ReadoutPlan,
+        plan: ReadoutPlan | AnswerPlan,
         views: Sequence[View],
         tolerance: float,
         steps: Sequence[Expansion] | None = None,
     ) -> tuple[list[Readouts], tuple[Expansion, ...]]:
-        """Read several hybrids, decided on the same prefixes; see `read_each`.
+        """Read several hybrids, decided on the same prefixes; see `read_each`. Listed answers need no steps.
 
         Raises:
             TakebackError: a model has fewer tokens than the plan's tokenizer.
         """
+        if isinstance(plan, AnswerPlan):
+            return list[Readouts](read_answers(views, plan)), ()
         for hybrids in {id(hybrids): hybrids for hybrids, _ in views}.values():
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
@@ -121,8 +135,12 @@ class LanguagePolicy:
         """Say steps in plain numbers: which prefixes of each situation grow; see `Expansion`."""
         return [step.marks for step in steps]
 
-    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Expansion, ...]:
+    def steps(
+        self, plan: ReadoutPlan | AnswerPlan, marks: Sequence[NDArray[np.int64]]
+    ) -> tuple[Expansion, ...]:
         """Lay out the steps that `marks` gave, in any plan that holds their situations."""
+        if isinstance(plan, AnswerPlan):
+            return ()
         return laid_out(plan, marks)
 
 

@@ -1,0 +1,315 @@
+"""Drawing answers token by token, with luck that is fixed: by seed, prompt, draw and position, nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+from takeback.arenas.rows.sampling import Sampling
+from takeback.policies.language.forward import ready
+from takeback.run.errors import TakebackError
+
+ROWS = 64
+"""Most answers drawn at a time."""
+
+CELLS = 2**23
+"""Most logits of one step: rows times vocabulary."""
+
+MEMORY = 2**31
+"""Bytes that keys and values of the answers drawn at a time may take; one answer is drawn in any case."""
+
+
+@dataclass(frozen=True)
+class DrawnAnswer:
+    """An answer that a model gave.
+
+    Attributes:
+        tokens: its tokens, with the end token where there is one, up to the one that completes a stop string.
+        text: its text, without end token, stop string and special tokens.
+        ended: whether it ended by itself; otherwise it was cut off at the most tokens asked for.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    ended: bool
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    count: int,
+    seed: Sequence[int],
+    numbers: Sequence[int] | None = None,
+) -> list[list[DrawnAnswer]]:
+    """Draw answers to each prompt.
+
+    The luck of an answer depends on the seed, the number of its prompt, the number of the draw and the
+    position alone: models that are compared share it, and other prompts and batches have no part in it.
+
+    Args:
+        model: any causal language model of transformers.
+        tokenizer: the model's.
+        prompts: token ids of each prompt.
+        sampling: how to draw.
+        count: answers to each prompt.
+        seed: whole numbers that fix the luck.
+        numbers: the number of each prompt, its place unless given.
+
+    Raises:
+        TakebackError: a prompt has no tokens or no room for the answer, or no answer could end.
+    """
+    numbers = range(len(prompts)) if numbers is None else numbers
+    ends = end_tokens(model, tokenizer)
+    _check(model, prompts, sampling, ends)
+    drawer = _Drawer(model, tokenizer, sampling, frozenset(ends))
+    found: list[list[DrawnAnswer]] = [[] for _ in prompts]
+    with ready(model):
+        for places, draws in _batches(model, prompts, sampling, count):
+            answers = [
+                _Answer(
+                    place, np.random.default_rng([*seed, numbers[place], draw]).random(sampling.max_tokens)
+                )
+                for place in places
+                for draw in draws
+            ]
+            drawer.draw([prompts[place] for place in places], answers)
+            for answer in answers:
+                found[answer.place].append(drawer.drawn(answer))
+    return found
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return every token that ends an answer, by the model's generation config or its tokenizer."""
+    named: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = set(named) if isinstance(named, (list, tuple)) else {named}
+    return {int(end) for end in ends | {tokenizer.eos_token_id} if isinstance(end, int)}
+
+
+@dataclass(eq=False)
+class _Answer:
+    """An answer in the making: the place of its prompt, its luck, its tokens."""
+
+    place: int
+    luck: np.ndarray[Any, np.dtype[np.float64]]
+    tokens: list[int] = field(default_factory=list[int])
+    ended: bool = False
+    stopped: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawer:
+    """Draws the answers of one batch."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    sampling: Sampling
+    ends: frozenset[int]
+
+    def draw(self, prompts: Sequence[Sequence[int]], answers: Sequence[_Answer]) -> None:
+        """Draw the answers, as many to each prompt, in the order of the prompts."""
+        steps = _Steps.start(self.model, prompts)
+        logits = steps.logits.repeat_interleave(len(answers) // len(prompts), dim=0)
+        kept = torch.arange(len(prompts)).repeat_interleave(len(answers) // len(prompts))
+        open_ = list(answers)
+        for position in range(self.sampling.max_tokens):
+            luck = torch.tensor([one.luck[position] for one in open_], dtype=torch.float64)
+            tokens = chosen(logits, luck, self.sampling)
+            for answer, token in zip(open_, tokens.tolist(), strict=True):
+                self._add(answer, token)
+            going = [number for number, answer in enumerate(open_) if not answer.ended]
+            if not going or position + 1 == self.sampling.max_tokens:
+                return
+            open_ = [open_[number] for number in going]
+            steps.keep(kept[going])
+            logits = steps.next(tokens[going])
+            kept = torch.arange(len(open_))
+
+    def drawn(self, answer: _Answer) -> DrawnAnswer:
+        """Return a finished answer."""
+        tokens = answer.tokens[:-1] if answer.ended and not answer.stopped else answer.tokens
+        text = self._text(tokens)
+        if answer.stopped:
+            text = self._before_stop(tokens, text)
+        return DrawnAnswer(tuple(answer.tokens), text, answer.ended)
+
+    def _add(self, answer: _Answer, token: int) -> None:
+        answer.tokens.append(token)
+        if token in self.ends:
+            answer.ended = True
+        elif self.sampling.stop:
+            longest = max(len(stop.encode()) for stop in self.sampling.stop)
+            tail = str(self.tokenizer.decode(answer.tokens[-longest - 4 :]))
+            answer.ended = answer.stopped = any(stop in tail for stop in self.sampling.stop)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _before_stop(self, tokens: Sequence[int], text: str) -> str:
+        """Cut a text before its stop string, which special tokens may be part of."""
+        if (cut := _first_stop(text, self.sampling.stop)) is not None:
+            return text[:cut]
+        whole = str(self.tokenizer.decode(list(tokens)))
+        whole = whole[: _first_stop(whole, self.sampling.stop)]
+        for special in self.tokenizer.all_special_tokens:
+            whole = whole.replace(special, "")
+        return whole
+
+
+def _first_stop(text: str, stops: Sequence[str]) -> int | None:
+    return min((at for stop in stops if (at := text.find(stop)) >= 0), default=None)
+
+
+def chosen(logits: Tensor, luck: Tensor, sampling: Sampling) -> Tensor:
+    """Return the token that each row's luck, in [0, 1), picks: the inverse of its cumulative probability.
+
+    Tokens are in the order of their ids. Logits have shape (rows, vocabulary).
+    """
+    if sampling.greedy:
+        return logits.argmax(dim=-1).cpu()
+    if logits.device.type == "mps":  # which has no double precision
+        logits = logits.cpu()
+    cumulative = probabilities(logits, sampling).cumsum(dim=-1)
+    target = luck.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    return tokens.clamp(max=logits.shape[-1] - 1).cpu()
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Return the probabilities that tokens are drawn with, in double precision."""
+    scores = logits.double() / sampling.temperature
+    if sampling.top_p < 1:
+        ordered, which = scores.sort(dim=-1)
+        rest = ordered.softmax(dim=-1).cumsum(dim=-1) <= 1 - sampling.top_p
+        rest[:, -1] = False
+        scores = scores.masked_fill(torch.zeros_like(rest).scatter(1, which, rest), -torch.inf)
+    return scores.softmax(dim=-1)
+
+
+@dataclass(eq=False)
+class _Steps:
+    """Runs a model on rows that grow by a token at a time, with its own cache or by reading all again.
+
+    Attributes:
+        tokens: what was read, shape (rows, length), left-padded.
+        seen: which of it is no padding.
+        cache: the model's keys, values and states; None where it gives no cache that rows can be taken of.
+        logits: those after the last token, shape (rows, vocabulary).
+    """
+
+    model: PreTrainedModel
+    tokens: Tensor
+    seen: Tensor
+    cache: Cache | None
+    logits: Tensor
+
+    @classmethod
+    def start(cls, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> _Steps:
+        """Read prompts of any length."""
+        longest = max(len(prompt) for prompt in prompts)
+        tokens = torch.zeros(len(prompts), longest, dtype=torch.long)
+        seen = torch.zeros(len(prompts), longest, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            tokens[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+            seen[row, longest - len(prompt) :] = 1
+        steps = cls(model, tokens.to(model.device), seen.to(model.device), None, torch.empty(0))
+        steps.logits = steps._run(caches(model))
+        return steps
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep these rows, in this order, some of them more than once."""
+        rows = rows.to(self.tokens.device)
+        if len(rows) == len(self.tokens) and bool(
+            (rows == torch.arange(len(rows), device=rows.device)).all()
+        ):
+            return
+        self.tokens, self.seen = self.tokens[rows], self.seen[rows]
+        if self.cache is not None:
+            self.cache.reorder_cache(rows)
+
+    def next(self, tokens: Tensor) -> Tensor:
+        """Read one more token in each row; return the logits after it."""
+        more = tokens.to(self.tokens.device)[:, None]
+        self.tokens = torch.cat([self.tokens, more], dim=1)
+        self.seen = torch.cat([self.seen, torch.ones_like(more)], dim=1)
+        self.logits = self._run(self.cache is not None)
+        return self.logits
+
+    def _run(self, cached: bool) -> Tensor:
+        new = slice(-1, None) if self.cache is not None else slice(None)
+        known = _parameters(self.model)
+        given: dict[str, Any] = {"input_ids": self.tokens[:, new], "use_cache": cached}
+        if "attention_mask" in known:
+            given["attention_mask"] = self.seen
+        if "position_ids" in known:
+            given["position_ids"] = (self.seen.cumsum(dim=1) - 1).clamp(min=0)[:, new]
+        if "logits_to_keep" in known:
+            given["logits_to_keep"] = 1
+        if self.cache is not None:
+            given["past_key_values"] = self.cache
+        output: Any = self.model(**given)
+        found = getattr(output, "past_key_values", None) if cached else None
+        self.cache = found if isinstance(found, Cache) else None
+        return output.logits[:, -1]
+
+
+def caches(model: PreTrainedModel) -> bool:
+    """Return whether a model's forward takes the cache that it gives."""
+    return "past_key_values" in _parameters(model)
+
+
+def _parameters(model: PreTrainedModel) -> set[str]:
+    return set(inspect.signature(type(model).forward).parameters)
+
+
+def _batches(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: Sampling, count: int
+) -> Iterator[tuple[list[int], range]]:
+    """Yield prompts of like length, and which draws of each, that fit in memory together."""
+    config: Any = model.config.get_text_config()
+    order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
+    cells = 2 * config.hidden_size * config.num_hidden_layers * model.dtype.itemsize
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * count <= _most(
+            config, prompts[order[stop]], sampling, cells
+        ):
+            stop += 1
+        most = max(1, _most(config, prompts[order[stop - 1]], sampling, cells) // (stop - start))
+        for first in range(0, count, most):
+            yield order[start:stop], range(first, min(first + most, count))
+        start = stop
+
+
+def _most(config: Any, prompt: Sequence[int], sampling: Sampling, cells: int) -> int:
+    """Return how many answers to a prompt of this length are drawn at a time."""
+    width = cells * (len(prompt) + sampling.max_tokens)
+    return min(ROWS, CELLS // config.vocab_size, MEMORY // width)
+
+
+def _check(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: Sampling, ends: set[int]
+) -> None:
+    if not ends and not sampling.stop:
+        raise TakebackError(
+            "neither the model nor its tokenizer names an end token, so every answer would be cut off; "
+            "name stop strings, or eos_token_id in generation_config.json"
+        )
+    room: Any = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for number, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise TakebackError(f"prompt {number} has no tokens; give every prompt at least one")
+        if isinstance(room, int) and len(prompt) + sampling.max_tokens > room:
+            raise TakebackError(
+                f"prompt {number} has {len(prompt)} tokens and its answer may have {sampling.max_tokens}, but the "
+                f"model reads {room} in all; give shorter prompts or fewer max tokens"
+            )
