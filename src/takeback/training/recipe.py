@@ -5,7 +5,7 @@ The class of a recipe is its method, which registers itself by the name in its f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -89,6 +89,21 @@ class Common(Recipe, frozen=True):
         return self
 
 
+class Lora(BaseModel):
+    """The shape of an adapter (Hu et al. 2021, arXiv 2106.09685) that is trained while the parent stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """What the adapter is multiplied by, over its rank; by default twice the rank."""
+    targets: tuple[str, ...] = ()
+    """The linear layers that it changes, by the ends of their names, such as q_proj; by default all."""
+
+    def __str__(self) -> str:
+        return f"a LoRA of rank {self.rank}"
+
+
 class Tuned(Common, frozen=True):
     """The fields of an arm: a run that starts from a parent checkpoint and aims at a goal."""
 
@@ -99,10 +114,25 @@ class Tuned(Common, frozen=True):
     """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
+    lora: Annotated[Lora | None, Field(exclude_if=lambda given: given is None)] = None
+    """Train a LoRA adapter of a language model in place of its weights; `final` is the adapter."""
+
+    @model_validator(mode="after")
+    def _an_adapter_is_free_to_move(self) -> Tuned:
+        if self.lora is not None and self.only != "*":
+            raise ValueError("a lora moves the layers that are its targets; leave `only` out")
+        return self
 
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
         raise NotImplementedError
+
+    def full_account(self, words: Words) -> Account:
+        """Say what the method does and, where it trains an adapter, that too."""
+        told = self.account(words)
+        if self.lora is None:
+            return told
+        return replace(told, table=f"{told.table}, {self.lora}", sentence=f"{told.sentence} in {self.lora}")
 
 
 class Sampled(Tuned, frozen=True):
@@ -232,6 +262,12 @@ class Clone(Tuned, frozen=True):
     """Training situations that batches are drawn from."""
     batch: Positive = 256
 
+    @model_validator(mode="after")
+    def _networks_have_no_adapter(self) -> Clone:
+        if self.lora is not None:
+            raise ValueError("method clone trains policy networks, which have no adapters; leave `lora` out")
+        return self
+
     def account(self, words: Words) -> Account:
         """Say what the method does; a teacher that is a folder with a final model is called by its run."""
         path = Path(self.teacher)
@@ -252,8 +288,8 @@ class Agent(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _moves_everything(self) -> Agent:
-        if self.only != "*":
-            raise ValueError("method agent moves all of its network; leave `only` out")
+        if self.only != "*" or self.lora is not None:
+            raise ValueError("method agent moves all of its network; leave `only` and `lora` out")
         return self
 
     def account(self, words: Words) -> Account:
