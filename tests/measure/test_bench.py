@@ -74,7 +74,7 @@ def test_one_hybrid_is_asked_once_and_answers_join(bench, sets, answers):
 
 def test_kept_parts_are_gone_on_from(bench, sets, answers, tmp_path, monkeypatch):
     kept = anew(bench, Setup(tmp_path)).answer(sets)
-    monkeypatch.setattr("takeback.measure.read.Reader._policies", None)
+    monkeypatch.setattr("takeback.measure.read.Reader.policy", None)
     again = anew(bench, Setup(tmp_path)).answer(sets)
     for key, numbers in answers.numbers.items():
         np.testing.assert_array_equal(kept.numbers[key], numbers)
@@ -135,9 +135,9 @@ def test_without_measures_it_is_about_the_utility_that_changed_most(bench):
 
 
 def test_a_bench_travels_without_its_models(bench, answers, sets):
-    assert "_policies" in vars(bench._reader)
+    assert bench._reader._sides.holds("tuned")
     there = pickle.loads(pickle.dumps(bench))
-    assert "_policies" not in vars(there._reader)
+    assert not there._reader._sides.holds("tuned")
     assert not there.store.reads
     assert there.identity == bench.identity
     assert there.unread(sets) == len(sets)

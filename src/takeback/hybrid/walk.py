@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
-from takeback.hybrid.live import anatomy_for, exchanged, slices
+from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
+from takeback.hybrid.memory import units_of
 from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
 from takeback.run.errors import TakebackError
 
@@ -30,8 +31,11 @@ MEMORY = 2**28
 PREPARED = 4096
 """Most sets whose slices are kept ready, as views of both models."""
 
-InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor]
-"""Where slices come from: another model in memory, or its state dict."""
+HELD = 2**29
+"""Bytes of slices that are kept ready where they are read from disk, for each unit of work."""
+
+InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
+"""Where slices come from: another model in memory, its state dict, or a checkpoint."""
 
 Path: TypeAlias = tuple[ComponentSet, ...]
 """What a hybrid takes back at each stage: the embedding, each layer, all above them."""
@@ -71,6 +75,8 @@ class Hybrids:
         self._replay: Replay | None = None
         self._tried = False
         self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
+        self._on_disk = not isinstance(source, (PreTrainedModel, Mapping))
+        self._held, self._most = 0, HELD * units_of(model)
 
     def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
         """Yield each hybrid's place among `paths` and its logits, shape (rows, reads, vocabulary).
@@ -99,10 +105,14 @@ class Hybrids:
 
     def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
         """Take a set back in place until the block ends."""
-        if len(self._slices) >= PREPARED:
-            self._slices.clear()
         if components not in self._slices:
-            self._slices[components] = slices(self.model, self._source, components, self._anatomy)
+            found = slices(self.model, self._source, components, self._anatomy)
+            read = sum(new.numel() * new.itemsize for _, new in found) if self._on_disk else 0
+            if len(self._slices) >= PREPARED or self._held + read > self._most:
+                self._slices.clear()
+                self._held = 0
+            self._held += read
+            self._slices[components] = found
         return exchanged(self._slices[components])
 
     def _one_by_one(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair
+from takeback.checkpoint import Pair, Placement
 from takeback.component import ComponentSet
+from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.layout import Layout
@@ -76,7 +77,7 @@ class Bench:
         self.situations, self._named, self._every = tuple(situations), tuple(measures), False
         self.setup = setup or Setup()
         self.places: Places = np.arange(len(self.situations))
-        self._reader = Reader(pair, arena, self.situations, self.setup.load)
+        self._reader = Reader(pair, arena, self.situations, self.setup.load, self.setup.placement)
         self._layout = Layout(arena, self.situations)
         self._stores: list[Store] = []
 
@@ -179,7 +180,8 @@ class Bench:
     def identity(self) -> str:
         """The identity of what hybrids do in the situations."""
         asked = Asked(self.arena, self._layout.situations)
-        return identity(self.pair, asked, self.places.tolist(), [TOLERANCE, self.setup.threads])
+        settings = [TOLERANCE, self.setup.threads, self.placement.dtype]
+        return identity(self.pair, asked, self.places.tolist(), settings)
 
     @property
     def store(self) -> Store:
@@ -192,6 +194,15 @@ class Bench:
         """Return the live policy of base or tuned."""
         return self._reader.policy(side)
 
+    def weights(self, side: str) -> Source:
+        """Return what gives the slices of base or tuned."""
+        return self._reader.weights(side)
+
+    @property
+    def placement(self) -> Placement:
+        """Where models run, settled."""
+        return self._reader.placement
+
     @property
     def plan(self) -> Any:
         """The situations made ready to be read by such policies."""
@@ -200,7 +211,7 @@ class Bench:
     @property
     def steps(self) -> Any:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
-        return self.policy("tuned").steps(self.plan, self._marks(self.places, self.tolerance))
+        return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.

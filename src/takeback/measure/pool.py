@@ -14,8 +14,10 @@ from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
 from takeback.arenas.rows import OpenRows, PooledRows, Row
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
-from takeback.checkpoint import Checkpoint
+from takeback.checkpoint import Checkpoint, Placement
+from takeback.checkpoint.placement import BOTH
 from takeback.measure.setup import Setup
+from takeback.measure.sides import Sides
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
 from takeback.policies.language.generate import generate
@@ -31,6 +33,9 @@ FOLDER: Final = "pool"
 
 PROMPTS: Final = 8
 """Prompts that are answered together: a kill costs no more."""
+
+TURNS: Final = 512
+"""The same where one model is held, which is loaded two times for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,49 +56,60 @@ class PoolDraw:
     name: str = FOLDER
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "policies"}
+        return {name: value for name, value in vars(self).items() if name != "sides"}
 
     @cached_property
     def identity(self) -> str:
         """What the pool depends on: rows, rewards, how answers are drawn, and by whom."""
         digests = {side: [model.digest, model.runs_as] for side, model in self.models.items()}
-        return identity(self.asked, self.arena, self.arena.draws, digests, self.setup.threads)
+        settings = [self.setup.threads, self.placement.dtype]
+        return identity(self.asked, self.arena, self.arena.draws, digests, settings)
+
+    @property
+    def placement(self) -> Placement:
+        """Where the sides run, settled."""
+        return self.setup.placement.settled(*self.models.values())
 
     @cached_property
-    def policies(self) -> dict[str, LanguagePolicy]:
-        """The live sides.
+    def sides(self) -> Sides:
+        """The live sides."""
+        return Sides(self.models, self.arena, self.setup.load, self.placement)
+
+    def policy(self, side: str) -> LanguagePolicy:
+        """Return a live side.
 
         Raises:
-            TakebackError: one is no language model, or their tokenizers differ.
+            TakebackError: it is no language model, or its tokenizer differs from the other's.
         """
-        loaded = {side: self.setup.load(model, self.arena) for side, model in self.models.items()}
-        found = {side: one for side, one in loaded.items() if isinstance(one, LanguagePolicy)}
-        first, *others = found.values()
-        for other in others:
-            if why := other.unlike(first):
-                raise TakebackError(
-                    f"the sides of the pool have {why}: answers of one mean nothing to another"
-                )
-        return found
+        policy = self.sides.policy(side)
+        if not isinstance(policy, LanguagePolicy):
+            raise TakebackError(f"{self.models[side].ref} is no language model, so it answers no prompts")
+        return policy
+
+    @property
+    def lot(self) -> int:
+        """Prompts that are answered together: more where models are loaded in turns."""
+        return PROMPTS if self.placement.hold == BOTH else TURNS
 
     def items(self) -> Sequence[str]:
         """Return the first prompt of each lot."""
-        return [str(start) for start in range(0, len(self.asked), PROMPTS)]
+        return [str(start) for start in range(0, len(self.asked), self.lot)]
 
     def rows(self, item: str) -> pd.DataFrame:
         """Draw the answers of every side to some prompts, score them, and read each by every side."""
-        some = self.asked[int(item) : int(item) + PROMPTS]
-        table = pd.concat([*(self._drawn(side, some) for side in self.policies), self._given(some)])
+        some = self.asked[int(item) : int(item) + self.lot]
+        table = pd.concat([*(self._drawn(side, some) for side in self.models), self._given(some)])
         table = table.sort_values("place", kind="stable", ignore_index=True)
         rows = [some[place] for place in table["place"]]
         texts, tokens = table["answer"].tolist(), table["tokens"].tolist()
         table["kind"] = self.arena.sort(rows, texts, tokens, table["ended"].tolist())
         for name, numbers in self.arena.score(rows, texts, tokens).items():
             table[f"{REWARD}{name}"] = pd.array(np.where(np.isnan(numbers), np.nan, numbers), "Float64")
-        for side in self.policies:
+        for side in self.models:
             table[f"{LOG}{side}"] = 0.0
         listed = pooled_rows(self.arena, some, table)
-        for side, policy in self.policies.items():
+        for side in sorted(self.models, key=lambda side: not self.sides.holds(side)):
+            policy = self.policy(side)
             plan = policy.prepare(listed, listed.members)
             assert isinstance(plan, AnswerPlan)
             readouts = policy.read(plan)
@@ -102,13 +118,11 @@ class PoolDraw:
         return table.drop(columns="place")
 
     def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
-        policy, arena = self.policies[side], self.arena
-        prompts = [prompt_tokens(policy.tokenizer, row.shown, arena.template_arguments) for row in some]
+        policy, arena = self.policy(side), self.arena
+        given = arena.template_arguments
+        prompts = {row.number: prompt_tokens(policy.tokenizer, row.shown, given) for row in some}
         seed = [arena.spec.seed, list(self.models).index(side)]
-        numbers = [row.number for row in some]
-        drawn = generate(
-            policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed, numbers
-        )
+        drawn = generate(policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)
@@ -119,7 +133,8 @@ class PoolDraw:
 
     def _given(self, some: Sequence[Row]) -> pd.DataFrame:
         """Return the reference answers, ended as the tokenizer ends a text."""
-        tokenizer: Any = next(iter(self.policies.values())).tokenizer
+        last: Any = self.sides.any
+        tokenizer: Any = last.tokenizer
         end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         return _table(
             [

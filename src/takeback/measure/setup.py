@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from takeback.measure.read import Load
+from takeback.checkpoint import Placement
+from takeback.measure.sides import Load
 from takeback.measure.store import FOLDER, Store
 from takeback.policies.load import load_policy
 from takeback.run.job import Workers
@@ -19,8 +20,9 @@ class Setup:
     Attributes:
         out: the output folder or run whose store it shares with others; None keeps readouts in memory only.
         name: a folder of its own for its stores there, such as that of an arm and seed.
-        workers: processes that read hybrids; each holds both models.
+        workers: processes that read hybrids; each holds models of its own.
         threads: CPU threads of each; readouts depend on the number in their last bits.
+        placement: where models run, in which element type, and how many of a pair are held.
         load: what loads policies here, for those who hold some already.
     """
 
@@ -28,6 +30,7 @@ class Setup:
     name: str = ""
     workers: Workers = 1
     threads: int = 1
+    placement: Placement = field(default_factory=Placement)
     load: Load = load_policy
 
     def store(self, identity: Callable[[], str]) -> Store:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -146,7 +144,7 @@ class Store:
         if part.name in self._known:
             return
         if self.folder is not None:
-            _write(part.to_frame(), self.folder / f"{part.name}.parquet")
+            write_table(part.to_frame(), self.folder / f"{part.name}.parquet")
         self._hold(part)
         self._note(part.name, part.keys, part.places, part.tolerance)
         self.reads += [(key, part.places, part.tolerance) for key in part.keys]
@@ -254,14 +252,3 @@ def _joined(pieces: Sequence[tuple[Part, int, Places]], name: str, layout: Layou
         for at, place in zip(np.searchsorted(part.places, mine), mine.tolist(), strict=True):
             each[place] = numbers[ends[at] - widths[at] : ends[at]]
     return np.concatenate([each[place] for place in sorted(each)])
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write a part under a name of its own first: two processes may be at the same one."""
-    draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
-    try:
-        write_table(table, draft)
-        os.replace(draft, path)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas.listed import GIVEN, Listed, Listing
+from takeback.arenas.listed import GIVEN, Listing
 from takeback.policies.readout import Readouts
 
 Floats = NDArray[np.float64]
@@ -33,10 +33,12 @@ class AnswerReadouts(Readouts):
         unconditional: the log-probability of each without its prompt, 0 where it is not asked for.
         sides: who drew each answer.
         own: the log-probability of each under the side that drew it.
+        offsets: what is taken from log-probabilities: log q; 0 of choices, and infinite of given answers.
+        lengths: what log-probabilities are divided by, as the arena normalises choices.
     """
 
     NUMBERS: ClassVar = ("logprobs", "tokens", "followed", "unconditional")
-    OF_ACTIONS: ClassVar = ("probabilities", *NUMBERS, "sides", "own")
+    OF_ACTIONS: ClassVar = ("probabilities", *NUMBERS, "sides", "own", "offsets", "lengths")
 
     logprobs: Floats
     tokens: Ints
@@ -44,6 +46,8 @@ class AnswerReadouts(Readouts):
     unconditional: Floats
     sides: NDArray[np.str_]
     own: Floats
+    offsets: Floats
+    lengths: Floats
 
     @classmethod
     def of(
@@ -63,28 +67,37 @@ class AnswerReadouts(Readouts):
         """
         texts, clusters, actions = zip(*told, strict=True)
         answers = [answer for listing in listings for answer in listing.answers]
-        owner = np.repeat(np.arange(len(texts)), [len(some) for some in actions])
-        scores = _scores(arena, answers, numbers)
-        weights = _softmax(scores, owner, len(texts))
-        n = len(texts)
-        return cls(
+        n, sides = len(texts), np.array([answer.side for answer in answers])
+        drawn = sides != GIVEN
+        mixture = np.array([answer.log_mixture for answer in answers])
+        blank = cls(
             arena=arena.name,
             situations=texts,
             clusters=clusters,
             actions=actions,
-            probabilities=weights,
+            probabilities=np.zeros(len(answers)),
             illegal=(),
             masses=np.zeros((n, 0)),
             undecided=np.zeros(n),
-            greedy=_likeliest(scores, owner, n),
+            greedy=np.zeros(n, np.int64),
             drawn_legal=np.ones(n),
             samples=0,
             errors=np.zeros((n, 0)),
             lower_bound=np.zeros(n, np.bool_),
-            sides=np.array([answer.side for answer in answers]),
+            sides=sides,
             own=np.array([answer.log_own for answer in answers]),
+            offsets=np.where(drawn, mixture, np.inf) if drawn.any() else np.zeros(len(answers)),
+            lengths=_lengths(arena.normalisation, [answer.text for answer in answers], numbers["tokens"]),
             **{name: numbers[name] for name in cls.NUMBERS},
         )
+        return blank.at(numbers["logprobs"])
+
+    def at(self, logprobs: Floats) -> AnswerReadouts:
+        """Return the readouts of a policy that gives the answers these log-probabilities."""
+        scores = (logprobs - self.unconditional) / self.lengths - self.offsets
+        weights = _softmax(scores, self.owner, len(self))
+        greedy = _likeliest(scores, self.owner, len(self))
+        return replace(self, logprobs=logprobs, probabilities=weights, greedy=greedy)
 
     @property
     def drawn(self) -> NDArray[np.bool_]:
@@ -101,22 +114,18 @@ class AnswerReadouts(Readouts):
         return 1 / np.where(squares > 0, squares, np.inf) / np.maximum(counts, 1)
 
 
-def _scores(arena: Listed, answers: Sequence[Any], numbers: Mapping[str, Any]) -> Floats:
-    """Return what the softmax is taken of: log-probabilities as the arena normalises them, or log p / q."""
-    logprobs: Floats = numbers["logprobs"]
-    if any(answer.side != GIVEN for answer in answers):
-        given = np.array([answer.side == GIVEN for answer in answers])
-        return np.where(given, -np.inf, logprobs - np.array([answer.log_mixture for answer in answers]))
-    texts = [answer.text for answer in answers]
-    match arena.normalisation:
+def _lengths(normalisation: str, texts: Sequence[str], tokens: Ints) -> Floats:
+    """Return what log-probabilities of answers are divided by."""
+    match normalisation:
         case "token":
-            return logprobs / np.maximum(numbers["tokens"], 1)
+            lengths = tokens
         case "byte":
-            return logprobs / np.maximum([len(text.encode()) for text in texts], 1)
+            lengths = np.array([len(text.encode()) for text in texts])
         case "character":
-            return logprobs / np.maximum([len(text) for text in texts], 1)
+            lengths = np.array([len(text) for text in texts])
         case _:
-            return logprobs - numbers["unconditional"]
+            lengths = np.ones(len(texts))
+    return np.maximum(lengths, 1).astype(np.float64)
 
 
 def _softmax(scores: Floats, owner: Ints, n: int) -> Floats:

@@ -11,9 +11,9 @@ from takeback.run.errors import TakebackError
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a model may answer and how it is drawn, in the words of Hugging Face's generation.
+    r"""What a model may answer and how it is drawn, in the words of Hugging Face's generation.
 
-    >>> Sampling(max_tokens=8, stop=("\\n",)).greedy
+    >>> Sampling(max_tokens=8, stop=("\n",)).greedy
     False
 
     Attributes:
@@ -36,17 +36,18 @@ class Sampling:
             raise TakebackError(f"max tokens is {self.max_tokens!r}; give a whole number of 1 or more")
         if not _real(self.temperature) or self.temperature < 0:
             raise TakebackError(
-                f"the temperature is {self.temperature!r}; give a finite number of 0 (the likeliest token) or more"
+                f"the temperature is {self.temperature!r}; give a finite number of 0 or more "
+                "(0 takes the likeliest token)"
             )
         if not _real(self.top_p) or not 0 < self.top_p <= 1:
             raise TakebackError(f"top p is {self.top_p!r}; give a number above 0 and up to 1 (all tokens)")
         stop: Any = self.stop
         if isinstance(stop, str):
             raise TakebackError(f"stop strings are the text {stop!r}; give a list of texts")
-        object.__setattr__(self, "stop", tuple(stop))
-        for one in self.stop:
+        for one in stop:
             if not isinstance(one, str) or not one:
                 raise TakebackError(f"a stop string is {one!r}; give texts that are not empty")
+        object.__setattr__(self, "stop", tuple(stop))
 
     @property
     def greedy(self) -> bool:

@@ -50,6 +50,16 @@ class AnswerBatch:
     place: Ints
     token: Ints
 
+    def cut(self, reads: int) -> Iterator[AnswerBatch]:
+        """Yield the batch in pieces of some rows, which read at most so many places, or of one row."""
+        width, rows = self.rows.nodes + 1, self.rows
+        size = max(1, reads // width)
+        for start in range(0, len(rows.tokens), size):
+            some = slice(start, start + size)
+            piece = Rows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
+            mine = (self.place >= start * width) & (self.place < (start + size) * width)
+            yield AnswerBatch(piece, self.answer[mine], self.place[mine] - start * width, self.token[mine])
+
 
 @dataclass(frozen=True, eq=False)
 class AnswerPlan:
@@ -161,7 +171,8 @@ def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
     config: Any = model.config.get_text_config()
     if plan.largest >= config.vocab_size:
         raise TakebackError(
-            f"the model knows {config.vocab_size} tokens, its tokenizer gives token {plan.largest}: use its own"
+            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use its "
+            "own tokenizer"
         )
     longest = max(int(batch.rows.positions.max()) for batch in plan.batches) + 1
     room = getattr(config, "max_position_embeddings", None)

@@ -1,20 +1,23 @@
-"""Drawing answers token by token, with luck that is fixed: by seed, prompt, draw and position, nothing else."""
+"""Drawing answers token by token, with luck that seed, prompt, draw and position fix, and nothing else."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas.rows.sampling import Sampling
 from takeback.policies.language.forward import ready
 from takeback.run.errors import TakebackError
+
+Floats = NDArray[np.float64]
 
 ROWS = 64
 """Most answers drawn at a time."""
@@ -44,11 +47,10 @@ class DrawnAnswer:
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
+    prompts: Mapping[int, Sequence[int]] | Sequence[Sequence[int]],
     sampling: Sampling,
     count: int,
     seed: Sequence[int],
-    numbers: Sequence[int] | None = None,
 ) -> list[list[DrawnAnswer]]:
     """Draw answers to each prompt.
 
@@ -58,40 +60,45 @@ def generate(
     Args:
         model: any causal language model of transformers.
         tokenizer: the model's.
-        prompts: token ids of each prompt.
+        prompts: token ids of each prompt, by the prompt's number, which is its place unless given.
         sampling: how to draw.
         count: answers to each prompt.
         seed: whole numbers that fix the luck.
-        numbers: the number of each prompt, its place unless given.
+
+    Returns:
+        The answers to each prompt, in the order of the prompts.
 
     Raises:
         TakebackError: a prompt has no tokens or no room for the answer, or no answer could end.
     """
-    numbers = range(len(prompts)) if numbers is None else numbers
+    numbered = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
+    numbers, asked = list(numbered), list(numbered.values())
     ends = end_tokens(model, tokenizer)
-    _check(model, prompts, sampling, ends)
+    _check(model, numbered, sampling, ends)
     drawer = _Drawer(model, tokenizer, sampling, frozenset(ends))
-    found: list[list[DrawnAnswer]] = [[] for _ in prompts]
+    found: list[list[DrawnAnswer]] = [[] for _ in asked]
     with ready(model):
-        for places, draws in _batches(model, prompts, sampling, count):
+        for places, draws in _batches(model, asked, sampling, count):
             answers = [
-                _Answer(
-                    place, np.random.default_rng([*seed, numbers[place], draw]).random(sampling.max_tokens)
-                )
+                _Answer(place, _luck([*seed, numbers[place], draw], sampling.max_tokens))
                 for place in places
                 for draw in draws
             ]
-            drawer.draw([prompts[place] for place in places], answers)
+            drawer.draw([asked[place] for place in places], answers)
             for answer in answers:
                 found[answer.place].append(drawer.drawn(answer))
     return found
 
 
+def _luck(seed: Sequence[int], positions: int) -> Floats:
+    return np.random.default_rng(seed).random(positions)
+
+
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Return every token that ends an answer, by the model's generation config or its tokenizer."""
     named: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = set(named) if isinstance(named, (list, tuple)) else {named}
-    return {int(end) for end in ends | {tokenizer.eos_token_id} if isinstance(end, int)}
+    ends: list[Any] = [*(named if isinstance(named, (list, tuple)) else [named]), tokenizer.eos_token_id]
+    return {end for end in ends if isinstance(end, int)}
 
 
 @dataclass(eq=False)
@@ -99,7 +106,7 @@ class _Answer:
     """An answer in the making: the place of its prompt, its luck, its tokens."""
 
     place: int
-    luck: np.ndarray[Any, np.dtype[np.float64]]
+    luck: Floats
     tokens: list[int] = field(default_factory=list[int])
     ended: bool = False
     stopped: bool = False
@@ -233,7 +240,7 @@ class _Steps:
             return
         self.tokens, self.seen = self.tokens[rows], self.seen[rows]
         if self.cache is not None:
-            self.cache.reorder_cache(rows)
+            self.cache.reorder_cache(cast("torch.LongTensor", rows))
 
     def next(self, tokens: Tensor) -> Tensor:
         """Read one more token in each row; return the logits after it."""
@@ -275,29 +282,26 @@ def _batches(
 ) -> Iterator[tuple[list[int], range]]:
     """Yield prompts of like length, and which draws of each, that fit in memory together."""
     config: Any = model.config.get_text_config()
-    order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
     cells = 2 * config.hidden_size * config.num_hidden_layers * model.dtype.itemsize
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * count <= _most(
-            config, prompts[order[stop]], sampling, cells
-        ):
-            stop += 1
-        most = max(1, _most(config, prompts[order[stop - 1]], sampling, cells) // (stop - start))
-        for first in range(0, count, most):
-            yield order[start:stop], range(first, min(first + most, count))
-        start = stop
 
+    def most(place: int) -> int:
+        """Return how many answers to a prompt of this length are drawn at a time."""
+        width = cells * (len(prompts[place]) + sampling.max_tokens)
+        return max(1, min(ROWS, CELLS // config.vocab_size, MEMORY // width))
 
-def _most(config: Any, prompt: Sequence[int], sampling: Sampling, cells: int) -> int:
-    """Return how many answers to a prompt of this length are drawn at a time."""
-    width = cells * (len(prompt) + sampling.max_tokens)
-    return min(ROWS, CELLS // config.vocab_size, MEMORY // width)
+    waiting = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
+    while waiting:
+        size = 1
+        while size < len(waiting) and (size + 1) * count <= most(waiting[size]):
+            size += 1
+        together, waiting = waiting[:size], waiting[size:]
+        draws = max(1, most(together[-1]) // size)
+        for first in range(0, count, draws):
+            yield together, range(first, min(first + draws, count))
 
 
 def _check(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], sampling: Sampling, ends: set[int]
+    model: PreTrainedModel, prompts: Mapping[int, Sequence[int]], sampling: Sampling, ends: set[int]
 ) -> None:
     if not ends and not sampling.stop:
         raise TakebackError(
@@ -305,11 +309,11 @@ def _check(
             "name stop strings, or eos_token_id in generation_config.json"
         )
     room: Any = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    for number, prompt in enumerate(prompts):
+    for number, prompt in prompts.items():
         if not len(prompt):
             raise TakebackError(f"prompt {number} has no tokens; give every prompt at least one")
         if isinstance(room, int) and len(prompt) + sampling.max_tokens > room:
             raise TakebackError(
-                f"prompt {number} has {len(prompt)} tokens and its answer may have {sampling.max_tokens}, but the "
-                f"model reads {room} in all; give shorter prompts or fewer max tokens"
+                f"prompt {number} has {len(prompt)} tokens and its answer up to {sampling.max_tokens}, but "
+                f"the model reads {room} in all; give shorter prompts or fewer max tokens"
             )

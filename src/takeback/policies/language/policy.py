@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
 from takeback.arenas.listed import Listed
-from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
+from takeback.checkpoint import Checkpoint, Placement, load_model, load_tokenizer
+from takeback.hybrid.live import ReadableWeights
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.language.answers import AnswerPlan, alone, read_answers
 from takeback.policies.language.expand import Expansion, laid_out
@@ -105,12 +106,17 @@ class LanguagePolicy:
         same = isinstance(other, LanguagePolicy) and other.tokenizer.get_vocab() == self.tokenizer.get_vocab()
         return None if same else "another tokenizer"
 
-    def hybrids(self, source: Policy | Mapping[str, Tensor]) -> Hybrids:
-        """Return what runs this model with components from another language model, or from a state dict."""
-        if isinstance(source, Mapping):
-            return Hybrids(self.model, source)
+    def emptied(self) -> LanguagePolicy:
+        """Return the same policy whose model has no weights."""
+        with torch.device("meta"):
+            return replace(self, model=type(self.model)(self.model.config))
+
+    def hybrids(self, source: Policy | Mapping[str, Tensor] | ReadableWeights) -> Hybrids:
+        """Return what runs this model with components from a language model in memory, or on disk."""
         if isinstance(source, LanguagePolicy):
             return Hybrids(self.model, source.model)
+        if isinstance(source, Mapping) or hasattr(source, "read_region"):
+            return Hybrids(self.model, cast("Mapping[str, Tensor] | ReadableWeights", source))
         raise TakebackError("a language model's components come from another language model")
 
     def read_hybrids(
@@ -145,9 +151,9 @@ class LanguagePolicy:
 
 
 def load_language_policy(
-    checkpoint: Checkpoint, arena: Arena[Any], style: str | None = None
+    checkpoint: Checkpoint, arena: Arena[Any], style: str | None, placement: Placement
 ) -> LanguagePolicy:
-    """Load a language model and its tokenizer as a policy; see `load_policy`.
+    """Load a language model and its tokenizer as a policy, at a settled place; see `load_policy`.
 
     Raises:
         UnknownName: the arena has no such style.
@@ -160,7 +166,7 @@ def load_language_policy(
         style = styles[0] if own else styles[-1]
     elif style not in styles:
         raise unknown_name("prompt style", style, styles)
-    return LanguagePolicy(load_model(checkpoint), tokenizer, style)
+    return LanguagePolicy(load_model(checkpoint, placement.torch_dtype, placement.device), tokenizer, style)
 
 
 def readable(arena: Arena[Any]) -> Arena[Any]:
