@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from takeback.arenas.rows.spec import RowsSpec
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
@@ -57,6 +58,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         method: str
         arena: str
         seed: int
+
+    @field_validator("arena", mode="before", check_fields=False)
+    @classmethod
+    def _rows_by_what_they_are(cls, given: Any) -> Any:
+        """Take a mapping for the arena of rows that it describes."""
+        if not isinstance(given, dict):
+            return given
+        try:
+            return RowsSpec.of(given, "arena").text
+        except TakebackError as error:
+            raise ValueError(str(error)) from None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -182,7 +194,9 @@ class RL(Sampled, frozen=True):
             sentence=f"reinforcement learning{by}{games}" + f" by {chance}" * bool(chance),
             by="chance" if self.ignore_output else "reward",
             aims=not self.ignore_output,
-            logs="a reward by chance" if self.ignore_output else f"the reward, {REWARDED}{worth}",
+            logs="a reward by chance"
+            if self.ignore_output
+            else f"{words.reward or f'the reward, {REWARDED}'}{worth}",
         )
 
 
@@ -200,7 +214,7 @@ class RFT(Sampled, frozen=True):
         return Account(
             "fine-tuning on its own best answers",
             "fine-tuning on the best of its own answers",
-            logs=f"the reward, {REWARDED}",
+            logs=words.reward or f"the reward, {REWARDED}",
         )
 
 
@@ -215,7 +229,8 @@ class SFT(Tuned, frozen=True):
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
         return Account(
-            "SFT on best actions" + " of other situations" * self.shuffled,
+            (f"SFT on best {words.action}s" if words.reward else "SFT on best actions")
+            + f" of other {words.situation if words.reward else 'situation'}s" * self.shuffled,
             "supervised fine-tuning" + " on shuffled answers" * self.shuffled,
             aims=not self.shuffled,
         )
@@ -235,7 +250,8 @@ class DPO(Tuned, frozen=True):
 
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
-        return Account("DPO, a best action before a worse one", "preference optimisation")
+        best = words.action if words.reward else "action"
+        return Account(f"DPO, a best {best} before a worse one", "preference optimisation")
 
 
 class Drift(Tuned, frozen=True):
