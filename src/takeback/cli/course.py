@@ -10,7 +10,8 @@ from takeback.cli.options import Base, OutOptions, PlaceOptions, ReadOptions, Se
 def course(
     base: Base,
     run: Annotated[
-        str, argument("RUN", "Folder of a training run with snapshots: runs/NAME/arms/ARM/seed-N.")
+        str,
+        argument("RUN", "Folder of a run: runs/NAME/arms/ARM/seed-N, or one with a Trainer's checkpoint-N."),
     ],
     place: PlaceOptions,
     read: ReadOptions,
