@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
+WORKERS ?= 2
 
 .PHONY: help setup demo small-worlds plants estimators findings tree test check format hooks base clean
 
@@ -42,8 +43,12 @@ estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the ta
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py
 
-test: $(READY)  ## run every test, doctest, the README and the examples
+test: $(READY)  ## run every test, doctest, the README and the examples, on two cores; or TESTS=some here
+ifeq ($(TESTS),)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+else
 	$(BIN)/python -m pytest -q $(TESTS)
+endif
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

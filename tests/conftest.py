@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import hypothesis
 import pytest
@@ -15,6 +17,24 @@ hypothesis.settings.register_profile(
     "takeback", deadline=None
 )  # how busy the machine is, is not what is tested
 hypothesis.settings.load_profile("takeback")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers share out slow tests that need nothing of their file, and files; slow ones go first."""
+    alone = {item for item in items if item.get_closest_marker("slow") and not _shares(item)}
+    for item in items:
+        if item not in alone:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item not in alone, item.path not in slow))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Return whether a test uses what is made once for its file."""
+    found: Mapping[str, Sequence[pytest.FixtureDef[Any]]] = item._fixtureinfo.name2fixturedefs
+    return any(one.scope in ("module", "class") for some in found.values() for one in some)
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from takeback.measure.agency import policy_agency as policy_agency
     from takeback.measure.bench import Answers as Answers
     from takeback.measure.bench import Bench as Bench
-    from takeback.measure.bench import Setup as Setup
     from takeback.measure.read import Ask as Ask
+    from takeback.measure.setup import Setup as Setup
     from takeback.policies import Policy as Policy
     from takeback.policies import Readouts as Readouts
     from takeback.policies import load_policy as load_policy

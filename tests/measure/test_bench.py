@@ -10,10 +10,11 @@ import pytest
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.bench import Answers, Bench, Setup
+from takeback.measure.bench import Answers, Bench
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import measure_values
 from takeback.measure.read import Ask
+from takeback.measure.setup import Setup
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.load import load_policy
 from takeback.run.errors import TakebackError, UnknownName
@@ -73,7 +74,7 @@ def test_one_hybrid_is_asked_once_and_answers_join(bench, sets, answers):
 
 def test_kept_parts_are_gone_on_from(bench, sets, answers, tmp_path, monkeypatch):
     kept = anew(bench, Setup(tmp_path)).answer(sets)
-    monkeypatch.setattr("takeback.measure.read.Reader._policies", None)
+    monkeypatch.setattr("takeback.measure.read.Reader.policy", None)
     again = anew(bench, Setup(tmp_path)).answer(sets)
     for key, numbers in answers.numbers.items():
         np.testing.assert_array_equal(kept.numbers[key], numbers)
@@ -134,9 +135,9 @@ def test_without_measures_it_is_about_the_utility_that_changed_most(bench):
 
 
 def test_a_bench_travels_without_its_models(bench, answers, sets):
-    assert "_policies" in vars(bench._reader)
+    assert bench._reader._sides.holds("tuned")
     there = pickle.loads(pickle.dumps(bench))
-    assert "_policies" not in vars(there._reader)
+    assert not there._reader._sides.holds("tuned")
     assert not there.store.reads
     assert there.identity == bench.identity
     assert there.unread(sets) == len(sets)

@@ -16,8 +16,9 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.localise import LocaliseSettings, localise
 from takeback.findings.sweep import Sweep, squared_norms, sweep
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
 from takeback.measure.read import SIDES, Ask, Reader
+from takeback.measure.setup import Setup
 from takeback.measure.store import Store
 from takeback.policies.readout import Readouts
 from takeback.report import run_plan

@@ -17,7 +17,8 @@ from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Job, OnRay, run_jobs
 from takeback.run.parts import collect

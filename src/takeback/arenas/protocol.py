@@ -60,7 +60,7 @@ class Arena(Protocol[S]):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of answers that are no legal action; at least one."""
+        """The kinds of answers that are no legal action; none only where answers are listed."""
         ...
 
     @property
@@ -84,7 +84,7 @@ class Arena(Protocol[S]):
         """Return `legal`, or the kind of an answer that is none; blanks around an action don't count."""
         ...
 
-    def cluster(self, situation: S) -> int:
+    def cluster(self, situation: S) -> int | str:
         """Return what situations count as one by: standard errors are clustered by it."""
         ...
 

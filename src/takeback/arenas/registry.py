@@ -17,17 +17,21 @@ from takeback.run.own import is_reference, load_own
 GROUP: Final = "takeback.arenas"
 """The entry point group in which packages register arenas: their names and where they are."""
 
-_FAMILIES: Final[Mapping[str, str]] = {"gym": "takeback.arenas.gym:Gym"}
+_FAMILIES: Final[Mapping[str, str]] = {
+    "gym": "takeback.arenas.gym:Gym",
+    "rows": "takeback.arenas.rows:rows_arena",
+}
 """What makes the arenas whose names begin so, from the whole name."""
 _OURS: Final[Mapping[str, str]] = {"endgames": "takeback.arenas.endgames:Endgames"}
-_FORMS: Final = ("gym:ENV", "package.module:object", "path/to/file.py:object")
+_FORMS: Final = ("rows:FILE", "gym:ENV", "package.module:object", "path/to/file.py:object")
 _NEEDED: Final = ("name", "words", "kinds", "goals", "situations", "prompt", "legal", "classify", "cluster")
 
 
 def arena(name: str) -> Arena[Any]:
     """Return the arena of this name, the same one in all of a process.
 
-    `gym:ENV` is an environment of Gymnasium. `package.module:object` and `path/to/file.py:object` are an
+    `rows:FILE` are prompts of your own: see `takeback.arenas.rows`. `gym:ENV` is an environment of
+    Gymnasium. `package.module:object` and `path/to/file.py:object` are an
     arena of your own, or a class or function that makes one without arguments. Packages register more by the
     entry point group `takeback.arenas`.
 

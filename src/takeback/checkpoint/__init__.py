@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from takeback.checkpoint.pair import Pair as Pair
     from takeback.checkpoint.pair import PairMismatch as PairMismatch
     from takeback.checkpoint.pair import open_pair as open_pair
+    from takeback.checkpoint.placement import Placement as Placement
     from takeback.checkpoint.shipped import shipped as shipped
     from takeback.checkpoint.shipped import shipped_names as shipped_names
     from takeback.checkpoint.weights import Weights as Weights

@@ -10,6 +10,7 @@ from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.network import Network
+from takeback.checkpoint.placement import CPU, MAP, free_memory
 from takeback.checkpoint.weights import stacked
 from takeback.run.errors import TakebackError
 from takeback.run.progress import no_library_bars
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32) -> PreTrainedModel:
+def load_model(
+    checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32, device: str = CPU
+) -> PreTrainedModel:
     """Load a checkpoint as an unmodified Hugging Face model in evaluation mode, an adapter merged in.
 
     Args:
         checkpoint: an opened Hugging Face folder, with or without an adapter.
         dtype: of the parameters; None keeps what is stored.
+        device: where they lie; see `Placement`.
 
     Raises:
-        TakebackError: the checkpoint is a plain state dict or lacks tensors, or transformers can't load it.
+        TakebackError: the checkpoint is a plain state dict or lacks tensors, transformers can't load it, or
+            it does not fit on the device.
     """
     from transformers import AutoModelForCausalLM
 
@@ -44,7 +49,10 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                device_map="auto" if device == MAP else None,
             )
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
@@ -52,9 +60,22 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = torch.float32
     if lost := sorted(set(told["missing_keys"]) - set(checkpoint.shapes)):
         shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
         raise TakebackError(f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {shown}")
+    if any(str(where) in (CPU, "disk") for where in getattr(model, "hf_device_map", {}).values()):
+        raise _too_large(checkpoint, device)
     if checkpoint.adapted or checkpoint.separated:
         _fill(model, checkpoint)
-    return model.eval()
+    try:
+        return model.eval() if device in (CPU, MAP) else model.eval().to(torch.device(device))
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
+
+
+def _too_large(checkpoint: Checkpoint, device: str) -> TakebackError:
+    free = free_memory(device) or 0
+    return TakebackError(
+        f"{checkpoint.ref} does not fit on {device}, where {free / 1e9:.1f} GB are free: take --dtype bf16, "
+        "another --device, or --hold one"
+    )
 
 
 @torch.no_grad()
@@ -72,7 +93,7 @@ def _fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
         parameter.copy_(checkpoint.read(name) if whole else stacked(checkpoint.read, stored[name]))
 
 
-def load_network(checkpoint: Checkpoint) -> Network:
+def load_network(checkpoint: Checkpoint, device: str = CPU) -> Network:
     """Load a plain state dict as a policy network, in fp32.
 
     Raises:
@@ -88,7 +109,7 @@ def load_network(checkpoint: Checkpoint) -> Network:
         )
     first = {layer: name for name, (cut, *_) in anatomy.cuts.items() for layer in [cut.layer]}
     order = [first[layer].rpartition(".")[0] for layer in range(anatomy.layers)]
-    return Network.of(tensors, config, order).eval()
+    return Network.of(tensors, config, order).eval().to(torch.device(device))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:

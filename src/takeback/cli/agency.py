@@ -9,6 +9,7 @@ import typer
 from takeback.cli.options import (
     Base,
     Controls,
+    DeviceOptions,
     Json,
     Model,
     OutOptions,
@@ -28,6 +29,7 @@ from takeback.cli.plain import print_cost, print_json, print_table
 def agency(
     model: Model,
     place: PlaceOptions,
+    on: DeviceOptions,
     goals: Annotated[
         list[str] | None, option("--goal", "GOAL", "A goal; repeatable. Default: all but random.")
     ] = None,
@@ -46,7 +48,8 @@ def agency(
     asked = AgencySettings(tuple(goals) if goals else None, horizon, games, place.seed)
     with cpu_threads(threads):
         chosen = arena.situations("held-out", place.situations, place.seed)
-        rows = records(policy_agency(load_policy(model, arena), arena, chosen, asked))
+        policy = load_policy(model, arena, placement=on.placement)
+        rows = records(policy_agency(policy, arena, chosen, asked))
     if as_json:
         print_json(rows)
         return

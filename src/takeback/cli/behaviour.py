@@ -13,6 +13,7 @@ import typer
 from takeback.cli.options import (
     Base,
     Controls,
+    DeviceOptions,
     Json,
     Measures,
     Model,
@@ -31,6 +32,7 @@ from takeback.run.progress import Display
 def behaviour(
     model: Model,
     place: PlaceOptions,
+    on: DeviceOptions,
     against: Annotated[
         str | None, option("--against", "MODEL", "Another checkpoint: print the change from it, paired.")
     ] = None,
@@ -43,9 +45,11 @@ def behaviour(
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games."""
     from takeback.measure.alone import HeldOut
+    from takeback.measure.setup import Setup
     from takeback.run.tables import records
 
-    alone = HeldOut.draw(place.name, model, (place.situations, place.seed), None, measures or ())
+    setup = Setup(placement=on.placement)
+    alone = HeldOut.draw(place.name, model, (place.situations, place.seed), setup, measures or ())
     table = alone.compare(against, model) if against else alone.measure(model)
     rows = records(table)
     results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}

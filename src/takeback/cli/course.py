@@ -31,5 +31,7 @@ def course(
         chosen_sets(open_checkpoint(base).anatomy(), sets)
     asked = (place.situations, place.seed, tuple(sets) if sets else None, read.threads)
     arena = None if place.arena is None else place.place
-    found = follow(base, run, arena, CourseSettings(goal, *asked), output.out, read.workers())
+    setup = read.setup(output.out)
+    settings = CourseSettings(goal, *asked, setup.placement)
+    found = follow(base, run, arena, settings, output.out, setup.workers)
     output.show(Results(f"{base} → {run}", (), {"course": found}, "course"))

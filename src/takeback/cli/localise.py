@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from takeback.cli.options import (
     Base,
     Controls,
+    DeviceOptions,
     Graft,
     Measures,
     OutOptions,
@@ -157,6 +158,7 @@ def explain(
     base: Base,
     tuned: Tuned,
     place: PlaceOptions,
+    on: DeviceOptions,
     output: OutOptions,
     take_back: TakeBack = None,
     graft: Graft = None,
@@ -170,12 +172,13 @@ def explain(
     """Tell in words and boards what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
-    from takeback.measure.bench import Setup
+    from takeback.measure.setup import Setup
     from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
-    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], Setup(output.out, threads=threads))
+    setup = Setup(output.out, threads=threads, placement=on.placement)
+    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], setup)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

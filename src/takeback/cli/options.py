@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -21,9 +22,10 @@ from takeback.run.errors import TakebackError, unknown_name
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.arenas import Arena
-    from takeback.checkpoint import Pair
+    from takeback.checkpoint import Pair, Placement
     from takeback.draw.result import Result, Results
-    from takeback.measure.bench import Bench, Setup
+    from takeback.measure.bench import Bench
+    from takeback.measure.setup import Setup
     from takeback.run.jobs import Workers
 
 ENGINES = ("local", "ray")
@@ -174,16 +176,50 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class ReadOptions(RunOptions):
+class DeviceOptions:
+    """Where models run, and in which element type."""
+
+    device: Annotated[
+        str,
+        option("--device", "NAME", "auto, cpu, cuda, cuda:1, mps, or map to spread layers over all cards."),
+    ] = "auto"
+    dtype: Annotated[
+        str,
+        option("--dtype", "TYPE", "fp32, bf16 or fp16; auto: fp32 on a CPU, elsewhere what is stored."),
+    ] = "auto"
+
+    @property
+    def placement(self) -> Placement:
+        """Where models run.
+
+        Raises:
+            UnknownName: there is no such device or element type.
+        """
+        from takeback.checkpoint import Placement
+
+        return Placement(self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class ReadOptions(DeviceOptions, RunOptions):
     """What reads hybrids."""
 
     threads: Threads = 1
+    hold: Annotated[
+        str,
+        option("--hold", "WHICH", "both models in memory, one and slices of the other, or auto: what fits."),
+    ] = "auto"
 
     def setup(self, out: Path | None = None) -> Setup:
-        """Return how a bench works that keeps what is read in a folder."""
-        from takeback.measure.bench import Setup
+        """Return how a bench works that keeps what is read in a folder.
 
-        return Setup(out, workers=self.workers(), threads=self.threads)
+        Raises:
+            UnknownName: there is no such engine, device, element type or way to hold a pair.
+        """
+        from takeback.measure.setup import Setup
+
+        placement = replace(self.placement, hold=self.hold)
+        return Setup(out, workers=self.workers(), threads=self.threads, placement=placement)
 
 
 @dataclass(frozen=True)
@@ -242,11 +278,21 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
             name: group(**{one.name: given.pop(one.name) for one in fields(group) if one.name in given})
             for name, group in groups.items()
         }
-        return command(**given, **made)
+        with _alone(made.get("output"), given.get("shard")):
+            return command(**given, **made)
 
     called.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
     vars(called)["__signature__"] = inspect.Signature(list(taken.values()))
     return called
+
+
+def _alone(output: object, shard: str | None) -> AbstractContextManager[None]:
+    """Return what lets one command at a time write an output; jobs of an array share theirs."""
+    from takeback.run.files import one_writer
+
+    if not isinstance(output, OutOptions) or output.out is None or shard is not None:
+        return nullcontext()
+    return one_writer(output.out)
 
 
 def _spread(group: Any) -> dict[str, inspect.Parameter]:

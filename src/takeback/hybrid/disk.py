@@ -14,7 +14,7 @@ from takeback.checkpoint.writer import TensorSlot, write_file, write_folder
 from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
 from takeback.run.errors import TakebackError
-from takeback.run.files import atomic_file, atomic_folder
+from takeback.run.files import atomic_file, atomic_folder, one_writer
 
 
 def write_hybrid(
@@ -30,24 +30,31 @@ def write_hybrid(
         TakebackError: the output exists (unless `overwrite` and a hybrid), is or holds a parent, or the disk
             refuses.
     """
-    out, tuned = Path(out), made.pair.tuned
+    out = Path(out)
     _check_output(made, out, overwrite)
+    with one_writer(out):
+        _check_output(made, out, overwrite)  # the one before may have made it meanwhile
+        _write(made, out, overwrite, shard_bytes)
+    return out
+
+
+def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int) -> None:
+    tuned = made.pair.tuned
     layouts = [
         TensorSlot(tuned.stored[name], made.dtypes[name], shape, lambda name=name: made.read(name))
         for name, shape in made.shapes.items()
     ]
     if tuned.config is None:
         metadata = {**read_metadata(next(iter(tuned.entries.values())).file), "takeback": made.ref}
-        with atomic_file(out) as draft:
+        with atomic_file(out, replace=overwrite) as draft:
             write_file(draft, layouts, metadata)
-        return out
+        return
     with atomic_folder(out, replace=overwrite) as draft:
         for file in tuned.side_files():
             (shutil.copytree if file.is_dir() else shutil.copyfile)(file, draft / file.name)
         (draft / "config.json").write_text(json.dumps(_config(made), indent=2) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(model_card(made, out), encoding="utf-8")
         write_folder(draft, layouts, shard_bytes)
-    return out
 
 
 def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:

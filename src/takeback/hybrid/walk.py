@@ -7,8 +7,9 @@ tree over these stages, depth first: those with the same path up to a stage shar
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -17,7 +18,8 @@ from transformers import PreTrainedModel
 
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
-from takeback.hybrid.live import anatomy_for, exchanged, slices
+from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
+from takeback.hybrid.memory import units_of
 from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
 from takeback.run.errors import TakebackError
 
@@ -29,8 +31,11 @@ MEMORY = 2**28
 PREPARED = 4096
 """Most sets whose slices are kept ready, as views of both models."""
 
-InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor]
-"""Where slices come from: another model in memory, or its state dict."""
+HELD = 2**29
+"""Bytes of slices that are kept ready where they are read from disk, for each unit of work."""
+
+InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
+"""Where slices come from: another model in memory, its state dict, or a checkpoint."""
 
 Path: TypeAlias = tuple[ComponentSet, ...]
 """What a hybrid takes back at each stage: the embedding, each layer, all above them."""
@@ -70,13 +75,23 @@ class Hybrids:
         self._replay: Replay | None = None
         self._tried = False
         self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
+        self._on_disk = not isinstance(source, (PreTrainedModel, Mapping))
+        self._held, self._most = 0, HELD * units_of(model)
 
-    @torch.inference_mode()
     def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
         """Yield each hybrid's place among `paths` and its logits, shape (rows, reads, vocabulary).
 
-        They come in the order of the walk. The model must be in evaluation mode; at most 2 + log2(hybrids)
-        hidden states of these inputs are held at a time.
+        They come in the order of the walk; see `ends`.
+        """
+        for place, end in self.ends(inputs, paths):
+            yield place, end.logits()
+
+    @torch.inference_mode()
+    def ends(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
+        """Yield each hybrid's place among `paths` and where its layers end, of which logits can be asked.
+
+        An end is good until the next one is asked for. The model must be in evaluation mode; at most
+        2 + log2(hybrids) hidden states of these inputs are held at a time.
         """
         if not self._tried:
             row = inputs.rows(0, 1).arguments
@@ -90,20 +105,24 @@ class Hybrids:
 
     def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
         """Take a set back in place until the block ends."""
-        if len(self._slices) >= PREPARED:
-            self._slices.clear()
         if components not in self._slices:
-            self._slices[components] = slices(self.model, self._source, components, self._anatomy)
+            found = slices(self.model, self._source, components, self._anatomy)
+            read = sum(new.numel() * new.itemsize for _, new in found) if self._on_disk else 0
+            if len(self._slices) >= PREPARED or self._held + read > self._most:
+                self._slices.clear()
+                self._held = 0
+            self._held += read
+            self._slices[components] = found
         return exchanged(self._slices[components])
 
-    def _one_by_one(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
+    def _one_by_one(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
         for place, path in enumerate(paths):
             whole = path[0]
             for members in path[1:]:
                 whole = whole | members
             with self.taken_back(whole):
                 logits = plain_logits(self.model, inputs)
-            yield place, logits
+            yield place, End(logits, lambda part: part)
 
     def _fitting(self, row: Inputs) -> Replay | None:
         """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
@@ -114,7 +133,8 @@ class Hybrids:
             try:
                 replay = Replay.of(self.model, cut)
                 walk = _Walk(self, replay, row, [path_of(self._anatomy.universe - self._anatomy.universe)])
-                ((_, found),) = walk.below(0, [0], torch.empty(0))
+                ((_, end),) = walk.below(0, [0], torch.empty(0))
+                found = end.logits()
             except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
                 why = str(error)
                 continue
@@ -122,6 +142,31 @@ class Hybrids:
                 return replay
         warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where the layers of a hybrid end.
+
+    Attributes:
+        states: the last layer's output, shape (rows, reads, width).
+        head: what makes logits of hidden states: all that the model does after its layers.
+    """
+
+    states: Tensor
+    head: Callable[[Tensor], Tensor]
+
+    @torch.inference_mode()
+    def logits(self) -> Tensor:
+        """Return all logits, shape (rows, reads, vocabulary)."""
+        return self.head(self.states)
+
+    @torch.inference_mode()
+    def some(self, places: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the logits, shape (some, vocabulary), at places of rows x reads, at most so many at once."""
+        flat = self.states.flatten(0, 1)
+        for chunk in places.split(most):
+            yield chunk, self.head(flat[chunk][None])[0]
 
 
 class _Walk:
@@ -133,8 +178,8 @@ class _Walk:
         self._calls: tuple[Call, ...]
         self._embedded, self._calls = replay.start(inputs)
 
-    def below(self, stage: int, members: list[int], hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield the logits of hybrids that agree below a stage, from the hidden states that they share there.
+    def below(self, stage: int, members: list[int], hidden: Tensor) -> Iterator[tuple[int, End]]:
+        """Yield the ends of hybrids that agree below a stage, from the hidden states that they share there.
 
         The largest branch goes last and takes the place of what it came from, so that few states are held.
         """
@@ -148,7 +193,7 @@ class _Walk:
                 hidden = self._step(stage, hidden, largest)
                 stage, members = stage + 1, members_of_largest
             for place in members:
-                yield place, hidden
+                yield place, End(hidden, self._replay.logits)
 
     def _branches(self, stage: int, members: list[int]) -> list[tuple[ComponentSet, list[int]]]:
         found: dict[ComponentSet, list[int]] = {}
@@ -157,12 +202,12 @@ class _Walk:
         return sorted(found.items(), key=lambda branch: (len(branch[1]), not branch[0]))
 
     def _step(self, stage: int, hidden: Tensor, part: ComponentSet) -> Tensor:
-        """Compute one stage with what is taken back there in place: the last one gives logits."""
+        """Compute one stage with what is taken back there in place; the last one is left to `End`."""
         if stage == 0:
             return self._replay.start(self._inputs)[0] if part else self._embedded
         if stage <= len(self._calls):
             return self._replay.layer(stage - 1, hidden, self._calls[stage - 1], self._inputs.read)
-        return self._replay.logits(hidden)
+        return hidden
 
 
 def hybrid_logits(

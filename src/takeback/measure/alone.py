@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from takeback.arenas import Arena, Asked, Playable, able, arena
-from takeback.checkpoint import Checkpoint, open_checkpoint
-from takeback.measure.bench import Setup
+from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
+from takeback.checkpoint.placement import BOTH
 from takeback.measure.effects import effects
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
 from takeback.measure.measures import estimate_row, find_measures, measures, typed
+from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
 from takeback.policies.load import load_policy
@@ -50,7 +51,7 @@ class HeldOut:
         self.own = find_measures(measures, arena)
         self.arena, self.situations = arena, tuple(situations)
         self.setup, self._first = setup or Setup(), open_checkpoint(first)
-        self._layout, self._held = Layout(arena, self.situations), dict[str, Policy]()
+        self._layout, self._held = Layout(arena, self.situations), dict[tuple[str, str, str], Policy]()
 
     @classmethod
     def draw(
@@ -71,26 +72,37 @@ class HeldOut:
         find_measures(measures, place)
         return cls(place, place.situations("held-out", *drawn), first, setup, measures)
 
-    def load(self, model: Checkpoint, arena: Arena[Any] | None = None) -> Policy:
+    def load(
+        self, model: Checkpoint, arena: Arena[Any] | None = None, *, placement: Placement | None = None
+    ) -> Policy:
         """Return the policy of a checkpoint, which is held until another one is asked for."""
-        if model.digest not in self._held:
-            self._held = {key: one for key, one in self._held.items() if key == self._first.digest}
-            self._held[model.digest] = load_policy(model, self.arena if arena is None else arena)
-        return self._held[model.digest]
+        here = self._placement(model) if placement is None else placement
+        key = (model.digest, here.device, here.dtype)
+        if key not in self._held:
+            kept = {self._first.digest} if here.hold == BOTH else set[str]()
+            self._held = {held: one for held, one in self._held.items() if held[0] in kept - {model.digest}}
+            self._held[key] = load_policy(model, self.arena if arena is None else arena, placement=here)
+        return self._held[key]
 
-    def read(self, model: str) -> Readouts:
+    def read(self, model: str, beside: str | None = None) -> Readouts:
         """Read one policy, or find it read.
+
+        Args:
+            model: its checkpoint.
+            beside: the checkpoint it is compared with, where that is not the first: both are read in an
+                element type that holds them.
 
         Raises:
             TakebackError: it can't be opened, or it is not like the first.
         """
         checkpoint, every = open_checkpoint(model), np.arange(len(self.situations))
-        key = f"{checkpoint.digest} {checkpoint.runs_as}", "alone"
+        here = self._placement(checkpoint, *(() if beside is None else (open_checkpoint(beside),)))
+        key = f"{checkpoint.digest} {checkpoint.runs_as}", f"alone {here.dtype}"
         self.store.look()
         if len(self.store.missing(key, every, TOLERANCE)):
-            readouts = self._policy(checkpoint).read(self._plan)
+            readouts = self._policy(checkpoint, here).read(self._plan)
             self.store.keep(Part.of([key], [readouts], every, TOLERANCE))
-        return self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout.counts), every)
+        return self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout), every)
 
     def measure(self, model: str) -> pd.DataFrame:
         """Measure one policy: columns measure, value, se, low, high, n."""
@@ -108,7 +120,7 @@ class HeldOut:
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        old, new = self.read(before), self.read(after)
+        old, new = self.read(before, after), self.read(after, before)
         return effects(old, new, self.arena, before, self.context(new))
 
     def context(self, readouts: Readouts) -> MeasureContext:
@@ -151,10 +163,20 @@ class HeldOut:
 
     @cached_property
     def _plan(self) -> Any:
-        return self.load(self._first).prepare(self.arena, self.situations)
+        return self._like.prepare(self.arena, self.situations)
 
-    def _policy(self, model: Checkpoint) -> Policy:
-        policy = self.load(model)
-        if why := policy.unlike(self.load(self._first)):
+    def _placement(self, *models: Checkpoint) -> Placement:
+        """Return where models run that are compared with the first, settled."""
+        return self.setup.placement.settled(self._first, *models)
+
+    @cached_property
+    def _like(self) -> Policy:
+        """The first policy without its weights."""
+        return self.load(self._first).emptied()
+
+    def _policy(self, model: Checkpoint, placement: Placement | None = None) -> Policy:
+        like = self._like
+        policy = self.load(model, placement=placement)
+        if why := policy.unlike(like):
             raise TakebackError(f"{model.ref} has {why} than the model it is compared with; read it alone")
         return policy

@@ -17,28 +17,34 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair
+from takeback.checkpoint import Pair, Placement
 from takeback.component import ComponentSet
+from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
-from takeback.measure.measures import find_measures
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Load, Reader
-from takeback.measure.standard import LEGAL, utility
-from takeback.measure.store import FOLDER, Key, Part, Store
+from takeback.measure.measures import find_measures, measures_of
+from takeback.measure.pool import with_answers
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader
+from takeback.measure.setup import Setup
+from takeback.measure.standard import utility
+from takeback.measure.store import Key, Part, Store
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import identity
-from takeback.run.job import Job, Workers
+from takeback.run.job import Job
 from takeback.run.jobs import run_jobs
 from takeback.run.own import is_reference
 from takeback.run.parts import Shard, watched
 from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
+
+_CACHED = ("ends", "context", "asked", "tolerance")
+"""What a bench works out and does not send elsewhere."""
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
@@ -47,29 +53,6 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Count = Callable[[int, int], None]
 """Told how many hybrids are done of how many."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How a bench works.
-
-    Attributes:
-        out: the output folder or run whose store it shares with others; None keeps readouts in memory only.
-        name: a folder of its own for its stores there, such as that of an arm and seed.
-        workers: processes that read hybrids; each holds both models.
-        threads: CPU threads of each; readouts depend on the number in their last bits.
-        load: what loads policies here, for those who hold some already.
-    """
-
-    out: Path | None = None
-    name: str = ""
-    workers: Workers = 1
-    threads: int = 1
-    load: Load = load_policy
-
-    def store(self, identity: Callable[[], str]) -> Store:
-        """Open the store of what has an identity."""
-        return Store(None if self.out is None else self.out / FOLDER / self.name / identity()[:16])
 
 
 class Bench:
@@ -94,7 +77,7 @@ class Bench:
         self.situations, self._named, self._every = tuple(situations), tuple(measures), False
         self.setup = setup or Setup()
         self.places: Places = np.arange(len(self.situations))
-        self._reader = Reader(pair, arena, self.situations, self.setup.load)
+        self._reader = Reader(pair, arena, self.situations, self.setup.load, self.setup.placement)
         self._layout = Layout(arena, self.situations)
         self._stores: list[Store] = []
 
@@ -109,6 +92,8 @@ class Bench:
     ) -> Bench:
         """Ask about measures on held-out situations; without measures, about the utility that changed most.
 
+        Of an open arena base and tuned answer first: what they said is the pool that all hybrids are read on.
+
         Args:
             pair: base and tuned.
             arena: where they act.
@@ -117,14 +102,17 @@ class Bench:
             setup: how it works.
 
         Raises:
-            TakebackError: there are fewer situations.
+            TakebackError: there are fewer situations, or a pool can't be drawn.
         """
-        bench = cls(pair, arena, arena.situations("held-out", *drawn), measures, setup)
+        setup = setup or Setup()
+        sides = {"base": pair.base, "tuned": pair.tuned}
+        place, asked = with_answers(arena, arena.situations("held-out", *drawn), sides, setup)
+        bench = cls(pair, place, asked, measures, setup)
         return bench if measures else bench.about(_most_changed(bench))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave models and readouts here."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("ends", "context", "asked")}
+        kept = {name: value for name, value in vars(self).items() if name not in _CACHED}
         return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": []}
 
     @property
@@ -175,11 +163,12 @@ class Bench:
         )
         return replace(context, before=self.ends["base"])
 
-    @property
+    @cached_property
     def tolerance(self) -> float:
         """How finely illegal mass is decided: as the finest of the measures needs."""
-        least = TOLERANCE if self._every or not self.asked else LEGAL_ACTIONS
-        return min([least, *(measure.unsorted for measure in self.asked.values())])
+        every = measures_of(self.arena) if self._every or not self.asked else ()
+        finest = (measure.unsorted for measure in (*every, *self.asked.values()))
+        return min([LEGAL_ACTIONS, *finest])
 
     @cached_property
     def ends(self) -> dict[str, Readouts]:
@@ -191,7 +180,8 @@ class Bench:
     def identity(self) -> str:
         """The identity of what hybrids do in the situations."""
         asked = Asked(self.arena, self._layout.situations)
-        return identity(self.pair, asked, self.places.tolist(), [TOLERANCE, self.setup.threads])
+        settings = [TOLERANCE, self.setup.threads, self.placement.dtype]
+        return identity(self.pair, asked, self.places.tolist(), settings)
 
     @property
     def store(self) -> Store:
@@ -204,6 +194,15 @@ class Bench:
         """Return the live policy of base or tuned."""
         return self._reader.policy(side)
 
+    def weights(self, side: str) -> Source:
+        """Return what gives the slices of base or tuned."""
+        return self._reader.weights(side)
+
+    @property
+    def placement(self) -> Placement:
+        """Where models run, settled."""
+        return self._reader.placement
+
     @property
     def plan(self) -> Any:
         """The situations made ready to be read by such policies."""
@@ -212,7 +211,7 @@ class Bench:
     @property
     def steps(self) -> Any:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
-        return self.policy("tuned").steps(self.plan, self._marks(self.places, self.tolerance))
+        return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.
@@ -346,7 +345,7 @@ class Bench:
         return taken, source
 
     def _readouts(self, key: Key) -> Readouts:
-        rows = self.store.rows(key, self.places, self.tolerance, self._layout.counts)
+        rows = self.store.rows(key, self.places, self.tolerance, self._layout)
         return self._layout.readouts(rows, self.places)
 
     def _batches(self, asks: Sequence[Ask]) -> list[list[Ask]]:
@@ -481,10 +480,12 @@ def _ask(ask: Ask | ComponentSet) -> Ask:
 
 def _most_changed(bench: Bench) -> str:
     """Return the utility whose change from base to tuned is the most standard errors from 0."""
-    bench = bench.about(LEGAL.name)
+    goals = [utility(goal) for goal in bench.arena.goals]
+    if not goals:
+        raise TakebackError(f"nothing says what answers in {bench.arena.name} are worth; name a measure")
+    bench = bench.about(*(measure.name for measure in goals))
     found: dict[str, float] = {}
-    for goal in bench.arena.goals:
-        measure = utility(goal)
+    for measure in goals:
         base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
         kept = base.applies & tuned.applies
         if kept.sum() > 1:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas import Arena
+from takeback.arenas.listed import Listed, Listing
+from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 
 Places = NDArray[np.int64]
@@ -28,7 +30,10 @@ class Layout:
 
     def readouts(self, rows: Mapping[str, Any], places: Places) -> Readouts:
         """Return readouts of some situations from the rows of a store."""
-        texts, clusters, actions = zip(*(self._told[place] for place in places), strict=True)
+        told = [self._told[place] for place in places]
+        if self.listings:
+            return AnswerReadouts.of(self.arena, told, [self.listings[place] for place in places], rows)
+        texts, clusters, actions = zip(*told, strict=True)
         shape = len(places), len(self.arena.kinds)
         whole = {**rows, **{name: rows[name].reshape(shape) for name in ("masses", "errors")}}
         return Readouts(
@@ -39,6 +44,17 @@ class Layout:
             illegal=tuple(self.arena.kinds),
             **whole,
         )
+
+    @property
+    def readouts_class(self) -> type[Readouts]:
+        """What readouts of policies here are."""
+        return AnswerReadouts if self.listings else Readouts
+
+    @cached_property
+    def listings(self) -> list[Listing]:
+        """The situations with their answers, where the arena lists them."""
+        arena = self.arena
+        return [arena.listing(one) for one in self.situations] if isinstance(arena, Listed) else []
 
     @cached_property
     def _told(self) -> list[tuple[str, str, tuple[str, ...]]]:

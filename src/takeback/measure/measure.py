@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from takeback.arenas import Arena, Featured, Readable, able
+from takeback.arenas.listed import Listed
+from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.grouping import sum_by
@@ -50,11 +52,13 @@ class Slopes:
         legal: by the probability of each legal action, shape (all actions,).
         illegal: by the mass of each illegality class, shape (n, classes).
         undecided: by the undecided mass, shape (n,).
+        logprobs: of listed answers, by the log-probability of each besides, shape (all answers,).
     """
 
     legal: Floats
     illegal: Floats
     undecided: Floats
+    logprobs: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,8 @@ class MeasureContext:
         choice: For each feature the situations with actions that have it and actions that don't, shape (n,).
         own: Measures that are taken beside those of the arena.
         before: What divergences are from, another policy's readouts of the same situations.
+        listed: The arena, where it lists its answers.
+        kinds: The kind of each listed answer, empty for an ordinary one, shape (actions,).
     """
 
     situations: tuple[str, ...]
@@ -82,6 +88,8 @@ class MeasureContext:
     choice: Mapping[str, Bools]
     own: tuple[Measure, ...] = ()
     before: Readouts | None = None
+    listed: Listed | None = None
+    kinds: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
 
     @classmethod
     def of(
@@ -123,7 +131,12 @@ class MeasureContext:
             features=features,
             choice={name: (has > 0) & (has < count) for name, has in having.items()},
             own=own,
+            **_listed(arena, situations),
         )
+
+    def of_kind(self, kind: str) -> Floats:
+        """Return 1 for listed answers of a kind, else 0, shape (actions,)."""
+        return (self.kinds == kind).astype(np.float64)
 
     def fits(self, readouts: Readouts) -> MeasureContext:
         """Return this context if it is of the readouts' situations.
@@ -140,6 +153,13 @@ class MeasureContext:
     def sums(self, of_actions: Floats) -> Floats:
         """Add up numbers of legal actions, shape (actions,), by situation, shape (n,)."""
         return sum_by(self.owner, of_actions, len(self.situations))
+
+
+def _listed(arena: Arena[Any], situations: Sequence[Any]) -> dict[str, Any]:
+    if not isinstance(arena, Listed):
+        return {}
+    kinds = [answer.kind for one in situations for answer in arena.listing(one).answers]
+    return {"listed": arena, "kinds": np.array(kinds, np.str_)}
 
 
 Numbers = Callable[[Readouts, MeasureContext], "Values | ArrayLike"]
@@ -238,6 +258,8 @@ class Measure:
 
     def _by_steps(self, readouts: Readouts, context: MeasureContext) -> Slopes:
         """Move one outcome of every situation at a time, toward the middle of what it can be."""
+        if isinstance(readouts, AnswerReadouts):
+            return self._by_answers(readouts, context)
         here, n = self.of(readouts, context), len(readouts)
         owner, counts = context.owner, np.bincount(context.owner, minlength=n)
         place = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
@@ -257,6 +279,20 @@ class Measure:
         for number in range(illegal.shape[1]):
             illegal[:, number] = gains("masses", (slice(None), number), every)
         return Slopes(legal, illegal, gains("undecided", slice(None), every))
+
+    def _by_answers(self, readouts: AnswerReadouts, context: MeasureContext) -> Slopes:
+        """Move the log-probability of one answer of every situation at a time, up and down."""
+        counts, total = np.bincount(context.owner, minlength=len(readouts)), len(context.owner)
+        place = np.arange(total) - (np.cumsum(counts) - counts)[context.owner]
+        slopes = np.zeros(total)
+        for number in range(counts.max(initial=0)):
+            cells = place == number
+            step = np.where(cells, STEP, 0.0)
+            up, down = (self.of(readouts.at(readouts.logprobs + one), context) for one in (step, -step))
+            gains = np.where(up.applies & down.applies, up.numbers - down.numbers, 0.0) / (2 * STEP)
+            slopes[cells] = gains[context.owner[cells]]
+        n = len(readouts)
+        return Slopes(np.zeros(total), np.zeros_like(readouts.masses), np.zeros(n), slopes)
 
 
 def if_legal(name: str) -> str:

@@ -7,6 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from takeback.arenas import Featured
+from takeback.arenas.listed import Listed
+from takeback.arenas.rows import OpenRows
+from takeback.measure.answers import answer_measures, kind_of, kind_share
 from takeback.measure.measure import Measure, MeasureContext, Numbers, Slopes, Values, own_measure
 from takeback.measure.shift import DIVERGENCES
 from takeback.measure.standard import standard
@@ -28,6 +31,8 @@ def measures_of(arena: Arena[Any]) -> tuple[Measure, ...]:
     >>> [measure.name for measure in measures_of(arena("endgames")) if measure.role == "utility"][:2]
     ['utility win', 'utility win, if legal']
     """
+    if isinstance(arena, Listed | OpenRows):
+        return (*answer_measures(arena), *DIVERGENCES)
     features = tuple(arena.features([])) if isinstance(arena, Featured) else ()
     return (*standard(arena.kinds, tuple(arena.goals), features), *DIVERGENCES)
 
@@ -50,6 +55,8 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
     for one in wanted:
         if isinstance(one, str) and one in known:
             measure = known[one]
+        elif isinstance(one, str) and isinstance(arena, OpenRows) and (kind := kind_of(one)):
+            measure = kind_share(kind)
         elif isinstance(one, str) and not is_reference(one):
             raise unknown_name("measure", one, ("package.module:function", *known))
         else:
@@ -63,7 +70,10 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
 
 def measures_in(readouts: Readouts, context: MeasureContext) -> tuple[Measure, ...]:
     """Return the measures that readouts have in a context: the arena's, and the context's own."""
-    given = standard(readouts.illegal, tuple(context.utilities), tuple(context.features))
+    if context.listed is not None:
+        given = answer_measures(context.listed)
+    else:
+        given = standard(readouts.illegal, tuple(context.utilities), tuple(context.features))
     names = {measure.name for measure in (*given, *DIVERGENCES)}
     return (*given, *(measure for measure in context.own if measure.name not in names))
 

@@ -1,4 +1,4 @@
-"""Reading hybrids: both models in memory, readouts of many hybrids on the same batches.
+"""Reading hybrids: one or both models in memory, readouts of many hybrids on the same batches.
 
 What is read of a hybrid depends on the situations that are read together, in its last bits, and not on the
 hybrids that are read with it.
@@ -7,25 +7,29 @@ hybrids that are read with it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from takeback.anatomy.source import parameters_of
 from takeback.arenas import Arena
-from takeback.checkpoint import Checkpoint, Pair
+from takeback.checkpoint import Pair, Placement, Weights
+from takeback.checkpoint.placement import CPU, HERE, MAP, ONE
 from takeback.component import ComponentSet
+from takeback.hybrid.live import Source
+from takeback.hybrid.placed import Placed
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
+from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
-from takeback.run.errors import TakebackError
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -38,7 +42,6 @@ PLANS: Final = 4
 """Most lists of situations that are held ready to be read."""
 
 Places = NDArray[np.int64]
-Load: TypeAlias = Callable[[Checkpoint, Arena[Any]], Policy]
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,10 @@ class HybridBatch:
 
 
 class Reader:
-    """Holds both policies of a pair, loaded when first needed; it is sent elsewhere without them.
+    """Holds one or both policies of a pair, loaded when first needed; it is sent elsewhere without them.
+
+    Where one is held, slices of the other are read from its files when they are asked for, and asking for
+    the other side's hybrids lets it take the place of the first.
 
     Every readout is decided on the prefixes that are heavy for base or for tuned, so that an effect does not
     depend on what one side alone left undecided.
@@ -86,23 +92,52 @@ class Reader:
         pair: base and tuned.
         arena: where they act.
         situations: all that can be asked; what is read together is said by places among them.
+        asked: where models run, as asked for; see `placement`.
         token: tells it from others in one process.
     """
 
     def __init__(
-        self, pair: Pair, arena: Arena[Any], situations: Sequence[Any], load: Load = load_policy
+        self,
+        pair: Pair,
+        arena: Arena[Any],
+        situations: Sequence[Any],
+        load: Load = load_policy,
+        asked: Placement = HERE,
     ) -> None:
         self.pair, self.arena, self.situations, self._load = pair, arena, tuple(situations), load
-        self.token = uuid.uuid4().hex
+        self.asked, self.token = asked, uuid.uuid4().hex
+        self._hybrids: dict[str, Any] = {}
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, (self.pair, self.arena, self.situations)
+        return Reader, (self.pair, self.arena, self.situations, load_policy, self.asked)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where models run here, settled."""
+        return self.asked.settled(self.pair.base, self.pair.tuned)
+
+    @cached_property
+    def _sides(self) -> Sides:
+        models = {side: getattr(self.pair, side) for side in SIDES}
+        return Sides(models, self.arena, self._load, self.placement)
 
     def policy(self, side: str) -> Policy:
-        """Return the policy of base or tuned."""
-        return self._policies[side]
+        """Return the policy of base or tuned; where one is held, the other goes unless the caller has it.
+
+        Raises:
+            TakebackError: a model can't be loaded, or the two are not alike.
+        """
+        if not self._sides.holds(side):
+            self._hybrids, self._other = {}, None
+        return self._sides.policy(side)
+
+    def weights(self, side: str) -> Source:
+        """Return what gives a side's slices: its model if both are held, else its files."""
+        if self.placement.hold == ONE:
+            return self._placed(getattr(self.pair, side))
+        return parameters_of(self.policy(side).model)
 
     def hybrids(self, side: str, source: str = BASE) -> Any:
         """Return hybrids of one side with sets from the other, or of tuned with sets from a source.
@@ -112,13 +147,21 @@ class Reader:
         Raises:
             TakebackError: the source does not fit the pair.
         """
+        one = self.placement.hold == ONE
         if source == BASE:
+            policy = self.policy(side)
+            if side not in self._hybrids:
+                other = next(name for name in SIDES if name != side)
+                given = self._placed(getattr(self.pair, other)) if one else self.policy(other)
+                self._hybrids[side] = policy.hybrids(given)
             return self._hybrids[side]
+        policy = self.policy("tuned")
         if self._other is None or self._other[0] != source:
             self._other = None
             given = source_of(source, self.pair)
-            held = {name: given.read(name).to(torch.float32) for name in given.shapes}
-            self._other = source, self.policy("tuned").hybrids(held)
+            dtype = self.placement.torch_dtype
+            held = self._placed(given) if one else {name: given.read(name).to(dtype) for name in given.shapes}
+            self._other = source, policy.hybrids(held)
         return self._other[1]
 
     def plan(self, places: Sequence[int]) -> Any:
@@ -128,15 +171,22 @@ class Reader:
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
             chosen = [self.situations[place] for place in key]
-            self._plans[key] = self.policy("tuned").prepare(self.arena, chosen)
+            self._plans[key] = self._sides.any.prepare(self.arena, chosen)
         return self._plans[key]
 
     def ends(self, places: Sequence[int], tolerance: float) -> tuple[list[Readouts], list[Places]]:
         """Read base and tuned, and say what has to be expanded to decide both; see `Policy.marks`."""
-        policy, universe = self.policy("tuned"), self.pair.anatomy().universe
-        views = [(self.hybrids(side), path_of(universe - universe)) for side in SIDES]
-        readouts, steps = policy.read_hybrids(self.plan(places), views, tolerance)
-        return readouts, policy.marks(steps)
+        plan, universe = self.plan(places), self.pair.anatomy().universe
+        nothing = universe - universe
+        if self.placement.hold == ONE:
+            whole = {"base": universe, "tuned": nothing}
+            if not getattr(plan, "exact", False):
+                return [self._own(side, plan, tolerance) for side in SIDES], []
+            views = [(self.hybrids("tuned"), path_of(whole[side])) for side in SIDES]
+        else:
+            views = [(self.hybrids(side), path_of(nothing)) for side in SIDES]
+        readouts, steps = self._sides.any.read_hybrids(plan, views, tolerance)
+        return readouts, self._sides.any.marks(steps)
 
     def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
         """Read hybrids that expand what is marked; one that is not decided by that goes on alone.
@@ -144,23 +194,26 @@ class Reader:
         Raises:
             TakebackError: the source does not fit the pair.
         """
-        policy, plan = self.policy("tuned"), self.plan(batch.places)
+        plan = self.plan(batch.places)
         views = [
             (self.hybrids(side, ask.source), path_of(components))
             for ask in batch.asks
             for side, components in [ask.built]
         ]
+        policy = self._sides.any
         readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
 
-    @cached_property
-    def _policies(self) -> dict[str, Policy]:
-        base, tuned = (self._load(side, self.arena) for side in (self.pair.base, self.pair.tuned))
-        if why := tuned.unlike(base):
-            raise TakebackError(f"{self.pair.tuned.ref} has {why} than {self.pair.base.ref}: not compared")
-        return {"base": base, "tuned": tuned}
+    def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
+        """Return the steps that marks stand for; no model is asked."""
+        return self._sides.any.steps(plan, marks)
 
-    @cached_property
-    def _hybrids(self) -> dict[str, Any]:
-        base, tuned = (self.policy(side) for side in SIDES)
-        return {"base": base.hybrids(tuned), "tuned": tuned.hybrids(base)}
+    def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
+        """Read a side alone."""
+        nothing = path_of(self.pair.anatomy().universe - self.pair.anatomy().universe)
+        hybrids = self.hybrids(side)
+        return self.policy(side).read_hybrids(plan, [(hybrids, nothing)], tolerance)[0][0]
+
+    def _placed(self, weights: Weights) -> Placed:
+        device = CPU if self.placement.device == MAP else self.placement.device
+        return Placed(weights, self.placement.torch_dtype, torch.device(device))

@@ -57,7 +57,7 @@ def partition(before: Readouts, after: Readouts) -> tuple[Floats, Floats]:
     """Return each side's probabilities: legal actions end to end, then n × classes with all mass divided."""
     both = before.masses + after.masses
     total = both.sum(axis=1, keepdims=True)
-    shares = np.where(total > 0, both / np.where(total > 0, total, 1), 1 / both.shape[1])
+    shares = np.where(total > 0, both / np.where(total > 0, total, 1), 1 / max(both.shape[1], 1))
 
     def side(readouts: Readouts) -> Floats:
         illegal = readouts.masses + readouts.undecided[:, None] * shares

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from takeback.measure.layout import Layout
 from takeback.policies.readout import Readouts
 from takeback.run.files import atomic_file
 from takeback.run.tables import read_table, write_table
@@ -33,8 +32,8 @@ FOLDER: Final = "readouts"
 HELD = 2**28
 """Bytes of parts that lie in a folder and are held in memory too, so that they need not be opened again."""
 
-NUMBERS: Final = ("probabilities", "masses", "undecided", "greedy", "drawn_legal", "errors", "lower_bound")
-"""What a part keeps of each readout, arrays laid end to end; see `Readouts`."""
+_ABOUT: Final = ("set", "source", "tolerance", "samples", "situations")
+"""The columns of a part's table that are no numbers of a readout."""
 
 Places = NDArray[np.int64]
 Key: TypeAlias = tuple[str, str]
@@ -50,7 +49,7 @@ class Part:
         places: the situations' places, ascending.
         tolerance: most illegal mass of a situation that is left undecided.
         samples: draws behind sampled class masses; 0 if they are exact.
-        numbers: for each of `NUMBERS` an array, shape (hybrids, …).
+        numbers: each of the readouts' `NUMBERS`, laid end to end, shape (hybrids, …).
     """
 
     keys: tuple[Key, ...]
@@ -62,7 +61,8 @@ class Part:
     @classmethod
     def of(cls, keys: Sequence[Key], readouts: Sequence[Readouts], places: Places, tolerance: float) -> Part:
         """Pack readouts."""
-        numbers = {name: np.stack([getattr(one, name).ravel() for one in readouts]) for name in NUMBERS}
+        names = readouts[0].NUMBERS
+        numbers = {name: np.stack([getattr(one, name).ravel() for one in readouts]) for name in names}
         return cls(tuple(keys), places, tolerance, readouts[0].samples, numbers)
 
     @property
@@ -87,7 +87,7 @@ class Part:
     def from_frame(cls, frame: pd.DataFrame) -> Part:
         """Read the table that `to_frame` made."""
         keys = tuple(zip(frame["set"], frame["source"], strict=True))
-        numbers = {name: np.stack(list(frame[name])) for name in NUMBERS}
+        numbers = {name: np.stack(list(frame[name])) for name in frame if name not in _ABOUT}
         tolerance, samples = float(frame["tolerance"].iloc[0]), int(frame["samples"].iloc[0])
         return cls(keys, frame["situations"].iloc[0], tolerance, samples, numbers)
 
@@ -144,7 +144,7 @@ class Store:
         if part.name in self._known:
             return
         if self.folder is not None:
-            _write(part.to_frame(), self.folder / f"{part.name}.parquet")
+            write_table(part.to_frame(), self.folder / f"{part.name}.parquet")
         self._hold(part)
         self._note(part.name, part.keys, part.places, part.tolerance)
         self.reads += [(key, part.places, part.tolerance) for key in part.keys]
@@ -177,14 +177,14 @@ class Store:
                 rounds[number].append(np.column_stack([np.searchsorted(places, chosen[:, 0]), chosen[:, 1]]))
         return [np.concatenate(some) for some in rounds], left
 
-    def rows(self, key: Key, places: Places, tolerance: float, counts: Places) -> Mapping[str, Any]:
+    def rows(self, key: Key, places: Places, tolerance: float, layout: Layout) -> Mapping[str, Any]:
         """Return what a readout of a hybrid in some situations holds, as arguments of `Readouts`.
 
         Args:
             key: the hybrid, which was read there.
             places: the situations.
             tolerance: how finely at least.
-            counts: how many legal actions each of all situations has.
+            layout: how numbers of readouts lie.
         """
         left = places
         pieces: list[tuple[Part, int, Places]] = []
@@ -193,7 +193,7 @@ class Store:
             if len(mine):
                 pieces.append((self._part(entry.part), entry.row, mine))
                 left = np.setdiff1d(left, mine, assume_unique=True)
-        found = {name: _joined(pieces, name, counts) for name in NUMBERS}
+        found = {name: _joined(pieces, name, layout) for name in layout.readouts_class.NUMBERS}
         return {**found, "samples": pieces[0][0].samples}
 
     def by_part(self, keys: Iterable[Key], tolerance: float) -> list[Key]:
@@ -237,7 +237,7 @@ class Store:
         return sum(part.bytes for part in self._held.values())
 
 
-def _joined(pieces: Sequence[tuple[Part, int, Places]], name: str, counts: Places) -> NDArray[Any]:
+def _joined(pieces: Sequence[tuple[Part, int, Places]], name: str, layout: Layout) -> NDArray[Any]:
     """Put together what parts hold of a hybrid, in the order of the situations."""
     part, row, mine = pieces[0]
     if len(pieces) == 1 and len(mine) == len(part.places):
@@ -246,19 +246,9 @@ def _joined(pieces: Sequence[tuple[Part, int, Places]], name: str, counts: Place
     for part, row, mine in pieces:
         numbers = part.numbers[name][row]
         flat = [numbers.size // len(part.places)]
-        widths = np.broadcast_to(counts[part.places] if name == "probabilities" else flat, len(part.places))
+        by_action = name in layout.readouts_class.OF_ACTIONS
+        widths = np.broadcast_to(layout.counts[part.places] if by_action else flat, len(part.places))
         ends = np.cumsum(widths)
         for at, place in zip(np.searchsorted(part.places, mine), mine.tolist(), strict=True):
             each[place] = numbers[ends[at] - widths[at] : ends[at]]
     return np.concatenate([each[place] for place in sorted(each)])
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write a part under a name of its own first: two processes may be at the same one."""
-    draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
-    try:
-        write_table(table, draft)
-        os.replace(draft, path)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)

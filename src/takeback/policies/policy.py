@@ -14,6 +14,7 @@ from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena
+    from takeback.hybrid.live import ReadableWeights
     from takeback.hybrid.walk import Path
 
 View: TypeAlias = "tuple[Any, Path]"
@@ -57,8 +58,12 @@ class Policy(Protocol):
         """Tell why plans for the other policy do not serve this one, None where they do."""
         ...
 
-    def hybrids(self, source: Policy | Mapping[str, Tensor]) -> Any:
-        """Return what runs this model with components from another policy, or from a state dict."""
+    def emptied(self) -> Policy:
+        """Return the same policy without the memory of its weights: plans are made and compared by it."""
+        ...
+
+    def hybrids(self, source: Policy | Mapping[str, Tensor] | ReadableWeights) -> Any:
+        """Return what runs this model with components from another policy, a state dict or a checkpoint."""
         ...
 
     def read_hybrids(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,22 @@ class Readouts:
         samples: Number of draws behind sampled class masses; 0 if they are exact.
         errors: Standard error of each class's mass from sampling, shape (n, classes); 0 if exact.
         lower_bound: True where not every spelling of a legal action was summed, shape (n,).
+
+    `NUMBERS` are the arrays that a policy gives and a store keeps; `OF_ACTIONS` and `OF_SITUATIONS` are those
+    with a number for each action and each situation.
     """
+
+    NUMBERS: ClassVar[tuple[str, ...]] = (
+        "probabilities",
+        "masses",
+        "undecided",
+        "greedy",
+        "drawn_legal",
+        "errors",
+        "lower_bound",
+    )
+    OF_ACTIONS: ClassVar[tuple[str, ...]] = ("probabilities",)
+    OF_SITUATIONS: ClassVar[tuple[str, ...]] = NUMBERS[1:]
 
     arena: str
     situations: tuple[str, ...]
@@ -109,20 +124,15 @@ class Readouts:
         if isinstance(which, int | np.integer):
             return self._one(range(len(self))[which])
         chosen = np.arange(len(self))[which]
-        return Readouts(
-            arena=self.arena,
+        spans = [np.arange(len(self.probabilities))[self.span(i)] for i in chosen]
+        actions = np.concatenate([np.zeros(0, np.int64), *spans])
+        return replace(
+            self,
             situations=tuple(self.situations[i] for i in chosen),
             clusters=tuple(self.clusters[i] for i in chosen),
             actions=tuple(self.actions[i] for i in chosen),
-            probabilities=np.concatenate([np.zeros(0), *(self.probabilities[self.span(i)] for i in chosen)]),
-            illegal=self.illegal,
-            masses=self.masses[chosen],
-            undecided=self.undecided[chosen],
-            greedy=self.greedy[chosen],
-            drawn_legal=self.drawn_legal[chosen],
-            samples=self.samples,
-            errors=self.errors[chosen],
-            lower_bound=self.lower_bound[chosen],
+            **{name: getattr(self, name)[actions] for name in self.OF_ACTIONS},
+            **{name: getattr(self, name)[chosen] for name in self.OF_SITUATIONS},
         )
 
     def __iter__(self) -> Iterator[Readout]:

@@ -1,38 +1,58 @@
 """Writing that survives a kill: a file or folder appears whole, under its name, or not at all.
 
-What a killed run leaves behind (`.name.part`) is never read and is swept away by the next run.
+What a killed run leaves behind (`.name.….part`) is never read and is swept away by the next run.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Generator
+import socket
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from takeback.run.errors import TakebackError
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 
 @contextmanager
-def atomic_file(path: str | Path) -> Generator[Path]:
+def atomic_file(path: str | Path, replace: bool = True) -> Generator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    >>> import tempfile, pathlib
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> with atomic_file(folder / "a.txt") as draft:
-    ...     _ = draft.write_text("whole")
-    >>> (folder / "a.txt").read_text()
-    'whole'
+    Each writer has a draft of its own: of two at once the last one's is there in the end, whole.
+
+    Raises:
+        TakebackError: `path` is there by then (unless `replace`), or the disk refuses.
+
+    Examples:
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with atomic_file(folder / "a.txt") as draft:
+        ...     _ = draft.write_text("whole")
+        >>> (folder / "a.txt").read_text()
+        'whole'
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.part")
+    draft = _own(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in _left(path, "part"):
+            left.unlink(missing_ok=True)
         yield draft
         _sync(draft)
-        draft.replace(path)
+        if not replace and not _put(draft, path):
+            raise _is_there(path)
+        if replace:
+            draft.replace(path)
     except OSError as error:
         raise _unwritten(path, error) from error
     finally:
@@ -44,29 +64,37 @@ def atomic_file(path: str | Path) -> Generator[Path]:
 def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
     """Yield a temporary folder beside `path` that takes its place when the block ends without an error.
 
+    Each writer has a draft of its own: of two at once one's is there in the end, whole.
+
     Raises:
-        TakebackError: `path` exists and is not an empty folder (unless `replace`), or the disk refuses.
+        TakebackError: `path` exists and is not an empty folder (unless `replace`), or is there by the time it
+            is written, or the disk refuses.
     """
     path = Path(path)
-    draft, aside = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    draft, aside = _own(path, "part"), _own(path, "old")
     try:
-        _settle(path, aside)  # an earlier run may have been killed after either of the two renames below
+        for left in _left(path, "old"):  # of a run that was killed after either of the two renames below
+            _settle(path, left)
     except OSError as error:
         raise _unwritten(path, error) from error
     if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-        raise TakebackError(f"{path} exists already; choose another folder or remove it first")
+        raise _is_there(path)
     try:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in _left(path, "part"):
+            shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         yield draft
         for file in draft.rglob("*"):
             if file.is_file():
                 file.chmod(draft.stat().st_mode & 0o666)  # safetensors writes files for the owner alone
                 _sync(file)
-        if path.exists():
-            path.replace(aside)
+        if replace or path.is_symlink():
+            with suppress(FileNotFoundError):
+                path.replace(aside)
         draft.replace(path)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and path.exists():
+            raise _is_there(path) from None
         raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -93,32 +121,44 @@ def only_one(folder: str | Path) -> Generator[None]:
     Raises:
         TakebackError: another process is working there, or the folder can't be made.
     """
-    from filelock import FileLock, Timeout
-
     folder = Path(folder)
-    path, made = folder / ".lock", [one for one in (folder, *folder.parents) if not one.exists()]
-    there = path.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TakebackError(
-            f"another process is working on {folder}; wait or choose another folder"
-        ) from None
-    except OSError as error:
-        raise _unwritten(folder, error) from error
+    place = folder / ".lock"
+    there, made = place.exists(), _missing(folder)
+    lock = _taken(place, f"another process is working on {folder}; wait or choose another folder")
     try:
         yield
     except BaseException:
-        if not there and [*folder.iterdir()] == [path]:
-            path.unlink()
-            with suppress(OSError):
-                for one in made:
-                    one.rmdir()
+        if not there and [*folder.iterdir()] == [place]:
+            place.unlink()
+            _remove(made)
         raise
     finally:
         lock.release()
+
+
+@contextmanager
+def one_writer(path: str | Path) -> Generator[None]:
+    """Let one process at a time make an output, a file or a folder; nothing of the lock stays beside it.
+
+    Raises:
+        TakebackError: another process is making it, or the disk refuses.
+    """
+    told = f"another process is writing {path}; wait or choose another output"
+    path = Path(os.path.abspath(path))
+    place, made = path.parent / f".{path.name}.writing", _missing(path.parent)
+    if path.is_dir() and not os.access(path.parent, os.W_OK):
+        place = path / ".writing"
+    lock = _taken(place, told)
+    while not _is_locked(place):  # the one before removed the file while it was being opened here
+        lock.release()
+        lock = _taken(place, told)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            place.unlink()
+        lock.release()
+        _remove(made)
 
 
 @contextmanager
@@ -144,21 +184,8 @@ def in_turn(path: str | Path) -> Generator[None]:
 
 def is_held(path: str | Path) -> bool:
     """Return whether a process is within `in_turn` for a path."""
-    from filelock import FileLock, Timeout
-
     path = Path(path)
-    place = path.with_name(f".{path.name}.lock")
-    if not place.exists():
-        return False
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False
+    return _is_locked(path.with_name(f".{path.name}.lock"))
 
 
 def cache_folder(name: str) -> Path:
@@ -175,6 +202,103 @@ def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _put(draft: Path, path: Path) -> bool:
+    """Give a file its name where nothing has it, and return whether that was so."""
+    try:
+        os.link(draft, path)  # unlike a rename, it never takes the place of a file
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        if path.exists():
+            return False
+        draft.replace(path)
+    return True
+
+
+def _own(path: Path, ending: str) -> Path:
+    """Return a name beside a path that no other writer has, and that tells whether its writer still runs."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.{ending}")
+
+
+def _left(path: Path, ending: str) -> list[Path]:
+    """Return what writers that were killed left beside a path; other machines' may still be at work."""
+    if not path.parent.is_dir():
+        return []
+    form = re.compile(rf"\.{re.escape(path.name)}(?:\.([0-9a-f]+)-([0-9]+)-[0-9a-f]+)?\.{ending}")
+    found = [(form.fullmatch(name), path.with_name(name)) for name in os.listdir(path.parent)]
+    return [
+        place
+        for match, place in found
+        if match and (match[1] is None or (match[1] == _host() and not _runs(int(match[2]))))
+    ]
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _taken(place: Path, refusal: str) -> FileLock:
+    """Take a lock that is free, its folder made; what was made is gone again where it can't be had.
+
+    Raises:
+        TakebackError: another process has it, with these words, or the disk refuses.
+    """
+    from filelock import FileLock, Timeout
+
+    made = _missing(place.parent)
+    lock = FileLock(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TakebackError(refusal) from None
+    except OSError as error:
+        _remove(made)
+        raise _unwritten(place.parent, error) from error
+    return lock
+
+
+def _is_locked(place: Path) -> bool:
+    """Return whether a lock is held, by this process or another one."""
+    from filelock import FileLock, Timeout
+
+    if not place.exists():
+        return False
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return a folder and its parents as far as they are not there, the deepest first."""
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    """Remove folders as far as they are empty."""
+    with suppress(OSError):
+        for one in folders:
+            one.rmdir()
 
 
 def _settle(path: Path, aside: Path) -> None:
@@ -196,3 +320,7 @@ def _sync(path: Path) -> None:
 
 def _unwritten(path: Path, error: OSError) -> TakebackError:
     return TakebackError(f"could not write {path}: {error.strerror or error}; nothing was changed")
+
+
+def _is_there(path: Path) -> TakebackError:
+    return TakebackError(f"{path} exists already; choose another folder or remove it first")

@@ -8,13 +8,11 @@ started them writes the parts, since the nodes of a cluster need not share a dis
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -240,15 +238,9 @@ class _Parts:
             run_jobs(jobs, workers, self.work.name, told, self._keep)
 
     def _keep(self, job: Job, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Write one part; under names of its own first, as two shards may be at the same part."""
+        """Write one part; another shard may be at the same one."""
         for name, file in self.files(int(job.name)).items():
-            draft = file.with_name(f".{uuid.uuid4().hex}.parquet")
-            try:
-                write_table(tables[name], draft)
-                os.replace(draft, file)
-            finally:
-                with suppress(OSError):
-                    draft.unlink(missing_ok=True)
+            write_table(tables[name], file)
 
 
 def watched(name: str, items: Sequence[Item], shown: bool = True) -> Iterator[Item]:

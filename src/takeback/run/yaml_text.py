@@ -10,20 +10,23 @@ import yaml
 from takeback.run.errors import TakebackError
 
 
-def as_yaml(value: Any) -> str:
+def as_yaml(value: Any, flow: bool = False) -> str:
     r"""Write plain values as YAML, in their own letters where that reads back, else with escapes.
+
+    With `flow` it is one line, with braces and brackets.
 
     >>> as_yaml([{"statement": "Ada fragt, ob es Zufall ist — ja?"}])
     '- statement: Ada fragt, ob es Zufall ist — ja?\n'
     >>> as_yaml(["one\x85two"])
     '- "one\\Ntwo"\n'
     """
-    told = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1_000_000)
+    style: dict[str, Any] = {"sort_keys": False, "width": 1_000_000, "default_flow_style": flow}
+    told = yaml.safe_dump(value, allow_unicode=True, **style)
     try:
         same = yaml.safe_load(told) == value
     except yaml.YAMLError:
         same = False
-    return told if same else yaml.safe_dump(value, sort_keys=False, width=1_000_000)
+    return told if same else yaml.safe_dump(value, **style)
 
 
 def read_yaml(source: Traversable, missing: str) -> Any:

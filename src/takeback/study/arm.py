@@ -24,8 +24,9 @@ from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.agency.agency import agency
 from takeback.measure.alone import HeldOut
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
 from takeback.measure.effects import Change, effects, most_changed
+from takeback.measure.setup import Setup
 from takeback.measure.shift import KL
 from takeback.measure.standard import ENTROPY, utility
 from takeback.measure.store import FOLDER

@@ -9,7 +9,8 @@ from takeback.draw.result import section_of
 from takeback.findings.attribution import precise
 from takeback.findings.attribution.attribution import attribute
 from takeback.findings.attribution.precise import COLUMNS, Aim, estimate
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import read_table

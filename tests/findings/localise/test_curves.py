@@ -30,7 +30,8 @@ from takeback.findings.localise.orders import (
 )
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK, Controls
 from takeback.findings.localise.smallest import smallest, smallest_sets
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.tables import read_table
 from takeback.weights import diff

@@ -11,11 +11,12 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.bench import PART, Bench, Setup
+from takeback.measure.bench import PART, Bench
 from takeback.measure.effects import effects
 from takeback.measure.measure import TOLERANCE
 from takeback.measure.measures import measures
 from takeback.measure.read import Reader
+from takeback.measure.setup import Setup
 from takeback.policies.language import ReadoutPlan, read_plan
 from takeback.policies.language.forward import next_token_logprobs, ready
 from takeback.policies.language.read import read_each

@@ -1,1 +1,10 @@
-"""Arenas made of a user's own rows: prompts, answers to choose from, rewards."""
+"""Arenas of a user's own rows: prompts with choices, or with rewards that score any answer."""
+
+from takeback.arenas.rows.pool import PooledRow as PooledRow
+from takeback.arenas.rows.pool import PooledRows as PooledRows
+from takeback.arenas.rows.rows import ChoiceRows as ChoiceRows
+from takeback.arenas.rows.rows import OpenRows as OpenRows
+from takeback.arenas.rows.rows import Row as Row
+from takeback.arenas.rows.rows import rows_arena as rows_arena
+from takeback.arenas.rows.sampling import Sampling as Sampling
+from takeback.arenas.rows.spec import RowsSpec as RowsSpec

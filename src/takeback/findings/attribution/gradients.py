@@ -16,10 +16,13 @@ from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
+from takeback.findings.attribution.answer_adjoints import AnswerAdjoints, answer_adjoints
 from takeback.findings.attribution.modules import Call, modules_of, recorded
-from takeback.hybrid.live import exchanged, slices
+from takeback.hybrid.live import Source, exchanged, slices
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measure_slopes
+from takeback.policies.answers import AnswerReadouts
+from takeback.policies.language.answers import AnswerPlan
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]
@@ -98,19 +101,19 @@ def output_effects(bench: Bench, line: Sequence[Stretch]) -> Floats:
     return effects
 
 
-def _models(bench: Bench) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
-    """Return the model of tuned and the parameters of base.
+def _models(bench: Bench) -> tuple[PreTrainedModel, Source]:
+    """Return the model of tuned, and what gives the slices of base.
 
     Raises:
         TakebackError: they are no language models.
     """
-    tuned, base = (bench.policy(side).model for side in ("tuned", "base"))
+    tuned = bench.policy("tuned").model
     if not isinstance(tuned, PreTrainedModel):
         raise TakebackError(
             "attribution by gradients is for language models; all exact effects of a network take seconds: "
             "takeback sweep, takeback localise"
         )
-    return tuned, parameters_of(base)
+    return tuned, bench.weights("base")
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +192,19 @@ def _passes(bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module]) 
         yield _Pass(calls, gradients, adjoints.situations(number))
 
 
-def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints, int]]:
+def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints | AnswerAdjoints, int]]:
     """Read the model, and yield each batch of each round with what its probabilities are worth."""
-    reading = ForwardPass.of(model, bench.plan, bench.steps)
-    slopes = measure_slopes(reading.readouts(bench.ends["tuned"]), bench.context, bench.measures)
-    for adjoints in reading.adjoints(slopes):
+    plan, tuned = bench.plan, bench.ends["tuned"]
+    rounds: Sequence[Adjoints | AnswerAdjoints]
+    if isinstance(plan, AnswerPlan):
+        assert isinstance(tuned, AnswerReadouts)
+        slopes = measure_slopes(tuned, bench.context, bench.measures)
+        rounds = [answer_adjoints(model, plan, tuned, slopes)]
+    else:
+        reading = ForwardPass.of(model, plan, bench.steps)
+        slopes = measure_slopes(reading.readouts(tuned), bench.context, bench.measures)
+        rounds = reading.adjoints(slopes)
+    for adjoints in rounds:
         for number in range(len(adjoints)):
             yield adjoints, number
 

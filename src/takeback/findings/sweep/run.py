@@ -17,7 +17,7 @@ from takeback.measure.bench import PART, Bench
 from takeback.measure.effects import effect_rows, effects_table
 from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
-from takeback.run.files import atomic_file
+from takeback.run.files import atomic_file, one_writer
 from takeback.run.identity import identity
 from takeback.run.parts import Shard
 from takeback.run.tables import SCHEMA, write_table
@@ -124,11 +124,17 @@ def sweep(
         report: told how many hybrids are done of how many.
 
     Raises:
-        TakebackError: `out` holds another sweep, or a model can't be loaded.
+        TakebackError: `out` holds another sweep, another process is writing it, or a model can't be loaded.
     """
     out = _checked(out)
-    if _is_done(what, out):
-        return out
+    if not _is_done(what, out):
+        with one_writer(out):
+            if not _is_done(what, out):
+                _sweep(what, out, labels or {}, report)
+    return out
+
+
+def _sweep(what: Sweep, out: Path, labels: Mapping[str, Any], report: Report | None) -> None:
     bench = _bench(what, out)
     bench.gather((ask for *_, ask in what.hybrids), count=report)
     with atomic_file(out.with_suffix(".sweep.json")) as draft:
@@ -138,10 +144,9 @@ def sweep(
         for name, table in some.items():
             tables.setdefault(name, []).append(table)
     for name, path in reversed(_paths(what, out).items()):  # with the effects it is done
-        write_table(_with_columns(pd.concat(tables.pop(name), ignore_index=True), labels or {}), path)
+        write_table(_with_columns(pd.concat(tables.pop(name), ignore_index=True), labels), path)
     if not what.readouts and what.bench.setup.out is None:
         bench.forget()
-    return out
 
 
 def sweep_shard(what: Sweep, out: str | Path, shard: Shard, report: Report | None = None) -> None:

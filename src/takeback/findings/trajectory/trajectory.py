@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback import arenas
-from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
+from takeback.checkpoint import Checkpoint, Pair, Placement, open_checkpoint, open_pair
 from takeback.component import Component
 from takeback.draw.result import Result, as_table
 from takeback.findings.localise.shares import every_set
@@ -20,7 +20,8 @@ from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
 from takeback.findings.trajectory.policies import OUTCOMES, policies_table, typed
-from takeback.measure.bench import Bench, Setup
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
@@ -44,6 +45,7 @@ class CourseSettings:
         seed: of the situations, of the halves on which the pursuit is held out, and of the control's flips.
         sets: families of sets, or sets by name; by default every single component.
         threads: CPU threads of each process; results depend on the number in their last bits.
+        placement: where policies run, and in which element type.
     """
 
     goal: str | None = None
@@ -51,6 +53,7 @@ class CourseSettings:
     seed: int = 0
     sets: tuple[str, ...] | None = None
     threads: int = 1
+    placement: Placement = field(default_factory=Placement)
 
 
 MEANINGS: Mapping[str, str] = {
@@ -146,7 +149,9 @@ def course(
     """
     asked = _asked(base, run, arena, settings or CourseSettings())
     walked = weight_path(asked.run.folder, asked.pairs[0].base, out, workers).table
-    setup = Setup(None if out is None else Path(out), workers=workers, threads=asked.settings.threads)
+    set_to = asked.settings
+    folder = None if out is None else Path(out)
+    setup = Setup(folder, workers=workers, threads=set_to.threads, placement=set_to.placement)
     found = [_at(asked, asked.bench(step, setup), step, _moved(walked, step)) for step in asked.pairs]
     whole = walked[walked["level"] == "all"]
     relative = dict(zip(whole["step"].tolist(), whole["relative"].tolist(), strict=True))

@@ -38,8 +38,17 @@ def next_token_logprobs(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     Raises:
         TakebackError: the model's attention can't take a mask for each pair of tokens.
     """
+    return torch.log_softmax(next_token_logits(model, rows), dim=-1)
+
+
+def next_token_logits(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
+    """Return the logits of what follows prompts and nodes, float32, shape (rows, 1 + nodes, vocabulary).
+
+    Raises:
+        TakebackError: the model's attention can't take a mask for each pair of tokens.
+    """
     output = model(**arguments(model, rows), use_cache=False, logits_to_keep=rows.nodes + 1)
-    return torch.log_softmax(output.logits.float(), dim=-1)
+    return output.logits.float()
 
 
 def arguments(model: PreTrainedModel, rows: Rows) -> dict[str, Any]:

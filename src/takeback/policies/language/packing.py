@@ -87,7 +87,7 @@ def _batch(
         positions[r, longest - len(prompt) : longest] = np.arange(len(prompt))
     tokens[slot_row, longest + column] = tree.token[slot_node]
     positions[slot_row, longest + column] = lengths[slot_row] + tree.depth[slot_node] - 1
-    sees = _visibility(lengths, longest, width)
+    sees = visibility(lengths, longest, width)
     inner = slot_of.copy()
     for depth in range(paths.shape[1]):
         present = paths[:, depth] >= 0
@@ -116,7 +116,7 @@ def _slots(row: Ints, paths: Ints) -> tuple[Ints, Ints, Ints]:
     return unique[order] // base, unique[order] % base, slot_of.reshape(paths.shape)
 
 
-def _visibility(lengths: Ints, longest: int, width: int) -> NDArray[np.bool_]:
+def visibility(lengths: Ints, longest: int, width: int) -> NDArray[np.bool_]:
     """Let prompts be causal and nodes see their prompt; every token, padding too, sees itself."""
     size = longest + width
     sees = np.zeros((len(lengths), size, size), np.bool_)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
-from takeback.checkpoint import Checkpoint, load_model, load_tokenizer
+from takeback.arenas.listed import Listed
+from takeback.checkpoint import Checkpoint, Placement, load_model, load_tokenizer
+from takeback.hybrid.live import ReadableWeights
 from takeback.hybrid.walk import Hybrids
+from takeback.policies.language.answers import AnswerPlan, alone, read_answers
 from takeback.policies.language.expand import Expansion, laid_out
 from takeback.policies.language.forward import ready
 from takeback.policies.language.judge import UNENDED
@@ -46,18 +49,28 @@ class LanguagePolicy:
     tokenizer: PreTrainedTokenizerBase
     style: str = COMPACT
 
-    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan:
+    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan | AnswerPlan:
         """Make situations ready for models with this tokenizer.
 
         Raises:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
+        if isinstance(arena, Listed):
+            return AnswerPlan.prepare(arena, tuple(situations), self.tokenizer)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(
-        self, plan: ReadoutPlan, *, tolerance: float = TOLERANCE, samples: int = SAMPLES, seed: int = 0
+        self,
+        plan: ReadoutPlan | AnswerPlan,
+        *,
+        tolerance: float = TOLERANCE,
+        samples: int = SAMPLES,
+        seed: int = 0,
     ) -> Readouts:
-        """Read what this policy does in a plan's situations; see `read_plan`."""
+        """Read what this policy does in a plan's situations; see `read_plan` and `read_answers`."""
+        if isinstance(plan, AnswerPlan):
+            with ready(self.model):
+                return read_answers([alone(self.model)], plan)[0]
         return read_plan(self.model, plan, tolerance=tolerance, samples=samples, seed=seed)
 
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
@@ -93,26 +106,33 @@ class LanguagePolicy:
         same = isinstance(other, LanguagePolicy) and other.tokenizer.get_vocab() == self.tokenizer.get_vocab()
         return None if same else "another tokenizer"
 
-    def hybrids(self, source: Policy | Mapping[str, Tensor]) -> Hybrids:
-        """Return what runs this model with components from another language model, or from a state dict."""
-        if isinstance(source, Mapping):
-            return Hybrids(self.model, source)
+    def emptied(self) -> LanguagePolicy:
+        """Return the same policy whose model has no weights."""
+        with torch.device("meta"):
+            return replace(self, model=type(self.model)(self.model.config))
+
+    def hybrids(self, source: Policy | Mapping[str, Tensor] | ReadableWeights) -> Hybrids:
+        """Return what runs this model with components from a language model in memory, or on disk."""
         if isinstance(source, LanguagePolicy):
             return Hybrids(self.model, source.model)
+        if isinstance(source, Mapping) or hasattr(source, "read_region"):
+            return Hybrids(self.model, cast("Mapping[str, Tensor] | ReadableWeights", source))
         raise TakebackError("a language model's components come from another language model")
 
     def read_hybrids(
         self,
-        plan: ReadoutPlan,
+        plan: ReadoutPlan | AnswerPlan,
         views: Sequence[View],
         tolerance: float,
         steps: Sequence[Expansion] | None = None,
     ) -> tuple[list[Readouts], tuple[Expansion, ...]]:
-        """Read several hybrids, decided on the same prefixes; see `read_each`.
+        """Read several hybrids, decided on the same prefixes; see `read_each`. Listed answers need no steps.
 
         Raises:
             TakebackError: a model has fewer tokens than the plan's tokenizer.
         """
+        if isinstance(plan, AnswerPlan):
+            return list[Readouts](read_answers(views, plan)), ()
         for hybrids in {id(hybrids): hybrids for hybrids, _ in views}.values():
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
@@ -121,15 +141,19 @@ class LanguagePolicy:
         """Say steps in plain numbers: which prefixes of each situation grow; see `Expansion`."""
         return [step.marks for step in steps]
 
-    def steps(self, plan: ReadoutPlan, marks: Sequence[NDArray[np.int64]]) -> tuple[Expansion, ...]:
+    def steps(
+        self, plan: ReadoutPlan | AnswerPlan, marks: Sequence[NDArray[np.int64]]
+    ) -> tuple[Expansion, ...]:
         """Lay out the steps that `marks` gave, in any plan that holds their situations."""
+        if isinstance(plan, AnswerPlan):
+            return ()
         return laid_out(plan, marks)
 
 
 def load_language_policy(
-    checkpoint: Checkpoint, arena: Arena[Any], style: str | None = None
+    checkpoint: Checkpoint, arena: Arena[Any], style: str | None, placement: Placement
 ) -> LanguagePolicy:
-    """Load a language model and its tokenizer as a policy; see `load_policy`.
+    """Load a language model and its tokenizer as a policy, at a settled place; see `load_policy`.
 
     Raises:
         UnknownName: the arena has no such style.
@@ -142,7 +166,7 @@ def load_language_policy(
         style = styles[0] if own else styles[-1]
     elif style not in styles:
         raise unknown_name("prompt style", style, styles)
-    return LanguagePolicy(load_model(checkpoint), tokenizer, style)
+    return LanguagePolicy(load_model(checkpoint, placement.torch_dtype, placement.device), tokenizer, style)
 
 
 def readable(arena: Arena[Any]) -> Arena[Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from takeback.arenas import ForNetworks, able
-from takeback.checkpoint import Checkpoint, Network, load_network
+from takeback.checkpoint import Checkpoint, Network, Placement, load_network
 from takeback.hybrid.network import NetworkHybrids
 from takeback.policies.network.plan import NetworkPlan, OutcomeMasses
 from takeback.policies.policy import Policy, View, by_model
@@ -21,6 +21,7 @@ from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     from takeback.arenas import Arena
+    from takeback.hybrid.live import ReadableWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,11 @@ class NetworkPolicy:
         mine, others = ((one.inputs, one.outputs, one.network.outputs) for one in (self.model, other.model))
         return None if mine == others else "other inputs or outputs"
 
-    def hybrids(self, source: Policy | Mapping[str, Tensor]) -> NetworkHybrids:
+    def emptied(self) -> NetworkPolicy:
+        """Return the policy itself: a network is small."""
+        return self
+
+    def hybrids(self, source: Policy | Mapping[str, Tensor] | ReadableWeights) -> NetworkHybrids:
         """Return what runs this network with units from another, or from a state dict."""
         if isinstance(source, Mapping):
             return NetworkHybrids(self.model, source)
@@ -124,12 +129,12 @@ def check_fit(network: Network, arena: Arena[Any], inputs: int) -> None:
             )
 
 
-def load_network_policy(checkpoint: Checkpoint, arena: Arena[Any]) -> NetworkPolicy:
-    """Load a plain state dict as a policy network; see `load_policy`.
+def load_network_policy(checkpoint: Checkpoint, arena: Arena[Any], placement: Placement) -> NetworkPolicy:
+    """Load a plain state dict as a policy network, at a settled place; see `load_policy`.
 
     Raises:
         TakebackError: its file does not say how it is run, or it has another number of outputs.
     """
-    network = load_network(checkpoint)
+    network = load_network(checkpoint, placement.device)
     check_fit(network, arena, network.inputs)
     return NetworkPolicy(network)

@@ -1,0 +1,72 @@
+"""Answers that are listed: choices, or a pool that was drawn; each is read by its log-probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+Messages: TypeAlias = tuple[Mapping[str, Any], ...]
+"""A chat: messages with a role and content."""
+
+Shown: TypeAlias = str | Messages
+"""What a model is shown: a text, or a chat that its tokenizer's template writes."""
+
+GIVEN: Final = "given"
+"""The side of an answer that no policy drew."""
+
+NORMALISATIONS: Final = ("none", "token", "byte", "character", "unconditional")
+"""What a choice's log-probability is divided by, or (`unconditional`) what is taken from it."""
+
+
+@dataclass(frozen=True)
+class ListedAnswer:
+    """One answer of a situation.
+
+    Attributes:
+        text: what it says.
+        tokens: how it is written; without, as the tokenizer writes it after the prompt.
+        side: which policy drew it: `base`, `tuned`, or none, `given`.
+        log_mixture: the log-probability, in nats, with which the sides together draw it; 0 for a choice.
+        log_own: its log-probability under the side that drew it, in nats.
+        kind: what sort of answer it is; empty for an ordinary one.
+    """
+
+    text: str
+    tokens: tuple[int, ...] | None = None
+    side: str = GIVEN
+    log_mixture: float = 0.0
+    log_own: float = 0.0
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """A situation with its answers: what is shown, and what may be answered."""
+
+    shown: Shown
+    answers: tuple[ListedAnswer, ...]
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """Lists the answers of its situations: policies are compared on these, whatever else they might say."""
+
+    @property
+    def normalisation(self) -> str:
+        """How log-probabilities of answers are made comparable, one of `NORMALISATIONS`."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at which answers have their log-probabilities."""
+        ...
+
+    @property
+    def template_arguments(self) -> Mapping[str, Any]:
+        """What the tokenizer's chat template is given besides the messages."""
+        ...
+
+    def listing(self, situation: Any) -> Listing:
+        """Return what is shown in a situation and which answers are listed."""
+        ...

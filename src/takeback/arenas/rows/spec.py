@@ -1,0 +1,132 @@
+"""What an arena of a user's own data is made of: where the rows are, and what their columns mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
+
+FAMILY: Final = "rows"
+"""How the text of such an arena begins: `rows:FILE`."""
+
+
+class RowsSpec(BaseModel):
+    """Where rows are and what their columns mean; a text with {{ }} is a template of a row's columns.
+
+    >>> RowsSpec.parse("rows:quiz.jsonl").data
+    'quiz.jsonl'
+    >>> RowsSpec.parse("rows:{data: quiz.jsonl, choices: options, answer: label}").choices
+    'options'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    """A JSONL, JSON, CSV or Parquet file, a datasets folder, org/name:split, or reasoning-gym:NAME."""
+    prompt: str | None = None
+    """The column of the prompt, text or messages, or a template; by default prompt, messages or question."""
+    chat: bool | None = None
+    """Whether the tokenizer's chat template writes prompts; by default it writes those that are messages."""
+    system: str | None = None
+    """What the system says first, in chats."""
+    template_arguments: dict[str, Any] = {}
+    """What the chat template is given besides, such as enable_thinking: false."""
+    choices: str | tuple[str, ...] | None = None
+    """The column of the answers to choose from, or the answers themselves (templates)."""
+    answer: str | None = None
+    """The column of the right choice: its number from 0, or its text."""
+    worth: str | None = None
+    """The column of what each choice is worth, a list of numbers."""
+    separator: str | None = None
+    """What stands between prompt and choice; by default a blank, in chats nothing."""
+    normalisation: Literal["none", "token", "byte", "character", "unconditional"] = "none"
+    """How log-probabilities of choices are made comparable, as lm-eval has it."""
+    reference: str | None = None
+    """The column of a reference answer, or a template: to read its log-probability, and to imitate."""
+    rewards: tuple[str, ...] = ()
+    """Reward functions, file.py:function or module:function, in TRL's or verl's signature."""
+    kinds: str | None = None
+    """A function that names the kinds of answers."""
+    cluster: str | None = None
+    """The column that says which rows belong together: standard errors are clustered by it."""
+    held_out: str | float | None = None
+    """A column that says which rows are held out, or their share; by default all, so none to train on."""
+    limit: int | None = Field(None, gt=0)
+    """At most so many rows are read."""
+    answers: int = Field(8, ge=2)
+    """How many answers each side draws for a prompt."""
+    max_tokens: int = Field(64, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    stop: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0)
+    """Of the draws of answers."""
+
+    @classmethod
+    def parse(cls, text: str) -> RowsSpec:
+        """Read the text of an arena: `rows:DATA`, `rows:FILE.yaml`, or `rows:{…}` with a mapping in braces.
+
+        Raises:
+            TakebackError: it is none of these, or a field is wrong.
+        """
+        rest = text.partition(":")[2].strip() if text.startswith(f"{FAMILY}:") else text
+        if rest.startswith("{"):
+            return cls.of(parse_yaml(rest, "the arena"), "the arena")
+        if Path(rest).suffix in (".yaml", ".yml"):
+            told = read_yaml(
+                Path(rest), f"there is no file {rest}; name data or a YAML file that describes it"
+            )
+            if isinstance(told, dict) and isinstance(told.get("data"), str):
+                told = {**told, "data": _beside(Path(rest), told["data"])}
+            return cls.of(told, rest)
+        if not rest:
+            raise TakebackError("rows: names no data; write rows:FILE, such as rows:prompts.jsonl")
+        return cls.of({"data": rest}, rest)
+
+    @classmethod
+    def of(cls, told: Any, source: str) -> RowsSpec:
+        """Check a mapping.
+
+        Raises:
+            UnknownName: a field that there is not.
+            TakebackError: a field is missing or wrong.
+        """
+        if not isinstance(told, dict):
+            raise TakebackError(f"{source} must be a mapping with data: and what its columns mean")
+        for name in told:
+            if name not in cls.model_fields:
+                raise unknown_name(f"field of {source}", str(name), cls.model_fields)
+        try:
+            return cls.model_validate(told)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise TakebackError(f"{source}: {where}: {first['msg'].lower()}") from None
+
+    @property
+    def text(self) -> str:
+        """The text that names this arena, from which it can be made again in another process."""
+        told = {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name in self.model_fields_set
+        }
+        if set(told) == {"data"}:
+            return f"{FAMILY}:{self.data}"
+        flow = as_yaml(told, flow=True).strip()
+        return f"{FAMILY}:{flow}"
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables: its data, without folder and ending."""
+        return self.data if ":" in self.data else Path(self.data).stem or self.data
+
+
+def _beside(file: Path, data: str) -> str:
+    """Return where data is that a file names: beside the file, where it is there."""
+    beside = file.parent / data
+    return str(beside) if beside.exists() else data

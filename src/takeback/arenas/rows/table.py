@@ -1,0 +1,146 @@
+"""Reading a user's rows: JSONL, JSON, CSV, Parquet, folders of datasets, data sets by name, reasoning-gym."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from takeback.run.errors import TakebackError
+
+Columns: TypeAlias = Mapping[str, Any]
+"""A row as it was read: plain values by column."""
+
+GYM: Final = "reasoning-gym"
+_ENDINGS: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+def read_rows(data: str, limit: int | None = None, seed: int = 0) -> list[Columns]:
+    """Return the rows of a user's data, each with the same columns as it had there.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "quiz.jsonl"
+    >>> _ = path.write_text('{"prompt": "2+2=", "answer": "4"}')
+    >>> read_rows(str(path))
+    [{'prompt': '2+2=', 'answer': '4'}]
+
+    Raises:
+        TakebackError: there is nothing there, it can't be read, or it holds no rows.
+    """
+    path = Path(data)
+    if data.startswith(f"{GYM}:"):
+        rows = _gym(data.partition(":")[2], limit or 200, seed)
+    elif path.is_dir():
+        rows = _folder(path)
+    elif path.suffix in _ENDINGS:
+        rows = _file(path)
+    elif "/" in data and not path.exists():
+        rows = _named(data)
+    else:
+        raise TakebackError(
+            f"no rows in {data!r}: name a {', '.join(_ENDINGS)} file, a datasets folder, org/name:split, or "
+            f"{GYM}:NAME"
+        )
+    if not rows:
+        raise TakebackError(f"{data} holds no rows")
+    return rows[:limit]
+
+
+def _file(path: Path) -> list[Columns]:
+    try:
+        if path.suffix == ".jsonl":
+            return list(_lines(path))
+        if path.suffix == ".json":
+            return _listed(json.loads(path.read_text(encoding="utf-8")), path)
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_table(path).to_pylist()
+        import pandas as pd
+
+        frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+        return [dict(row) for row in frame.to_dict("records")]
+    except FileNotFoundError:
+        raise TakebackError(f"there is no file {path}") from None
+    except TakebackError:
+        raise
+    except Exception as error:  # each reader has errors of its own
+        line = " ".join(str(error).split())[:200]
+        raise TakebackError(f"{path} can't be read as {path.suffix[1:]}: {line}") from None
+
+
+def _lines(path: Path) -> Iterable[Columns]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise TakebackError(f"{path}, line {number}, is no JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise TakebackError(f"{path}, line {number}, holds {type(row).__name__}, not columns by name")
+            yield row
+
+
+def _listed(told: Any, path: Path) -> list[Columns]:
+    if not isinstance(told, list) or not all(isinstance(row, dict) for row in told):
+        raise TakebackError(f"{path} must hold a list of objects, a row each")
+    return told
+
+
+def _folder(path: Path) -> list[Columns]:
+    """Read a folder that `datasets` saved, or the files of one kind in a folder."""
+    files = [file for file in sorted(path.rglob("*")) if file.suffix in _ENDINGS]
+    saved = any((path / name).exists() for name in ("state.json", "dataset_dict.json"))
+    if not saved and files:
+        return [row for file in files for row in _file(file)]
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        found = load_from_disk(str(path))
+    except Exception as error:
+        raise TakebackError(
+            f"{path} is no folder of datasets: {' '.join(str(error).split())[:200]}"
+        ) from None
+    if isinstance(found, DatasetDict):
+        raise TakebackError(f"{path} holds the splits {', '.join(map(str, found))}; name one: {path}/SPLIT")
+    return found.to_list()
+
+
+def _named(data: str) -> list[Columns]:
+    """Read a data set by its name, from the cache or, unless that is switched off, from the hub."""
+    from datasets import load_dataset
+
+    name, _, split = data.partition(":")
+    try:
+        return load_dataset(name, split=split or "train").to_list()
+    except Exception as error:  # the network, a gate, a missing name, a script: many libraries' errors
+        line = " ".join(str(error).split())[:160]
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        raise TakebackError(f"could not load the data set {data}{offline}: {line}") from None
+
+
+def _gym(name: str, size: int, seed: int) -> list[Columns]:
+    """Make rows of a procedural task of reasoning-gym, each with its entry for the verifier."""
+    gym = reasoning_gym()
+    try:
+        made: Sequence[Any] = gym.create_dataset(name, size=size, seed=seed)
+        entries = [dict(made[place]) for place in range(size)]
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise TakebackError(f"reasoning-gym has no data set {name!r} that can be made: {line}") from None
+    return [{**entry, "entry": entry, "dataset": name} for entry in entries]
+
+
+def reasoning_gym() -> Any:
+    """Return the library of that name.
+
+    Raises:
+        TakebackError: it is not installed.
+    """
+    try:
+        import reasoning_gym as gym
+    except ImportError:
+        raise TakebackError("reasoning-gym is not installed; pip install 'takeback[gym-reasoning]'") from None
+    return gym

@@ -1,0 +1,81 @@
+"""Measures of listed answers as sums over log-probabilities: what moving each answer's is worth.
+
+With slopes s by the weights w of a situation's answers, moving the log-probability of answer a moves the
+measure by w_a (s_a − Σ w s), over its length if log-probabilities are divided by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from takeback.measure.measure import Slopes
+from takeback.policies.answers import AnswerReadouts
+from takeback.policies.language.answers import AnswerBatch, AnswerPlan
+from takeback.policies.language.forward import next_token_logits
+from takeback.run.grouping import sum_by
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LOGITS = 2**24
+"""Most logits of one pass with gradients, which are held; one row is run in any case."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerAdjoints:
+    """What the log-probability of each asked answer is worth to each measure.
+
+    Attributes:
+        plan: what was asked.
+        worth: shape (measures, asked answers).
+        batches: what is run with gradients: the plan's batches, cut small.
+    """
+
+    plan: AnswerPlan
+    worth: Floats
+    batches: tuple[AnswerBatch, ...]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def sums(self, model: PreTrainedModel, number: int) -> Tensor:
+        """Run a batch and return Σ worth × log-probability, shape (measures,); its gradient is theirs."""
+        batch = self.batches[number]
+        logits = next_token_logits(model, batch.rows).flatten(0, 1) / self.plan.arena.temperature
+        place, token = (torch.from_numpy(one).to(logits.device) for one in (batch.place, batch.token))
+        logprobs = logits[place, token] - logits.logsumexp(dim=-1)[place]
+        return torch.from_numpy(self.worth[:, batch.answer]).to(logprobs) @ logprobs
+
+    def situations(self, number: int) -> Ints:
+        """Return the situation of each row of a batch."""
+        batch = self.batches[number]
+        owner = np.repeat(np.arange(len(self.plan.told)), [len(one) for *_, one in self.plan.told])
+        owners = np.zeros(len(batch.rows.tokens), np.int64)
+        owners[batch.place // (batch.rows.nodes + 1)] = owner[batch.answer % len(owner)]
+        return owners
+
+
+def answer_adjoints(
+    model: PreTrainedModel, plan: AnswerPlan, readouts: AnswerReadouts, slopes: Mapping[str, Slopes]
+) -> AnswerAdjoints:
+    """Return what the answers' log-probabilities are worth to measures with these slopes."""
+    worth = np.stack([_by_logprob(readouts, one) for one in slopes.values()])
+    if plan.arena.normalisation == "unconditional":
+        worth = np.concatenate([worth, -worth], axis=1)
+    vocabulary = model.config.get_text_config().vocab_size
+    batches = tuple(small for batch in plan.batches for small in batch.cut(LOGITS // vocabulary))
+    return AnswerAdjoints(plan, worth, batches)
+
+
+def _by_logprob(readouts: AnswerReadouts, slopes: Slopes) -> Floats:
+    weights, owner = readouts.probabilities, readouts.owner
+    expected = sum_by(owner, weights * slopes.legal, len(readouts))[owner]
+    chained = weights * (slopes.legal - expected) / readouts.lengths
+    return chained if slopes.logprobs is None else chained + slopes.logprobs

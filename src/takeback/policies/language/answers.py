@@ -1,0 +1,331 @@
+"""Reading listed answers: the log-probability of each, by one pass over prompts and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from takeback.anatomy import anatomy_of
+from takeback.arenas.listed import Listed, Listing
+from takeback.hybrid.replay import Inputs, plain_logits
+from takeback.hybrid.walk import End, Hybrids, Path, path_of
+from takeback.policies.answers import AnswerReadouts
+from takeback.policies.language.forward import arguments
+from takeback.policies.language.packing import ROWS, Rows, visibility
+from takeback.policies.language.prompts import first_token, prompt_text, prompt_tokens, spelled
+from takeback.policies.policy import View, by_model
+from takeback.run.errors import TakebackError
+
+Ints = NDArray[np.int64]
+
+ROW_NODES = 256
+"""Tokens of answers in one row, or twice the prompt's length if that is more: answers share their prompt."""
+
+CHUNK = 256
+"""Places whose logits are made at a time."""
+
+CELLS = 2**24
+"""Most entries of the attention masks of one batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerBatch:
+    """Rows for one forward pass, and which next tokens are asked for where.
+
+    Attributes:
+        rows: prompts, each followed by the tokens of answers, which see their prompt and their own beginning.
+        answer: the answer of each asked token, shape (asked,).
+        place: where it is asked, in rows x (1 + nodes), shape (asked,).
+        token: the token, shape (asked,).
+    """
+
+    rows: Rows
+    answer: Ints
+    place: Ints
+    token: Ints
+
+    def cut(self, reads: int) -> Iterator[AnswerBatch]:
+        """Yield the batch in pieces of some rows, which read at most so many places, or of one row."""
+        width, rows = self.rows.nodes + 1, self.rows
+        size = max(1, reads // width)
+        for start in range(0, len(rows.tokens), size):
+            some = slice(start, start + size)
+            piece = Rows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
+            mine = (self.place >= start * width) & (self.place < (start + size) * width)
+            yield AnswerBatch(piece, self.answer[mine], self.place[mine] - start * width, self.token[mine])
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerPlan:
+    """Situations with listed answers made ready for models that share a tokenizer.
+
+    Attributes:
+        arena: where the situations are.
+        told: each situation's text, cluster and answers.
+        listings: each situation with its answers.
+        prompts: the tokens of each prompt.
+        spelled: the tokens of each answer, end to end.
+        batches: what is run.
+    """
+
+    arena: Any
+    told: tuple[tuple[str, str, tuple[str, ...]], ...]
+    listings: tuple[Listing, ...]
+    prompts: tuple[Ints, ...]
+    spelled: tuple[Ints, ...]
+    batches: tuple[AnswerBatch, ...] = field(repr=False)
+
+    @classmethod
+    def prepare(cls, arena: Any, situations: Iterable[Any], tokenizer: PreTrainedTokenizerBase) -> AnswerPlan:
+        """Write prompts and answers in tokens and lay them out in rows.
+
+        Raises:
+            TakebackError: there are no situations, a prompt or an answer has no tokens, two answers of a
+                situation are the same, or the tokenizer has no chat template.
+        """
+        listings = tuple(arena.listing(one) for one in situations)
+        if not listings:
+            raise TakebackError("no situations to read; ask the arena for at least one")
+        told = tuple(
+            (arena.prompt(one), str(arena.cluster(one)), tuple(arena.legal(one))) for one in situations
+        )
+        prompts: list[Ints] = []
+        spelled: list[Ints] = []
+        owner: list[int] = []
+        for number, (listing, (text, *_)) in enumerate(zip(listings, told, strict=True)):
+            prompt, ways = _spelled(arena, listing, tokenizer, text)
+            prompts.append(prompt)
+            spelled += ways
+            owner += [number] * len(ways)
+        batches = tuple(_batches(prompts, spelled, np.array(owner)))
+        if arena.normalisation == "unconditional":
+            start = [np.array([first_token(tokenizer)])] * len(prompts)
+            batches += tuple(_batches(start, spelled, np.array(owner), first=len(spelled)))
+        return cls(arena, told, listings, tuple(prompts), tuple(spelled), batches)
+
+    def readouts(self, logprobs: torch.Tensor, followed: torch.Tensor) -> AnswerReadouts:
+        """Make readouts of the log-probability of each answer, then of each without its prompt if asked."""
+        count = len(self.spelled)
+        conditional, rest = logprobs[:count].numpy(), logprobs[count:].numpy()
+        numbers = {
+            "logprobs": conditional,
+            "tokens": np.array([len(one) for one in self.spelled]),
+            "followed": followed[:count].numpy(),
+            "unconditional": rest if len(rest) else np.zeros(count),
+        }
+        return AnswerReadouts.of(self.arena, self.told, self.listings, numbers)
+
+    @property
+    def largest(self) -> int:
+        """The largest token number that is asked for or shown."""
+        return max(int(one.max()) for one in (*self.prompts, *self.spelled))
+
+    @property
+    def asked(self) -> int:
+        """How many log-probabilities are asked for: one for each answer, or two."""
+        return len(self.spelled) * (2 if self.arena.normalisation == "unconditional" else 1)
+
+
+def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts]:
+    """Read several hybrids: the log-probability of each answer, summed over its tokens in double precision.
+
+    Raises:
+        TakebackError: a model has fewer tokens than the answers need.
+    """
+    logprobs = torch.zeros(len(views), plan.asked, dtype=torch.float64)
+    followed = torch.ones(len(views), plan.asked, dtype=torch.bool)
+    for members in by_model(views):
+        hybrids, paths = views[members[0]][0], [views[place][1] for place in members]
+        check_largest(hybrids.model, plan)
+        for batch in plan.batches:
+            answer = torch.from_numpy(batch.answer)
+            for number, end in _ends(hybrids, batch.rows, paths):
+                found, top = asked_logprobs(end, batch, plan.arena.temperature)
+                which = members[number]
+                logprobs[which].index_add_(0, answer, found)
+                followed[which, answer[~top]] = False
+    return [plan.readouts(*found) for found in zip(logprobs, followed, strict=True)]
+
+
+def alone(model: PreTrainedModel) -> View:
+    """Return a model by itself as something to read, whether or not its components are known."""
+    try:
+        anatomy = anatomy_of(model)
+    except TakebackError:
+        return _Plain(model), ()
+    return Hybrids(model, {}, anatomy), path_of(anatomy.universe - anatomy.universe)
+
+
+def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
+    """Raise if a model lacks a token that is asked for, or can't read rows as long as these.
+
+    Raises:
+        TakebackError: it does.
+    """
+    config: Any = model.config.get_text_config()
+    if plan.largest >= config.vocab_size:
+        raise TakebackError(
+            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use its "
+            "own tokenizer"
+        )
+    longest = max(int(batch.rows.positions.max()) for batch in plan.batches) + 1
+    room = getattr(config, "max_position_embeddings", None)
+    if room is not None and longest > room:
+        raise TakebackError(
+            f"a prompt with its answer has {longest} tokens, and the model reads {room}; shorten it"
+        )
+
+
+def asked_logprobs(end: End, batch: AnswerBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probability of each asked token and whether it is the likeliest, both shape (asked,).
+
+    Logits are made for some places at a time and never all held: a vocabulary may have 150,000 entries.
+    """
+    places, inverse = np.unique(batch.place, return_inverse=True)
+    bounds, where = torch.from_numpy(places).to(end.states.device), torch.from_numpy(inverse)
+    token = torch.from_numpy(batch.token)
+    found = torch.zeros(len(token), dtype=torch.float64)
+    top = torch.zeros(len(token), dtype=torch.bool)
+    done = 0
+    for chunk, logits in end.some(bounds, CHUNK):
+        start, stop = np.searchsorted(inverse, [done, done + len(chunk)])
+        rows, tokens = (where[start:stop] - done).to(logits.device), token[start:stop].to(logits.device)
+        scaled = logits.float() / temperature if temperature != 1 else logits.float()
+        chosen = scaled[rows, tokens] - scaled.logsumexp(dim=-1)[rows]
+        found[start:stop] = chosen.double().cpu()
+        top[start:stop] = (scaled.argmax(dim=-1)[rows] == tokens).cpu()
+        done += len(chunk)
+    return found, top
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A model whose layers can't be walked: it has no hybrids and runs as it is."""
+
+    model: PreTrainedModel
+
+    @torch.inference_mode()
+    def ends(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
+        yield 0, End(plain_logits(self.model, inputs), lambda part: part)
+
+
+def _ends(hybrids: Any, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
+    count, length = rows.tokens.shape
+    model = hybrids.model
+    read = torch.arange(length - rows.nodes - 1, length, device=model.device).expand(count, -1)
+    return hybrids.ends(Inputs(arguments(model, rows), read), paths)
+
+
+def _spelled(
+    arena: Listed, listing: Listing, tokenizer: PreTrainedTokenizerBase, text: str
+) -> tuple[Ints, list[Ints]]:
+    """Return the tokens of a situation's prompt and of each of its answers."""
+    chat, given = not isinstance(listing.shown, str), arena.template_arguments
+    if all(answer.tokens is not None for answer in listing.answers):
+        prompt, ways = (
+            prompt_tokens(tokenizer, listing.shown, given),
+            [answer.tokens for answer in listing.answers],
+        )
+    else:
+        shown = prompt_text(tokenizer, listing.shown, given)
+        both = [spelled(tokenizer, shown, answer.text, chat) for answer in listing.answers]
+        prompt, ways = both[0][0], [way for _, way in both]
+    for answer, way in zip(listing.answers, ways, strict=True):
+        if not way:
+            raise TakebackError(f"the answer {answer.text!r} to {text!r} has no tokens; leave it out")
+    return np.array(prompt, np.int64), [np.array(way, np.int64) for way in ways]
+
+
+def _batches(
+    prompts: Sequence[Ints], answers: Sequence[Ints], owner: Ints, first: int = 0
+) -> Iterator[AnswerBatch]:
+    """Lay answers out in rows and rows in batches: those of like length go together.
+
+    Args:
+        prompts: each situation's prompt.
+        answers: all answers, end to end.
+        owner: the situation of each answer.
+        first: the number of the first answer.
+    """
+    rows = [row for number in range(len(prompts)) for row in _rows(prompts[number], answers, owner == number)]
+    rows.sort(key=lambda row: (row.length, row.answers[0]))
+    some: list[_Row] = []
+    for row in [*rows, None]:
+        longest = max([one.length for one in (*some, *([row] if row else []))])
+        if some and (row is None or len(some) == ROWS or (len(some) + 1) * longest**2 > CELLS):
+            yield _batch(some, answers, first)
+            some = []
+        some += [row] if row else []
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A prompt with some of its answers: a tree, so that what they have in common is there once.
+
+    Attributes:
+        prompt: its tokens.
+        nodes: the token of each node, its depth and its parent (-1: the prompt), shape (nodes, 3).
+        answers: the numbers of the answers.
+        paths: the nodes of each answer but for its last token, which is asked for and never read.
+    """
+
+    prompt: Ints
+    nodes: list[tuple[int, int, int]]
+    answers: list[int]
+    paths: list[list[int]]
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.nodes)
+
+
+def _rows(prompt: Ints, answers: Sequence[Ints], mine: NDArray[np.bool_]) -> Iterator[_Row]:
+    """Fill rows with the answers to one prompt, sorted by their tokens, none of them cut."""
+    most = max(ROW_NODES, 2 * len(prompt))
+    row, known = _Row(prompt, [], [], []), dict[tuple[int, int], int]()
+    for number in sorted(np.flatnonzero(mine).tolist(), key=lambda one: answers[one].tolist()):
+        path = answers[number][:-1].tolist()
+        if row.answers and len(row.nodes) + len(path) > most:
+            yield row
+            row, known = _Row(prompt, [], [], []), {}
+        at, nodes = -1, list[int]()
+        for depth, token in enumerate(path):
+            if (at, token) not in known:
+                known[at, token] = len(row.nodes)
+                row.nodes.append((token, depth, at))
+            at = known[at, token]
+            nodes.append(at)
+        row.answers.append(number)
+        row.paths.append(nodes)
+    if row.answers:
+        yield row
+
+
+def _batch(rows: Sequence[_Row], answers: Sequence[Ints], first: int) -> AnswerBatch:
+    longest, width = max(len(row.prompt) for row in rows), max(len(row.nodes) for row in rows)
+    lengths = np.array([len(row.prompt) for row in rows])
+    tokens = np.zeros((len(rows), longest + width), np.int64)
+    positions = np.zeros_like(tokens)
+    sees = visibility(lengths, longest, width)
+    asked: list[NDArray[np.int64]] = []
+    for number, row in enumerate(rows):
+        start = longest - len(row.prompt)
+        tokens[number, start:longest] = row.prompt
+        positions[number, start:longest] = np.arange(len(row.prompt))
+        for place, (token, depth, parent) in enumerate(row.nodes):
+            tokens[number, longest + place] = token
+            positions[number, longest + place] = len(row.prompt) + depth
+            if parent >= 0:
+                sees[number, longest + place, longest:] |= sees[number, longest + parent, longest:]
+        for answer, path in zip(row.answers, row.paths, strict=True):
+            at = number * (width + 1) + np.array([0, *(1 + node for node in path)])
+            asked.append(np.stack([np.full(len(at), first + answer), at, answers[answer]]))
+    whole = np.concatenate(asked, axis=1)
+    answer, place, token = whole[:, np.argsort(whole[1], kind="stable")]
+    return AnswerBatch(Rows(tokens, positions, sees, width), answer, place, token)
