@@ -30,7 +30,7 @@ def course(
     if sets:
         chosen_sets(open_checkpoint(base).anatomy(), sets)
     asked = (place.situations, place.seed, tuple(sets) if sets else None, read.threads)
-    arena = None if place.arena is None else place.place
+    arena = place.named()
     setup = read.setup(output.out)
     settings = CourseSettings(goal, *asked, setup.placement)
     found = follow(base, run, arena, settings, output.out, setup.workers)
