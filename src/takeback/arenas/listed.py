@@ -104,3 +104,13 @@ class Spells(Protocol):
             TakebackError: the tokenizer can't write them.
         """
         ...
+
+
+@runtime_checkable
+class Open(Protocol):
+    """Takes any text for an answer; what one is worth is known once it is drawn."""
+
+    @property
+    def draws(self) -> str:
+        """The identity of how answers are drawn and what they are worth, apart from who draws."""
+        ...
