@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from models import randomised
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+from models import randomised
 
 WORDS = ("<s>", "<end>", "a", "b", "c", "d")
 END = 1

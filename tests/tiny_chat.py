@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 import transformers
-from models import randomised
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from models import randomised
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"

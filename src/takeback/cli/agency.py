@@ -73,14 +73,22 @@ def retarget(
     untie: Untie = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.checkpoint import open_pair
+    from takeback.arenas.listed import Listed
+    from takeback.arenas.rows import OpenRows
+    from takeback.checkpoint import open_checkpoint, open_pair
     from takeback.findings.localise.retarget import Retargeting, check_goal
     from takeback.findings.localise.retarget import retarget as run
+    from takeback.measure.bench import Bench
     from takeback.measure.read import Ask
 
     check_goal(place.place, goal)
     pair = open_pair(base, tuned, untie=untie)
-    bench = place.bench(pair, ["legal"], read.setup(output.out))
+    if isinstance(place.place, Listed | OpenRows):
+        drawn = place.place.situations("held-out", place.situations, place.seed)
+        answering = {"other": open_checkpoint(other)}
+        bench = Bench.answering(pair, place.place, drawn, (), read.setup(output.out), answering)
+    else:
+        bench = place.bench(pair, ["legal"], read.setup(output.out))
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
     print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))

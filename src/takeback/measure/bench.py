@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair, Placement
+from takeback.checkpoint import Checkpoint, Pair, Placement
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
@@ -115,14 +115,15 @@ class Bench:
         situations: Sequence[Any],
         measures: Iterable[str | Numbers | Measure] = (),
         setup: Setup | None = None,
+        others: Mapping[str, Checkpoint] | None = None,
     ) -> Bench:
-        """Ask about measures, maybe none, on situations; of an open arena base and tuned answer first.
+        """Ask about measures, maybe none, on situations; of an open arena base, tuned and others answer first.
 
         Raises:
             TakebackError: a pool can't be drawn.
         """
         setup = setup or Setup()
-        sides = {"base": pair.base, "tuned": pair.tuned}
+        sides = {"base": pair.base, "tuned": pair.tuned, **(others or {})}
         place, asked = with_answers(arena, situations, sides, setup)
         return cls(pair, place, asked, measures, setup)
 

@@ -15,7 +15,6 @@ from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import estimate_row, typed
-
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def policy_agency(
     asked = asked or AgencySettings()
     if isinstance(arena, OpenRows | PooledRows):
         raise TakebackError(
-            f"what one policy pursues is told where its answers can be enumerated, not in {arena.name}; for how "
-            "much of a change is pursuit of a reward: takeback behaviour TUNED --against BASE"
+            f"what one policy pursues is told where its answers can be enumerated, not in {arena.name}; how "
+            "much of a change is pursuit of a reward, takeback behaviour TUNED --against BASE tells"
         )
     readouts = policy.read(policy.prepare(arena, situations))
     tables = [
