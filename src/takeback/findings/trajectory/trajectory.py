@@ -197,7 +197,7 @@ def _asked(
 
 
 def _answered(asked: _Asked, setup: Setup) -> _Asked:
-    """Let base and the end of the run answer, where any text is an answer: all snapshots are read on these."""
+    """Let base and the end of the run answer, where any text is one: all snapshots are read on these."""
     last = list(asked.pairs.values())[-1]
     sides = {"base": last.base, "tuned": last.tuned}
     place, known = with_answers(asked.arena, asked.situations, sides, setup)
