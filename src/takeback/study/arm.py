@@ -28,7 +28,7 @@ from takeback.measure.bench import Bench
 from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL
-from takeback.measure.standard import ENTROPY, utility
+from takeback.measure.standard import utility
 from takeback.measure.store import FOLDER
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
@@ -250,7 +250,7 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
 def _explain(bench: Bench, plan: Plan, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about(ENTROPY.name, *plan.measures), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(*plan.measures), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
