@@ -6,6 +6,7 @@ hybrids that are read with it.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,12 @@ from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
+from takeback.policies.language.answers import pieces, token_logprobs
+from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
+from takeback.run.errors import TakebackError
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -67,6 +71,14 @@ class Ask:
         if self.source == BASE and 2 * len(self.take_back) > len(self.take_back.universe):
             return "base", ~self.take_back
         return "tuned", self.take_back
+
+
+@dataclass(frozen=True, eq=False)
+class SpelledAnswers:
+    """Answers token by token: the text of each token, and its log-probability in nats."""
+
+    texts: tuple[tuple[str, ...], ...]
+    logprobs: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,7 @@ class Reader:
         self._hybrids: dict[str, Any] = {}
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
+        self._spent, self._readings = 0.0, 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.pair, self.arena, self.situations, load_policy, self.asked)
@@ -185,7 +198,7 @@ class Reader:
             views = [(self.hybrids("tuned"), path_of(whole[side])) for side in SIDES]
         else:
             views = [(self.hybrids(side), path_of(nothing)) for side in SIDES]
-        readouts, steps = self._sides.any.read_hybrids(plan, views, tolerance)
+        readouts, steps = self._timed(plan, views, len(places), tolerance)
         return readouts, self._sides.any.marks(steps)
 
     def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
@@ -200,13 +213,42 @@ class Reader:
             for ask in batch.asks
             for side, components in [ask.built]
         ]
-        policy = self._sides.any
-        readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
+        steps = self._sides.any.steps(plan, marks)
+        readouts, _ = self._timed(plan, views, len(batch.places), batch.tolerance, steps)
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds that one hybrid took in one situation, None where none was read here."""
+        return self._spent / self._readings if self._readings else None
+
+    def _timed(
+        self, plan: Any, views: Sequence[Any], situations: int, *how: Any
+    ) -> tuple[list[Readouts], Any]:
+        began = time.monotonic()
+        found = self._sides.any.read_hybrids(plan, views, *how)
+        self._spent += time.monotonic() - began
+        self._readings += len(views) * situations
+        return found
 
     def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
         """Return the steps that marks stand for; no model is asked."""
         return self._sides.any.steps(plan, marks)
+
+    def by_token(self, ask: Ask, arena: Any, situations: Sequence[Any]) -> SpelledAnswers:
+        """Return listed answers token by token with what a hybrid gives each; nothing is kept.
+
+        Raises:
+            TakebackError: the source does not fit, or the pair are no language models.
+        """
+        policy = self._sides.any
+        if not isinstance(policy, LanguagePolicy):
+            raise TakebackError("only language models write answers in tokens")
+        plan = policy.prepare(arena, situations)
+        side, components = ask.built
+        numbers = token_logprobs((self.hybrids(side, ask.source), path_of(components)), plan)
+        texts = [tuple(pieces(policy.tokenizer, one.tolist())) for one in plan.spelled]
+        return SpelledAnswers(tuple(texts), tuple(numbers))
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
         """Read a side alone."""

@@ -16,6 +16,7 @@ from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, w
 from takeback.arenas.listed import Listed
 from takeback.checkpoint import Checkpoint, Placement, load_model, load_tokenizer
 from takeback.hybrid.live import ReadableWeights
+from takeback.hybrid.memory import units_of
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.language.answers import AnswerPlan, alone, read_answers
 from takeback.policies.language.expand import Expansion, laid_out
@@ -56,7 +57,8 @@ class LanguagePolicy:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
         if isinstance(arena, Listed):
-            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config)
+            units = units_of(self.model)
+            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config, units)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(
