@@ -255,8 +255,8 @@ class RowLessons:
         room: Any = getattr(self.run.policy.model.config, "max_position_embeddings", None)
         if isinstance(room, int) and len(tokens) > room:
             raise TakebackError(
-                f"row {row.number} of {self.place.name} has {len(tokens)} tokens, the model reads {room}; cut it, "
-                "or leave it out"
+                f"row {row.number} of {self.place.name} has {len(tokens)} tokens, the model reads {room}; "
+                "cut it, or leave it out"
             )
         return tokens
 
