@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ import tiny_chat
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.run.errors import TakebackError
-from takeback.training import check_recipe, train
+from takeback.training import check_recipe, load_recipe, train
 from takeback.weights import diff
 
 REWARD = '''
@@ -29,6 +30,7 @@ def never(completions, **_):
 def length(completions, **_):
     return [float(len(one[0]["content"])) for one in completions]
 '''
+RECIPES = Path(__file__).parents[2] / "recipes"
 OWN = {
     "rl": {"prompts": 2, "completions": 4},
     "rft": {"prompts": 2, "completions": 4},
@@ -178,22 +180,24 @@ def test_pairs_are_a_best_answer_and_a_worse_one(tmp_path, base, place):
 
 
 @pytest.mark.parametrize(
-    ("method", "where", "more", "told"),
+    ("where", "more", "told"),
     [
-        ("rl", {}, {"horizon": 3}, "no games"),
-        ("rl", {}, {"goal": "vowel"}, "did you mean 'vowels'|vowels"),
-        ("rl", {"rewards": []}, {}, "name rewards"),
-        ("rl", {"stop": ["."]}, {}, "stop strings out"),
-        ("rl", {"temperature": 0.0}, {}, "temperature 0"),
-        ("rl", {"temperature": 0.5}, {"temperature": 0.7}, "in one place"),
-        ("rl", {"held_out": None}, {}, "held out"),
-        ("dpo", {"rewards": []}, {}, "name rewards"),
-        ("rl", {}, {"lora": {"targets": ["q_prj"]}}, "q_proj"),
+        ({}, {"horizon": 3}, "no games"),
+        ({}, {"goal": "vowel"}, "vowels"),
+        ({"rewards": []}, {}, "name rewards"),
+        ({"rewards": []}, {"method": "dpo"}, "name rewards"),
+        ({"stop": ["."]}, {}, "stop strings out"),
+        ({"temperature": 0.0}, {}, "temperature 0"),
+        ({"temperature": 0.5}, {"temperature": 0.7}, "in one place"),
+        ({"held_out": None}, {}, "held out"),
+        ({}, {"lora": {"targets": ["q_prj"]}}, "q_proj"),
+        ({}, {"method": "clone", "teacher": "endgame-base"}, "does not train on rows"),
     ],
 )
-def test_what_does_not_suit_is_refused(tmp_path, base, place, method, where, more, told):
+def test_what_does_not_suit_is_refused(tmp_path, base, place, where, more, told):
+    fields = {"method": "rl", "arena": opened(place, **where), "parent": str(base), "goal": "vowels"}
     with pytest.raises(TakebackError, match=told) as caught:
-        train(recipe(method, base, opened(place, **where), **more), tmp_path / "run", quiet)
+        train(check_recipe({**fields, "steps": 2, "learning_rate": 1e-2, **more}), tmp_path / "run", quiet)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
@@ -220,3 +224,16 @@ def test_an_arena_is_a_mapping_or_a_text(place):
     with pytest.raises(TakebackError, match="rewrds"):
         recipe("sft", "x", {"data": "x.jsonl", "rewrds": []})
     assert check_recipe(one.model_dump()) == one
+
+
+def test_the_recipe_of_the_repository_trains_another_parent(tmp_path, base, monkeypatch):
+    monkeypatch.chdir(RECIPES.parent)
+    asked = load_recipe(
+        RECIPES / "own-reward.yaml", parent=str(base), steps=2, snapshots=(), prompts=2, threads=1
+    )
+    final = train(asked, tmp_path / "run", quiet)
+    assert (final / "adapter_model.safetensors").exists()
+    (seen,) = map(pd.read_parquet, (tmp_path / "run" / "completions").glob("*.parquet"))
+    assert len(seen) == 2 * 2 * 8
+    assert seen["reward"].between(0, 1).all()
+    assert asked.full_account(arena(asked.arena).words).logs == "the reward as it is"

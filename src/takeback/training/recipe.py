@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from takeback.arenas.rows.spec import RowsSpec
+from takeback.arenas.rows.spec import ArenaText
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
@@ -59,17 +59,6 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         arena: str
         seed: int
 
-    @field_validator("arena", mode="before", check_fields=False)
-    @classmethod
-    def _rows_by_what_they_are(cls, given: Any) -> Any:
-        """Take a mapping for the arena of rows that it describes."""
-        if not isinstance(given, dict):
-            return given
-        try:
-            return RowsSpec.of(given, "arena").text
-        except TakebackError as error:
-            raise ValueError(str(error)) from None
-
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         if "method" in cls.model_fields:
@@ -79,7 +68,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 class Common(Recipe, frozen=True):
     """The fields that all recipes have but that of a base that has learned nothing."""
 
-    arena: str = "endgames"
+    arena: ArenaText = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Positive
     """Optimiser steps."""
@@ -358,7 +347,7 @@ class Fresh(Recipe, frozen=True):
     """A base that has learned nothing: a policy network with initial weights."""
 
     method: Literal["fresh"] = "fresh"
-    arena: str = "endgames"
+    arena: ArenaText = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
     architecture: Shallow = Shallow()
 
