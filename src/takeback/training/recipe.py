@@ -118,6 +118,10 @@ class Tuned(Common, frozen=True):
     lora: Annotated[Lora | None, Field(exclude_if=lambda given: given is None)] = None
     """Train a LoRA adapter of a language model in place of its weights; `final` is the adapter."""
 
+    micro_batch: Annotated[Positive | None, Field(exclude_if=lambda given: given is None)] = None
+    """Answers that a language model learns from at a time, where memory holds no whole step; the update is
+    the same to rounding."""
+
     @model_validator(mode="after")
     def _an_adapter_is_free_to_move(self) -> Tuned:
         if self.lora is not None and self.only != "*":
@@ -269,8 +273,8 @@ class Clone(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _networks_have_no_adapter(self) -> Clone:
-        if self.lora is not None:
-            raise ValueError("method clone trains policy networks, which have no adapters; leave `lora` out")
+        if self.lora is not None or self.micro_batch is not None:
+            raise ValueError("method clone trains policy networks; leave `lora` and `micro_batch` out")
         return self
 
     def account(self, words: Words) -> Account:
@@ -293,8 +297,10 @@ class Agent(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _moves_everything(self) -> Agent:
-        if self.only != "*" or self.lora is not None:
-            raise ValueError("method agent moves all of its network; leave `only` and `lora` out")
+        if self.only != "*":
+            raise ValueError("method agent moves all of its network; leave `only` out")
+        if self.lora is not None or self.micro_batch is not None:
+            raise ValueError("method agent trains policy networks; leave `lora` and `micro_batch` out")
         return self
 
     def account(self, words: Words) -> Account:
