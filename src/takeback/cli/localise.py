@@ -163,22 +163,25 @@ def explain(
     take_back: TakeBack = None,
     graft: Graft = None,
     source: Source = "base",
-    boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
+    boards: Annotated[int, option("--boards", "N", "Positions or prompts to draw: most changed.", min=0)] = 3,
     controls: Controls = 5,
     measures: Measures = None,
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
-    """Tell in words and boards what taking back or grafting a set changes in behaviour."""
+    """Tell in words and boards, or in words and texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
+    from takeback.measure.bench import Bench
+    from takeback.measure.measures import find_measures
     from takeback.measure.setup import Setup
-    from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
     setup = Setup(output.out, threads=threads, placement=on.placement)
-    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], setup)
+    find_measures(measures or (), place.place)
+    drawn = place.place.situations("held-out", place.situations, place.seed)
+    bench = Bench.answering(pair, place.place, drawn, measures or (), setup)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

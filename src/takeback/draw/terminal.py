@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from takeback.draw.page import Section, Table
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from takeback.draw.colour import hexes
+from takeback.draw.page import Section, Table, Tinted
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _PIECES = dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", "KQRBNPkqrbnp", strict=True))
 _PLAIN = str.maketrans({"•": "-", "·": ".", "→": "->", "−": "-", "–": "-", **_PIECES})
@@ -46,8 +53,20 @@ def print_section(section: Section) -> None:
     for block in section.on_terminal:
         if isinstance(block, Table):
             console.print(grid(block))
+        elif isinstance(block, Tinted):
+            console.print(_tinted(block, shown))
         elif "\n" in block:
             for line in shown(block).splitlines():
                 console.print(line, markup=False, highlight=False, no_wrap=True)
         else:
             console.print(escape(shown(block)))
+
+
+def _tinted(line: Tinted, shown: Callable[[str], str]) -> Text:
+    from rich.text import Text
+
+    drawn = Text(shown(line.lead))
+    for piece, step in line.pieces:
+        fill, ink = hexes("diverging", step)
+        drawn.append(shown(piece), f"{ink} on {fill}" if step else "")
+    return drawn

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair, Placement
+from takeback.checkpoint import Checkpoint, Pair, Placement
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
@@ -26,7 +26,7 @@ from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures, measures_of
 from takeback.measure.pool import with_answers
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader, SpelledAnswers
 from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
@@ -115,14 +115,15 @@ class Bench:
         situations: Sequence[Any],
         measures: Iterable[str | Numbers | Measure] = (),
         setup: Setup | None = None,
+        others: Mapping[str, Checkpoint] | None = None,
     ) -> Bench:
-        """Ask about measures, maybe none, on situations; of an open arena base and tuned answer first.
+        """Ask about measures, maybe none, on situations; of an open arena the sides and others answer first.
 
         Raises:
             TakebackError: a pool can't be drawn.
         """
         setup = setup or Setup()
-        sides = {"base": pair.base, "tuned": pair.tuned}
+        sides = {"base": pair.base, "tuned": pair.tuned, **(others or {})}
         place, asked = with_answers(arena, situations, sides, setup)
         return cls(pair, place, asked, measures, setup)
 
@@ -299,6 +300,15 @@ class Bench:
             each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
         return Answers(self, {key: numbers[key] for key in wanted})
+
+    def by_token(self, ask: Ask, arena: Any, situations: Sequence[Any]) -> SpelledAnswers:
+        """Return answers that an arena lists token by token, with what a hybrid gives each.
+
+        Raises:
+            TakebackError: the source does not fit, or the pair are no language models.
+        """
+        with cpu_threads(self.setup.threads):
+            return self._reader.by_token(ask, arena, situations)
 
     def gather(
         self, asks: Iterable[Ask | ComponentSet], shard: Shard | None = None, count: Count | None = None

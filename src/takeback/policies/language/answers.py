@@ -152,6 +152,36 @@ def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts
     return [plan.readouts(*found) for found in zip(logprobs, followed, strict=True)]
 
 
+def token_logprobs(view: View, plan: AnswerPlan) -> list[NDArray[np.float64]]:
+    """Return the log-probability of each token of each answer in one hybrid, in nats.
+
+    Raises:
+        TakebackError: the model has fewer tokens than the answers need.
+    """
+    hybrids, path = view
+    check_largest(hybrids.model, plan)
+    found: list[list[float]] = [[] for _ in plan.spelled]
+    for batch in plan.batches:
+        for _, end in _ends(hybrids, batch.rows, [path]):
+            numbers, _ = asked_logprobs(end, batch, plan.arena.temperature)
+            for answer, number in zip(batch.answer.tolist(), numbers.tolist(), strict=True):
+                if answer < len(found):
+                    found[answer].append(number)
+    return [np.array(one) for one in found]
+
+
+def pieces(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:
+    """Return the text that each token adds; of a character spread over several, the last one has it."""
+    texts: list[str] = []
+    said = ""
+    for end in range(1, len(tokens) + 1):
+        whole = str(tokenizer.decode(list(tokens[:end]), clean_up_tokenization_spaces=False))
+        whole = whole.rstrip("\ufffd") if end < len(tokens) else whole
+        texts.append(whole[len(said) :])
+        said = whole
+    return texts
+
+
 def alone(model: PreTrainedModel) -> View:
     """Return a model by itself as something to read, whether or not its components are known."""
     try:
