@@ -171,7 +171,7 @@ def explain(
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
-    """Tell in words and boards, or in words and texts, what taking back or grafting a set changes in behaviour."""
+    """Tell in words, and boards or texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
     from takeback.measure.bench import Bench
@@ -181,9 +181,10 @@ def explain(
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
     setup = Setup(output.out, threads=threads, placement=on.placement)
-    find_measures(measures or (), place.place)
-    drawn = place.place.situations("held-out", place.situations, place.seed)
-    bench = Bench.answering(pair, place.place, drawn, measures or (), setup)
+    arena = place.at(pair.base)
+    find_measures(measures or (), arena)
+    drawn = arena.situations("held-out", place.situations, place.seed)
+    bench = Bench.answering(pair, arena, drawn, measures or (), setup)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

@@ -47,8 +47,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "place": "of an answer or its tokens: its place among the prompt's answers",
     "token": "the place of a token in its answer",
     "side, kind": "of an answer: who drew it, and what kind it is",
-    "before, after": "mean of a measure; passed items; worth of an item; times in a thousand words; weight of "
-    "an answer; log-probability of a token",
+    "before, after": "mean of a measure; passed items; worth of an item; times in a thousand words; weight "
+    "of an answer; log-probability of a token",
     "logprob_before, logprob_after": "log-probability of an answer, in nats",
     "change": "after − before; of a word, of its log-odds",
     "se, low, high": "standard error and 95% interval over prompts; se of a word's log-odds",
