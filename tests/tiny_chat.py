@@ -6,15 +6,21 @@ from pathlib import Path
 
 import torch
 import transformers
-from models import randomised
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from models import randomised
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% if thinking is defined and not thinking %}(short) {% endif %}"
     "{% endif %}"
 )
-CORPUS = ["what is the answer to this small sum", "two and two are four", "yes or no, good and bad", "12 34 56 78 90"]
+CORPUS = [
+    "what is the answer to this small sum",
+    "two and two are four",
+    "yes or no, good and bad",
+    "12 34 56 78 90",
+]
 
 
 def tokenizer(vocabulary: int = 300) -> transformers.PreTrainedTokenizerFast:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -48,6 +48,27 @@ class Listing:
     answers: tuple[ListedAnswer, ...]
 
 
+@dataclass(frozen=True)
+class AskedTokens:
+    """Tokens that are asked for, and those that they follow."""
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """An answer in tokens.
+
+    Attributes:
+        pieces: what is read; log-probabilities add up. A long text has several.
+        alone: the same without the prompt, where that is asked for.
+    """
+
+    pieces: tuple[AskedTokens, ...]
+    alone: tuple[AskedTokens, ...] = ()
+
+
 @runtime_checkable
 class Listed(Protocol):
     """Lists the answers of its situations: policies are compared on these, whatever else they might say."""
@@ -69,4 +90,17 @@ class Listed(Protocol):
 
     def listing(self, situation: Any) -> Listing:
         """Return what is shown in a situation and which answers are listed."""
+        ...
+
+
+@runtime_checkable
+class Spells(Protocol):
+    """Writes its prompts and answers in tokens itself."""
+
+    def spell(self, situation: Any, tokenizer: Any, config: Any) -> Sequence[Spelling]:
+        """Return the listed answers in tokens, for a model with this tokenizer and configuration.
+
+        Raises:
+            TakebackError: the tokenizer can't write them.
+        """
         ...

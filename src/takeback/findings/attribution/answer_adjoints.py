@@ -1,7 +1,8 @@
 """Measures of listed answers as sums over log-probabilities: what moving each answer's is worth.
 
-With slopes s by the weights w of a situation's answers, moving the log-probability of answer a moves the
-measure by w_a (s_a − Σ w s), over its length if log-probabilities are divided by that.
+With slopes s by the probabilities w of choices, moving the log-probability of choice a moves the measure by
+w_a (s_a − Σ w s), over its length if log-probabilities are divided by that; `AnswerReadouts.by_logprob` has
+the same of a pool, whose weights are corrected.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from takeback.measure.measure import Slopes
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerBatch, AnswerPlan
 from takeback.policies.language.forward import next_token_logits
-from takeback.run.grouping import sum_by
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ class AnswerAdjoints:
 
     Attributes:
         plan: what was asked.
-        worth: shape (measures, asked answers).
+        worth: shape (measures, 2 × answers): of each after its prompt, then of each without.
         batches: what is run with gradients: the plan's batches, cut small.
     """
 
@@ -67,15 +67,13 @@ def answer_adjoints(
 ) -> AnswerAdjoints:
     """Return what the answers' log-probabilities are worth to measures with these slopes."""
     worth = np.stack([_by_logprob(readouts, one) for one in slopes.values()])
-    if plan.arena.normalisation == "unconditional":
-        worth = np.concatenate([worth, -worth], axis=1)
+    alone = -worth if plan.arena.normalisation == "unconditional" else np.zeros_like(worth)
+    worth = np.concatenate([worth, alone], axis=1)
     vocabulary = model.config.get_text_config().vocab_size
     batches = tuple(small for batch in plan.batches for small in batch.cut(LOGITS // vocabulary))
     return AnswerAdjoints(plan, worth, batches)
 
 
 def _by_logprob(readouts: AnswerReadouts, slopes: Slopes) -> Floats:
-    weights, owner = readouts.probabilities, readouts.owner
-    expected = sum_by(owner, weights * slopes.legal, len(readouts))[owner]
-    chained = weights * (slopes.legal - expected) / readouts.lengths
+    chained = readouts.by_logprob(slopes.legal)
     return chained if slopes.logprobs is None else chained + slopes.logprobs

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from takeback.findings.sweep.run import Sweep as Sweep
     from takeback.findings.sweep.run import squared_norms as squared_norms
     from takeback.findings.sweep.run import sweep as sweep
+    from takeback.findings.sweep.run import sweep_file as sweep_file
     from takeback.findings.sweep.run import sweep_shard as sweep_shard
     from takeback.findings.sweep.sets import FAMILIES as FAMILIES
     from takeback.findings.sweep.sets import NamedSet as NamedSet
