@@ -59,8 +59,10 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
     for one in wanted:
         if isinstance(one, str) and one in known:
             measure = known[one]
-        elif isinstance(one, str) and isinstance(arena, OpenRows | DrawnRows) and (kind := kind_of(one)):
-            measure = drawn_share(kind) if isinstance(arena, DrawnRows) else kind_share(kind)
+        elif isinstance(one, str) and isinstance(arena, DrawnRows) and (kind := kind_of(one)):
+            measure = drawn_share(kind)
+        elif isinstance(one, str) and isinstance(arena, OpenRows) and (kind := kind_of(one)):
+            measure = kind_share(kind)
         elif isinstance(one, str) and not is_reference(one):
             raise unknown_name("measure", one, ("package.module:function", *known))
         else:
