@@ -115,7 +115,7 @@ class AnswerReadouts(Readouts):
         return _softmax(self._scores, self.owner, len(self))
 
     def by_logprob(self, slopes: Floats) -> Floats:
-        """Return by how much a sum Σ slope x probability grows with each log-probability, shape (answers,)."""
+        """Return by how much Σ slope x probability grows with each log-probability, shape (answers,)."""
         weights, owner, n = self.weights, self.owner, len(self)
         if self.drawn.any():
             expected = sum_by(owner, weights * slopes, n)

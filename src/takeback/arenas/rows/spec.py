@@ -34,7 +34,7 @@ class RowsSpec(Spec):
     """Whether the tokenizer's chat template writes prompts; by default it writes those that are messages."""
     system: str | None = None
     """What the system says first, in chats."""
-    template_arguments: dict[str, Any] = {}
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
     """What the chat template is given besides, such as enable_thinking: false."""
     choices: str | tuple[str, ...] | None = None
     """The column of the answers to choose from, or the answers themselves (templates)."""

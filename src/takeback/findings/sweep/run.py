@@ -45,6 +45,7 @@ class Sweep:
         controls: random sets of each make-up.
         seed: of the random sets.
         readouts: whether to keep every readout beside the effects; of thousands of hybrids they are large.
+        given: the sets themselves, in place of requests.
     """
 
     bench: Bench
@@ -53,6 +54,7 @@ class Sweep:
     controls: int = 5
     seed: int = 0
     readouts: bool = True
+    given: tuple[NamedSet, ...] | None = None
 
     @cached_property
     def sets(self) -> tuple[NamedSet, ...]:
@@ -63,7 +65,7 @@ class Sweep:
             TakebackError: nothing was asked for, or no controls.
         """
         anatomy = self.bench.anatomy
-        chosen = chosen_sets(anatomy, self.requests)
+        chosen = list(self.given or chosen_sets(anatomy, self.requests))
         if not chosen or self.controls < 1:
             raise TakebackError("a sweep needs at least one set and one control of each make-up")
         return (*chosen, *random_controls(anatomy, chosen, self.delta, self.controls, self.seed))
