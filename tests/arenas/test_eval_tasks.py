@@ -255,28 +255,43 @@ def test_documents_are_held_out_and_read_back_by_name(folder):
     assert place.legal(place.documents[4]) == ("bad", "good", "bad (2)", "é")
 
 
-def test_commands_work_on_evaluation_tasks(folder, tmp_path, monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["takeback", *map(str, words)])
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a command in this process; give the JSON that it printed."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["takeback", *map(str, words), "--json"])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = capsys.readouterr()
         assert ended.value.code == 0, printed.err
         return json.loads(printed.out)
 
+    return run
+
+
+def measures_in(rows):
+    return {one["measure"] for one in rows}
+
+
+def test_behaviour_and_sweep_tell_the_tasks_metrics(folder, pair, tmp_path, call):
+    place = ("--arena", f"lm-eval:{{tasks: evenly, include_path: {folder}}}", "--situations", 99)
+    told = measures_in(call("behaviour", pair[1], *place)["measures"])
+    assert {"acc quiz", "acc evenly", "log perplexity cloze", "utility right"} <= told
+    told = measures_in(call("behaviour", pair[1], "--against", pair[0], *place)["measures"])
+    assert {"acc quiz", "KL(after || before)"} <= told
+    sweep = ("sweep", *pair, "-o", tmp_path / "sweep.parquet", "--sets", "each layer", "--controls", 1)
+    assert {"acc evenly", "margin right"} <= measures_in(call(*sweep, *place)["effects"])
+
+
+@pytest.mark.slow
+def test_a_change_of_a_tasks_metric_is_localised_and_attributed(folder, tmp_path, call):
     tasks = shutil.copytree(folder, tmp_path / "tasks")
-    rows = [{"text": f"{n} and {n + 1} are", "word": "four"} for n in range(120)]
+    rows = [{"text": "!" * (n % 2) + "two and two are", "word": "four"} for n in range(16)]
     (tasks / "cloze.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     cloze = (tasks / "cloze.yaml").read_text().replace(str(folder), str(tasks))
     (tasks / "cloze.yaml").write_text(cloze)
-    base, tuned = tiny_chat.save_pair(tmp_path, 1.5)
-    place = ("--arena", f"lm-eval:{{tasks: evenly, include_path: {tasks}}}", "--situations", 999, "--json")
-    told = {one["measure"] for one in call("behaviour", tuned, *place)["measures"]}
-    assert {"acc quiz", "acc evenly", "log perplexity cloze", "utility right"} <= told
-    told = {one["measure"] for one in call("behaviour", tuned, "--against", base, *place)["measures"]}
-    assert {"acc quiz", "KL(after || before)"} <= told
-    sweep = ("sweep", base, tuned, "-o", tmp_path / "sweep.parquet", "--sets", "each layer")
-    effects = call(*sweep, "--controls", 1, *place)["effects"]
-    assert {"acc evenly", "margin right"} <= {one["measure"] for one in effects}
-    assert call("localise", base, tuned, "--measure", "log perplexity cloze", *place)
-    assert call("attribute", base, tuned, "--measure", "log perplexity cloze", *place)
+    pair = tiny_chat.save_pair(tmp_path, 1.5)
+    place = ("--arena", f"lm-eval:{{tasks: cloze, include_path: {tasks}}}", "--situations", 99)
+    assert call("localise", *pair, "--measure", "log perplexity cloze", *place)
+    assert call("attribute", *pair, "--measure", "log perplexity cloze", *place)
