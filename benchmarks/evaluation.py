@@ -4,7 +4,7 @@
 
 prints a Markdown table of CPU seconds a set. Without two checkpoints it builds a random pair of the shape of
 SmolLM2-135M with a vocabulary of 512. The task is a quiz of made-up questions with four answers of several
-tokens each and two examples in front. Both give the same log-probabilities; the largest difference is printed.
+tokens each and two examples in front. Both give the same log-probabilities: see the largest difference.
 """
 
 from __future__ import annotations

@@ -31,6 +31,14 @@ WAYS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Keep what `datasets` makes of the tasks' data out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return eval_tasks.save(tmp_path_factory.mktemp("evaluation") / "tasks")
