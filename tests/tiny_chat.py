@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 import transformers
-from models import randomised
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from models import randomised
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% if thinking is defined and not thinking %}(short) {% endif %}"
-    "{% endif %}"
+    "{% if add_generation_prompt %}<assistant>"
+    "{% if thinking is defined and not thinking %}(short) {% endif %}{% endif %}"
 )
 CORPUS = [
     "what is the answer to this small sum",

@@ -6,6 +6,7 @@ import copyreg
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Final
 
 from takeback.arenas.protocol import Arena
@@ -24,6 +25,8 @@ _FAMILIES: Final[Mapping[str, str]] = {
 }
 """What makes the arenas whose names begin so, from the whole name."""
 _OURS: Final[Mapping[str, str]] = {"endgames": "takeback.arenas.endgames:Endgames"}
+_FILES: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml")
+"""The endings of files that are arenas of rows, or describe one."""
 _FORMS: Final = ("rows:FILE", "lm-eval:TASK", "gym:ENV", "package.module:object", "path/to/file.py:object")
 _NEEDED: Final = ("name", "words", "kinds", "goals", "situations", "prompt", "legal", "classify", "cluster")
 
@@ -62,6 +65,7 @@ def _arena(name: str) -> Arena[Any]:
 
 def _made(name: str) -> Any:
     family = _FAMILIES.get(name.partition(":")[0]) if ":" in name else None
+    family = _FAMILIES["rows"] if family is None and Path(name).suffix in _FILES else family
     if family is not None:
         return load_own(family, "arena")(name)
     registered = {} if name in _OURS else {entry.name: entry.value for entry in entry_points(group=GROUP)}

@@ -39,12 +39,13 @@ def agency(
     as_json: Json = False,
 ) -> None:
     """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
+    from takeback.checkpoint import open_checkpoint
     from takeback.measure.agency.policy_agency import AgencySettings, policy_agency
     from takeback.policies.load import load_policy
     from takeback.run.tables import records
     from takeback.run.threads import cpu_threads
 
-    arena = place.place
+    arena = place.at(open_checkpoint(model))
     asked = AgencySettings(tuple(goals) if goals else None, horizon, games, place.seed)
     with cpu_threads(threads):
         chosen = arena.situations("held-out", place.situations, place.seed)
@@ -54,7 +55,7 @@ def agency(
         print_json(rows)
         return
     shown = ("measure", "goal", "unit", "value", "low", "high", "beta", "note")
-    print_table([{name: row[name] for name in shown} for row in rows], f"{model} in {place.name}")
+    print_table([{name: row[name] for name in shown} for row in rows], f"{model} in {arena.name}")
 
 
 def retarget(
@@ -78,8 +79,8 @@ def retarget(
     from takeback.findings.localise.retarget import retarget as run
     from takeback.measure.read import Ask
 
-    check_goal(place.place, goal)
     pair = open_pair(base, tuned, untie=untie)
+    check_goal(place.at(pair.base), goal)
     bench = place.bench(pair, ["legal"], read.setup(output.out))
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
     print_cost(bench, asks, quiet=output.as_json, least=True)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, Asked, Playable, able, arena
+from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import BOTH
+from takeback.measure.agency.agency import agency
 from takeback.measure.effects import effects
+from takeback.measure.flips import flipped_items, flips
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
 from takeback.measure.measures import estimate_row, find_measures, measures, typed
+from takeback.measure.pool import with_answers
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
+from takeback.policies.answers import AnswerReadouts
 from takeback.policies.load import load_policy
 from takeback.policies.play import player
 from takeback.policies.policy import Policy
@@ -56,21 +60,27 @@ class HeldOut:
     @classmethod
     def draw(
         cls,
-        arena_name: str,
+        place: Arena[Any],
         first: str,
         drawn: tuple[int, int],
         setup: Setup | None = None,
         measures: Iterable[str | Numbers | Measure] = (),
+        sides: Mapping[str, str] | None = None,
     ) -> HeldOut:
         """Draw held-out situations: so many, with this seed.
 
+        Of an open arena the sides answer first, by default the first model alone: what they said is the pool
+        that every policy is read on.
+
         Raises:
-            UnknownName: there is no such arena or measure.
-            TakebackError: the first model can't be opened, or there are fewer situations.
+            UnknownName: there is no such measure.
+            TakebackError: a model can't be opened, there are fewer situations, or a pool can't be drawn.
         """
-        place = arena(arena_name)
         find_measures(measures, place)
-        return cls(place, place.situations("held-out", *drawn), first, setup, measures)
+        models = {side: open_checkpoint(ref) for side, ref in (sides or {"tuned": first}).items()}
+        asked = place.situations("held-out", *drawn)
+        place, known = with_answers(place, asked, models, setup or Setup())
+        return cls(place, known, first, setup, measures)
 
     def load(
         self, model: Checkpoint, arena: Arena[Any] | None = None, *, placement: Placement | None = None
@@ -122,6 +132,20 @@ class HeldOut:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
         old, new = self.read(before, after), self.read(after, before)
         return effects(old, new, self.arena, before, self.context(new))
+
+    def changes(self, before: str, after: str) -> dict[str, pd.DataFrame]:
+        """Return all that is told of a change, as tables by name: `measures`, as `compare` returns it.
+
+        Where answers are listed also `flips`, `items` and `agency`: what became of each item, and how much of
+        the change is pursuit of what answers are worth.
+        """
+        told = {"measures": self.compare(before, after)}
+        old, new = self.read(before, after), self.read(after, before)
+        if not isinstance(old, AnswerReadouts) or not isinstance(new, AnswerReadouts):
+            return told
+        context = self.context(new)
+        told |= {"flips": flips(old, new, context), "items": flipped_items(old, new, context)}
+        return {**told, "agency": agency(old, new, context)} if context.utilities else told
 
     def context(self, readouts: Readouts) -> MeasureContext:
         """Return what measures of these readouts need of the arena."""

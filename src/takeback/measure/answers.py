@@ -54,6 +54,7 @@ def _of_pools(
     each = [measure for goal in goals for measure in (utility(goal), margin(goal))]
     each += [kind_share(kind) for kind in kinds]
     far = [_from_side(side, per_token) for side in sides for per_token in (False, True)]
+    far = far if len(sides) > 1 else []
     return (*each, LENGTH, *far, *([REFERENCE] if given else []), EFFECTIVE)
 
 

@@ -104,11 +104,27 @@ class Bench:
         Raises:
             TakebackError: there are fewer situations, or a pool can't be drawn.
         """
+        bench = cls.answering(pair, arena, arena.situations("held-out", *drawn), measures, setup)
+        return bench if measures else bench.about(_most_changed(bench))
+
+    @classmethod
+    def answering(
+        cls,
+        pair: Pair,
+        arena: Arena[Any],
+        situations: Sequence[Any],
+        measures: Iterable[str | Numbers | Measure] = (),
+        setup: Setup | None = None,
+    ) -> Bench:
+        """Ask about measures, maybe none, on situations; of an open arena base and tuned answer first.
+
+        Raises:
+            TakebackError: a pool can't be drawn.
+        """
         setup = setup or Setup()
         sides = {"base": pair.base, "tuned": pair.tuned}
-        place, asked = with_answers(arena, arena.situations("held-out", *drawn), sides, setup)
-        bench = cls(pair, place, asked, measures, setup)
-        return bench if measures else bench.about(_most_changed(bench))
+        place, asked = with_answers(arena, situations, sides, setup)
+        return cls(pair, place, asked, measures, setup)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave models and readouts here."""
@@ -212,6 +228,14 @@ class Bench:
     def steps(self) -> Any:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
         return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
+
+    @property
+    def seconds_each(self) -> float | None:
+        """About how long a hybrid takes, by those that were read here; None where none was."""
+        if (pace := self._reader.pace) is None:
+            return None
+        workers = self.setup.workers
+        return pace * len(self.situations) / (workers if isinstance(workers, int) else workers.actors)
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.

@@ -126,17 +126,22 @@ class Outcomes:
         return np.maximum(rel_entr(self.tuned, np.where(self.exists, self.base, 1.0)).sum(axis=1), 0.0)
 
     def halves(self, seed: int) -> Places:
-        """Split the situations in two halves, 0 and 1, by whole clusters; [m].
+        """Split the situations in two halves; see `halves_of`."""
+        return halves_of(self.texts, self.clusters, seed)
 
-        The split depends on the seed and on which situations there are, not on their order. With one cluster
-        all are in half 0.
-        """
-        order = np.argsort(np.array(self.texts), kind="stable")
-        named = np.array(list(dict.fromkeys(self.clusters[order].tolist())), np.int64)
-        drawn = np.random.default_rng(seed).permutation(named)
-        sizes = np.bincount(self.clusters, minlength=int(drawn.max(initial=0)) + 1)[drawn]
-        second = drawn[np.cumsum(sizes) - sizes / 2 >= len(self) / 2]
-        return np.isin(self.clusters, second if len(drawn) > 1 else []).astype(np.int64)
+
+def halves_of(texts: Sequence[str], clusters: Places, seed: int) -> Places:
+    """Split situations in two halves, 0 and 1, by whole clusters; [m].
+
+    The split depends on the seed and on which situations there are, not on their order. With one cluster
+    all are in half 0.
+    """
+    order = np.argsort(np.array(texts), kind="stable")
+    named = np.array(list(dict.fromkeys(clusters[order].tolist())), np.int64)
+    drawn = np.random.default_rng(seed).permutation(named)
+    sizes = np.bincount(clusters, minlength=int(drawn.max(initial=0)) + 1)[drawn]
+    second = drawn[np.cumsum(sizes) - sizes / 2 >= len(texts) / 2]
+    return np.isin(clusters, second if len(drawn) > 1 else []).astype(np.int64)
 
 
 def _rows(table: Floats) -> Floats:

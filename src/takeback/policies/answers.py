@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from takeback.arenas.listed import GIVEN, Listing
 from takeback.policies.readout import Readouts
+from takeback.run.grouping import sum_by
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,8 +25,12 @@ class AnswerReadouts(Readouts):
     `probabilities` are those of a situation's answers against each other, and add up to 1. Of choices they
     are the softmax of normalised log-probabilities. Of a pool they are self-normalised importance weights
     p / q, where q is the even mixture of the policies that drew it (Veach and Guibas 1995, "Optimally
-    combining sampling techniques for Monte Carlo rendering", SIGGRAPH): sums over the pool, weighted by them,
-    estimate what the policy's own answers would give. `greedy` is the likeliest answer.
+    combining sampling techniques for Monte Carlo rendering", SIGGRAPH), with the bias of a ratio taken off:
+    sums over the pool, weighted by them, estimate what the policy's own answers would give. `greedy` is the
+    likeliest answer.
+
+    A mean by weights w has the bias −Σ w² (f − Σ w f) to first order (Cochran 1977, "Sampling Techniques",
+    section 6.8), so that each weight becomes w (1 + w − Σ w²): none is below 0, and they add up to 1.
 
     Attributes:
         logprobs: the log-probability of each answer, in nats, shape (all answers,).
@@ -96,10 +102,33 @@ class AnswerReadouts(Readouts):
 
     def at(self, logprobs: Floats) -> AnswerReadouts:
         """Return the readouts of a policy that gives the answers these log-probabilities."""
-        scores = logprobs / self.lengths - self.offsets
-        weights = _softmax(scores, self.owner, len(self))
-        greedy = _likeliest(scores, self.owner, len(self))
-        return replace(self, logprobs=logprobs, probabilities=weights, greedy=greedy)
+        moved = replace(self, logprobs=logprobs)
+        weights = moved.weights
+        if self.drawn.any():
+            weights = weights * (1 + weights - moved._squares[self.owner])
+        greedy = _likeliest(moved._scores, self.owner, len(self))
+        return replace(moved, probabilities=weights, greedy=greedy)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """The softmax of each situation's scores; `probabilities` before a pool's bias is taken off."""
+        return _softmax(self._scores, self.owner, len(self))
+
+    def by_logprob(self, slopes: Floats) -> Floats:
+        """Return by how much Σ slope x probability grows with each log-probability, shape (answers,)."""
+        weights, owner, n = self.weights, self.owner, len(self)
+        if self.drawn.any():
+            expected = sum_by(owner, weights * slopes, n)
+            slopes = slopes * (1 + 2 * weights - self._squares[owner]) - 2 * weights * expected[owner]
+        return weights * (slopes - sum_by(owner, weights * slopes, n)[owner]) / self.lengths
+
+    @cached_property
+    def _scores(self) -> Floats:
+        return self.logprobs / self.lengths - self.offsets
+
+    @cached_property
+    def _squares(self) -> Floats:
+        return sum_by(self.owner, self.weights**2, len(self))
 
     @property
     def drawn(self) -> NDArray[np.bool_]:
@@ -112,8 +141,7 @@ class AnswerReadouts(Readouts):
         It is (Σ w)² / Σ w² (Kong 1992, "A note on importance sampling using standardized weights").
         """
         counts = np.bincount(self.owner[self.drawn], minlength=len(self))
-        squares = np.bincount(self.owner, self.probabilities**2, minlength=len(self))
-        return 1 / np.where(squares > 0, squares, np.inf) / np.maximum(counts, 1)
+        return 1 / np.where(self._squares > 0, self._squares, np.inf) / np.maximum(counts, 1)
 
 
 def _lengths(normalisation: str, texts: Sequence[str], tokens: Ints) -> Floats:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import Board
+from takeback.arenas import Board, arena
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Results
@@ -270,7 +270,7 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
 def _alone(plan: Plan, first: str, out: Path) -> HeldOut:
     setup = Setup(out, POLICIES, threads=plan.threads)
     drawn = plan.situations, plan.situations_seed
-    return HeldOut.draw(plan.arena, first, drawn, setup, plan.measures)
+    return HeldOut.draw(arena(plan.arena), first, drawn, setup, plan.measures)
 
 
 def _curve(

@@ -1,7 +1,8 @@
 """Measures of listed answers as sums over log-probabilities: what moving each answer's is worth.
 
-With slopes s by the weights w of a situation's answers, moving the log-probability of answer a moves the
-measure by w_a (s_a − Σ w s), over its length if log-probabilities are divided by that.
+With slopes s by the probabilities w of choices, moving the log-probability of choice a moves the measure by
+w_a (s_a − Σ w s), over its length if log-probabilities are divided by that; `AnswerReadouts.by_logprob` has
+the same of a pool, whose weights are corrected.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from takeback.measure.measure import Slopes
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerBatch, AnswerPlan
 from takeback.policies.language.forward import next_token_logits
-from takeback.run.grouping import sum_by
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,7 +75,5 @@ def answer_adjoints(
 
 
 def _by_logprob(readouts: AnswerReadouts, slopes: Slopes) -> Floats:
-    weights, owner = readouts.probabilities, readouts.owner
-    expected = sum_by(owner, weights * slopes.legal, len(readouts))[owner]
-    chained = weights * (slopes.legal - expected) / readouts.lengths
+    chained = readouts.by_logprob(slopes.legal)
     return chained if slopes.logprobs is None else chained + slopes.logprobs

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.arenas import Arena
+from takeback.arenas.listed import Listed
 from takeback.checkpoint import open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result, as_table
@@ -135,8 +136,8 @@ class _Transplants:
         found: list[_Step] = []
         for chain in chains:
             ask = Ask(self.set_of(chain), self.source)
-            change, legal = (self._change(answers, ask, measure) for measure in (goal, LEGAL.name))
-            found.append(_Step(order, chain, change / gain, legal))
+            change = self._change(answers, ask, goal)
+            found.append(_Step(order, chain, change / gain, self._lawful(answers, ask)))
         return found
 
     def set_of(self, chain: Sequence[Component]) -> ComponentSet:
@@ -146,8 +147,12 @@ class _Transplants:
     def enough(self, step: _Step, answers: Answers) -> bool:
         """Tell whether a set brings as much as is wanted and is lawful."""
         whole = Ask(self.bench.anatomy.universe, self.source)
-        floor = min(0.0, self._change(answers, whole, LEGAL.name)) - self.settings.lost
+        floor = min(0.0, self._lawful(answers, whole)) - self.settings.lost
         return step.selected >= self.settings.wanted - 1e-9 and step.legal >= floor
+
+    def _lawful(self, answers: Answers, ask: Ask) -> float:
+        """Return the change of the legal mass; where answers are listed there is none to lose."""
+        return self._change(answers, ask, LEGAL.name) if LEGAL.name in self.bench.measures else 0.0
 
     def _change(self, answers: Answers, ask: Ask, measure: str) -> float:
         return float(np.nanmean(answers.change(ask, measure, self.bench.nothing)))
@@ -191,7 +196,8 @@ def retarget(
     check_goal(bench.arena, goal)
     chosen = goal or _most_gained(bench, other, goals)
     rest = [utility(name).name for name in goals if name != chosen]
-    asked = bench.about(*dict.fromkeys((utility(chosen).name, LEGAL.name, *rest, *bench.measures)))
+    lawful = () if isinstance(bench.arena, Listed) else (LEGAL.name,)
+    asked = bench.about(*dict.fromkeys((utility(chosen).name, *lawful, *rest, *bench.measures)))
     select, evaluate = (
         _Transplants(asked.some(places), source, settings) for places in asked.halves(settings.seed)
     )
@@ -307,7 +313,7 @@ def _of_measure(answers: Answers, measure: str, ask: Ask, whole: Ask) -> dict[st
 
 def _most_gained(bench: Bench, other: str, goals: Sequence[str]) -> str:
     """Return the goal of whose utility the other model has most more than tuned, in standard errors."""
-    asked = bench.about(LEGAL.name)
+    asked = bench.about(*(utility(goal).name for goal in goals))
     (after,) = asked.read([Ask(bench.anatomy.universe, f"checkpoint:{other}")])
     found: dict[str, float] = {}
     for goal in goals:

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
+from takeback.measure.agency.pools import PoolDraws, drew
 from takeback.measure.measure import MeasureContext, Values, if_legal
 from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
+from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate, mean_estimate, ratio_estimate
@@ -166,6 +168,59 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
     )
 
 
+def pooled_pursuit(
+    before: AnswerReadouts, after: AnswerReadouts, context: MeasureContext, goal: str, seed: int = 0
+) -> Pursuit:
+    """Measure how much of a change is pursuit of a reward, from the answers that each side drew itself.
+
+    As `pursuit`, with the means over each side's own answers in the place of sums over all outcomes. The
+    logarithm of a mean over k answers is too small by about half its squared relative standard error, which
+    is taken off; the note says how much. β is held to what base's answers can tell (see `PoolDraws.reach`):
+    at an end of that range, the pursuit is at least what is told. Intervals cover prompts and drawing.
+
+    Raises:
+        TakebackError: the reward applies to no prompt, or a side drew no answers.
+    """
+    draws = PoolDraws.of(before, after, context, goal)
+    if not len(draws):
+        raise TakebackError(f"no prompt to which {goal!r} applies")
+    clusters, change = draws.clusters, mean_estimate(draws.divergence, draws.clusters)
+    beta, ended = draws.fit()
+    whole = draws.tilt(np.full(len(draws), beta))
+    half, note = draws.halves(seed), _no_share(change)
+    value = share = signed = inside_share = None
+    if not note:
+        inside_share = ratio_estimate(whole.gain, draws.divergence, clusters)
+    fitted = [draws.some(half == side).fit() for side in range(int(half.max()) + 1)]
+    betas = np.array([one for one, _ in fitted])
+    if len(betas) > 1:
+        across, own = (draws.tilt(some) for some in (betas[1 - half], betas[half]))
+        moved = np.zeros(len(draws))
+        for side in (0, 1):
+            mine = half == side
+            if (curvature := own.curvature[mine].sum()) > 0 and betas[side] != 0 and not fitted[side][1]:
+                moved[mine] = own.slope[mine] * across.slope[~mine].sum() / curvature
+        value = mean_estimate(across.gain + moved, clusters)
+        if not note:
+            share = ratio_estimate(across.gain + moved, draws.divergence, clusters)
+            turned = np.sign(betas[1 - half]) * across.gain + np.sign(betas[half]) * moved
+            signed = ratio_estimate(turned, draws.divergence, clusters)
+            note = _doubt(value, betas)
+    told = [note, f"bias of the logarithm, taken off: {whole.bias.mean():.2g} nats"]
+    told += ["β is held to what the draws can tell: at least this"] if ended else []
+    return Pursuit(
+        change,
+        value,
+        share,
+        signed,
+        mean_estimate(whole.gain, clusters),
+        inside_share,
+        beta,
+        tuple(betas.tolist()),
+        "; ".join(filter(None, told)),
+    )
+
+
 def pursuit_each(outcomes: Outcomes) -> tuple[Floats, Floats]:
     """Return the pursuit of the first goal with a β for every situation, in nats, and those β; shapes (m,).
 
@@ -239,17 +294,22 @@ def agency(
     Columns: measure, goal, unit (bits, nats, or share), value, se, low, high (95%, clustered by situation,
     of this one run), n (situations), beta, note. What is undefined is missing, and the note says why. Each
     measure comes twice, over all outcomes and, as `…, if legal`, over legal actions given a legal answer.
-    With several goals the joint measures follow, over situations to which all of them apply.
+    With several goals the joint measures follow, over situations to which all of them apply. Listed answers
+    are all legal, and measures come once; of a pool there is what needs no enumeration, the change and how
+    much of it is pursuit.
 
     Raises:
         UnknownName: there is no such goal.
         TakebackError: the readouts or the context are of different situations.
     """
-    import pandas as pd
-
     names = tuple(context.utilities if goals is None else goals)
     rows: list[dict[str, Any]] = []
-    for given, named in enumerate(OVER):
+    if isinstance(before, AnswerReadouts) and isinstance(after, AnswerReadouts) and before.drawn.any():
+        rows = [
+            {**row, "goal": goal} for goal in names for row in _of_pool(before, after, context, goal, seed)
+        ]
+        return _table(rows)
+    for given, named in enumerate(OVER if context.listed is None else OVER[:1]):
         told: list[dict[str, Any]] = []
         for goal in names:
             outcomes = Outcomes.of(before, after, context, (goal,), bool(given))
@@ -258,9 +318,14 @@ def agency(
             outcomes = Outcomes.of(before, after, context, names, bool(given))
             told += _joint_rows(outcomes, seed)
         rows += [{**row, "measure": named(row["measure"])} for row in told]
-    frame = pd.DataFrame(rows)
+    return _table(rows)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
     columns = ["measure", "goal", "unit", "value", "se", "low", "high", "n", "beta", "note"]
-    return typed(frame[columns], ("value", "se", "low", "high", "beta"))
+    return typed(pd.DataFrame(rows, columns=columns), ("value", "se", "low", "high", "beta"))
 
 
 def _change(outcomes: Outcomes) -> Estimate:
@@ -308,6 +373,30 @@ def _row(
     missing: dict[str, Any] = dict.fromkeys(("value", "se", "low", "high"))
     numbers = missing if estimate is None else estimate_row(estimate)
     return {"measure": measure, "unit": unit, **numbers, "note": note, "beta": beta}
+
+
+def _of_pool(
+    before: AnswerReadouts, after: AnswerReadouts, context: MeasureContext, goal: str, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Give the rows of one reward on a pool: from own draws, or where a side drew none by weights."""
+    count = int(context.applies[goal].sum())
+    if not count:
+        yield {**_row("pursuit share", "share", None, "the goal applies to no situation"), "n": 0}
+        return
+    found = (
+        pooled_pursuit(before, after, context, goal, seed)
+        if drew(before) and drew(after)
+        else pursuit(Outcomes.of(before, after, context, (goal,)), seed)
+    )
+    yield {**_row("KL(after || before)", "nats", found.change), "n": count}
+    for name, unit, estimate in (
+        ("pursuit", "nats", found.value),
+        ("pursuit share", "share", found.share),
+        ("signed pursuit share", "share", found.signed),
+        ("pursuit in sample", "nats", found.inside),
+        ("pursuit share in sample", "share", found.inside_share),
+    ):
+        yield {**_row(name, unit, estimate, found.note, found.beta), "n": count}
 
 
 def _rows(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:

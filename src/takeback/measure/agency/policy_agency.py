@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from takeback.arenas import Arena, Episodic, MinimalPairs, Probed, goal_of
+from takeback.arenas.rows import OpenRows, PooledRows
 from takeback.measure.agency.adaptation import adaptation
 from takeback.measure.agency.agency import OVER
 from takeback.measure.agency.directedness import goal_directedness
@@ -14,6 +15,7 @@ from takeback.measure.agency.episodes import Episode, acts, episode_meg
 from takeback.measure.agency.unknown import unknown_utility
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import estimate_row, typed
+from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +57,16 @@ def policy_agency(
 
     Raises:
         UnknownName: there is no such goal.
+        TakebackError: any text is an answer there.
     """
     import pandas as pd
 
     asked = asked or AgencySettings()
+    if isinstance(arena, OpenRows | PooledRows):
+        raise TakebackError(
+            f"what one policy pursues is told where its answers can be enumerated, not in {arena.name}; for how "
+            "much of a change is pursuit of a reward: takeback behaviour TUNED --against BASE"
+        )
     readouts = policy.read(policy.prepare(arena, situations))
     tables = [
         unknown_utility(readouts, MeasureContext.of(readouts, arena, situations=situations), asked.seed)

@@ -106,8 +106,9 @@ def unknown_utility(readouts: Readouts, context: MeasureContext, seed: int = 0) 
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for given, named in enumerate(OVER):
-        for name in FAMILIES:
+    listed = context.listed is not None
+    for given, named in enumerate(OVER[:1] if listed else OVER):
+        for name in (GOALS,) if listed else FAMILIES:
             members = family(context, name, bool(given))
             outcomes = Outcomes.of(readouts, readouts, members, tuple(members.utilities), bool(given))
             found = unknown_meg(outcomes, seed)

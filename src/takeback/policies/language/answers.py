@@ -170,8 +170,8 @@ def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
     config: Any = model.config.get_text_config()
     if plan.largest >= config.vocab_size:
         raise TakebackError(
-            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use its "
-            "own tokenizer"
+            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use "
+            "its own tokenizer"
         )
     longest = max(int(batch.rows.positions.max()) for batch in plan.batches) + 1
     room = getattr(config, "max_position_embeddings", None)
