@@ -169,7 +169,7 @@ def explain(
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
-    """Tell in words and boards, or in words and texts, what taking back or grafting a set changes in behaviour."""
+    """Tell in words, and boards or texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
     from takeback.measure.bench import Bench

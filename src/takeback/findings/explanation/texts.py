@@ -38,10 +38,13 @@ SPELLED: Final = 12
 EACH_WAY: Final = 2
 """Answers of a prompt that are read token by token, among those that rose, and among those that fell."""
 
+LEAST: Final = 0.001
+"""Answers whose weight moves by less are not read token by token."""
+
 COLUMNS: Final[Mapping[str, str]] = {
     "part": "what the row is of: measure, kind (of answers), flip, item, word, answer, token",
-    "role, set": "asked: the set; everything: all components; random: controls; words, answers and tokens "
-    "are of the asked set",
+    "role, set": "asked: the set; everything: all components; random: controls; words, answers "
+    "and tokens are of the asked set",
     "name": "the measure, the kind, the goal, the word, the answer or the token",
     "item, situation": "the prompt",
     "place": "of an answer or its tokens: its place among the prompt's answers",
@@ -226,7 +229,7 @@ def _chosen(before: AnswerReadouts, after: AnswerReadouts, item: int) -> Iterato
     gain = (after.probabilities - before.probabilities)[span]
     texts, known = before.actions[item], set[str]()
     for way in (1, -1):
-        mine = [at for at in np.argsort(-way * gain, kind="stable").tolist() if way * gain[at] > 0]
+        mine = [at for at in np.argsort(-way * gain, kind="stable").tolist() if way * gain[at] > LEAST]
         fresh: list[int] = []
         for at in mine:
             if texts[at] not in known and len(fresh) < EACH_WAY:
