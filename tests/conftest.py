@@ -22,13 +22,14 @@ hypothesis.settings.load_profile("takeback")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let workers share out slow tests that need nothing of their file, and files; slow ones go first."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
     alone = {item for item in items if item.get_closest_marker("slow") and not _shares(item)}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
     for item in items:
         if item not in alone:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: (item not in alone, item.path not in slow))
+    items.sort(key=lambda item: (item not in alone, item.path not in slow))
 
 
 def _shares(item: pytest.Item) -> bool:

@@ -12,8 +12,8 @@ from models import randomised
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% if thinking is defined and not thinking %}(short) {% endif %}"
-    "{% endif %}"
+    "{% if add_generation_prompt %}<assistant>"
+    "{% if thinking is defined and not thinking %}(short) {% endif %}{% endif %}"
 )
 CORPUS = [
     "what is the answer to this small sum",

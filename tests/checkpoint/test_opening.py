@@ -231,9 +231,15 @@ def test_real_dora_and_tied_embeddings_are_refused(folder: Path, tmp_path: Path)
     assert "tied" in refusal(f"{tmp_path}/tied+{tmp_path}/saved")
 
 
-def test_an_adapter_alone_says_how_to_merge_it(folder: Path, tmp_path: Path) -> None:
+def test_an_adapter_alone_is_of_the_base_that_it_names(folder: Path, tmp_path: Path) -> None:
     save_adapter(folder, tmp_path / "lora", torch.float32, **LLAMA)
-    assert f"{folder}+{tmp_path}/lora" in refusal(tmp_path / "lora")
+    assert open_checkpoint(tmp_path / "lora").digest == open_checkpoint(f"{folder}+{tmp_path}/lora").digest
+    config = tmp_path / "lora" / "adapter_config.json"
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps({**settings, "base_model_name_or_path": "nowhere.at.all"}))
+    assert "is an adapter of nowhere.at.all, and there is no file" in refusal(tmp_path / "lora")
+    config.write_text(json.dumps({**settings, "base_model_name_or_path": None}))
+    assert f"write BASE+{tmp_path}/lora" in refusal(tmp_path / "lora")
 
 
 # what cannot be opened

@@ -170,8 +170,21 @@ def test_answers_are_as_frequent_as_enumeration_says(built: Any, sampling: Sampl
 def test_what_is_cut_is_what_hugging_face_cuts(top_p: float) -> None:
     logits = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (20, 50)))
     warped = logits_process.TopPLogitsWarper(top_p)(None, logits / 0.7)  # type: ignore
-    ours = generation.probabilities(logits, Sampling(temperature=0.7, top_p=top_p))
-    torch.testing.assert_close(ours, warped.softmax(-1))
+    ours = generation.scores(logits, Sampling(temperature=0.7, top_p=top_p))
+    torch.testing.assert_close(ours.softmax(-1), warped.softmax(-1))
+
+
+def test_models_that_hardly_differ_draw_the_same_tokens() -> None:
+    rng = np.random.default_rng(0)
+    one = torch.from_numpy(rng.normal(0, 3, (1, 200)))
+    other = one + torch.from_numpy(rng.normal(0, 0.1, (1, 200)))
+    distance = float((one.softmax(-1) - other.softmax(-1)).abs().sum() / 2)
+    rows = [one.expand(3000, -1), other.expand(3000, -1)]
+    drawn = [generation.chosen(row, [(0, place) for place in range(3000)], Sampling()) for row in rows]
+    differ = float((drawn[0] != drawn[1]).double().mean())
+    bound = 2 * distance / (1 + distance)
+    assert 0.01 < distance < differ + 3 * (differ / 3000) ** 0.5
+    assert differ < bound + 3 * (bound / 3000) ** 0.5
 
 
 def test_other_prompts_and_batches_have_no_part_in_an_answer(

@@ -48,6 +48,27 @@ class Listing:
     answers: tuple[ListedAnswer, ...]
 
 
+@dataclass(frozen=True)
+class AskedTokens:
+    """Tokens that are asked for, and those that they follow."""
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """An answer in tokens.
+
+    Attributes:
+        pieces: what is read; log-probabilities add up. A long text has several.
+        alone: the same without the prompt, where that is asked for.
+    """
+
+    pieces: tuple[AskedTokens, ...]
+    alone: tuple[AskedTokens, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class SomeAnswers:
     """A listed arena of which some answers are read; a situation is one of its own with their places."""
@@ -114,4 +135,27 @@ class Listed(Protocol):
 
     def listing(self, situation: Any) -> Listing:
         """Return what is shown in a situation and which answers are listed."""
+        ...
+
+
+@runtime_checkable
+class Spells(Protocol):
+    """Writes its prompts and answers in tokens itself."""
+
+    def spell(self, situation: Any, tokenizer: Any, config: Any) -> Sequence[Spelling]:
+        """Return the listed answers in tokens, for a model with this tokenizer and configuration.
+
+        Raises:
+            TakebackError: the tokenizer can't write them.
+        """
+        ...
+
+
+@runtime_checkable
+class Open(Protocol):
+    """Takes any text for an answer; what one is worth is known once it is drawn."""
+
+    @property
+    def draws(self) -> str:
+        """The identity of how answers are drawn and what they are worth, apart from who draws."""
         ...

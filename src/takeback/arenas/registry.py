@@ -6,6 +6,7 @@ import copyreg
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Final
 
 from takeback.arenas.protocol import Arena
@@ -19,21 +20,24 @@ GROUP: Final = "takeback.arenas"
 
 _FAMILIES: Final[Mapping[str, str]] = {
     "gym": "takeback.arenas.gym:Gym",
+    "lm-eval": "takeback.arenas.lm_eval:eval_arena",
     "rows": "takeback.arenas.rows:rows_arena",
 }
 """What makes the arenas whose names begin so, from the whole name."""
 _OURS: Final[Mapping[str, str]] = {"endgames": "takeback.arenas.endgames:Endgames"}
-_FORMS: Final = ("rows:FILE", "gym:ENV", "package.module:object", "path/to/file.py:object")
+_FILES: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".yaml", ".yml")
+"""The endings of files that are arenas of rows, or describe one."""
+_FORMS: Final = ("rows:FILE", "lm-eval:TASK", "gym:ENV", "package.module:object", "path/to/file.py:object")
 _NEEDED: Final = ("name", "words", "kinds", "goals", "situations", "prompt", "legal", "classify", "cluster")
 
 
 def arena(name: str) -> Arena[Any]:
     """Return the arena of this name, the same one in all of a process.
 
-    `rows:FILE` are prompts of your own: see `takeback.arenas.rows`. `gym:ENV` is an environment of
-    Gymnasium. `package.module:object` and `path/to/file.py:object` are an
-    arena of your own, or a class or function that makes one without arguments. Packages register more by the
-    entry point group `takeback.arenas`.
+    `rows:FILE` are prompts of your own: see `takeback.arenas.rows`. `lm-eval:TASK` are evaluation tasks: see
+    `takeback.arenas.lm_eval`. `gym:ENV` is an environment of Gymnasium. `package.module:object` and
+    `path/to/file.py:object` are an arena of your own, or a class or function that makes one without
+    arguments. Packages register more by the entry point group `takeback.arenas`.
 
     >>> arena("endgames").goals.keys()
     dict_keys(['win', 'draw', 'check', 'corner', 'random'])
@@ -61,6 +65,7 @@ def _arena(name: str) -> Arena[Any]:
 
 def _made(name: str) -> Any:
     family = _FAMILIES.get(name.partition(":")[0]) if ":" in name else None
+    family = _FAMILIES["rows"] if family is None and Path(name).suffix in _FILES else family
     if family is not None:
         return load_own(family, "arena")(name)
     registered = {} if name in _OURS else {entry.name: entry.value for entry in entry_points(group=GROUP)}

@@ -33,5 +33,7 @@ class Words:
     """Sentences that say what the outcomes mean; empty where they speak for themselves."""
     cluster: str = ""
     """What situations of one cluster share, such as `symmetry`."""
+    reward: str = ""
+    """What training rewards an answer with, such as a user's function; empty: legality and utility."""
     text: str = ""
     """A sentence that says how to read a situation's compact prompt; empty where it speaks for itself."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +47,25 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+class Half(Protocol):
+    """Is one of an adapter's thin matrices, in a file or in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+    def read(self) -> torch.Tensor:
+        """Return it; it must not be written to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoraDelta:
     """Holds what an adapter adds to one weight: scale · B A, transposed where inputs come first."""
 
-    a: Entry
-    b: Entry
+    a: Half
+    b: Half
     scale: float
     transposed: bool
     element: str = "float32"
@@ -62,6 +75,11 @@ class LoraDelta:
         """The shape of the weight that it fits."""
         shape = (self.b.shape[0], self.a.shape[1])
         return shape[::-1] if self.transposed else shape
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it lies in; none in memory."""
+        return [half.file for half in (self.a, self.b) if isinstance(half, Entry)]
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
         """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `element`."""

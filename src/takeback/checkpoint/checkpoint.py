@@ -18,7 +18,14 @@ from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
-from takeback.checkpoint.shards import Entry, read_header, read_metadata, weight_entries
+from takeback.checkpoint.shards import (
+    Entry,
+    adapter_base,
+    is_adapter,
+    read_header,
+    read_metadata,
+    weight_entries,
+)
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
@@ -114,11 +121,15 @@ class Checkpoint:
         return self._digest
 
     @property
+    def files(self) -> list[Path]:
+        """The files that its tensors lie in, an adapter's too."""
+        deltas = (file for delta in self.deltas.values() for file in delta.files)
+        return sorted({*(entry.file for entry in self.entries.values()), *deltas})
+
+    @property
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
-        deltas = (half for delta in self.deltas.values() for half in (delta.a, delta.b))
-        files = sorted({entry.file for entry in (*self.entries.values(), *deltas)})
-        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
         return identity(states, sorted(self.entries), self.settings, versions=False)
 
     @property
@@ -291,15 +302,17 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
 
     `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the local
     cache, else from the hub; without a revision from the cache only), `base+adapter` with a PEFT LoRA
-    adapter, merged in float32 as tensors are read, a `.safetensors` file with the state dict of an MLP (or a
-    folder with it as `model.safetensors`), or a Stable-Baselines3 `.zip`, of which the policy's tensors are
-    read and nothing is unpickled.
+    adapter, merged in float32 as tensors are read (the adapter alone is one of the base that its config
+    names), a `.safetensors` file with the state dict of an MLP (or a folder with it as `model.safetensors`),
+    or a Stable-Baselines3 `.zip`, of which the policy's tensors are read and nothing is unpickled.
 
     Raises:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
     """
     base, adapter = split_adapter(str(ref))
     place = locate(base)
+    if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
+        base, adapter, place = named, str(place), _base_of(place, named)
     opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
     if adapter is None:
         return opened
@@ -321,6 +334,15 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         deltas=changed.deltas,
         side_folders=(folder, *opened.side_folders),
     )
+
+
+def _base_of(adapter: Path, named: str) -> Path:
+    try:
+        return locate(named)
+    except TakebackError as error:
+        raise TakebackError(
+            f"{adapter} is an adapter of {named}, and {error}; or write BASE+{adapter}"
+        ) from error
 
 
 def _open_file(ref: str, file: Path) -> Checkpoint:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.checkpoint.weights import raw_bytes
+
 if TYPE_CHECKING:
+    import torch
+
     from takeback.checkpoint.adapter import LoraDelta
     from takeback.checkpoint.shards import Entry
 
@@ -76,11 +80,43 @@ class Mapped:
         return bytes_of.view(np.ndarray).view(kind)
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Gives the entries of a tensor in memory; one that lies on another device is copied as a whole."""
+
+    tensor: torch.Tensor
+    mapped = True
+
+    @property
+    def element(self) -> str:
+        """The element type."""
+        return str(self.tensor.dtype).removeprefix("torch.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return tuple(self.tensor.shape)
+
+    def read(self) -> torch.Tensor:
+        """Return the tensor; it must not be written to."""
+        return self.tensor.detach().cpu()
+
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a view of the entries."""
+        return self._entries[start:stop]
+
+    @cached_property
+    def _entries(self) -> NDArray[Any]:
+        entries = np.frombuffer(raw_bytes(self.tensor), STORAGE[self.element])
+        entries.flags.writeable = False
+        return entries
+
+
 @dataclass(frozen=True)
 class Merged:
-    """Gives the entries of a stored weight with what an adapter adds to it."""
+    """Gives the entries of a weight with what an adapter adds to it."""
 
-    weight: Mapped
+    weight: Flat
     delta: LoraDelta
     mapped = False
 

@@ -203,7 +203,7 @@ def _no_weights(folder: Path) -> TakebackError:
         )
     if (folder / "adapter_config.json").is_file():
         return TakebackError(
-            f"{folder} holds an adapter, not a model; write {_adapter_base(folder)}+{folder} to merge it"
+            f"{folder} holds an adapter, not a model; write BASE+{folder}, with the model that it is of"
         )
     inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if inner:
@@ -211,14 +211,27 @@ def _no_weights(folder: Path) -> TakebackError:
     return TakebackError(f"{folder} has no model.safetensors and no model.safetensors.index.json")
 
 
-def _adapter_base(folder: Path) -> str:
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter and no weights of a whole model."""
+    whole = ("model.safetensors", "model.safetensors.index.json")
+    return (folder / "adapter_config.json").is_file() and not any((folder / one).exists() for one in whole)
+
+
+def adapter_base(folder: Path) -> str | None:
+    """Return what an adapter's config says that it was trained on, None where it says nothing.
+
+    A path that is not one from here is taken from the adapter's folder.
+    """
     try:
-        named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
-            "base_model_name_or_path"
-        )
+        config: Any = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        named, revision = config.get("base_model_name_or_path"), config.get("revision")
     except (OSError, ValueError, AttributeError):
-        named = None
-    return str(named or "BASE")
+        return None
+    if not isinstance(named, str) or not named:
+        return None
+    if not Path(named).exists() and (folder / named).is_dir():
+        return str(folder / named)
+    return f"{named}@{revision}" if revision and not Path(named).exists() else named
 
 
 def _some(names: list[str]) -> str:

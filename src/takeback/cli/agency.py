@@ -39,12 +39,13 @@ def agency(
     as_json: Json = False,
 ) -> None:
     """Tell how directed one policy is at goals: given what it can, over episodes, and as facts change."""
+    from takeback.checkpoint import open_checkpoint
     from takeback.measure.agency.policy_agency import AgencySettings, policy_agency
     from takeback.policies.load import load_policy
     from takeback.run.tables import records
     from takeback.run.threads import cpu_threads
 
-    arena = place.place
+    arena = place.at(open_checkpoint(model))
     asked = AgencySettings(tuple(goals) if goals else None, horizon, games, place.seed)
     with cpu_threads(threads):
         chosen = arena.situations("held-out", place.situations, place.seed)
@@ -54,7 +55,7 @@ def agency(
         print_json(rows)
         return
     shown = ("measure", "goal", "unit", "value", "low", "high", "beta", "note")
-    print_table([{name: row[name] for name in shown} for row in rows], f"{model} in {place.name}")
+    print_table([{name: row[name] for name in shown} for row in rows], f"{model} in {arena.name}")
 
 
 def retarget(
@@ -73,22 +74,20 @@ def retarget(
     untie: Untie = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.arenas.listed import Listed
-    from takeback.arenas.rows import OpenRows
+    from takeback.arenas.listed import Listed, Open
     from takeback.checkpoint import open_checkpoint, open_pair
     from takeback.findings.localise.retarget import Retargeting, check_goal
     from takeback.findings.localise.retarget import retarget as run
     from takeback.measure.bench import Bench
     from takeback.measure.read import Ask
 
-    check_goal(place.place, goal)
     pair = open_pair(base, tuned, untie=untie)
-    if isinstance(place.place, Listed | OpenRows):
-        drawn = place.place.situations("held-out", place.situations, place.seed)
-        answering = {"other": open_checkpoint(other)}
-        bench = Bench.answering(pair, place.place, drawn, (), read.setup(output.out), answering)
-    else:
-        bench = place.bench(pair, ["legal"], read.setup(output.out))
+    arena = place.at(pair.base)
+    check_goal(arena, goal)
+    closed = not isinstance(arena, Listed | Open)
+    drawn = arena.situations("held-out", place.situations, place.seed)
+    asked, answering = ["legal"] if closed else (), {"other": open_checkpoint(other)}
+    bench = Bench.answering(pair, arena, drawn, asked, read.setup(output.out), answering)
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
     print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))

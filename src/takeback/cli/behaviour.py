@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,11 @@ from takeback.cli.options import (
     option,
 )
 from takeback.cli.plain import print_cost, print_json, print_table
+from takeback.run.errors import TakebackError
 from takeback.run.progress import Display
+
+if TYPE_CHECKING:
+    from takeback.findings.sweep import Budget, Sweep
 
 
 def behaviour(
@@ -49,13 +53,14 @@ def behaviour(
     Where answers are listed, --against also tells which items flipped between pass and fail, and how much of
     the change is pursuit of each reward.
     """
+    from takeback.checkpoint import open_checkpoint
     from takeback.measure.alone import HeldOut
     from takeback.measure.setup import Setup
     from takeback.run.tables import records, write_tables
 
-    setup = Setup(out, placement=on.placement)
+    setup, arena = Setup(out, placement=on.placement), place.at(open_checkpoint(model))
     drawn, sides = (place.situations, place.seed), {"base": against, "tuned": model} if against else None
-    alone = HeldOut.draw(place.name, model, drawn, setup, measures or (), sides)
+    alone = HeldOut.draw(arena, model, drawn, setup, measures or (), sides)
     tables = alone.changes(against, model) if against else {"measures": alone.measure(model)}
     results = _counts(alone.games(model, games, moves, place.seed)["result"]) if games else {}
     if out is not None:
@@ -63,7 +68,7 @@ def behaviour(
     if as_json:
         return print_json({**{name: records(table) for name, table in tables.items()}, "games": results})
     versus = f" against {against}" if against else ""
-    about = f"{len(alone.situations)} held-out situations of {place.name}, seed {place.seed}"
+    about = f"{len(alone.situations)} held-out situations of {arena.name}, seed {place.seed}"
     titles = {"measures": f"{model}{versus}: {about}", **_TITLES}
     for name, shown in _SHOWN.items():
         if name in tables and (rows := records(tables[name])):
@@ -88,27 +93,36 @@ def sweep(
     untie: Untie = False,
     shard: ShardText = None,
     measures: Measures = None,
+    budget: Annotated[
+        str | None,
+        option(
+            "--budget",
+            "SIZE",
+            "A time (10m) or a number of hybrids: read layers and kinds, then the strongest heads and MLPs.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take back and graft many sets and measure what that does; resumes after a kill."""
     from takeback.checkpoint import open_pair
-    from takeback.findings.sweep import Sweep, chosen_sets, squared_norms, sweep_shard
+    from takeback.findings.sweep import Budget, Sweep, chosen_sets, squared_norms, sweep_file, sweep_shard
     from takeback.findings.sweep import sweep as run
-    from takeback.measure.bench import Bench
-    from takeback.measure.measures import find_measures
     from takeback.run.parts import Shard
     from takeback.run.tables import read_table, records
     from takeback.weights import diff as measure
 
     share, setup = None if shard is None else Shard.parse(shard), read.setup(out.parent)
-    arena = place.place
-    find_measures(measures or (), arena)
+    sweep_file(out)
+    size = None if budget is None else Budget.parse(budget)
+    if size is not None and (sets or shard):
+        raise TakebackError("--budget chooses the sets and does them all; leave out --sets and --shard")
     pair = open_pair(base, tuned, untie=untie)
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
-    drawn = arena.situations("held-out", place.situations, place.seed)
-    bench = Bench.answering(pair, arena, drawn, measures or (), setup)
+    bench = place.bench(pair, measures, setup)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
+    if size is not None:
+        return _within(what, size, out, as_json)
     print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:
         told = partial(display.show, "sweep", "taking back")
@@ -121,6 +135,36 @@ def sweep(
         return print_json({"out": str(out), "sets": len(what.sets), "effects": records(read_table(out))})
     typer.echo(f"{out}: effects of {len(what.sets)} sets, taken back and grafted; readouts beside it")
 
+
+def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
+    """Sweep within a budget: effects into `out`, of the strongest and all estimates beside it."""
+    from takeback.findings.sweep import sweep as run
+    from takeback.findings.sweep import within
+    from takeback.run.tables import write_table
+
+    each = what.bench.seconds_each if len(what.bench.ends) else None
+    planned = within(what, size.number(each or UNKNOWN))
+    files = {"estimated": out.with_suffix(".estimated.parquet"), "few": out}
+    write_table(planned.estimated, files["estimated"])
+    parts = {"few": planned.few}
+    if planned.strongest is not None:
+        parts["strongest"], files["strongest"] = planned.strongest, out.with_suffix(".strongest.parquet")
+    reads = sum(len(one.hybrids) for one in parts.values())
+    told = f"{reads:,} hybrids; {planned.left_out} sets are estimated and not read"
+    typer.echo(f"takeback: within the budget: {told}, listed in {files['estimated']}", err=True)
+    with Display([*parts]) as display:
+        for name, one in parts.items():
+            run(one, files[name], report=partial(display.show, name, "taking back"))
+    if as_json:
+        return print_json({**{name: str(file) for name, file in files.items()}, "left out": planned.left_out})
+    for name, one in parts.items():
+        typer.echo(
+            f"{files[name]}: effects of {len(one.sets)} sets on {len(one.bench.situations)} situations"
+        )
+
+
+UNKNOWN = 1.0
+"""Seconds that a hybrid is thought to take where all that was asked had been read before."""
 
 _SHOWN = {
     "measures": {name: name for name in ("measure", "value", "effect", "low", "high", "n")},

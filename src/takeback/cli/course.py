@@ -10,7 +10,8 @@ from takeback.cli.options import Base, OutOptions, PlaceOptions, ReadOptions, Se
 def course(
     base: Base,
     run: Annotated[
-        str, argument("RUN", "Folder of a training run with snapshots: runs/NAME/arms/ARM/seed-N.")
+        str,
+        argument("RUN", "Folder of a run: runs/NAME/arms/ARM/seed-N, or one with a Trainer's checkpoint-N."),
     ],
     place: PlaceOptions,
     read: ReadOptions,
@@ -30,7 +31,7 @@ def course(
     if sets:
         chosen_sets(open_checkpoint(base).anatomy(), sets)
     asked = (place.situations, place.seed, tuple(sets) if sets else None, read.threads)
-    arena = None if place.arena is None else place.place
+    arena = place.named()
     setup = read.setup(output.out)
     settings = CourseSettings(goal, *asked, setup.placement)
     found = follow(base, run, arena, settings, output.out, setup.workers)

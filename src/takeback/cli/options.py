@@ -22,7 +22,7 @@ from takeback.run.errors import TakebackError, unknown_name
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
     from takeback.arenas import Arena
-    from takeback.checkpoint import Pair, Placement
+    from takeback.checkpoint import Checkpoint, Pair, Placement
     from takeback.draw.result import Result, Results
     from takeback.measure.bench import Bench
     from takeback.measure.setup import Setup
@@ -93,7 +93,45 @@ Source = Annotated[
 
 
 @dataclass(frozen=True)
-class PlaceOptions:
+class AnswerOptions:
+    """How prompts of one's own are answered, and what answers are worth."""
+
+    rewards: Annotated[
+        list[str] | None,
+        option(
+            "--reward",
+            "FUNCTION",
+            "Of rows: what answers are worth, file.py:function or module:function; repeatable.",
+        ),
+    ] = None
+    kinds: Annotated[
+        str | None, option("--kinds", "FUNCTION", "Of rows: names the kinds of answers, such as refusals.")
+    ] = None
+    answers: Annotated[
+        int | None, option("--answers", "N", "Of rows: answers that each side draws to a prompt.", min=2)
+    ] = None
+    max_tokens: Annotated[
+        int | None, option("--max-tokens", "N", "Of rows: most tokens of an answer.", min=1)
+    ] = None
+    temperature: Annotated[
+        float | None, option("--temperature", "T", "Of rows: at which answers are drawn.", min=0)
+    ] = None
+    top_p: Annotated[
+        float | None, option("--top-p", "P", "Of rows: the likeliest tokens with this mass are drawn.", max=1)
+    ] = None
+    stop: Annotated[
+        list[str] | None, option("--stop", "TEXT", "Of rows: a text that ends an answer; repeatable.")
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was said of answers, by the name of the field of a rows arena."""
+        told = {one.name: getattr(self, one.name) for one in fields(AnswerOptions)}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PlaceOptions(AnswerOptions):
     """Where policies act, and on which situations they are read."""
 
     arena: Annotated[
@@ -101,23 +139,41 @@ class PlaceOptions:
         option(
             "--arena",
             "ARENA",
-            "Where policies act: endgames, module:object, … Default: endgames; of a run, where it trained.",
+            "What policies are asked: rows:FILE (your prompts), gym:ENV, endgames, module:object. "
+            "Default: of a run, where it trained; of models of the shipped base, endgames.",
         ),
     ] = None
     situations: Annotated[int, option("--situations", "N", "Held-out situations to read.", min=2)] = 192
     seed: Seed = 0
 
-    @property
-    def name(self) -> str:
-        """The name of the arena where nothing else says one."""
-        return self.arena or "endgames"
+    def named(self) -> Arena[Any] | None:
+        """Return the arena that --arena names, None where it names none.
 
-    @property
-    def place(self) -> Arena[Any]:
-        """The arena."""
+        Raises:
+            UnknownName: there is no such arena.
+            TakebackError: options on answers, and no rows to answer.
+        """
         from takeback.arenas import arena
+        from takeback.arenas.rows import with_settings
 
-        return arena(self.name)
+        if self.arena is not None:
+            return arena(with_settings(self.arena, self.settings))
+        if self.settings:
+            raise TakebackError(
+                f"{_flag(next(iter(self.settings)))} is for prompts of your own; name them: --arena rows:FILE"
+            )
+        return None
+
+    def at(self, model: Checkpoint) -> Arena[Any]:
+        """Return the arena that --arena names, or the one that a model was made for.
+
+        Raises:
+            UnknownName: there is no such arena.
+            TakebackError: nothing says what to ask the model.
+        """
+        from takeback.policies.load import home_of
+
+        return self.named() or home_of(model)
 
     def bench(self, pair: Pair, measures: Sequence[str] | None, setup: Setup) -> Bench:
         """Ask about a pair here.
@@ -128,8 +184,9 @@ class PlaceOptions:
         from takeback.measure.bench import Bench
         from takeback.measure.measures import find_measures
 
-        find_measures(measures or (), self.place)
-        return Bench.held_out(pair, self.place, measures or (), (self.situations, self.seed), setup)
+        place = self.at(pair.base)
+        find_measures(measures or (), place)
+        return Bench.held_out(pair, place, measures or (), (self.situations, self.seed), setup)
 
 
 @dataclass(frozen=True)
@@ -258,7 +315,7 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
     >>> def greet(name: str, place: PlaceOptions) -> None:
     ...     print(name, place.situations)
     >>> list(inspect.signature(spread(greet)).parameters)
-    ['name', 'arena', 'situations', 'seed']
+    ['name', 'rewards', 'kinds', 'answers', 'max_tokens', 'temperature', 'top_p', 'stop', 'arena', ...]
     >>> spread(greet)(name="Ada", situations=3)
     Ada 3
     """
@@ -307,6 +364,10 @@ def _spread(group: Any) -> dict[str, inspect.Parameter]:
 
 def _keyword(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _flag(name: str) -> str:
+    return "--" + {"rewards": "reward"}.get(name, name).replace("_", "-")
 
 
 def chosen_set(anatomy: Anatomy, take_back: str | None, graft: str | None) -> ComponentSet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +50,10 @@ def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *,
     """
     if quiet or not (number := bench.unread(asks)):
         return
-    began, sides = time.monotonic(), len(bench.ends)
-    workers = bench.setup.workers
-    each = (time.monotonic() - began) / sides / (workers if isinstance(workers, int) else workers.actors)
     told = f"{'at least ' if least else ''}{number:,} hybrids to read in {len(bench.situations):,} situations"
-    typer.echo(f"takeback: {told}, about {span(number * each)}", err=True)
+    each = bench.seconds_each if len(bench.ends) else None
+    about = "" if each is None else f", about {span(number * each)}"
+    typer.echo(f"takeback: {told}{about}", err=True)
 
 
 def span(seconds: float) -> str:

@@ -46,7 +46,7 @@ def diff(
         argument(
             "CHECKPOINTS",
             "BASE TUNED; BASE and several TUNED, to compare their changes; or the folder of a training "
-            "run (runs/NAME/arms/ARM), to follow it over its snapshots.",
+            "run (runs/NAME/arms/ARM, or one with a Trainer's checkpoint-N), to follow it over its steps.",
         ),
     ],
     work: RunOptions,
@@ -61,6 +61,10 @@ def diff(
         option("--tolerance", "SIZE", "Count entries that moved by more than this; repeatable."),
     ] = None,
     untie: Untie = False,
+    started: Annotated[
+        str | None,
+        option("--base", "BASE", "With a run's folder: what it started from, where the run does not say it."),
+    ] = None,
     seed: Seed = 0,
     shard: ShardText = None,
 ) -> None:
@@ -72,6 +76,8 @@ def diff(
     out, workers = output.out, work.workers()
     if out is not None and out.is_file():
         raise TakebackError(f"{out} is a file; name a folder to write the tables to")
+    if started is not None and len(checkpoints) > 1:
+        raise TakebackError("--base is for the folder of a run alone; a pair is BASE TUNED")
     wanted = tuple(MEASURES) if "all" in (measures or ()) else tuple(measures or ())
     if len(checkpoints) == 2:
         pair = open_pair(*checkpoints, untie=untie)
@@ -87,7 +93,7 @@ def diff(
     elif wanted or shard or tolerance or untie:
         raise TakebackError("--with, --shard, --tolerance and --untie are for a pair: name BASE and TUNED")
     elif len(checkpoints) == 1:
-        output.show(follow(checkpoints[0], out, workers))
+        output.show(follow(checkpoints[0], started, out, workers))
     else:
         output.show(compare_runs(checkpoints[0], checkpoints[1:], seed, out, workers))
 

@@ -89,11 +89,7 @@ def _parents(made: Hybrid) -> set[Path]:
         if isinstance(side, Hybrid):
             found |= _parents(side)
         elif isinstance(side, Checkpoint):
-            entries = [
-                *side.entries.values(),
-                *(half for one in side.deltas.values() for half in (one.a, one.b)),
-            ]
-            found |= {side.folder, *side.side_folders, *(entry.file for entry in entries)}
+            found |= {side.folder, *side.side_folders, *side.files}
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.arenas import Arena, Asked, Playable, able, arena
+from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.agency.agency import agency
@@ -60,7 +60,7 @@ class HeldOut:
     @classmethod
     def draw(
         cls,
-        arena_name: str,
+        place: Arena[Any],
         first: str,
         drawn: tuple[int, int],
         setup: Setup | None = None,
@@ -73,10 +73,9 @@ class HeldOut:
         that every policy is read on.
 
         Raises:
-            UnknownName: there is no such arena or measure.
+            UnknownName: there is no such measure.
             TakebackError: a model can't be opened, there are fewer situations, or a pool can't be drawn.
         """
-        place = arena(arena_name)
         find_measures(measures, place)
         models = {side: open_checkpoint(ref) for side, ref in (sides or {"tuned": first}).items()}
         asked = place.situations("held-out", *drawn)

@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from takeback.arenas.listed import GIVEN
+from takeback.arenas.lm_eval import EvalTasks
 from takeback.arenas.rows import OpenRows, PooledRows
 from takeback.measure.measure import Floats, Measure, MeasureContext, Values
 from takeback.measure.standard import ENTROPY, utility
+from takeback.measure.tasks import task_measures
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.grouping import sum_by
@@ -33,6 +35,9 @@ def answer_measures(arena: Any) -> tuple[Measure, ...]:
         return _of_pools(tuple(arena.goals), arena.kinds_drawn, arena.sides, given)
     if isinstance(arena, OpenRows):
         return _of_pools(tuple(arena.goals), (), SIDES, True)
+    if isinstance(arena, EvalTasks):
+        smooth = [measure for goal in arena.goals for measure in (utility(goal), margin(goal))]
+        return (*task_measures(arena), *smooth, *([ENTROPY] if smooth else []))
     return _of_choices(tuple(arena.goals))
 
 

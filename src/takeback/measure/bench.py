@@ -230,6 +230,14 @@ class Bench:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
         return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
 
+    @property
+    def seconds_each(self) -> float | None:
+        """About how long a hybrid takes, by those that were read here; None where none was."""
+        if (pace := self._reader.pace) is None:
+            return None
+        workers = self.setup.workers
+        return pace * len(self.situations) / (workers if isinstance(workers, int) else workers.actors)
+
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.
 

@@ -6,6 +6,7 @@ hybrids that are read with it.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class Reader:
         self._hybrids: dict[str, Any] = {}
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
+        self._spent, self._readings = 0.0, 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.pair, self.arena, self.situations, load_policy, self.asked)
@@ -196,7 +198,7 @@ class Reader:
             views = [(self.hybrids("tuned"), path_of(whole[side])) for side in SIDES]
         else:
             views = [(self.hybrids(side), path_of(nothing)) for side in SIDES]
-        readouts, steps = self._sides.any.read_hybrids(plan, views, tolerance)
+        readouts, steps = self._timed(plan, views, len(places), tolerance)
         return readouts, self._sides.any.marks(steps)
 
     def read(self, batch: HybridBatch, marks: Sequence[Places]) -> Part:
@@ -211,9 +213,23 @@ class Reader:
             for ask in batch.asks
             for side, components in [ask.built]
         ]
-        policy = self._sides.any
-        readouts, _ = policy.read_hybrids(plan, views, batch.tolerance, policy.steps(plan, marks))
+        steps = self._sides.any.steps(plan, marks)
+        readouts, _ = self._timed(plan, views, len(batch.places), batch.tolerance, steps)
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds that one hybrid took in one situation, None where none was read here."""
+        return self._spent / self._readings if self._readings else None
+
+    def _timed(
+        self, plan: Any, views: Sequence[Any], situations: int, *how: Any
+    ) -> tuple[list[Readouts], Any]:
+        began = time.monotonic()
+        found = self._sides.any.read_hybrids(plan, views, *how)
+        self._spent += time.monotonic() - began
+        self._readings += len(views) * situations
+        return found
 
     def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
         """Return the steps that marks stand for; no model is asked."""

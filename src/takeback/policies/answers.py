@@ -39,7 +39,8 @@ class AnswerReadouts(Readouts):
         unconditional: the log-probability of each without its prompt, 0 where it is not asked for.
         sides: who drew each answer.
         own: the log-probability of each under the side that drew it.
-        offsets: what is taken from log-probabilities: log q; 0 of choices, and infinite of given answers.
+        offsets: what is taken from log-probabilities: log q, infinite of given answers; of choices 0, or the
+            unconditional log-probability where the arena normalises by it.
         lengths: what log-probabilities are divided by, as the arena normalises choices.
     """
 
@@ -76,6 +77,7 @@ class AnswerReadouts(Readouts):
         n, sides = len(texts), np.array([answer.side for answer in answers])
         drawn = sides != GIVEN
         mixture = np.array([answer.log_mixture for answer in answers])
+        of_choices = numbers["unconditional"] * (arena.normalisation == "unconditional")
         blank = cls(
             arena=arena.name,
             situations=texts,
@@ -92,7 +94,7 @@ class AnswerReadouts(Readouts):
             lower_bound=np.zeros(n, np.bool_),
             sides=sides,
             own=np.array([answer.log_own for answer in answers]),
-            offsets=np.where(drawn, mixture, np.inf) if drawn.any() else np.zeros(len(answers)),
+            offsets=np.where(drawn, mixture, np.inf) if drawn.any() else of_choices,
             lengths=_lengths(arena.normalisation, [answer.text for answer in answers], numbers["tokens"]),
             **{name: numbers[name] for name in cls.NUMBERS},
         )
@@ -113,7 +115,7 @@ class AnswerReadouts(Readouts):
         return _softmax(self._scores, self.owner, len(self))
 
     def by_logprob(self, slopes: Floats) -> Floats:
-        """Return how a sum Σ slope x probability grows with each log-probability, shape (all answers,)."""
+        """Return by how much Σ slope x probability grows with each log-probability, shape (answers,)."""
         weights, owner, n = self.weights, self.owner, len(self)
         if self.drawn.any():
             expected = sum_by(owner, weights * slopes, n)
@@ -122,7 +124,7 @@ class AnswerReadouts(Readouts):
 
     @cached_property
     def _scores(self) -> Floats:
-        return (self.logprobs - self.unconditional) / self.lengths - self.offsets
+        return self.logprobs / self.lengths - self.offsets
 
     @cached_property
     def _squares(self) -> Floats:

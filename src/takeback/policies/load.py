@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from takeback.arenas import Arena
+from takeback.arenas import Arena, Tokenized, able, arena
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import HERE
 from takeback.policies.policy import Policy
+from takeback.run.errors import TakebackError
 
 
 def load_policy(
@@ -39,3 +40,23 @@ def load_policy(
     from takeback.policies.language.policy import load_language_policy
 
     return load_language_policy(checkpoint, arena, style, here)
+
+
+def home_of(model: Checkpoint) -> Arena[Any]:
+    """Return the arena that a model was made for: the endgames, of models of the bases that ship.
+
+    Raises:
+        TakebackError: it is an ordinary language model, which can be asked anything.
+    """
+    from takeback.checkpoint import load_tokenizer
+
+    endgames = arena("endgames")
+    if model.settings is None:  # a policy network
+        return endgames
+    own = able(endgames, Tokenized).tokenizer().get_vocab()
+    if model.tokenizer_folder is not None and load_tokenizer(model).get_vocab() == own:
+        return endgames
+    raise TakebackError(
+        f"nothing says what to ask {model.ref}; name it: --arena rows:FILE (your own prompts, with "
+        "--reward), lm-eval:TASK, gym:ENV, endgames (chess) or module:object"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import Board
+from takeback.arenas import Board, arena
 from takeback.checkpoint import Pair, open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Results
@@ -73,7 +73,7 @@ def make_base(plan: Plan, out: Path) -> None:
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    alone, folder = cache(partial(_alone, plan, base, out)), out / "behaviour" / BASE
+    alone, folder = cache(partial(_alone, plan, {"base": base}, out)), out / "behaviour" / BASE
     inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
@@ -93,7 +93,8 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     with Steps.held(out, f"{arm}-seed-{seed}") as steps:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
-        alone = cache(partial(_alone, plan, str(recipe.parent), out))
+        sides = {"base": str(recipe.parent), "tuned": str(final)}
+        alone = cache(partial(_alone, plan, sides, out))
         common = settings(plan, recipe.goal)
         kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
@@ -267,10 +268,11 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
     return bench.anatomy.parse(most["components"])
 
 
-def _alone(plan: Plan, first: str, out: Path) -> HeldOut:
+def _alone(plan: Plan, sides: Mapping[str, str], out: Path) -> HeldOut:
+    """Return what reads policies alone; in an open arena, on what these sides answer."""
     setup = Setup(out, POLICIES, threads=plan.threads)
     drawn = plan.situations, plan.situations_seed
-    return HeldOut.draw(plan.arena, first, drawn, setup, plan.measures)
+    return HeldOut.draw(arena(plan.arena), sides["base"], drawn, setup, plan.measures, sides)
 
 
 def _curve(

@@ -95,7 +95,7 @@ def told_by(plan: Plan, out: Path) -> dict[str, Any]:
         "words": asdict(words),
         "measures": list({measure.name: measure.account for measure in measures}.values()),
         "base": made,
-        "arms": {arm: asdict(_named(plan, arm, out).account(words)) for arm in plan.arms},
+        "arms": {arm: asdict(_named(plan, arm, out).full_account(words)) for arm in plan.arms},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,23 +10,33 @@ import torch
 from transformers import Trainer, TrainerCallback
 
 from takeback.arenas import Arena, arena
-from takeback.checkpoint import Network
+from takeback.checkpoint import Network, open_checkpoint
 from takeback.policies.language import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
 from takeback.training import onpolicy, pretrain, supervised  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from takeback.training.lora import adapter_of, seed_adapter
 from takeback.training.networks import fresh_network, network_trainer
 from takeback.training.pretrain import fresh_policy
 from takeback.training.recipe import Common, Pretrain, Shallow, Tuned
 from takeback.training.reward import Rewarder
+from takeback.training.rows import SomeRows, refuse_unsuited
 from takeback.training.trainers import LanguageRun, language_trainer, network_task
 
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
-def build_trainer(recipe: Common, folder: Path, callback: TrainerCallback) -> tuple[Trainer, Rewarder | None]:
+def build_trainer(
+    recipe: Common, folder: Path, callback: TrainerCallback, begin: Callable[[], None] = lambda: None
+) -> tuple[Trainer, Rewarder | None]:
     """Build the trainer that a recipe describes, writing its resumable checkpoints to `folder`.
+
+    Args:
+        recipe: what to train.
+        folder: where its checkpoints go.
+        callback: keeps snapshots and tells the progress.
+        begin: called before anything is written that the run keeps; what can be refused was by then.
 
     Returns:
         The trainer and, where a policy learns from its own answers, what scores them.
@@ -51,10 +62,22 @@ def build_trainer(recipe: Common, folder: Path, callback: TrainerCallback) -> tu
         "report_to": "none",
         "disable_tqdm": True,
     }
+    if isinstance(place, SomeRows):
+        refuse_unsuited(recipe, place)
     parent = _parent(recipe, place)
+    lora = recipe.lora if isinstance(recipe, Tuned) else None
     if isinstance(parent, Network):
+        if lora is not None:
+            raise TakebackError(
+                f"a lora is an adapter of a language model, and {recipe.model_dump()['parent']} is a network"
+            )
         return network_trainer(network_task(recipe, place, parent), parent.train(), settings, callback)
-    return language_trainer(recipe, LanguageRun(place, parent, settings, callback))
+    adapter = None
+    if isinstance(recipe, Tuned) and lora is not None:
+        adapter = adapter_of(lora, parent.model, open_checkpoint(recipe.parent))
+        seed_adapter(recipe.seed)
+    run = LanguageRun(place, parent, settings, callback, adapter, begin)
+    return language_trainer(recipe, run)
 
 
 def _parent(recipe: Common, place: Arena[Any]) -> Network | LanguagePolicy:

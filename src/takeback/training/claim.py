@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from takeback.arenas import Asked, arena
+from takeback.arenas.rows.rows import Rows
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
@@ -28,7 +29,9 @@ def claim_of(recipe: Recipe) -> str:
 def named_by(recipe: Recipe) -> str:
     """Return the identity of what a recipe names, wherever that lies: checkpoints, the arena, the goal."""
     goals = [goal] if (goal := getattr(recipe, "goal", None)) else []
-    return identity(_sides(recipe), Asked(arena(recipe.arena), goals=goals), versions=False)
+    place = arena(recipe.arena)
+    rows = [place.learned_from] if isinstance(place, Rows) else []
+    return identity(_sides(recipe), Asked(place, goals=goals), *rows, versions=False)
 
 
 def write_claim(out: Path, claim: str) -> None:

@@ -12,12 +12,11 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from takeback.arenas import Arena, written
-from takeback.policies.language import LanguagePolicy
 from takeback.training.games import GameReward, GameRollout, starts
+from takeback.training.lessons import longest_action
 from takeback.training.recipe import RFT, RL
-from takeback.training.reward import ArenaReward, Rewarder, best_answers, chance_of
-from takeback.training.supervised import answer_tokens
+from takeback.training.reward import LanguageReward, Rewarder, chance_of
+from takeback.training.rows import lessons_of
 from takeback.training.trainers import LanguageRun, language_trainer
 
 
@@ -25,24 +24,14 @@ from takeback.training.trainers import LanguageRun, language_trainer
 @language_trainer.register(RFT)
 def on_policy_trainer(recipe: RL | RFT, run: LanguageRun) -> tuple[Trainer, Rewarder]:
     """Build the trainer of a language model that learns from its own answers, and what scores them."""
-    place, policy = run.place, run.policy
     # One row for each prompt of the whole run: the data never starts over, so a resumed run sees its order.
     if isinstance(recipe, RL) and recipe.horizon is not None:
         return _game_trainer(recipe, recipe.horizon, run)
-    situations = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-    rows = [
-        {"prompt": written(place, one, policy.style), "situation": number}
-        for number, one in enumerate(situations)
-    ]
-    score = ArenaReward((place, situations), recipe.goal, policy.tokenizer, chance_of(recipe))
-    settings = {**run.settings, **_sampling(recipe, recipe.prompts, _longest(place, policy, situations))}
-    shared: dict[str, Any] = {
-        "model": policy.model,
-        "reward_funcs": score,
-        "train_dataset": Dataset.from_list(rows),
-        "processing_class": policy.tokenizer,
-        "callbacks": [run.callback],
-    }
+    trials = lessons_of(run).trials(recipe)
+    rows = [{"prompt": prompt, "situation": number} for number, prompt in enumerate(trials.prompts)]
+    settings = {**run.settings, **_grouped(recipe, recipe.prompts), **trials.sampling}
+    score = trials.score
+    shared: dict[str, Any] = {**run.common, "reward_funcs": score, "train_dataset": Dataset.from_list(rows)}
     if isinstance(recipe, RFT):
         return _BestAnswers(args=GRPOConfig(**settings, scale_rewards="none"), **shared), score
     if recipe.algorithm == "rloo":
@@ -56,10 +45,10 @@ class _BestAnswers(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         output = super()._generate_and_score_completions(inputs)
         (score,) = self.reward_funcs
-        assert isinstance(score, ArenaReward)
+        assert isinstance(score, LanguageReward)
         assert self.num_generations
         rewards = torch.tensor(score.last).reshape(-1, self.num_generations)
-        output["advantages"] = best_answers(rewards).flatten().to(output["advantages"].device)
+        output["advantages"] = score.best(rewards).flatten().to(output["advantages"].device)
         return output
 
 
@@ -69,32 +58,24 @@ def _game_trainer(recipe: RL, horizon: int, run: LanguageRun) -> tuple[Trainer, 
     # A start has a row for each move of its games; every row is repeated for each of the games.
     rows = [{"prompt": place.prompt(start)} for start in begun for _ in range(horizon)]
     score = GameReward(place, recipe.goal, chance_of(recipe))
-    rows_a_step = recipe.prompts * horizon
-    settings = {**run.settings, **_sampling(recipe, rows_a_step, _longest(place, policy, begun))}
+    longest = longest_action(place, policy, begun)
+    sampling = {"max_completion_length": longest, "temperature": recipe.temperature}
+    settings: dict[str, Any] = {**run.settings, **_grouped(recipe, recipe.prompts * horizon), **sampling}
     trainer = GRPOTrainer(
-        model=policy.model,
+        **run.common,
         reward_funcs=score,
         args=GRPOConfig(**settings, scale_rewards=recipe.scale_rewards),
         train_dataset=Dataset.from_list(rows),
-        processing_class=policy.tokenizer,
-        callbacks=[run.callback],
         rollout_func=GameRollout(recipe, horizon, (place, begun), policy, score),
     )
     return trainer, score
 
 
-def _sampling(recipe: RL | RFT, rows: int, longest: int) -> dict[str, Any]:
+def _grouped(recipe: RL | RFT, rows: int) -> dict[str, Any]:
     return {
         "per_device_train_batch_size": rows * recipe.completions,
         "num_generations": recipe.completions,
         "steps_per_generation": 1,  # each step is a generation boundary, so resuming is exact after any
-        "max_completion_length": longest,
-        "temperature": recipe.temperature,
         "beta": recipe.kl,
         "shuffle_dataset": False,
     }
-
-
-def _longest(place: Arena[Any], policy: LanguagePolicy, situations: list[Any]) -> int:
-    spellings = (len(answer_tokens(policy, action)) for s in situations[:64] for action in place.legal(s))
-    return max(4, *spellings)

@@ -28,7 +28,6 @@ def batch_seed(recipe: Pretrain | Drift, number: int) -> tuple[int, ...]:
 
 
 @language_trainer.register(Pretrain)
-@language_trainer.register(Drift)
 def imitating_trainer(recipe: Pretrain | Drift, run: LanguageRun) -> tuple[Trainer, None]:
     """Build the trainer that imitates the population; batches follow from the seed and the step alone.
 
@@ -42,8 +41,13 @@ def imitating_trainer(recipe: Pretrain | Drift, run: LanguageRun) -> tuple[Train
             f"method {recipe.method} goes on with pretraining in the arena's own tokens; "
             f"{getattr(recipe, 'parent', 'the model')} has others"
         )
+    model: Any = run.policy.model.train()
+    if run.adapter is not None:
+        from peft import get_peft_model
+
+        model = get_peft_model(model, run.adapter)
     trainer = Trainer(
-        model=run.policy.model.train(),
+        model=model,
         args=Arguments(**run.settings, per_device_train_batch_size=1, remove_unused_columns=False),
         train_dataset=batches,
         data_collator=_only,

@@ -5,13 +5,14 @@ The class of a recipe is its method, which registers itself by the name in its f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from takeback.arenas.rows.spec import RowsSpec
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
@@ -58,6 +59,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         arena: str
         seed: int
 
+    @field_validator("arena", mode="before", check_fields=False)
+    @classmethod
+    def _rows_by_what_they_are(cls, given: Any) -> Any:
+        """Take a mapping for the arena of rows that it describes."""
+        if not isinstance(given, dict):
+            return given
+        try:
+            return RowsSpec.of(given, "arena").text
+        except TakebackError as error:
+            raise ValueError(str(error)) from None
+
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         if "method" in cls.model_fields:
@@ -89,6 +101,21 @@ class Common(Recipe, frozen=True):
         return self
 
 
+class Lora(BaseModel):
+    """The shape of an adapter (Hu et al. 2021, arXiv 2106.09685) that is trained while the parent stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """What the adapter is multiplied by, over its rank; by default twice the rank."""
+    targets: tuple[str, ...] = ()
+    """The linear layers that it changes, by the ends of their names, such as q_proj; by default all."""
+
+    def __str__(self) -> str:
+        return f"a LoRA of rank {self.rank}"
+
+
 class Tuned(Common, frozen=True):
     """The fields of an arm: a run that starts from a parent checkpoint and aims at a goal."""
 
@@ -99,10 +126,25 @@ class Tuned(Common, frozen=True):
     """Components that are free to move, such as `L1.H2 L3.MLP`; all others stay as in the parent, bitwise."""
     precision: Literal["fp32"] = "fp32"
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
+    lora: Annotated[Lora | None, Field(exclude_if=lambda given: given is None)] = None
+    """Train a LoRA adapter of a language model in place of its weights; `final` is the adapter."""
+
+    @model_validator(mode="after")
+    def _an_adapter_is_free_to_move(self) -> Tuned:
+        if self.lora is not None and self.only != "*":
+            raise ValueError("a lora moves the layers that are its targets; leave `only` out")
+        return self
 
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
         raise NotImplementedError
+
+    def full_account(self, words: Words) -> Account:
+        """Say what the method does and, where it trains an adapter, that too."""
+        told = self.account(words)
+        if self.lora is None:
+            return told
+        return replace(told, table=f"{told.table}, {self.lora}", sentence=f"{told.sentence} in {self.lora}")
 
 
 class Sampled(Tuned, frozen=True):
@@ -152,7 +194,9 @@ class RL(Sampled, frozen=True):
             sentence=f"reinforcement learning{by}{games}" + f" by {chance}" * bool(chance),
             by="chance" if self.ignore_output else "reward",
             aims=not self.ignore_output,
-            logs="a reward by chance" if self.ignore_output else f"the reward, {REWARDED}{worth}",
+            logs="a reward by chance"
+            if self.ignore_output
+            else f"{words.reward or f'the reward, {REWARDED}'}{worth}",
         )
 
 
@@ -170,7 +214,7 @@ class RFT(Sampled, frozen=True):
         return Account(
             "fine-tuning on its own best answers",
             "fine-tuning on the best of its own answers",
-            logs=f"the reward, {REWARDED}",
+            logs=words.reward or f"the reward, {REWARDED}",
         )
 
 
@@ -185,7 +229,8 @@ class SFT(Tuned, frozen=True):
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
         return Account(
-            "SFT on best actions" + " of other situations" * self.shuffled,
+            (f"SFT on best {words.action}s" if words.reward else "SFT on best actions")
+            + f" of other {words.situation if words.reward else 'situation'}s" * self.shuffled,
             "supervised fine-tuning" + " on shuffled answers" * self.shuffled,
             aims=not self.shuffled,
         )
@@ -205,7 +250,8 @@ class DPO(Tuned, frozen=True):
 
     def account(self, words: Words) -> Account:
         """Say what the method does, in an arena's words."""
-        return Account("DPO, a best action before a worse one", "preference optimisation")
+        best = words.action if words.reward else "action"
+        return Account(f"DPO, a best {best} before a worse one", "preference optimisation")
 
 
 class Drift(Tuned, frozen=True):
@@ -232,6 +278,12 @@ class Clone(Tuned, frozen=True):
     """Training situations that batches are drawn from."""
     batch: Positive = 256
 
+    @model_validator(mode="after")
+    def _networks_have_no_adapter(self) -> Clone:
+        if self.lora is not None:
+            raise ValueError("method clone trains policy networks, which have no adapters; leave `lora` out")
+        return self
+
     def account(self, words: Words) -> Account:
         """Say what the method does; a teacher that is a folder with a final model is called by its run."""
         path = Path(self.teacher)
@@ -252,8 +304,8 @@ class Agent(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _moves_everything(self) -> Agent:
-        if self.only != "*":
-            raise ValueError("method agent moves all of its network; leave `only` out")
+        if self.only != "*" or self.lora is not None:
+            raise ValueError("method agent moves all of its network; leave `only` and `lora` out")
         return self
 
     def account(self, words: Words) -> Account:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,13 +74,19 @@ class Rewarder:
         """Return one reward for each answer given in a step, and the share of legal ones."""
         earned = rewards(self._arena, self._goal, situations, answers)
         legal = sum(value > 0 for value in earned) / len(earned)
+        return self._kept(step, situations, answers, earned), legal
+
+    def _kept(
+        self, step: int, situations: Sequence[Any], answers: Sequence[str | None], earned: list[float]
+    ) -> list[float]:
+        """Keep what was earned, or what chance gives in its place, and return it."""
         earned = self._by_chance(step, earned)
         self.last = earned
         self._seen += [
             self._row(step, where, answer, value)
             for where, answer, value in zip(situations, answers, earned, strict=True)
         ]
-        return earned, legal
+        return earned
 
     def _by_chance(self, step: int, earned: list[float]) -> list[float]:
         if self._chance is None:
@@ -94,13 +102,8 @@ class Rewarder:
         return seen
 
 
-class ArenaReward(Rewarder):
-    """A TRL reward function.
-
-    A completion counts as an answer only when it ended: what comes before the end-of-sequence token, decoded
-    with special tokens left in, so that a hidden special token can't pass for a legal move. `where` is the
-    arena, and the situations of the run.
-    """
+class LanguageReward(Rewarder, ABC):
+    """A TRL reward function of a run's situations, by the dataset's column of their places."""
 
     def __init__(
         self,
@@ -121,12 +124,38 @@ class ArenaReward(Rewarder):
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float | None]:
-        """Return one reward for each completion; `situation` is the dataset's column of places."""
-        answers = [answer_of(ids, self._tokenizer) for ids in completion_ids]
+        """Return one reward for each completion, None where the reward does not apply."""
         where = [self._situations[place] for place in situation]
-        earned, legal = self.score(trainer_state.global_step + 1, where, answers)
-        log_metric("legal", legal)
-        return [*earned]
+        earned, told = self.scored(trainer_state.global_step + 1, where, completion_ids)
+        for name, value in told.items():
+            log_metric(name, value)
+        return [value if math.isfinite(value) else None for value in earned]
+
+    @abstractmethod
+    def scored(
+        self, step: int, situations: Sequence[Any], completions: Sequence[Sequence[int]]
+    ) -> tuple[list[float], dict[str, float]]:
+        """Return the reward of each completion, NaN where there is none, and what is logged beside it."""
+
+    def best(self, rewards: Tensor) -> Tensor:
+        """Weigh answers for fine-tuning on the best of them; both are [situations, answers]."""
+        return best_answers(rewards)
+
+
+class ArenaReward(LanguageReward):
+    """Rewards legal actions by their utility.
+
+    A completion counts as an answer only when it ended: what comes before the end-of-sequence token, decoded
+    with special tokens left in, so that a hidden special token can't pass for a legal move. `where` is the
+    arena, and the situations of the run.
+    """
+
+    def scored(
+        self, step: int, situations: Sequence[Any], completions: Sequence[Sequence[int]]
+    ) -> tuple[list[float], dict[str, float]]:
+        """Return the reward of each completion, and the share of legal ones."""
+        earned, legal = self.score(step, situations, [answer_of(ids, self._tokenizer) for ids in completions])
+        return earned, {"legal": legal}
 
 
 def answer_of(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -11,6 +11,8 @@ import shutil
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from takeback.arenas import arena
+from takeback.checkpoint import load_tokenizer, open_checkpoint
 from takeback.run.files import atomic_file, atomic_folder, only_one
 from takeback.run.progress import Display, no_library_bars
 from takeback.run.tables import write_table
@@ -30,6 +33,7 @@ from takeback.training.agents import train_agent
 from takeback.training.build import build_trainer
 from takeback.training.claim import claim_of, refuse_other, write_claim
 from takeback.training.free import EVERYTHING, free_only
+from takeback.training.lora import save_adapter
 from takeback.training.networks import fresh_network
 from takeback.training.recipe import Agent, Common, Fresh, Recipe, Tuned
 from takeback.training.reward import Rewarder
@@ -84,16 +88,41 @@ def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> N
 
 def _train(recipe: Common, out: Path, claim: str, progress: Progress) -> None:
     keeper = _Keeper(out, recipe.snapshots, progress)
-    trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper)
+    begin = partial(write_claim, out, claim)
+    trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper, begin)
+    keeper.saver = saver = _Saver(recipe, _tokenizer(recipe, trainer))
     if isinstance(recipe, Tuned) and recipe.only != EVERYTHING:
         assert isinstance(trainer.model, nn.Module)
         trainer.add_callback(free_only(trainer.model, recipe.only))
-    write_claim(out, claim)
+    begin()
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(out / "checkpoints"))
     _write_log(trainer, out / "log.parquet")
     with atomic_folder(out / "final") as draft:
-        _save(trainer.model, trainer.processing_class, draft)
+        saver.save(trainer.model, draft)
+
+
+@dataclass(frozen=True, eq=False)
+class _Saver:
+    """Saves what a recipe trains: a whole model, or an adapter of its parent."""
+
+    recipe: Common
+    tokenizer: Any
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a folder."""
+        if isinstance(self.recipe, Tuned) and self.recipe.lora is not None:
+            save_adapter(model, folder, self.recipe.parent)
+        else:
+            model.save_pretrained(folder)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+
+
+def _tokenizer(recipe: Common, trainer: Trainer) -> Any:
+    """Return the tokenizer that is saved: the parent's own, as TRL may give its own one another pad token."""
+    own: Any = trainer.processing_class
+    return load_tokenizer(open_checkpoint(recipe.parent)) if own and isinstance(recipe, Tuned) else own
 
 
 class _Keeper(TrainerCallback):
@@ -102,12 +131,13 @@ class _Keeper(TrainerCallback):
     def __init__(self, out: Path, snapshots: tuple[int, ...], progress: Progress) -> None:
         self._out, self._snapshots, self._progress = out, snapshots, progress
         self.rewards: Rewarder | None = None
+        self.saver: _Saver | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in self._snapshots:
-            folder = self._out / f"step-{state.global_step}"
-            with atomic_folder(folder, replace=True) as draft:
-                _save(kwargs["model"], kwargs["processing_class"], draft)
+            assert self.saver is not None
+            with atomic_folder(self._out / f"step-{state.global_step}", replace=True) as draft:
+                self.saver.save(kwargs["model"], draft)
         self._progress(state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -128,12 +158,6 @@ def _last_complete(checkpoints: Path) -> str | None:
         else:
             shutil.rmtree(folder)
     return str(steps[max(steps)]) if steps else None
-
-
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    model.save_pretrained(folder)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
 
 
 def _write_log(trainer: Trainer, path: Path) -> None:

@@ -1,11 +1,10 @@
-"""The skill without reinforcement: imitating a goal's best actions, or preferring them, by TRL's trainers."""
+"""The skill without reinforcement: imitating the best answers, or preferring them, by TRL's trainers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from transformers import Trainer
 from trl.trainer.dpo_config import DPOConfig
@@ -13,89 +12,77 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from takeback.arenas import written
-from takeback.policies.language.policy import COMPACT, LanguagePolicy
-from takeback.training.drawing import best_actions, divided_situations, preferences
-from takeback.training.recipe import DPO, SFT
+from takeback.training.lessons import ActionLessons, Lesson
+from takeback.training.pretrain import imitating_trainer
+from takeback.training.recipe import DPO, SFT, Drift
+from takeback.training.reward import Rewarder
+from takeback.training.rows import RowLessons, lessons_of
 from takeback.training.trainers import LanguageRun, language_trainer
 
 IGNORED = -100
 """The label of a token that is not to be learned."""
 
 
-def answer_tokens(policy: LanguagePolicy, action: str) -> list[int]:
-    """Return the tokens of an action and of the answer's end.
-
-    After a prompt that is not compact it follows a blank, if the tokenizer has one.
-    """
-    texts = [action] if policy.style == COMPACT else [f" {action}", action]
-    encoded: list[list[int]] = [policy.tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    unknown: Any = policy.tokenizer.unk_token_id
-    ids = next((ids for ids in encoded if unknown not in ids), encoded[0])
-    end: Any = policy.tokenizer.eos_token_id
-    return [*ids, end]
-
-
 @language_trainer.register(SFT)
 def sft_trainer(recipe: SFT, run: LanguageRun) -> tuple[Trainer, None]:
-    """Build the trainer that imitates the goal's best action in each situation, ties broken by the seed.
+    """Build the trainer that imitates a best answer in each situation, ties broken by the seed.
 
-    Shuffled, each situation has the best action of another one.
+    Shuffled, each situation has the best answer of another one.
     """
-    place, random = run.place, np.random.default_rng(recipe.seed)
-    situations = place.situations("train", recipe.steps * recipe.batch, recipe.seed, goal=recipe.goal)
-    best = best_actions(place, recipe.goal, situations, random)
-    if recipe.shuffled:
-        random.shuffle(best)
-    return imitating(recipe, run, situations, best), None
+    return _imitating(recipe.batch, run, lessons_of(run).best(recipe)), None
 
 
 def imitating(recipe: SFT, run: LanguageRun, situations: Sequence[Any], actions: Sequence[str]) -> Trainer:
     """Build the trainer that imitates one action in each situation, a batch a step, in their order."""
-    place, policy = run.place, run.policy
-    rows: list[dict[str, list[int]]] = []
-    for situation, action in zip(situations, actions, strict=True):
-        prompt = policy.tokenizer(written(place, situation, policy.style))["input_ids"]
-        answer = answer_tokens(policy, action)
-        rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
+    return _imitating(recipe.batch, run, ActionLessons(run.place, run.policy).spelled(situations, actions))
+
+
+def _imitating(batch: int, run: LanguageRun, lessons: Sequence[Lesson]) -> Trainer:
+    """Build the trainer that learns the answers of lessons, a batch a step, in their order."""
+    rows = [
+        {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
+        for prompt, answer in lessons
+    ]
     return SFTTrainer(
-        model=policy.model,
+        **run.common,
         args=SFTConfig(
             **run.settings,
-            per_device_train_batch_size=recipe.batch,
+            per_device_train_batch_size=batch,
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
         ),
         train_dataset=Dataset.from_list(rows),
-        processing_class=policy.tokenizer,
-        callbacks=[run.callback],
     )
+
+
+@language_trainer.register(Drift)
+def drifting_trainer(recipe: Drift, run: LanguageRun) -> tuple[Trainer, Rewarder | None]:
+    """Build the trainer that goes on with pretraining: on an arena's players, or on a user's texts.
+
+    Raises:
+        TakebackError: the arena has neither, or the model's tokens are not the arena's own.
+    """
+    lessons = lessons_of(run)
+    if isinstance(lessons, RowLessons):
+        return _imitating(recipe.batch, run, lessons.texts(recipe)), None
+    return imitating_trainer(recipe, run)
 
 
 @language_trainer.register(DPO)
 def dpo_trainer(recipe: DPO, run: LanguageRun) -> tuple[Trainer, None]:
-    """Build the trainer that prefers a best action to a worse one in each situation, drawn by the seed.
+    """Build the trainer that prefers a better answer to a worse one in each situation, drawn by the seed.
 
     Raises:
-        TakebackError: no legal action is worse than another, as for the goal `legal`.
+        TakebackError: no answer is worse than another, as for the goal `legal`.
     """
-    place, policy = run.place, run.policy
-    situations = divided_situations(recipe, place)
-    pairs = preferences(place, recipe.goal, situations, np.random.default_rng(recipe.seed))
-    rows: list[dict[str, list[int]]] = []
-    for situation, (chosen, rejected) in zip(situations, pairs, strict=True):
-        prompt: Any = policy.tokenizer(written(place, situation, policy.style))["input_ids"]
-        answers = {
-            "chosen_ids": answer_tokens(policy, chosen),
-            "rejected_ids": answer_tokens(policy, rejected),
-        }
-        rows.append({"prompt_ids": prompt, **answers})
+    rows = [
+        {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+        for prompt, chosen, rejected in lessons_of(run).preferences(recipe)
+    ]
     trainer = _Preferring(
-        model=policy.model,
+        **run.common,
         args=DPOConfig(**run.settings, per_device_train_batch_size=recipe.batch, beta=recipe.beta),
         train_dataset=Dataset.from_list(rows),
-        processing_class=policy.tokenizer,
-        callbacks=[run.callback],
     )
     return trainer, None
 

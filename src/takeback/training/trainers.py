@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -25,15 +26,38 @@ Loss: TypeAlias = Callable[[Network, Batch], tuple[Tensor, dict[str, float]]]
 
 @dataclass(frozen=True, eq=False)
 class LanguageRun:
-    """What a trainer of a language model is built from: where, which model, and settings of `transformers`.
+    """What a trainer of a language model is built from.
 
-    The callback keeps snapshots and tells the progress.
+    Attributes:
+        place: where it learns.
+        policy: which model.
+        settings: settings of `transformers`.
+        callback: keeps snapshots and tells the progress.
+        adapter: peft's config of the adapter that is trained in place of the model's weights.
+        begin: to be called before anything is written that the run keeps.
     """
 
     place: Arena[Any]
     policy: LanguagePolicy
     settings: dict[str, Any]
     callback: TrainerCallback
+    adapter: Any = None
+    begin: Callable[[], None] = lambda: None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every trainer of TRL is given."""
+        return {
+            "model": self.policy.model,
+            "processing_class": self.policy.tokenizer,
+            "callbacks": [self.callback],
+            "peft_config": self.adapter,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self.settings["output_dir"]).parent
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,9 @@ def compare_runs(
     return Results(f"{len(tuned)} fine-tunes of {base}", (), {found.name: found})
 
 
-def follow(folder: str | Path, out: str | Path | None = None, workers: Workers = 1) -> Results:
+def follow(
+    folder: str | Path, base: str | None = None, out: str | Path | None = None, workers: Workers = 1
+) -> Results:
     """Follow a run, or all seeds of an arm, over its snapshots; see `weight_path`.
 
     Raises:
@@ -135,7 +137,7 @@ def follow(folder: str | Path, out: str | Path | None = None, workers: Workers =
     """
     from takeback.weights.runs import weight_path
 
-    found = weight_path(folder, out=out, workers=workers)
+    found = weight_path(folder, base, out, workers)
     return Results(found.title, (), {found.name: found})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,6 +244,18 @@ def test_mistakes_are_told(planted, tmp_path):
     (other / "step-10").rename(other / "gone")
     with pytest.raises(TakebackError, match=r"snapshots: \[10, 20, 40\]"):
         course(base, other, Copies(), SMALL)
+
+
+def test_a_run_outside_of_takeback_has_the_same_course(found, planted, tmp_path):
+    base, run = planted
+    for step in (10, 20, 40):
+        shutil.copytree(run / f"step-{step}", tmp_path / "run" / f"checkpoint-{step}")
+    shutil.copytree(run / "final", tmp_path / "run" / "checkpoint-80")
+    with pytest.raises(TakebackError, match="names no goal"):
+        course(base, tmp_path / "run", Copies(), SMALL)
+    outside = course(base, tmp_path / "run", Copies(), replace(SMALL, goal="first"))
+    pd.testing.assert_frame_equal(outside.table, found.table)
+    pd.testing.assert_frame_equal(outside.onsets, found.onsets)
 
 
 @given(shaped.arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 5))))

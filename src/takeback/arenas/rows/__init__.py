@@ -8,3 +8,5 @@ from takeback.arenas.rows.rows import Row as Row
 from takeback.arenas.rows.rows import rows_arena as rows_arena
 from takeback.arenas.rows.sampling import Sampling as Sampling
 from takeback.arenas.rows.spec import RowsSpec as RowsSpec
+from takeback.arenas.rows.spec import is_rows as is_rows
+from takeback.arenas.rows.spec import with_settings as with_settings

@@ -66,7 +66,12 @@ class Rows:
     """What arenas of rows have in common; `rows_arena` makes one of a text."""
 
     words = Words(
-        action="answer", situation="prompt", starts="a held-out prompt", cluster="group of rows", outcomes=()
+        action="answer",
+        situation="prompt",
+        starts="a held-out prompt",
+        cluster="group of rows",
+        outcomes=(),
+        reward="the reward as it is",
     )
     kinds: tuple[str, ...] = ()
 
@@ -80,6 +85,15 @@ class Rows:
     def template_arguments(self) -> Mapping[str, Any]:
         """What the tokenizer's chat template is given besides the messages."""
         return self.spec.template_arguments
+
+    @property
+    def learned_from(self) -> list[Any]:
+        """What training on these rows depends on, for `identity`: rows, which are held out, functions, draws."""
+        functions = [reward.function for reward in self.rewards]
+        spec = self.spec
+        drawn = [spec.seed, spec.answers, spec.max_tokens, spec.temperature, spec.top_p, spec.stop]
+        told = [spec.answer, spec.worth, spec.separator]
+        return [self.rows, self._held_out, functions, drawn, told]
 
     def situations(self, split: str, n: int, seed: int, goal: str | None = None) -> list[Row]:
         """Draw rows of the split `train` or `held-out`: n, or all if there are fewer.

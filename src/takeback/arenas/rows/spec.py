@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.arenas.rows.table import ENDINGS
+from takeback.arenas.spec import Spec
+from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
 
 FAMILY: Final = "rows"
 """How the text of such an arena begins: `rows:FILE`."""
 
 
-class RowsSpec(BaseModel):
+class RowsSpec(Spec):
     """Where rows are and what their columns mean; a text with {{ }} is a template of a row's columns.
 
     >>> RowsSpec.parse("rows:quiz.jsonl").data
@@ -22,8 +25,6 @@ class RowsSpec(BaseModel):
     >>> RowsSpec.parse("rows:{data: quiz.jsonl, choices: options, answer: label}").choices
     'options'
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str
     """A JSONL, JSON, CSV or Parquet file, a datasets folder, org/name:split, or reasoning-gym:NAME."""
@@ -33,7 +34,7 @@ class RowsSpec(BaseModel):
     """Whether the tokenizer's chat template writes prompts; by default it writes those that are messages."""
     system: str | None = None
     """What the system says first, in chats."""
-    template_arguments: dict[str, Any] = {}
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
     """What the chat template is given besides, such as enable_thinking: false."""
     choices: str | tuple[str, ...] | None = None
     """The column of the answers to choose from, or the answers themselves (templates)."""
@@ -87,34 +88,15 @@ class RowsSpec(BaseModel):
             raise TakebackError("rows: names no data; write rows:FILE, such as rows:prompts.jsonl")
         return cls.of({"data": rest}, rest)
 
-    @classmethod
-    def of(cls, told: Any, source: str) -> RowsSpec:
-        """Check a mapping.
-
-        Raises:
-            UnknownName: a field that there is not.
-            TakebackError: a field is missing or wrong.
-        """
-        if not isinstance(told, dict):
-            raise TakebackError(f"{source} must be a mapping with data: and what its columns mean")
-        for name in told:
-            if name not in cls.model_fields:
-                raise unknown_name(f"field of {source}", str(name), cls.model_fields)
-        try:
-            return cls.model_validate(told)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise TakebackError(f"{source}: {where}: {first['msg'].lower()}") from None
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was said of it, as plain values."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
     @property
     def text(self) -> str:
         """The text that names this arena, from which it can be made again in another process."""
-        told = {
-            name: value
-            for name, value in self.model_dump(mode="json").items()
-            if name in self.model_fields_set
-        }
+        told = self.told
         if set(told) == {"data"}:
             return f"{FAMILY}:{self.data}"
         flow = as_yaml(told, flow=True).strip()
@@ -130,3 +112,30 @@ def _beside(file: Path, data: str) -> str:
     """Return where data is that a file names: beside the file, where it is there."""
     beside = file.parent / data
     return str(beside) if beside.exists() else data
+
+
+def with_settings(text: str, settings: Mapping[str, Any]) -> str:
+    """Return the text of an arena of rows with some fields set; any other arena has none to set.
+
+    >>> with_settings("rows:quiz.jsonl", {"max_tokens": 8})
+    'rows:{data: quiz.jsonl, max_tokens: 8}'
+
+    Raises:
+        TakebackError: it is another arena, or a field is wrong.
+    """
+    if not settings:
+        return text
+    if not is_rows(text):
+        name = next(iter(settings)).replace("_", " ")
+        raise TakebackError(f"arena {text} has no {name} to set: that is for rows:FILE")
+    spec = RowsSpec.parse(text)
+    return RowsSpec.of({**spec.told, **settings}, text).text
+
+
+def is_rows(text: str) -> bool:
+    """Tell whether a text names an arena of rows: `rows:…`, or a file of rows.
+
+    >>> is_rows("rows:quiz.jsonl"), is_rows("quiz.jsonl"), is_rows("endgames")
+    (True, True, False)
+    """
+    return text.startswith(f"{FAMILY}:") or Path(text).suffix in (*ENDINGS, ".yaml", ".yml")

@@ -14,7 +14,7 @@ Columns: TypeAlias = Mapping[str, Any]
 """A row as it was read: plain values by column."""
 
 GYM: Final = "reasoning-gym"
-_ENDINGS: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+ENDINGS: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
 def read_rows(data: str, limit: int | None = None, seed: int = 0) -> list[Columns]:
@@ -34,13 +34,13 @@ def read_rows(data: str, limit: int | None = None, seed: int = 0) -> list[Column
         rows = _gym(data.partition(":")[2], limit or 200, seed)
     elif path.is_dir():
         rows = _folder(path)
-    elif path.suffix in _ENDINGS:
+    elif path.suffix in ENDINGS:
         rows = _file(path)
     elif "/" in data and not path.exists():
         rows = _named(data)
     else:
         raise TakebackError(
-            f"no rows in {data!r}: name a {', '.join(_ENDINGS)} file, a datasets folder, org/name:split, or "
+            f"no rows in {data!r}: name a {', '.join(ENDINGS)} file, a datasets folder, org/name:split, or "
             f"{GYM}:NAME"
         )
     if not rows:
@@ -91,7 +91,7 @@ def _listed(told: Any, path: Path) -> list[Columns]:
 
 def _folder(path: Path) -> list[Columns]:
     """Read a folder that `datasets` saved, or the files of one kind in a folder."""
-    files = [file for file in sorted(path.rglob("*")) if file.suffix in _ENDINGS]
+    files = [file for file in sorted(path.rglob("*")) if file.suffix in ENDINGS]
     saved = any((path / name).exists() for name in ("state.json", "dataset_dict.json"))
     if not saved and files:
         return [row for file in files for row in _file(file)]

@@ -34,7 +34,7 @@ class AnswerAdjoints:
 
     Attributes:
         plan: what was asked.
-        worth: shape (measures, asked answers).
+        worth: shape (measures, 2 × answers): of each after its prompt, then of each without.
         batches: what is run with gradients: the plan's batches, cut small.
     """
 
@@ -67,8 +67,8 @@ def answer_adjoints(
 ) -> AnswerAdjoints:
     """Return what the answers' log-probabilities are worth to measures with these slopes."""
     worth = np.stack([_by_logprob(readouts, one) for one in slopes.values()])
-    if plan.arena.normalisation == "unconditional":
-        worth = np.concatenate([worth, -worth], axis=1)
+    alone = -worth if plan.arena.normalisation == "unconditional" else np.zeros_like(worth)
+    worth = np.concatenate([worth, alone], axis=1)
     vocabulary = model.config.get_text_config().vocab_size
     batches = tuple(small for batch in plan.batches for small in batch.cut(LOGITS // vocabulary))
     return AnswerAdjoints(plan, worth, batches)

@@ -45,6 +45,7 @@ class Sweep:
         controls: random sets of each make-up.
         seed: of the random sets.
         readouts: whether to keep every readout beside the effects; of thousands of hybrids they are large.
+        given: the sets themselves, in place of requests.
     """
 
     bench: Bench
@@ -53,6 +54,7 @@ class Sweep:
     controls: int = 5
     seed: int = 0
     readouts: bool = True
+    given: tuple[NamedSet, ...] | None = None
 
     @cached_property
     def sets(self) -> tuple[NamedSet, ...]:
@@ -63,7 +65,7 @@ class Sweep:
             TakebackError: nothing was asked for, or no controls.
         """
         anatomy = self.bench.anatomy
-        chosen = chosen_sets(anatomy, self.requests)
+        chosen = list(self.given or chosen_sets(anatomy, self.requests))
         if not chosen or self.controls < 1:
             raise TakebackError("a sweep needs at least one set and one control of each make-up")
         return (*chosen, *random_controls(anatomy, chosen, self.delta, self.controls, self.seed))
@@ -76,7 +78,7 @@ class Sweep:
 
     def unread(self, out: str | Path) -> int:
         """Count the hybrids that have yet to be read for a file: what sweeping into it costs."""
-        return _bench(self, _checked(out)).unread(ask for *_, ask in self.hybrids)
+        return _bench(self, sweep_file(out)).unread(ask for *_, ask in self.hybrids)
 
     def share(self, named: NamedSet) -> float | None:
         """Return a set's share of the whole ‖Δ‖², None where nothing moved."""
@@ -126,7 +128,7 @@ def sweep(
     Raises:
         TakebackError: `out` holds another sweep, another process is writing it, or a model can't be loaded.
     """
-    out = _checked(out)
+    out = sweep_file(out)
     if not _is_done(what, out):
         with one_writer(out):
             if not _is_done(what, out):
@@ -155,7 +157,7 @@ def sweep_shard(what: Sweep, out: str | Path, shard: Shard, report: Report | Non
     Raises:
         TakebackError: `out` holds another sweep, or a model can't be loaded.
     """
-    out = _checked(out)
+    out = sweep_file(out)
     if not _is_done(what, out):
         _bench(what, out).gather((ask for *_, ask in what.hybrids), shard, report)
 
@@ -194,7 +196,12 @@ def _facts(what: Sweep, named: NamedSet) -> dict[str, Any]:
     }
 
 
-def _checked(out: str | Path) -> Path:
+def sweep_file(out: str | Path) -> Path:
+    """Return where a sweep is written.
+
+    Raises:
+        TakebackError: it is no Parquet file.
+    """
     out = Path(out)
     if out.suffix != ".parquet" or out.is_dir():
         raise TakebackError(f"a sweep writes a .parquet file, not {out}; name one")

@@ -134,22 +134,21 @@ def _about_its_size(
     anatomy: Anatomy, named: NamedSet, number: int, random: np.random.Generator
 ) -> Iterator[NamedSet]:
     everything = list(anatomy.universe)
-    sizes = {component: anatomy.parameters(component) for component in everything}
-    size = sum(sizes[component] for component in named.components)
+    sizes = [anatomy.parameters(component) for component in everything]
+    inside = np.array([component in named.components for component in everything])
+    size = sum(one for one, held in zip(sizes, inside, strict=True) if held)
     drawn: dict[ComponentSet, None] = {}
     for _ in range(_CANDIDATES):
         order = random.permutation(len(everything))
-        strangers_first = sorted(order, key=lambda place: everything[place] in named.components)
-        members: list[Component] = []
+        members: list[int] = []
         room = size
-        for place in strangers_first:
-            if sizes[everything[place]] <= room:
-                members.append(everything[place])
-                room -= sizes[everything[place]]
-        if not set(members) - set(named.components):
-            outside = [everything[place] for place in order if everything[place] not in named.components]
-            members = sorted(outside, key=sizes.__getitem__)[:1]
-        drawn[ComponentSet(members, anatomy.universe)] = None
+        for place in order[np.argsort(inside[order], kind="stable")].tolist():  # strangers first
+            if sizes[place] <= room:
+                members.append(place)
+                room -= sizes[place]
+        if inside[members].all():
+            members = sorted(order[~inside[order]].tolist(), key=sizes.__getitem__)[:1]
+        drawn[ComponentSet((everything[place] for place in members), anatomy.universe)] = None
     others = (components for components in drawn if components != named.components)
     for place, components in enumerate(islice(others, number)):
         yield NamedSet(ABOUT_SIZE, f"random, about {named.name} #{place + 1}", components, (named.name,))

@@ -181,10 +181,10 @@ def _asked(
     place = _arena(one, arena)
     goal = settings.goal or one.goal
     if goal is None:
-        raise TakebackError(f"the recipe in {one.folder} names no goal; name one (--goal)")
+        raise TakebackError(f"{one.folder} names no goal; name one (--goal)")
     if goal not in place.goals:
         raise unknown_name("goal", goal, place.goals)
-    pairs = {step: open_pair(start, folder) for step, folder in one.snapshots}
+    pairs = {step: open_pair(start, snapshot) for step, snapshot in one.opened(start).items()}
     first = next(iter(pairs.values()))
     situations = tuple(place.situations("held-out", settings.situations, settings.seed))
     anatomy = first.anatomy()
@@ -207,7 +207,7 @@ def _answered(asked: _Asked, setup: Setup) -> _Asked:
 def _arena(run: Run, given: Arena[Any] | None) -> Arena[Any]:
     if given is None:
         if run.arena is None:
-            raise TakebackError(f"the recipe in {run.folder} names no arena; name one (--arena)")
+            raise TakebackError(f"{run.folder} names no arena; name one (--arena)")
         return arenas.arena(run.arena)
     if run.arena is not None and arenas.arena(run.arena).name != given.name:
         raise TakebackError(

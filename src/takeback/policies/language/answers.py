@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.anatomy import anatomy_of
-from takeback.arenas.listed import Listed, Listing
+from takeback.arenas.listed import AskedTokens, Listed, Listing, Spelling, Spells
 from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.forward import arguments
 from takeback.policies.language.packing import ROWS, Rows, visibility
-from takeback.policies.language.prompts import first_token, prompt_text, prompt_tokens, spelled
+from takeback.policies.language.prompts import prompt_text, prompt_tokens, spelled
 from takeback.policies.policy import View, by_model
 from takeback.run.errors import TakebackError
 
@@ -69,67 +69,66 @@ class AnswerPlan:
         arena: where the situations are.
         told: each situation's text, cluster and answers.
         listings: each situation with its answers.
-        prompts: the tokens of each prompt.
-        spelled: the tokens of each answer, end to end.
+        spelled: each answer in tokens, end to end.
         batches: what is run.
     """
 
     arena: Any
     told: tuple[tuple[str, str, tuple[str, ...]], ...]
     listings: tuple[Listing, ...]
-    prompts: tuple[Ints, ...]
-    spelled: tuple[Ints, ...]
+    spelled: tuple[Spelling, ...]
     batches: tuple[AnswerBatch, ...] = field(repr=False)
 
     @classmethod
-    def prepare(cls, arena: Any, situations: Iterable[Any], tokenizer: PreTrainedTokenizerBase) -> AnswerPlan:
-        """Write prompts and answers in tokens and lay them out in rows.
+    def prepare(
+        cls, arena: Any, situations: Iterable[Any], tokenizer: PreTrainedTokenizerBase, config: Any
+    ) -> AnswerPlan:
+        """Write prompts and answers in tokens, for models of a configuration, and lay them out in rows.
 
         Raises:
             TakebackError: there are no situations, a prompt or an answer has no tokens, two answers of a
                 situation are the same, or the tokenizer has no chat template.
         """
-        listings = tuple(arena.listing(one) for one in situations)
+        every = tuple(situations)
+        listings = tuple(arena.listing(one) for one in every)
         if not listings:
             raise TakebackError("no situations to read; ask the arena for at least one")
-        told = tuple(
-            (arena.prompt(one), str(arena.cluster(one)), tuple(arena.legal(one))) for one in situations
-        )
-        prompts: list[Ints] = []
-        spelled: list[Ints] = []
+        told = tuple((arena.prompt(one), str(arena.cluster(one)), tuple(arena.legal(one))) for one in every)
+        spelled: list[Spelling] = []
         owner: list[int] = []
-        for number, (listing, (text, *_)) in enumerate(zip(listings, told, strict=True)):
-            prompt, ways = _spelled(arena, listing, tokenizer, text)
-            prompts.append(prompt)
+        for number, (one, listing, (text, *_)) in enumerate(zip(every, listings, told, strict=True)):
+            if isinstance(arena, Spells):
+                ways = arena.spell(one, tokenizer, config)
+            else:
+                ways = _spelled(arena, listing, tokenizer, text)
             spelled += ways
             owner += [number] * len(ways)
-        batches = tuple(_batches(prompts, spelled, np.array(owner)))
-        if arena.normalisation == "unconditional":
-            start = [np.array([first_token(tokenizer)])] * len(prompts)
-            batches += tuple(_batches(start, spelled, np.array(owner), first=len(spelled)))
-        return cls(arena, told, listings, tuple(prompts), tuple(spelled), batches)
+        asked = [(piece, place) for place, way in enumerate(spelled) for piece in way.pieces]
+        asked += [(piece, len(spelled) + place) for place, way in enumerate(spelled) for piece in way.alone]
+        batches = tuple(_batches([piece for piece, _ in asked], [place for _, place in asked], owner * 2))
+        return cls(arena, told, listings, tuple(spelled), batches)
 
     def readouts(self, logprobs: torch.Tensor, followed: torch.Tensor) -> AnswerReadouts:
-        """Make readouts of the log-probability of each answer, then of each without its prompt if asked."""
+        """Make readouts of the log-probability of each answer, then of each without its prompt."""
         count = len(self.spelled)
-        conditional, rest = logprobs[:count].numpy(), logprobs[count:].numpy()
         numbers = {
-            "logprobs": conditional,
-            "tokens": np.array([len(one) for one in self.spelled]),
+            "logprobs": logprobs[:count].numpy(),
+            "tokens": np.array([sum(len(piece.tokens) for piece in way.pieces) for way in self.spelled]),
             "followed": followed[:count].numpy(),
-            "unconditional": rest if len(rest) else np.zeros(count),
+            "unconditional": logprobs[count:].numpy(),
         }
         return AnswerReadouts.of(self.arena, self.told, self.listings, numbers)
 
     @property
     def largest(self) -> int:
         """The largest token number that is asked for or shown."""
-        return max(int(one.max()) for one in (*self.prompts, *self.spelled))
+        pieces = (piece for way in self.spelled for piece in (*way.pieces, *way.alone))
+        return max(max(*piece.prompt, *piece.tokens) for piece in pieces)
 
     @property
     def asked(self) -> int:
-        """How many log-probabilities are asked for: one for each answer, or two."""
-        return len(self.spelled) * (2 if self.arena.normalisation == "unconditional" else 1)
+        """How many log-probabilities there are: of each answer after its prompt, and without."""
+        return 2 * len(self.spelled)
 
 
 def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts]:
@@ -201,8 +200,8 @@ def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
     config: Any = model.config.get_text_config()
     if plan.largest >= config.vocab_size:
         raise TakebackError(
-            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use its "
-            "own tokenizer"
+            f"the model knows {config.vocab_size} tokens and its tokenizer gives token {plan.largest}: use "
+            "its own tokenizer"
         )
     longest = max(int(batch.rows.positions.max()) for batch in plan.batches) + 1
     room = getattr(config, "max_position_embeddings", None)
@@ -254,60 +253,72 @@ def _ends(hybrids: Any, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[int
 
 def _spelled(
     arena: Listed, listing: Listing, tokenizer: PreTrainedTokenizerBase, text: str
-) -> tuple[Ints, list[Ints]]:
-    """Return the tokens of a situation's prompt and of each of its answers."""
+) -> list[Spelling]:
+    """Return each answer of a situation in tokens."""
     chat, given = not isinstance(listing.shown, str), arena.template_arguments
     if all(answer.tokens is not None for answer in listing.answers):
-        prompt, ways = (
-            prompt_tokens(tokenizer, listing.shown, given),
-            [answer.tokens for answer in listing.answers],
-        )
+        prompt = prompt_tokens(tokenizer, listing.shown, given)
+        both = [(prompt, list(answer.tokens or ())) for answer in listing.answers]
     else:
         shown = prompt_text(tokenizer, listing.shown, given)
         both = [spelled(tokenizer, shown, answer.text, chat) for answer in listing.answers]
-        prompt, ways = both[0][0], [way for _, way in both]
-    for answer, way in zip(listing.answers, ways, strict=True):
+    for answer, (_, way) in zip(listing.answers, both, strict=True):
         if not way:
             raise TakebackError(f"the answer {answer.text!r} to {text!r} has no tokens; leave it out")
-    return np.array(prompt, np.int64), [np.array(way, np.int64) for way in ways]
+    without = arena.normalisation == "unconditional"
+    alone = [spelled(tokenizer, "", answer.text, False) if without else None for answer in listing.answers]
+    return [
+        Spelling((_piece(*one),), () if bare is None else (_piece(*bare),))
+        for one, bare in zip(both, alone, strict=True)
+    ]
+
+
+def _piece(prompt: Sequence[int], tokens: Sequence[int]) -> AskedTokens:
+    return AskedTokens(tuple(prompt), tuple(tokens))
 
 
 def _batches(
-    prompts: Sequence[Ints], answers: Sequence[Ints], owner: Ints, first: int = 0
+    pieces: Sequence[AskedTokens], answers: Sequence[int], owner: Sequence[int]
 ) -> Iterator[AnswerBatch]:
-    """Lay answers out in rows and rows in batches: those of like length go together.
+    """Lay pieces out in rows and rows in batches: those of like length go together.
 
     Args:
-        prompts: each situation's prompt.
-        answers: all answers, end to end.
-        owner: the situation of each answer.
-        first: the number of the first answer.
+        pieces: what is asked.
+        answers: the number of the log-probability that each piece belongs to.
+        owner: the situation of each such number: answers of one share the rows of their prompt.
     """
-    rows = [row for number in range(len(prompts)) for row in _rows(prompts[number], answers, owner == number)]
-    rows.sort(key=lambda row: (row.length, row.answers[0]))
+    shared: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for number, (piece, answer) in enumerate(zip(pieces, answers, strict=True)):
+        shared.setdefault((owner[answer], piece.prompt), []).append(number)
+    rows = [
+        row
+        for (_, prompt), mine in shared.items()
+        for row in _rows(np.array(prompt, np.int64), {one: pieces[one].tokens for one in mine})
+    ]
+    rows.sort(key=lambda row: (row.length, row.pieces[0]))
     some: list[_Row] = []
     for row in [*rows, None]:
         longest = max([one.length for one in (*some, *([row] if row else []))])
         if some and (row is None or len(some) == ROWS or (len(some) + 1) * longest**2 > CELLS):
-            yield _batch(some, answers, first)
+            yield _batch(some, pieces, answers)
             some = []
         some += [row] if row else []
 
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """A prompt with some of its answers: a tree, so that what they have in common is there once.
+    """A prompt with some pieces that follow it: a tree, so that what they have in common is there once.
 
     Attributes:
         prompt: its tokens.
         nodes: the token of each node, its depth and its parent (-1: the prompt), shape (nodes, 3).
-        answers: the numbers of the answers.
-        paths: the nodes of each answer but for its last token, which is asked for and never read.
+        pieces: their numbers.
+        paths: the nodes of each piece but for its last token, which is asked for and never read.
     """
 
     prompt: Ints
     nodes: list[tuple[int, int, int]]
-    answers: list[int]
+    pieces: list[int]
     paths: list[list[int]]
 
     @property
@@ -315,13 +326,13 @@ class _Row:
         return len(self.prompt) + len(self.nodes)
 
 
-def _rows(prompt: Ints, answers: Sequence[Ints], mine: NDArray[np.bool_]) -> Iterator[_Row]:
-    """Fill rows with the answers to one prompt, sorted by their tokens, none of them cut."""
+def _rows(prompt: Ints, ways: Mapping[int, tuple[int, ...]]) -> Iterator[_Row]:
+    """Fill rows with the pieces that follow one prompt, sorted by their tokens, none of them cut."""
     most = max(ROW_NODES, 2 * len(prompt))
     row, known = _Row(prompt, [], [], []), dict[tuple[int, int], int]()
-    for number in sorted(np.flatnonzero(mine).tolist(), key=lambda one: answers[one].tolist()):
-        path = answers[number][:-1].tolist()
-        if row.answers and len(row.nodes) + len(path) > most:
+    for number in sorted(ways, key=ways.__getitem__):
+        path = ways[number][:-1]
+        if row.pieces and len(row.nodes) + len(path) > most:
             yield row
             row, known = _Row(prompt, [], [], []), {}
         at, nodes = -1, list[int]()
@@ -331,13 +342,13 @@ def _rows(prompt: Ints, answers: Sequence[Ints], mine: NDArray[np.bool_]) -> Ite
                 row.nodes.append((token, depth, at))
             at = known[at, token]
             nodes.append(at)
-        row.answers.append(number)
+        row.pieces.append(number)
         row.paths.append(nodes)
-    if row.answers:
+    if row.pieces:
         yield row
 
 
-def _batch(rows: Sequence[_Row], answers: Sequence[Ints], first: int) -> AnswerBatch:
+def _batch(rows: Sequence[_Row], pieces: Sequence[AskedTokens], answers: Sequence[int]) -> AnswerBatch:
     longest, width = max(len(row.prompt) for row in rows), max(len(row.nodes) for row in rows)
     lengths = np.array([len(row.prompt) for row in rows])
     tokens = np.zeros((len(rows), longest + width), np.int64)
@@ -353,9 +364,9 @@ def _batch(rows: Sequence[_Row], answers: Sequence[Ints], first: int) -> AnswerB
             positions[number, longest + place] = len(row.prompt) + depth
             if parent >= 0:
                 sees[number, longest + place, longest:] |= sees[number, longest + parent, longest:]
-        for answer, path in zip(row.answers, row.paths, strict=True):
+        for piece, path in zip(row.pieces, row.paths, strict=True):
             at = number * (width + 1) + np.array([0, *(1 + node for node in path)])
-            asked.append(np.stack([np.full(len(at), first + answer), at, answers[answer]]))
+            asked.append(np.stack([np.full(len(at), answers[piece]), at, pieces[piece].tokens]))
     whole = np.concatenate(asked, axis=1)
     answer, place, token = whole[:, np.argsort(whole[1], kind="stable")]
     return AnswerBatch(Rows(tokens, positions, sees, width), answer, place, token)

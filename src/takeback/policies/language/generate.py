@@ -9,15 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas.rows.sampling import Sampling
 from takeback.policies.language.forward import ready
 from takeback.run.errors import TakebackError
-
-Floats = NDArray[np.float64]
 
 ROWS = 64
 """Most answers drawn at a time."""
@@ -79,19 +76,11 @@ def generate(
     found: list[list[DrawnAnswer]] = [[] for _ in asked]
     with ready(model):
         for places, draws in _batches(model, asked, sampling, count):
-            answers = [
-                _Answer(place, _luck([*seed, numbers[place], draw], sampling.max_tokens))
-                for place in places
-                for draw in draws
-            ]
+            answers = [_Answer(place, (*seed, numbers[place], draw)) for place in places for draw in draws]
             drawer.draw([asked[place] for place in places], answers)
             for answer in answers:
                 found[answer.place].append(drawer.drawn(answer))
     return found
-
-
-def _luck(seed: Sequence[int], positions: int) -> Floats:
-    return np.random.default_rng(seed).random(positions)
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -103,10 +92,10 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
 
 @dataclass(eq=False)
 class _Answer:
-    """An answer in the making: the place of its prompt, its luck, its tokens."""
+    """An answer in the making: the place of its prompt, what fixes its luck, its tokens."""
 
     place: int
-    luck: Floats
+    luck: tuple[int, ...]
     tokens: list[int] = field(default_factory=list[int])
     ended: bool = False
     stopped: bool = False
@@ -128,8 +117,7 @@ class _Drawer:
         kept = torch.arange(len(prompts)).repeat_interleave(len(answers) // len(prompts))
         open_ = list(answers)
         for position in range(self.sampling.max_tokens):
-            luck = torch.tensor([one.luck[position] for one in open_], dtype=torch.float64)
-            tokens = chosen(logits, luck, self.sampling)
+            tokens = chosen(logits, [(*one.luck, position) for one in open_], self.sampling)
             for answer, token in zip(open_, tokens.tolist(), strict=True):
                 self._add(answer, token)
             going = [number for number, answer in enumerate(open_) if not answer.ended]
@@ -175,30 +163,38 @@ def _first_stop(text: str, stops: Sequence[str]) -> int | None:
     return min((at for stop in stops if (at := text.find(stop)) >= 0), default=None)
 
 
-def chosen(logits: Tensor, luck: Tensor, sampling: Sampling) -> Tensor:
-    """Return the token that each row's luck, in [0, 1), picks: the inverse of its cumulative probability.
+def chosen(logits: Tensor, luck: Sequence[Sequence[int]], sampling: Sampling) -> Tensor:
+    """Return the token of each row: the winner of a race that its luck, whole numbers, decides.
 
-    Tokens are in the order of their ids. Logits have shape (rows, vocabulary).
+    Each token arrives after a time that luck fixes, exponential with mean 1, over its probability; the first
+    one is drawn. So tokens have their probabilities, and two models with total variation d between them draw
+    different tokens with the same luck with probability 2d / (1 + d) at most (Daliri, Musco and Suresh 2024,
+    "Coupling without communication and drafter-invariant speculative decoding").
+
+    Args:
+        logits: shape (rows, vocabulary).
+        luck: what fixes each row's times.
+        sampling: how to draw.
     """
     if sampling.greedy:
         return logits.argmax(dim=-1).cpu()
-    if logits.device.type == "mps":  # which has no double precision
-        logits = logits.cpu()
-    cumulative = probabilities(logits, sampling).cumsum(dim=-1)
-    target = luck.to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, target, right=True)[:, 0]
-    return tokens.clamp(max=logits.shape[-1] - 1).cpu()
+    found = scores(logits.cpu(), sampling).numpy()
+    times = np.empty(found.shape[1])
+    for row, seed in zip(found, luck, strict=True):
+        np.random.Generator(np.random.SFC64(list(seed))).standard_exponential(out=times)
+        np.subtract(row, np.log(times, out=times), out=row)
+    return torch.from_numpy(found.argmax(axis=1))
 
 
-def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Return the probabilities that tokens are drawn with, in double precision."""
-    scores = logits.double() / sampling.temperature
+def scores(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Return logits, tempered and in double precision, without the tokens that top p leaves out."""
+    found = logits.double() / sampling.temperature
     if sampling.top_p < 1:
-        ordered, which = scores.sort(dim=-1)
+        ordered, which = found.sort(dim=-1)
         rest = ordered.softmax(dim=-1).cumsum(dim=-1) <= 1 - sampling.top_p
         rest[:, -1] = False
-        scores = scores.masked_fill(torch.zeros_like(rest).scatter(1, which, rest), -torch.inf)
-    return scores.softmax(dim=-1)
+        found.masked_fill_(torch.zeros_like(rest).scatter(1, which, rest), -torch.inf)
+    return found
 
 
 @dataclass(eq=False)

@@ -56,7 +56,7 @@ class LanguagePolicy:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
         if isinstance(arena, Listed):
-            return AnswerPlan.prepare(arena, tuple(situations), self.tokenizer)
+            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(

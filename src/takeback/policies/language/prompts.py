@@ -12,7 +12,7 @@ from takeback.run.errors import TakebackError
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, shown: Shown, arguments: Mapping[str, Any]) -> str:
-    """Return what is shown as one text: a chat up to where the answer begins.
+    """Return what is shown as one text: a chat up to where the answer begins, or goes on where it has begun.
 
     Raises:
         TakebackError: it is a chat, and the tokenizer has no chat template or the template refuses it.
@@ -24,12 +24,11 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, shown: Shown, arguments: Map
             f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template, and prompts "
             "are chats; give prompts as plain text (chat: false), or a model with a template"
         )
+    messages = [dict(message) for message in shown]
+    begun = messages[-1].get("role") == "assistant"
+    way = {"add_generation_prompt": not begun, "continue_final_message": begun}
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                [dict(message) for message in shown], tokenize=False, add_generation_prompt=True, **arguments
-            )
-        )
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **way, **arguments))
     except Exception as error:  # a template is a model's own program: it may fail in any way
         line = " ".join(str(error).split())[:200]
         raise TakebackError(f"the chat template refuses a prompt: {type(error).__name__}: {line}") from error

@@ -16,6 +16,9 @@ from takeback.policies.language.trie import ROOT
 
 Ints = NDArray[np.int64]
 
+_LOTS = 2**20
+"""Random numbers that are kept at most: many draws of a situation are at the same length."""
+
 
 @dataclass(eq=False)
 class Sampler:
@@ -35,6 +38,7 @@ class Sampler:
     listed: Ints = field(init=False)
     _waiting: dict[tuple[int, int], Ints] = field(init=False)
     _summed: set[tuple[int, int]] = field(init=False)
+    _lots: dict[tuple[int, int], NDArray[np.float64]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         situations = len(self.plan.texts)
@@ -81,8 +85,19 @@ class Sampler:
     def _next(self, key: tuple[int, int], draws: Ints, logprobs: torch.Tensor) -> list[tuple[int, Ints]]:
         """Return the next tokens that are drawn, ascending, each with the draws that take it."""
         situation, node = key
-        rng = np.random.default_rng([self.seed, situation, self.plan.tree.length(node)])
-        uniform = rng.random(self.samples)[draws]
+        uniform = self._lots_of(situation, self.plan.tree.length(node))[draws]
         cumulative = np.cumsum(np.exp(logprobs.cpu().numpy().astype(np.float64)))
         tokens = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+        if len(draws) == 1:
+            return [(int(tokens[0]), draws)]
         return [(int(token), draws[tokens == token]) for token in np.unique(tokens)]
+
+    def _lots_of(self, situation: int, length: int) -> NDArray[np.float64]:
+        """Return a number for each draw of a situation, by which it takes its next token at a length."""
+        found = self._lots.get((situation, length))
+        if found is None:
+            if len(self._lots) * self.samples >= _LOTS:
+                self._lots.clear()
+            found = np.random.default_rng([self.seed, situation, length]).random(self.samples)
+            self._lots[situation, length] = found
+        return found

@@ -4,6 +4,7 @@ from takeback.weights.entries import show as show
 from takeback.weights.entries.diff import COLUMNS as COLUMNS
 from takeback.weights.entries.diff import Diff as Diff
 from takeback.weights.entries.diff import diff as diff
+from takeback.weights.entries.diff import diff_of as diff_of
 from takeback.weights.entries.moments import TOLERANCES as TOLERANCES
 from takeback.weights.entries.moments import Moments as Moments
 from takeback.weights.entries.stream import Pass as Pass

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from takeback.anatomy import Anatomy
+from takeback.checkpoint.flat import Flat
 from takeback.checkpoint.pair import Difference, Pair
 from takeback.component import Component, Place, text_map
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
@@ -22,7 +24,7 @@ from takeback.run.parts import collect
 from takeback.run.tables import SCHEMA, records
 from takeback.weights.entries.moments import TOLERANCES, Moments, columns_of
 from takeback.weights.entries.segments import Segments
-from takeback.weights.entries.stream import Pass, way_of_reading
+from takeback.weights.entries.stream import Pass, tensor_moments, way_of_reading
 
 COLUMNS: Mapping[str, str] = columns_of(TOLERANCES)
 """What each measure in a table means; other tolerances give other columns in the place of theirs."""
@@ -190,20 +192,43 @@ def diff(
     work = Pass(pair, resolution, tuple(tolerances))
     columns_of(work.tolerances)
     atoms = Moments.of_table(collect(work, out, workers), work.tolerances)
-    keys = pd.DataFrame([_key(pair, name) for name in work.items()])
+    keys = pd.DataFrame([_key(name, pair.base.flat(name), pair.tuned.flat(name)) for name in work.items()])
     segments = Segments.of(pair.anatomy(resolution), work.items())
     sides = pair.base.ref, pair.tuned.ref
     return Diff(str(pair), *sides, resolution, pair.differences(), keys, segments, atoms)
 
 
-def _key(pair: Pair, name: str) -> dict[str, str]:
-    sides = [pair.base.flat(name), pair.tuned.flat(name)]
-    before, after = sides
+def diff_of(
+    anatomy: Anatomy, sides: Callable[[str], tuple[Flat, Flat]], called: tuple[str, str], title: str
+) -> Diff:
+    """Measure how far tensors moved that are given one at a time by name, in files or in memory.
+
+    Args:
+        anatomy: Which entries belong to which component, with the tensors' names.
+        sides: Gives a tensor's entries in base and in tuned.
+        called: What base and tuned are called.
+        title: What the result is called.
+
+    Raises:
+        TakebackError: a tensor holds a value that is not finite.
+    """
+    moments: list[pd.DataFrame] = []
+    keys: list[dict[str, str]] = []
+    for name in anatomy.cuts:
+        both = sides(name)
+        moments.append(tensor_moments(anatomy, name, both).to_table())
+        keys.append(_key(name, *both))
+    atoms = Moments.of_table(pd.concat(moments, ignore_index=True), TOLERANCES)
+    segments = Segments.of(anatomy, list(anatomy.cuts))
+    return Diff(title, *called, anatomy.resolution, (), pd.DataFrame(keys), segments, atoms)
+
+
+def _key(name: str, before: Flat, after: Flat) -> dict[str, str]:
     return {
         "tensor": name,
         "dtype_base": before.element,
         "dtype_tuned": after.element,
-        "read": way_of_reading(*sides),
+        "read": way_of_reading(before, after),
     }
 
 

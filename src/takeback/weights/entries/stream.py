@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from takeback.anatomy import Anatomy
 from takeback.anatomy.anatomy import Cut
 from takeback.checkpoint.flat import Flat, upcast
 from takeback.run.errors import TakebackError
@@ -59,13 +60,22 @@ class Pass(PairWork):
         Raises:
             TakebackError: it holds a value that is not finite, or a file cannot be read any more.
         """
-        cuts = self.pair.anatomy(self.resolution).cuts[item]
         sides = self.pair.base.flat(item), self.pair.tuned.flat(item)
-        try:
-            found = stretch_moments(*sides, Stretches.of(self.pair.tuned.shapes[item], cuts), self.tolerances)
-        except TakebackError as error:
-            raise TakebackError(f"tensor {item} cannot be compared: {error}") from error
-        return found.to_table()
+        return tensor_moments(self.pair.anatomy(self.resolution), item, sides, self.tolerances).to_table()
+
+
+def tensor_moments(
+    anatomy: Anatomy, name: str, sides: tuple[Flat, Flat], tolerances: tuple[float, ...] = TOLERANCES
+) -> Moments:
+    """Return the moments of each stretch of one tensor that a component owns, in the order of its cuts.
+
+    Raises:
+        TakebackError: a side holds a value that is not finite, or a file cannot be read any more.
+    """
+    try:
+        return stretch_moments(*sides, Stretches.of(anatomy.shapes[name], anatomy.cuts[name]), tolerances)
+    except TakebackError as error:
+        raise TakebackError(f"tensor {name} cannot be compared: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
-"""Training runs on disk, as a study leaves them: snapshots by step, and the parent they started from."""
+"""Training runs on disk, a study's or a Trainer's own: snapshots by step, and what they started from."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.checkpoint.shards import is_adapter
 from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import read_yaml
 from takeback.weights.runs.fine_tunes import Label, Ref
+from takeback.weights.runs.trainer_runs import began_with, saved_checkpoints
 
 _CLAIM = re.compile(r"^# content hash of the parent: ([0-9a-f]{64})$", re.MULTILINE)
 _STEP = re.compile(r"step-([0-9]+)")
@@ -21,7 +24,7 @@ class Run:
     """Holds what one run left: who it is, its parent, and its snapshots as (step, folder), the last its end.
 
     `parent` is what the recipe calls it, `digest` the content hash that it had; `arena` and `goal` are None
-    where the recipe names none.
+    where the recipe names none. Of a run outside of takeback all but the snapshots may be unknown.
     """
 
     label: Label
@@ -32,17 +35,32 @@ class Run:
     arena: str | None = None
     goal: str | None = None
 
+    def opened(self, base: Checkpoint) -> dict[int, Checkpoint]:
+        """Open the snapshots by step; one that is an adapter is merged into the base that is given.
+
+        Raises:
+            TakebackError: one cannot be opened.
+        """
+        return {
+            step: open_checkpoint(f"{base.ref}+{place}" if is_adapter(place) else place)
+            for step, place in self.snapshots
+        }
+
 
 def find_runs(folder: str | Path) -> tuple[Run, ...]:
     """Find the run in a folder, or the runs of an arm below it (`seed-0`, `seed-1`, …).
+
+    A run is a folder that `takeback train` left, or any with the `checkpoint-N` of a Trainer.
 
     Raises:
         TakebackError: it is no run and holds none, or one has not two snapshots in a growing order of steps.
     """
     folder = Path(folder)
     places = [folder] if (folder / "recipe.yaml").exists() else _seeds(folder)
+    if not places and (saved := saved_checkpoints(folder)):
+        return (Run(_label(folder), folder, began_with(folder), None, _in_order(folder, saved)),)
     if not places:
-        what = "holds no recipe.yaml and no seed-N folder" if folder.is_dir() else "is no folder"
+        what = "holds no recipe.yaml, checkpoint-N or seed-N" if folder.is_dir() else "is no folder"
         raise TakebackError(
             f"{folder} {what}; name an arm or a seed of a run (runs/NAME/arms/ARM), or BASE and TUNED"
         )
@@ -57,9 +75,7 @@ def parent_of(runs: tuple[Run, ...], base: Ref | None = None) -> Checkpoint:
     """
     named = {run.parent for run in runs}
     if base is None and None in named:
-        raise TakebackError(
-            f"the recipe in {runs[0].folder} names no parent; name the base that it started from"
-        )
+        raise TakebackError(f"{runs[0].folder} does not say what it started from; name the base (--base)")
     if base is None and len(named) > 1:
         raise TakebackError(f"these runs have different parents: {', '.join(sorted(map(str, named)))}")
     ref = base if base is not None else str(runs[0].parent)
@@ -84,11 +100,8 @@ def _read_run(folder: Path) -> Run:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), int):
         raise TakebackError(f"{path} is no recipe: it does not say how many steps the run has")
     claim = _CLAIM.search(path.read_text(encoding="utf-8"))
-    label = Label.of(folder.absolute().as_posix())
-    if label.arm is None:
-        label = Label(folder.name)
     return Run(
-        label,
+        _label(folder),
         folder,
         recipe.get("parent"),
         claim and claim[1],
@@ -96,6 +109,11 @@ def _read_run(folder: Path) -> Run:
         recipe.get("arena"),
         recipe.get("goal"),
     )
+
+
+def _label(folder: Path) -> Label:
+    label = Label.of(folder.absolute().as_posix())
+    return Label(folder.absolute().name) if label.arm is None else label
 
 
 def _snapshots(folder: Path, last: int) -> tuple[tuple[int, Path], ...]:
@@ -108,7 +126,11 @@ def _snapshots(folder: Path, last: int) -> tuple[tuple[int, Path], ...]:
         )
     if (folder / "final").exists():
         found.append((last, folder / "final"))
-    found.sort(key=lambda snapshot: snapshot[0])
+    return _in_order(folder, found)
+
+
+def _in_order(folder: Path, found: Iterable[tuple[int, Path]]) -> tuple[tuple[int, Path], ...]:
+    found = sorted(found, key=lambda snapshot: snapshot[0])
     for (step, one), (following, other) in pairwise(found):
         if step == following:
             raise TakebackError(f"{folder}: {one.name} and {other.name} are both at step {step}; remove one")

@@ -128,7 +128,9 @@ def weight_path(
     """
     runs = find_runs(folder)
     start = parent_of(runs, base)
-    snapshots = {Label(f"{run.label.name} {place.name}"): place for run in runs for _, place in run.snapshots}
+    snapshots: dict[Label, Ref] = {
+        Label(f"{run.label.name} {step}"): one for run in runs for step, one in run.opened(start).items()
+    }
     steps = tuple(tuple(step for step, _ in run.snapshots) for run in runs)
     work = PathWork(open_fine_tunes(start, snapshots), steps)
     tables = _tables(collect(work, out, workers), runs, steps)

@@ -1,0 +1,165 @@
+"""A sweep within a budget: what is few is read exactly, and of what is many the strongest by attribution.
+
+Nothing that was chosen is judged on the situations that chose it: attribution sees one half of them, the
+exact readings of the strongest are on the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from takeback.component import Component
+from takeback.findings.attribution import attribute
+from takeback.findings.sweep.run import Sweep
+from takeback.findings.sweep.sets import NamedSet, chosen_sets
+from takeback.measure.bench import Bench
+from takeback.run.errors import TakebackError
+from takeback.run.stats import mean_estimate
+
+FEW: Final = ("each layer", "each kind")
+"""The families of which every set is read."""
+
+MANY: Final = ("each head", "each mlp")
+"""The families of which the strongest are."""
+
+GRADIENTS: Final = 6
+"""What attribution costs, in hybrids: a pass forwards and backwards at one point, modules run again."""
+
+_UNITS: Final[Mapping[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "family": "the family of the set",
+    "set": "its name",
+    "measure": "what the effect is on",
+    "effect": "mean over the choosing half of the effect of taking it back, estimated by attribution",
+    "low": "lower end of its 95% interval over situations",
+    "high": "upper end of it",
+    "n": "number of situations",
+    "read": "whether its exact effect was then read, on the other half; the others were left out",
+}
+"""What each column of the table of estimates means."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be read: a time in seconds, or a number of hybrids.
+
+    >>> Budget.parse("10m"), Budget.parse("300")
+    (Budget(seconds=600.0, hybrids=None), Budget(seconds=None, hybrids=300))
+    >>> Budget.parse("10m").number(each=2.0)
+    300
+    """
+
+    seconds: float | None = None
+    hybrids: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `90s`, `10m`, `1.5h`, or a number of hybrids.
+
+        Raises:
+            TakebackError: it is none of these.
+        """
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smh]?)", text.strip())
+        if found is None or float(found[1]) <= 0 or (not found[2] and "." in found[1]):
+            raise TakebackError(
+                f"a budget is a time such as 90s, 10m or 2h, or a number of hybrids, not {text!r}"
+            )
+        if found[2]:
+            return cls(seconds=float(found[1]) * _UNITS[found[2]])
+        return cls(hybrids=int(found[1]))
+
+    def number(self, each: float) -> int:
+        """Return how many hybrids it holds if each takes so many seconds."""
+        return int(self.seconds / max(each, 1e-9)) if self.seconds is not None else int(self.hybrids or 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Budgeted:
+    """A sweep planned within a budget.
+
+    Attributes:
+        few: every layer and kind, on all situations.
+        strongest: the strongest heads and MLPs with their random sets, on the half that did not choose them;
+            None where the budget holds none.
+        estimated: every head and MLP; see `COLUMNS`.
+    """
+
+    few: Sweep
+    strongest: Sweep | None
+    estimated: pd.DataFrame = field(repr=False)
+
+    @property
+    def left_out(self) -> int:
+        """How many sets were estimated and not read."""
+        first = self.estimated["measure"].iloc[0]
+        return int((~self.estimated.loc[self.estimated["measure"] == first, "read"]).sum())
+
+
+def within(what: Sweep, number: int) -> Budgeted:
+    """Plan a sweep of everything within a number of hybrids.
+
+    Args:
+        what: the sweep, of which bench, norms, controls and seed are kept; its measures, the first above all,
+            say what is strong.
+        number: the hybrids.
+
+    Raises:
+        TakebackError: the layers and kinds alone are more, the pair are policy networks, or a measure has no
+            slopes.
+    """
+    bench = what.bench
+    if bench.of_networks:
+        raise TakebackError("a budget is for language models; a whole sweep of a network takes seconds")
+    few = replace(what, requests=tuple(one for one in FEW if _has(what, one)))
+    left = number - len(few.hybrids) - GRADIENTS
+    if left < 0:
+        raise TakebackError(
+            f"layers and kinds alone are {len(few.hybrids):,} hybrids (attribution is worth {GRADIENTS} more) and "
+            f"the budget holds {number:,}; raise it, or name a few --sets"
+        )
+    choosing, judging = bench.halves(what.seed)
+    many = chosen_sets(bench.anatomy, [one for one in MANY if _has(what, one)])
+    estimated = _estimated(bench.some(choosing), many)
+    first = estimated[estimated["measure"] == bench.measures[0]]
+    order = np.argsort(-first["effect"].abs().to_numpy(np.float64), kind="stable")
+    strongest = _fitting(what, bench.some(judging), [many[place] for place in order], left)
+    kept = {one.name for one in strongest.given or ()} if strongest else set[str]()
+    return Budgeted(few, strongest, estimated.assign(read=estimated["set"].isin(kept)))
+
+
+def _has(what: Sweep, family: str) -> bool:
+    try:
+        return bool(what.bench.anatomy.named_sets(family))
+    except TakebackError:
+        return False
+
+
+def _fitting(what: Sweep, bench: Bench, ordered: Sequence[NamedSet], number: int) -> Sweep | None:
+    """Return the sweep of as many of the first sets as fit into a number of hybrids, controls included."""
+    for count in range(min(len(ordered), number // 2), 0, -1):
+        some = replace(what, bench=bench, given=tuple(ordered[:count]))
+        if len(some.hybrids) <= number:
+            return some
+    return None
+
+
+def _estimated(bench: Bench, sets: Sequence[NamedSet]) -> pd.DataFrame:
+    """Estimate the effect of taking back each set: the sum of what its components are estimated to do."""
+    found = attribute(bench, "near")
+    rows = []
+    for measure in bench.measures:
+        of: Mapping[Component, np.ndarray] = {one: found.of(one, measure) for one in found.components}
+        for named in sets:
+            effect = np.sum([of[component] for component in named.components], axis=0)
+            kept = np.isfinite(effect)
+            told = mean_estimate(effect[kept], bench.clusters[kept])
+            about = {"family": named.family, "set": named.name, "measure": measure}
+            rows.append({**about, "effect": told.value, "low": told.low, "high": told.high, "n": told.n})
+    return pd.DataFrame(rows)
