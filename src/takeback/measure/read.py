@@ -247,7 +247,8 @@ class Reader:
         plan = policy.prepare(arena, situations)
         side, components = ask.built
         numbers = token_logprobs((self.hybrids(side, ask.source), path_of(components)), plan)
-        texts = [tuple(pieces(policy.tokenizer, one.tolist())) for one in plan.spelled]
+        written = [[token for piece in one.pieces for token in piece.tokens] for one in plan.spelled]
+        texts = [tuple(pieces(policy.tokenizer, tokens)) for tokens in written]
         return SpelledAnswers(tuple(texts), tuple(numbers))
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:

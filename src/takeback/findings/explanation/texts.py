@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from takeback.arenas.listed import SomeAnswers
+from takeback.arenas.listed import some_answers
 from takeback.arenas.words import Words
 from takeback.draw.result import Result, as_table
 from takeback.findings.explanation import changes
@@ -50,8 +50,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "place": "of an answer or its tokens: its place among the prompt's answers",
     "token": "the place of a token in its answer",
     "side, kind": "of an answer: who drew it, and what kind it is",
-    "before, after": "mean of a measure; passed items; worth of an item; times in a thousand words; weight of "
-    "an answer; log-probability of a token",
+    "before, after": "mean of a measure; passed items; worth of an item; times in a thousand words; weight "
+    "of an answer; log-probability of a token",
     "logprob_before, logprob_after": "log-probability of an answer, in nats",
     "change": "after − before; of a word, of its log-odds",
     "se, low, high": "standard error and 95% interval over prompts; se of a word's log-odds",
@@ -208,7 +208,7 @@ def _tokens(
 ) -> pd.DataFrame:
     """Read the answers that rose and fell most, in the prompts that changed most, token by token."""
     chosen = [(item, list(_chosen(before, after, item))) for item in moved_most(before, after, SPELLED)]
-    some = SomeAnswers(bench.arena)
+    some = some_answers(bench.arena)
     situations = [(bench.situations[item], places) for item, places in chosen]
     sides = [bench.by_token(ask, some, situations) for ask in asks]
     answers = [(item, place) for item, places in chosen for place in places]
