@@ -32,7 +32,7 @@ _NEEDED: Final = ("name", "words", "kinds", "goals", "situations", "prompt", "le
 
 
 def arena(name: str) -> Arena[Any]:
-    """Return the arena of this name, the same one in all of a process.
+    """Return the arena of this name, the same one in all of a process unless its files were edited.
 
     `rows:FILE` are prompts of your own: see `takeback.arenas.rows`. `lm-eval:TASK` are evaluation tasks: see
     `takeback.arenas.lm_eval`. `gym:ENV` is an environment of Gymnasium. `package.module:object` and
@@ -47,11 +47,36 @@ def arena(name: str) -> Arena[Any]:
         TakebackError: It can't be imported, is no arena, or is an environment of a kind that is not
             supported.
     """
-    return _arena(name)
+    return _arena(name, _stamps(name))
+
+
+def _stamps(name: str) -> tuple[Any, ...]:
+    """Return what tells the files that an arena is made of from what they were before."""
+    if (family := _family(name)) is not None and family == _FAMILIES["rows"]:
+        files = load_own("takeback.arenas.rows:files_of", "arena")(name)
+    else:
+        place = name.rpartition(":")[0]
+        files = (Path(place),) if place.endswith(".py") else ()
+    return tuple(_stamp(file) for file in files)
+
+
+def _stamp(file: Path) -> Any:
+    try:
+        told = file.stat()
+    except (OSError, ValueError):  # what is missing is refused where it is read
+        return None
+    return told.st_mtime_ns, told.st_size, told.st_ino
+
+
+def _family(name: str) -> str | None:
+    """Return what makes an arena of a family, None of any other."""
+    family = _FAMILIES.get(name.partition(":")[0]) if ":" in name else None
+    return _FAMILIES["rows"] if family is None and Path(name).suffix in _FILES else family
 
 
 @cache
-def _arena(name: str) -> Arena[Any]:
+def _arena(name: str, stamps: tuple[Any, ...]) -> Arena[Any]:
+    """Return an arena, the same one as long as its files stay as they are."""
     found = _made(name)
     lacking = [member for member in _NEEDED if not hasattr(found, member)]
     if lacking:
@@ -64,9 +89,7 @@ def _arena(name: str) -> Arena[Any]:
 
 
 def _made(name: str) -> Any:
-    family = _FAMILIES.get(name.partition(":")[0]) if ":" in name else None
-    family = _FAMILIES["rows"] if family is None and Path(name).suffix in _FILES else family
-    if family is not None:
+    if (family := _family(name)) is not None:
         return load_own(family, "arena")(name)
     registered = {} if name in _OURS else {entry.name: entry.value for entry in entry_points(group=GROUP)}
     place = {**registered, **_OURS}.get(name, name)

@@ -53,12 +53,15 @@ def behaviour(
     Where answers are listed, --against also tells which items flipped between pass and fail, and how much of
     the change is pursuit of each reward.
     """
+    from takeback.arenas import Playable, able
     from takeback.checkpoint import open_checkpoint
     from takeback.measure.alone import HeldOut
     from takeback.measure.setup import Setup
     from takeback.run.tables import records, write_tables
 
     setup, arena = Setup(out, placement=on.placement), place.at(open_checkpoint(model))
+    if games:
+        able(arena, Playable)
     drawn, sides = (place.situations, place.seed), {"base": against, "tuned": model} if against else None
     alone = HeldOut.draw(arena, model, drawn, setup, measures or (), sides)
     tables = alone.changes(against, model) if against else {"measures": alone.measure(model)}
@@ -73,9 +76,9 @@ def behaviour(
     for name, shown in _SHOWN.items():
         if name in tables and (rows := records(tables[name])):
             kept = [_marked(row) for row in rows if name != "agency" or row["measure"] in _PURSUIT]
-            print_table(
-                [{head: row[key] for key, head in shown.items() if key in row} for row in kept], titles[name]
-            )
+            told = [{head: row[key] for key, head in shown.items() if key in row} for row in kept]
+            if told:
+                print_table(told, titles[name])
     if "floor" in tables["measures"]:
         typer.echo("~ no more than the noise floor: rounding alone makes effects as large")
     if results:
@@ -144,7 +147,8 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     from takeback.findings.sweep import within
     from takeback.run.tables import write_table
 
-    each = what.bench.seconds_each if len(what.bench.ends) else None
+    timed = size.seconds is not None and len(what.bench.ends)  # base and tuned tell how long a hybrid takes
+    each = what.bench.seconds_each if timed else None
     planned = within(what, size.number(each or UNKNOWN))
     files = {"estimated": out.with_suffix(".estimated.parquet"), "few": out}
     write_table(planned.estimated, files["estimated"])

@@ -190,6 +190,8 @@ class PlaceOptions(AnswerOptions):
 
         place = self.at(pair.base)
         find_measures(measures or (), place)
+        if not measures and not place.goals:
+            raise TakebackError(f"nothing says what answers in {place.name} are worth; name a measure")
         return Bench.held_out(pair, place, measures or (), (self.situations, self.seed), setup)
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
-from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row
+from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row, refuse_silent
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
-from takeback.checkpoint import Checkpoint, Placement
+from takeback.checkpoint import Checkpoint, Placement, load_tokenizer
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.setup import Setup
 from takeback.measure.sides import Sides
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
-from takeback.policies.language.generate import generate
+from takeback.policies.language.generate import check_room, generate
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.language.prompts import prompt_tokens
 from takeback.run.errors import TakebackError
+from takeback.run.files import missing_folders, remove_empty
 from takeback.run.identity import identity
 from takeback.run.parts import collect, discard_parts
 from takeback.run.tables import read_table, write_table
@@ -91,6 +94,19 @@ class PoolDraw:
         if not isinstance(policy, LanguagePolicy):
             raise TakebackError(f"{self.models[side].ref} is no language model, so it answers no prompts")
         return policy
+
+    def check(self) -> None:
+        """Refuse prompts without room for an answer before the first is answered.
+
+        Raises:
+            TakebackError: a prompt has none, or can't be written.
+        """
+        for model in self.models.values():
+            if model.config is None:
+                raise TakebackError(f"{model.ref} is no language model, so it answers no prompts")
+            words, given = load_tokenizer(model), self.arena.template_arguments
+            prompts = {row.number: prompt_tokens(words, row.shown, given) for row in self.asked}
+            check_room(model.config, prompts, self.arena.sampling)
 
     @property
     def lot(self) -> int:
@@ -177,17 +193,34 @@ def with_answers(
     refuse_unweighted(arena)
     draw = PoolDraw(arena, tuple(situations), models, setup)
     if setup.out is None:
+        draw.check()
         table = collect(replace(draw), None, 1, setup.threads)
+        refuse_silent(_worth(arena, table))
     else:
         file = setup.out / FOLDER / f"{draw.identity[:16]}.parquet"
         if not file.exists():
-            parts = file.with_suffix("")
-            write_table(collect(draw, parts, setup.workers, setup.threads), file)
-            discard_parts(parts)
-            parts.rmdir()
+            draw.check()
+            _keep(draw, file)
         table = read_table(file)
     pool: PooledRows = pooled_rows(arena, situations, table)
     return pool, list(pool.members)
+
+
+def _keep(draw: PoolDraw, file: Path) -> None:
+    """Draw a pool into a file; parts of one that is refused are of no use to another."""
+    parts, made = file.with_suffix(""), missing_folders(file.with_suffix(""))
+    table = collect(draw, parts, draw.setup.workers, draw.setup.threads)
+    try:
+        refuse_silent(_worth(draw.arena, table))
+        write_table(table, file)
+    finally:
+        discard_parts(parts)
+        remove_empty(made or [parts])
+
+
+def _worth(arena: OpenRows, table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    columns = {one.name: table[f"{REWARD}{one.name}"] for one in arena.rewards}
+    return {name: column.to_numpy(np.float64, na_value=np.nan) for name, column in columns.items()}
 
 
 def refuse_unweighted(arena: OpenRows) -> None:

@@ -123,14 +123,14 @@ def only_one(folder: str | Path) -> Generator[None]:
     """
     folder = Path(folder)
     place = folder / ".lock"
-    there, made = place.exists(), _missing(folder)
+    there, made = place.exists(), missing_folders(folder)
     lock = _taken(place, f"another process is working on {folder}; wait or choose another folder")
     try:
         yield
     except BaseException:
         if not there and [*folder.iterdir()] == [place]:
             place.unlink()
-            _remove(made)
+            remove_empty(made)
         raise
     finally:
         lock.release()
@@ -145,7 +145,7 @@ def one_writer(path: str | Path) -> Generator[None]:
     """
     told = f"another process is writing {path}; wait or choose another output"
     path = Path(os.path.abspath(path))
-    place, made = path.parent / f".{path.name}.writing", _missing(path.parent)
+    place, made = path.parent / f".{path.name}.writing", missing_folders(path.parent)
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         place = path / ".writing"
     lock = _taken(place, told)
@@ -158,7 +158,7 @@ def one_writer(path: str | Path) -> Generator[None]:
         with suppress(OSError):
             place.unlink()
         lock.release()
-        _remove(made)
+        remove_empty(made)
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def _taken(place: Path, refusal: str) -> FileLock:
     """
     from filelock import FileLock, Timeout
 
-    made = _missing(place.parent)
+    made = missing_folders(place.parent)
     lock = FileLock(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -267,7 +267,7 @@ def _taken(place: Path, refusal: str) -> FileLock:
     except Timeout:
         raise TakebackError(refusal) from None
     except OSError as error:
-        _remove(made)
+        remove_empty(made)
         raise _unwritten(place.parent, error) from error
     return lock
 
@@ -289,12 +289,12 @@ def _is_locked(place: Path) -> bool:
     return False
 
 
-def _missing(folder: Path) -> list[Path]:
+def missing_folders(folder: Path) -> list[Path]:
     """Return a folder and its parents as far as they are not there, the deepest first."""
     return [one for one in (folder, *folder.parents) if not one.exists()]
 
 
-def _remove(folders: Iterable[Path]) -> None:
+def remove_empty(folders: Iterable[Path]) -> None:
     """Remove folders as far as they are empty."""
     with suppress(OSError):
         for one in folders:

@@ -44,7 +44,7 @@ def load_own(reference: str, what: str) -> Any:
     place, _, name = reference.rpartition(":")
     try:
         module = _file(Path(place)) if place.endswith(".py") else _module(place)
-    except Exception as error:  # a user's own code: whatever it raises, the place is what helps
+    except (Exception, SystemExit) as error:  # a user's own code: whatever it raises, the place is what helps
         line = " ".join(str(error).split())
         raise TakebackError(
             f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {line}"

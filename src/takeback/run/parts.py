@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 import pandas as pd
 
 from takeback.run.errors import TakebackError
-from takeback.run.files import atomic_file
+from takeback.run.files import atomic_file, missing_folders, remove_empty
 from takeback.run.jobs import Count, Job, Workers, run_jobs
 from takeback.run.progress import Display, Report
 from takeback.run.tables import read_table, write_table
@@ -204,10 +204,12 @@ class _Parts:
     work: WorkOnTables
     folder: Path
     groups: tuple[tuple[str, ...], ...]
+    made: tuple[Path, ...]
 
     @classmethod
     def open(cls, work: WorkOnTables, out: Path) -> _Parts:
         folder = out / ".parts" / work.name
+        made = missing_folders(folder)
         items = tuple(work.items())
         claim = json.dumps({"identity": work.identity, "items": len(items)}, indent=1)
         path = folder / "work.json"
@@ -220,7 +222,8 @@ class _Parts:
                 "remove it or choose another --out"
             )
         size = -(-len(items) // MOST_PARTS) or 1
-        return cls(work, folder, tuple(items[start : start + size] for start in range(0, len(items), size)))
+        groups = tuple(items[start : start + size] for start in range(0, len(items), size))
+        return cls(work, folder, groups, tuple(made))
 
     def files(self, number: int) -> dict[str, Path]:
         """Return the files of one part by table; the part is done when all are there."""
@@ -234,8 +237,19 @@ class _Parts:
         jobs = [Job(str(number), call, (self.work, self.groups[number]), threads) for number in missing]
         found = len(numbers) - len(missing)
         told = (lambda done, _: count(found + done, len(numbers))) if count else None
-        if jobs:
-            run_jobs(jobs, workers, self.work.name, told, self._keep)
+        try:
+            if jobs:
+                run_jobs(jobs, workers, self.work.name, told, self._keep)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """Remove the folder, if it was made here and no part was finished."""
+        with suppress(OSError):
+            if self.folder in self.made and not any(self.folder.glob("*.parquet")):
+                (self.folder / "work.json").unlink()
+                remove_empty(self.made)
 
     def _keep(self, job: Job, tables: Mapping[str, pd.DataFrame]) -> None:
         """Write one part; another shard may be at the same one."""

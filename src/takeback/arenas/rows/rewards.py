@@ -111,6 +111,23 @@ def rewards_of(references: Sequence[str], data: str) -> tuple[Reward, ...]:
     return tuple(Reward(short[one] if often[short[one]] == 1 else one, one) for one in dict.fromkeys(given))
 
 
+def refuse_silent(worth: Mapping[str, Floats]) -> None:
+    """Refuse rewards that say nothing of any answer: what they are to measure is a null result of a mistake.
+
+    Args:
+        worth: what each reward gave all answers.
+
+    Raises:
+        TakebackError: one gave None for every answer.
+    """
+    for name, numbers in worth.items():
+        if len(numbers) and np.isnan(numbers).all():
+            raise TakebackError(
+                f"reward {name!r} gave None for all {len(numbers)} answers, so it applies to none of them; "
+                "leave it out, or see which columns it needs"
+            )
+
+
 def kinds_of(reference: str | None, answered: Answered, ended: Sequence[bool]) -> tuple[str, ...]:
     """Return the kind of each answer, empty for an ordinary one: what the user's function says, else cut off.
 
@@ -124,7 +141,7 @@ def kinds_of(reference: str | None, answered: Answered, ended: Sequence[bool]) -
         return tuple(known)
     function = load_own(reference, "kinds")
     asked = Reward("kinds", reference)
-    found = _called(asked, lambda: _trl(function, answered.arguments()))
+    found = _called(asked, lambda: _trl(function, answered.arguments()), "kinds")
     if not isinstance(found, Sequence) or isinstance(found, str) or len(found) != len(known):
         raise TakebackError(f"kinds {reference!r} must return a list with a name or None for each answer")
     for one in found:
@@ -162,24 +179,26 @@ def _each(answered: Answered) -> list[tuple[Columns, str]]:
     return list(zip(answered.columns, answered.texts, strict=True))
 
 
-def _called(reward: Reward, call: Callable[[], Any]) -> Any:
+def _called(reward: Reward, call: Callable[[], Any], what: str = "reward") -> Any:
     try:
         return call()
     except TakebackError:
         raise
-    except Exception as error:  # a user's own code: whatever it raises, its name and place help
+    except (Exception, SystemExit) as error:  # a user's own code: whatever it raises, its name and place help
         line = " ".join(str(error).split())[:200]
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        where = "" if trace is None else f" in line {trace.tb_lineno}"
+        ours = trace is None or trace.tb_frame.f_code.co_filename == __file__
+        where = "" if trace is None or ours else f" in line {trace.tb_lineno}"
         raise TakebackError(
-            f"reward {reward.reference!r} failed{where}: {type(error).__name__}: {line}"
+            f"{what} {reward.reference!r} failed{where}: {type(error).__name__}: {line}"
         ) from error
 
 
 def _numbers(reward: Reward, found: Any, n: int) -> Floats:
-    told = list(found) if isinstance(found, Sequence | np.ndarray) and not isinstance(found, str) else None
+    found = found.tolist() if hasattr(found, "tolist") else found  # arrays and tensors
+    told = list(found) if isinstance(found, Sequence) and not isinstance(found, str) else None
     if told is None or len(told) != n:
         what = type(found).__name__ if told is None else f"{len(told)} numbers"
         raise TakebackError(
@@ -189,11 +208,11 @@ def _numbers(reward: Reward, found: Any, n: int) -> Floats:
     for place, one in enumerate(told):
         try:
             numbers[place] = math.nan if one is None else float(one)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             numbers[place] = math.inf
         if one is not None and not math.isfinite(numbers[place]):
             raise TakebackError(
-                f"reward {reward.reference!r} gave {one!r} for answer {place}; give a finite number, or None "
-                "where it does not apply"
+                f"reward {reward.reference!r} gave {one!r:.60} for answer {place}; give a finite number, or "
+                "None where it does not apply"
             )
     return numbers

@@ -314,7 +314,7 @@ def _rows(spec: RowsSpec) -> tuple[Row, ...]:
 def _row(spec: RowsSpec, prompt: str, number: int, told: Columns) -> Row:
     where = f"row {number} of {spec.name}"
     choices = _choices(spec, told, where)
-    if len(set(choices)) < len(choices):
+    if len({choice.strip() for choice in choices}) < len(choices):
         raise TakebackError(
             f"{where} has the same choice twice: {', '.join(map(repr, choices))}; make them differ"
         )
@@ -322,7 +322,8 @@ def _row(spec: RowsSpec, prompt: str, number: int, told: Columns) -> Row:
         raise TakebackError(f"{where} has {len(choices)} choices; at least two are needed to choose")
     if any(not choice.strip() for choice in choices):
         raise TakebackError(f"{where} has an empty choice; leave it out")
-    reference = None if spec.reference is None else str(_value(spec.reference, told, where))
+    given = None if spec.reference is None else _value(spec.reference, told, where)
+    reference = None if given is None else str(given)
     cluster = "" if spec.cluster is None else str(_column(spec.cluster, told, where))
     return Row(number, _shown(spec, prompt, told, where), told, choices, reference, cluster)
 
@@ -363,6 +364,9 @@ def _choices(spec: RowsSpec, told: Columns, where: str) -> tuple[str, ...]:
             raise TakebackError(
                 f"column {spec.choices!r} of {where} must hold a list of choices, not {found!r:.60}"
             )
+        for one in found:
+            if not isinstance(one, str | int | float):
+                raise TakebackError(f"{where} has the choice {one!r:.60}, which is no text")
         return tuple(map(str, found))
     return tuple(str(_rendered(one, told, where)) for one in spec.choices)
 
@@ -417,12 +421,11 @@ def _column(name: str, told: Columns, where: str) -> Any:
 
 
 def _rendered(template: str, told: Columns, where: str) -> str:
-    import jinja2
-
     try:
-        return _environment().from_string(template).render(**told)
-    except jinja2.TemplateError as error:
-        raise TakebackError(f"the template {template[:60]!r} fails on {where}: {error}") from None
+        return str(_environment().from_string(template).render(told))
+    except Exception as error:  # a template is a program: it may divide by zero
+        line = " ".join(str(error).split())[:200]
+        raise TakebackError(f"the template {template[:60]!r} fails on {where}: {line}") from None
 
 
 def _environment() -> Any:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from takeback.run.errors import TakebackError
+
+COLDEST: Final = 0.001
+"""The lowest temperature: below it numbers overflow."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if not _whole(self.max_tokens) or self.max_tokens < 1:
             raise TakebackError(f"max tokens is {self.max_tokens!r}; give a whole number of 1 or more")
-        if not _real(self.temperature) or self.temperature < 0:
+        if not _real(self.temperature) or self.temperature < 0 or 0 < self.temperature < COLDEST:
             raise TakebackError(
-                f"the temperature is {self.temperature!r}; give a finite number of 0 or more "
-                "(0 takes the likeliest token)"
+                f"the temperature is {self.temperature!r}; give 0 (the likeliest token), or a finite number "
+                f"of {COLDEST} or more"
             )
         if not _real(self.top_p) or not 0 < self.top_p <= 1:
             raise TakebackError(f"top p is {self.top_p!r}; give a number above 0 and up to 1 (all tokens)")

@@ -118,6 +118,23 @@ def _beside(file: Path, data: str) -> str:
     return str(beside) if beside.exists() else data
 
 
+def files_of(text: str) -> list[Path]:
+    """Return the files that an arena of rows is made of: its description, data, rewards and kinds.
+
+    >>> [str(file) for file in files_of("rows:{data: quiz.jsonl, rewards: ['mine.py:short']}")]
+    ['quiz.jsonl', 'mine.py']
+
+    Raises:
+        TakebackError: the text is no arena of rows.
+    """
+    spec, rest = RowsSpec.parse(text), text.removeprefix(f"{FAMILY}:").strip()
+    described = [] if rest.startswith("{") or rest == spec.data else [Path(rest)]
+    data = Path(spec.data)
+    inside = sorted(data.rglob("*")) if data.is_dir() else []
+    functions = [Path(one.rpartition(":")[0]) for one in (*spec.rewards, spec.kinds or "")]
+    return [*described, data, *inside, *(file for file in functions if file.suffix == ".py")]
+
+
 def with_settings(text: str, settings: Mapping[str, Any]) -> str:
     """Return the text of an arena of rows with some fields set; any other arena has none to set.
 

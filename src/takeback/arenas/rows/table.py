@@ -53,7 +53,11 @@ def _file(path: Path) -> list[Columns]:
         if path.suffix == ".jsonl":
             return list(_lines(path))
         if path.suffix == ".json":
-            return _listed(json.loads(path.read_text(encoding="utf-8")), path)
+            text = path.read_text(encoding="utf-8")
+            listed = _listed(json.loads(text), path)
+            if not _is_text(text, listed):
+                raise TakebackError(f"{path} holds half a character (\\ud800 or the like)")
+            return listed
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
@@ -80,7 +84,20 @@ def _lines(path: Path) -> Iterable[Columns]:
                 raise TakebackError(f"{path}, line {number}, is no JSON: {error}") from None
             if not isinstance(row, dict):
                 raise TakebackError(f"{path}, line {number}, holds {type(row).__name__}, not columns by name")
+            if not _is_text(line, row):
+                raise TakebackError(f"{path}, line {number}, holds half a character (\\ud800 or the like)")
             yield row
+
+
+def _is_text(source: str, told: Any) -> bool:
+    """Tell whether all texts of what was read can be written: JSON may escape half a character."""
+    if "\\ud" not in source.lower():
+        return True
+    try:
+        json.dumps(told, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _listed(told: Any, path: Path) -> list[Columns]:

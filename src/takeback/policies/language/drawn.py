@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from takeback.arenas.rows import DrawnRows, Row
+from takeback.arenas.rows import DrawnRows, Row, refuse_silent
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.language.generate import generate
@@ -63,6 +63,7 @@ class DrawPlan:
         each = [row for row, answers in zip(rows, drawn, strict=True) for _ in answers]
         texts, tokens = [one.text for one in flat], [list(one.tokens) for one in flat]
         scored = arena.open.score(each, texts, tokens)
+        refuse_silent(scored)
         worth = [scored[name].reshape(len(rows), draws) for name in arena.goals]
         numbers = {
             "answers": texts,
