@@ -14,6 +14,7 @@ from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
 from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
+from takeback.arenas.rows.spec import DRAWN
 from takeback.checkpoint import Checkpoint, Placement
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.setup import Setup
@@ -30,8 +31,6 @@ from takeback.run.tables import read_table, write_table
 
 FOLDER: Final = "pool"
 """Where an output folder or a run keeps its pools."""
-
-DRAWN: Final = "drawn"
 
 PROMPTS: Final = 8
 """Prompts that are answered together: a kill costs no more."""

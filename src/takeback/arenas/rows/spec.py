@@ -13,6 +13,10 @@ from takeback.arenas.spec import Spec
 from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
 
+POOLED: Final = "pooled"
+DRAWN: Final = "drawn"
+"""The ways of reading an open arena."""
+
 FAMILY: Final = "rows"
 """How the text of such an arena begins: `rows:FILE`."""
 
