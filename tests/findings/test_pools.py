@@ -77,7 +77,7 @@ def test_snapshots_are_read_on_one_pool(bench: Bench, folder: Path) -> None:
 
 def test_one_policy_is_read_on_its_own_answers(folder: Path) -> None:
     text, tuned = tiny_answers.arena_text(folder), str(folder / "tuned")
-    alone = HeldOut.draw(text, tuned, (24, 0))
+    alone = HeldOut.draw(arena(text), tuned, (24, 0))
     told = alone.measure(tuned).set_index("measure")["value"]
     worth = [np.mean(one.worth["good"]) for one in alone.situations]
     assert told["utility good"] == pytest.approx(np.mean(worth))
@@ -89,7 +89,7 @@ def test_one_policy_is_read_on_its_own_answers(folder: Path) -> None:
 def test_a_change_is_told_by_item_and_by_pursuit(folder: Path) -> None:
     base, tuned = (str(folder / name) for name in ("base", "tuned"))
     alone = HeldOut.draw(
-        tiny_answers.arena_text(folder), tuned, (24, 0), sides={"base": base, "tuned": tuned}
+        arena(tiny_answers.arena_text(folder)), tuned, (24, 0), sides={"base": base, "tuned": tuned}
     )
     told = alone.changes(base, tuned)
     assert list(told) == ["measures", "flips", "items", "agency"]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny_chat
+from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.run.errors import TakebackError
@@ -224,6 +225,24 @@ def test_methods_without_a_reward_need_none(tmp_path, base, place):
     where = opened(place, rewards=[], reference="reply")
     final = train(recipe("sft", base, where, goal="none"), tmp_path / "run", quiet)
     assert moved(base, final) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rl", "dpo"])
+def test_a_killed_run_ends_with_the_same_files(tmp_path, base, place, method):
+    fields = recipe(method, base, opened(place), steps=14, snapshots=(3,)).model_dump(mode="json")
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    train(check_recipe(fields), unbroken, quiet)
+    code = "from takeback.training import check_recipe, train\n"
+    code += f"train(check_recipe({fields!r}), {str(broken)!r}, print)"
+    run_and_kill(code, (broken / "checkpoints" / "checkpoint-4" / "complete").exists, tmp_path / "log.txt")
+    assert not (broken / "final").exists()
+    train(check_recipe(fields), broken, quiet)
+
+    def contents(run):
+        return {one.relative_to(run): one.read_bytes() for one in sorted(run.rglob("*")) if one.is_file()}
+
+    assert contents(broken) == contents(unbroken)
 
 
 def test_an_edited_reward_or_row_is_another_run(tmp_path, base, place):

@@ -15,9 +15,11 @@ from takeback.draw.page import Tinted
 _MARKS: Final = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 _LINE = Markup(
-    '<div style="margin:.35em 0;line-height:1.7;overflow-wrap:anywhere">'
-    '<span style="display:inline-block;min-width:11.5em;font-size:.85em;opacity:.75">{}</span> {}</div>'
+    '<div style="display:grid;grid-template-columns:13em minmax(0,1fr);gap:0 .8em;margin:.4em 0">'
+    '<span style="font-size:.85em;line-height:1.9;opacity:.75">{}</span>'
+    '<span style="line-height:1.7;overflow-wrap:anywhere">{}</span></div>'
 )
+_BLOCK = Markup('<div style="width:38em;max-width:100%">{}</div>')
 _TOKEN = Markup(
     '<span title="{}" style="background:{};color:{};border-radius:2px;padding:.1em 0;'
     'white-space:pre-wrap">{}</span>'
@@ -43,7 +45,11 @@ def visible(text: str) -> str:
     >>> visible("a\n\x1b[31mb")
     'a↵\\x1b[31mb'
     """
-    return "".join(one if one.isprintable() else _MARKS.get(one, f"\\x{ord(one):02x}") for one in text)
+    return "".join(one if one.isprintable() else _MARKS.get(one) or _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return one.encode("unicode_escape").decode()
 
 
 def on_page(lines: Sequence[TokenLine], limit: float) -> Markup:
@@ -66,7 +72,7 @@ def on_page(lines: Sequence[TokenLine], limit: float) -> Markup:
         )
         for line in lines
     ]
-    return Markup("").join(drawn)
+    return _BLOCK.format(Markup("").join(drawn))
 
 
 def on_terminal(line: TokenLine, limit: float) -> Tinted:

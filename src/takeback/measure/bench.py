@@ -417,7 +417,8 @@ class Bench:
         found: list[list[Ask]] = []
         for lane in sorted(lanes):
             members = [ask for _, ask in sorted(lanes[lane], key=lambda one: one[0])]
-            found += [members[start : start + PART] for start in range(0, len(members), PART)]
+            size = 1 if self._layout.drawn else PART
+            found += [members[start : start + size] for start in range(0, len(members), size)]
         return found
 
     def _missing(self, members: Sequence[Ask]) -> Iterator[HybridBatch]:

@@ -26,6 +26,7 @@ from takeback.findings.explanation.texts import (
     moved_most,
 )
 from takeback.findings.explanation.words import beside, ends, strongest
+from takeback.measure.answers import EFFECTIVE, kind_of
 from takeback.run.tables import records
 
 MOST: Final = 3
@@ -36,6 +37,9 @@ WORDS: Final = 12
 
 LEAST_Z: Final = 2.0
 """Words that changed by fewer standard errors are not told."""
+
+THIN: Final = 0.2
+"""Share of a pool that weights leave at least, without a warning."""
 
 FULL: Final = 0.25
 """Nats at least by which a token has the full colour."""
@@ -52,7 +56,8 @@ def _(found: TextExplanation) -> Section:
     notes = (
         f"Each token is tinted by how its log-probability moved: blue rose, orange fell, the full colour at "
         f"{number(limit, 2)} nats. Before is {'base' if found.change.graft else 'tuned'}; prompts are those "
-        "that changed most. Percentages are an answer's weight among the prompt's listed answers.",
+        "that changed most. Beside an answer: its weight among the prompt's listed answers before and after, "
+        "what it is worth, and its kind.",
     )
     folded = (("Measures", changes_table(found.part(MEASURE, KIND))), ("Items", _items(found)))
     return Section(
@@ -74,8 +79,15 @@ def _(found: TextExplanation) -> Section:
 def _sentences(found: TextExplanation) -> Iterator[str]:
     """Say what changed beyond noise, strongest first."""
     yield _moved(found)
+    left = float(found.after.effective().mean())
+    if found.after.drawn.any() and left < THIN:
+        yield (
+            f"The hybrid is so far from both sides that its weights leave {percent(left)} of the pool: "
+            "what is told of its answers rests on few; draw from it to be sure."
+        )
     measures, kinds = found.part(MEASURE), found.part(KIND)
-    strong = records(strongest(measures[measures["name"].isin([one.name for one in found.measured])]))
+    telling = [one.name for one in found.measured if one.name != EFFECTIVE.name]
+    strong = records(strongest(measures[measures["name"].isin(telling)]))
     for row in strong[:MOST]:
         way = "rises" if row["change"] > 0 else "falls"
         yield (
@@ -85,7 +97,7 @@ def _sentences(found: TextExplanation) -> Iterator[str]:
     for row in records(strongest(kinds))[:MOST]:
         way = "gained" if row["change"] > 0 else "lost"
         yield (
-            f"Answers of the {row['name'].replace(', ', ' ', 1)!r} are {way}: {percent(row['before'])} "
+            f"Answers of the kind {kind_of(row['name'])!r} are {way}: {percent(row['before'])} "
             f"before, {percent(row['after'])} after, {signed(row['change'])} {ends(row)} "
             f"({beside(kinds, row)})."
         )
@@ -97,7 +109,7 @@ def _sentences(found: TextExplanation) -> Iterator[str]:
                 f"{row['rule']})."
             )
     for way, sign in (("more", 1), ("less", -1)):
-        words = [f"'{row['name']}'" for row in _words(found) if sign * row["z"] > 0][: 2 * MOST]
+        words = [f"'{visible(row['name'])}'" for row in _words(found) if sign * row["z"] > 0][: 2 * MOST]
         if words:
             yield f"Said {way} often: {listing(words)}."
     if not strong and not len(strongest(kinds)):
@@ -129,8 +141,9 @@ def _prompts(found: TextExplanation) -> Iterator[tuple[str, str, list[TokenLine]
             row = about[place]
             way = "▲" if row["change"] > 0 else "▼"
             lead = f"{way} {percent(row['before'])} → {percent(row['after'])}"
-            if row.get("kind"):
-                lead += f" ({row['kind']})"
+            worth = [name for name, value in row.items() if name.startswith("worth ") and value is not None]
+            lead += "".join(f" · {number(row[name], 2)}" for name in worth[:1])
+            lead += f" · {row['kind']}" if row.get("kind") else ""
             spelled = [(one["name"], one["before"], one["after"]) for one in records(some)]
             lines.append(TokenLine(lead, tuple(spelled)))
         if lines:

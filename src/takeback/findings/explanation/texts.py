@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from takeback.arenas.listed import SomeAnswers
+from takeback.arenas.listed import some_answers
 from takeback.arenas.words import Words
 from takeback.draw.result import Result, as_table
 from takeback.findings.explanation import changes
@@ -38,10 +38,13 @@ SPELLED: Final = 12
 EACH_WAY: Final = 2
 """Answers of a prompt that are read token by token, among those that rose, and among those that fell."""
 
+LEAST: Final = 0.001
+"""Answers whose weight moves by less are not read token by token."""
+
 COLUMNS: Final[Mapping[str, str]] = {
     "part": "what the row is of: measure, kind (of answers), flip, item, word, answer, token",
-    "role, set": "asked: the set; everything: all components; random: controls; words, answers and tokens "
-    "are of the asked set",
+    "role, set": "asked: the set; everything: all components; random: controls; words, answers "
+    "and tokens are of the asked set",
     "name": "the measure, the kind, the goal, the word, the answer or the token",
     "item, situation": "the prompt",
     "place": "of an answer or its tokens: its place among the prompt's answers",
@@ -205,7 +208,7 @@ def _tokens(
 ) -> pd.DataFrame:
     """Read the answers that rose and fell most, in the prompts that changed most, token by token."""
     chosen = [(item, list(_chosen(before, after, item))) for item in moved_most(before, after, SPELLED)]
-    some = SomeAnswers(bench.arena)
+    some = some_answers(bench.arena)
     situations = [(bench.situations[item], places) for item, places in chosen]
     sides = [bench.by_token(ask, some, situations) for ask in asks]
     answers = [(item, place) for item, places in chosen for place in places]
@@ -226,7 +229,7 @@ def _chosen(before: AnswerReadouts, after: AnswerReadouts, item: int) -> Iterato
     gain = (after.probabilities - before.probabilities)[span]
     texts, known = before.actions[item], set[str]()
     for way in (1, -1):
-        mine = [at for at in np.argsort(-way * gain, kind="stable").tolist() if way * gain[at] > 0]
+        mine = [at for at in np.argsort(-way * gain, kind="stable").tolist() if way * gain[at] > LEAST]
         fresh: list[int] = []
         for at in mine:
             if texts[at] not in known and len(fresh) < EACH_WAY:
