@@ -88,7 +88,7 @@ class Rows:
 
     @property
     def learned_from(self) -> list[Any]:
-        """What training on these rows depends on, for `identity`: rows, which are held out, functions, draws."""
+        """What training on these rows depends on, for `identity`: rows, the split, functions, draws."""
         functions = [reward.function for reward in self.rewards]
         spec = self.spec
         drawn = [spec.seed, spec.answers, spec.max_tokens, spec.temperature, spec.top_p, spec.stop]
