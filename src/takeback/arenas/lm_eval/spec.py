@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from takeback.arenas.rows.spec import TASKS as FAMILY
+from takeback.arenas.spec import TASKS as FAMILY
 from takeback.arenas.spec import Spec
 from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml

@@ -9,15 +9,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from takeback.arenas.rows.table import ENDINGS
-from takeback.arenas.spec import Spec
+from takeback.arenas.spec import TASKS, Spec
 from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
 
 FAMILY: Final = "rows"
 """How the text of such an arena begins: `rows:FILE`."""
-
-TASKS: Final = "lm-eval"
-"""How the text of an arena of evaluation tasks begins."""
 
 
 class RowsSpec(Spec):
