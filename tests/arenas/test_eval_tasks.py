@@ -232,6 +232,20 @@ def test_own_rewards_and_options_go_beside_the_tasks_metrics(folder, tmp_path):
         with_settings(text, {"max_tokens": 3})
 
 
+def test_what_is_no_mean_over_documents_is_said_and_left_to_lm_eval(tmp_path, pair):
+    tasks = eval_tasks.save(tmp_path / "tasks")
+    quiz = json.loads((tasks / "quiz.yaml").read_text())
+    quiz["metric_list"] = [{"metric": "acc"}, {"metric": "mcc"}]
+    (tasks / "quiz.yaml").write_text(json.dumps(quiz))
+    place = of(tasks, "quiz")
+    with pytest.warns(UserWarning, match=r"no measures here: mcc of quiz \(matthews_corrcoef\)"):
+        assert [one.name for one in place.metrics] == ["acc quiz"]
+    bench = bench_of(place, pair)
+    numbers, given = by_lm_eval(*loaded(pair[1]), tasks, "quiz")
+    assert ("quiz", "mcc,none") in numbers
+    same_as_lm_eval(place, bench.ends["tuned"], numbers, given)
+
+
 def test_another_metric_is_another_identity(folder, tmp_path):
     """What a task's function calls counts too, as results on disk are known by it."""
     told = []
