@@ -75,7 +75,8 @@ def test_pooled_values_of_base_tuned_and_a_hybrid_are_those_of_all_answers(known
         values, exact = measure_values(readouts, bench.context), known.exact(name)
         for measure, truth in exact.items():
             off = mean_estimate(values[measure].numbers - truth, bench.clusters, 0.999)
-            assert off.low is not None and off.high is not None
+            assert off.low is not None
+            assert off.high is not None
             # answers were drawn at random: what is off is off by chance; own divergences are exactly 0
             assert off.low - 1e-5 <= 0 <= off.high + 1e-5, (name, measure, off)
 

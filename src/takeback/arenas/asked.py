@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from takeback.arenas.capabilities import Featured, ForNetworks
-from takeback.arenas.listed import Listed
+from takeback.arenas.listed import Listed, Open
 from takeback.arenas.protocol import Arena, Goal
 from takeback.run.identity import told
 from takeback.run.own import is_reference, load_own
@@ -37,10 +37,17 @@ def _(asked: Asked) -> Any:
         "outputs": place.outputs if isinstance(place, ForNetworks) else (),
         "situations": [(place.prompt(one), str(place.cluster(one)), place.legal(one)) for one in some],
         "listings": [place.listing(one) for one in some] if isinstance(place, Listed) else (),
-        "worth": {name: _worth(goal, some) for name, goal in place.goals.items()} if some else {},
+        "worth": _all_worth(place, some),
         "features": place.features(some) if some and isinstance(place, Featured) else {},
         "own goals": [load_own(goal, "goal") for goal in asked.goals if is_reference(goal)],
     }
+
+
+def _all_worth(place: Arena[Any], some: Sequence[Any]) -> Any:
+    """Return what answers are worth by each goal; of an open arena, what says it."""
+    if isinstance(place, Open):
+        return [place.draws, list(some)]
+    return {name: _worth(goal, some) for name, goal in place.goals.items()} if some else {}
 
 
 def _worth(goal: Goal[Any], situations: Sequence[Any]) -> list[Any]:

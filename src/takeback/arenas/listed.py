@@ -68,6 +68,11 @@ class Spelling:
     pieces: tuple[AskedTokens, ...]
     alone: tuple[AskedTokens, ...] = ()
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The answer's tokens, those of all pieces."""
+        return tuple(token for piece in self.pieces for token in piece.tokens)
+
 
 @runtime_checkable
 class Listed(Protocol):
@@ -104,3 +109,72 @@ class Spells(Protocol):
             TakebackError: the tokenizer can't write them.
         """
         ...
+
+
+@runtime_checkable
+class Open(Protocol):
+    """Takes any text for an answer; what one is worth is known once it is drawn."""
+
+    @property
+    def draws(self) -> str:
+        """The identity of how answers are drawn and what they are worth, apart from who draws."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SomeAnswers:
+    """A listed arena of which some answers are read; a situation is one of its own with their places."""
+
+    arena: Any
+
+    @property
+    def name(self) -> str:
+        """What the arena is called."""
+        return str(self.arena.name)
+
+    @property
+    def normalisation(self) -> str:
+        """None: log-probabilities are asked for as they are."""
+        return "none"
+
+    @property
+    def temperature(self) -> float:
+        """The arena's temperature."""
+        return float(self.arena.temperature)
+
+    @property
+    def template_arguments(self) -> Mapping[str, Any]:
+        """What the arena gives the chat template."""
+        return self.arena.template_arguments
+
+    def listing(self, situation: tuple[Any, Sequence[int]]) -> Listing:
+        """Return what is shown, and the answers at these places."""
+        whole = self.arena.listing(situation[0])
+        return Listing(whole.shown, tuple(whole.answers[place] for place in situation[1]))
+
+    def prompt(self, situation: tuple[Any, Sequence[int]]) -> str:
+        """Return what tables call the situation."""
+        return str(self.arena.prompt(situation[0]))
+
+    def cluster(self, situation: tuple[Any, Sequence[int]]) -> str:
+        """Return what it counts as one by."""
+        return str(self.arena.cluster(situation[0]))
+
+    def legal(self, situation: tuple[Any, Sequence[int]]) -> tuple[str, ...]:
+        """Return the answers at these places as texts."""
+        every = self.arena.legal(situation[0])
+        return tuple(every[place] for place in situation[1])
+
+
+class SomeSpelledAnswers(SomeAnswers):
+    """The same of an arena that writes its answers in tokens itself."""
+
+    def spell(self, situation: tuple[Any, Sequence[int]], tokenizer: Any, config: Any) -> Sequence[Spelling]:
+        """Return the answers at these places in tokens."""
+        every = self.arena.spell(situation[0], tokenizer, config)
+        return tuple(every[place] for place in situation[1])
+
+
+def some_answers(arena: Any) -> SomeAnswers:
+    """Return a listed arena of which some answers are read."""
+    return SomeSpelledAnswers(arena) if isinstance(arena, Spells) else SomeAnswers(arena)

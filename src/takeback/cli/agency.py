@@ -23,7 +23,7 @@ from takeback.cli.options import (
     argument,
     option,
 )
-from takeback.cli.plain import print_cost, print_json, print_table
+from takeback.cli.plain import print_cost, print_floor, print_json, print_table
 
 
 def agency(
@@ -74,17 +74,24 @@ def retarget(
     untie: Untie = False,
 ) -> None:
     """Find how few components of another arm turn a model to that arm's goal."""
-    from takeback.checkpoint import open_pair
+    from takeback.arenas.listed import Listed, Open
+    from takeback.checkpoint import open_checkpoint, open_pair
     from takeback.findings.localise.retarget import Retargeting, check_goal
     from takeback.findings.localise.retarget import retarget as run
+    from takeback.measure.bench import Bench
     from takeback.measure.read import Ask
 
     pair = open_pair(base, tuned, untie=untie)
-    check_goal(place.at(pair.base), goal)
-    bench = place.bench(pair, ["legal"], read.setup(output.out))
+    arena = place.at(pair.base)
+    check_goal(arena, goal)
+    closed = not isinstance(arena, Listed | Open)
+    drawn = arena.situations("held-out", place.situations, place.seed)
+    asked, answering = ["legal"] if closed else (), {"other": open_checkpoint(other)}
+    bench = Bench.answering(pair, arena, drawn, asked, read.setup(output.out), answering)
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
     print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))
+    print_floor(bench, output.as_json)
 
 
 def probes(run: Run) -> None:

@@ -27,7 +27,7 @@ from takeback.cli.options import (
     chosen_set,
     option,
 )
-from takeback.cli.plain import print_cost
+from takeback.cli.plain import print_cost, print_floor
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def localise(
             found[name].write(folder)
         if len(tuned) == 1 or not output.as_json:
             replace(output, out=None).show(found[name])
+        print_floor(bench, output.as_json)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
@@ -152,6 +153,7 @@ def attribute(
             print_cost(bench, parts, quiet)
         found["attribution"] = estimated.checked() if exact else estimated
     output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
+    print_floor(bench, quiet)
 
 
 def explain(
@@ -163,22 +165,27 @@ def explain(
     take_back: TakeBack = None,
     graft: Graft = None,
     source: Source = "base",
-    boards: Annotated[int, option("--boards", "N", "Positions to draw: those that changed most.", min=0)] = 3,
+    boards: Annotated[int, option("--boards", "N", "Positions or prompts to draw: most changed.", min=0)] = 3,
     controls: Controls = 5,
     measures: Measures = None,
     untie: Untie = False,
     threads: Threads = 1,
 ) -> None:
-    """Tell in words and boards what taking back or grafting a set changes in behaviour."""
+    """Tell in words, and boards or texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
+    from takeback.measure.bench import Bench
+    from takeback.measure.measures import find_measures
     from takeback.measure.setup import Setup
-    from takeback.measure.standard import ENTROPY
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
     setup = Setup(output.out, threads=threads, placement=on.placement)
-    bench = place.bench(pair, [ENTROPY.name, *(measures or ())], setup)
+    arena = place.at(pair.base)
+    find_measures(measures or (), arena)
+    drawn = arena.situations("held-out", place.situations, place.seed)
+    bench = Bench.answering(pair, arena, drawn, measures or (), setup)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))
+    print_floor(bench, output.as_json)

@@ -46,9 +46,14 @@ def step_of(value: float, limit: float) -> int:
 
 def paint(scale: str, step: int) -> tuple[str, str]:
     """Return the fill and the ink on it, as CSS values, of a step of a `diverging` or `sequential` scale."""
-    name = _name(scale, step)
+    name, (fill, ink) = _name(scale, step), hexes(scale, step)
+    return f"var(--{name},{fill})", f"var(--{name}i,{ink})"
+
+
+def hexes(scale: str, step: int) -> tuple[str, str]:
+    """Return the fill and the ink on it on a light ground, as #rrggbb, of a step of a scale."""
     fill = _ramp(_LIGHT[scale], *_place(scale, step))
-    return f"var(--{name},{fill})", f"var(--{name}i,{_ink(fill)})"
+    return fill, _ink(fill)
 
 
 def variables(dark: bool) -> str:

@@ -59,6 +59,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Tinted:
+    """A line of a terminal: plain words, then pieces of text, each with a step of the diverging scale."""
+
+    lead: str
+    pieces: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, sentences in plain words, then figures and tables; what is `folded` opens by a click.
 
@@ -66,8 +74,8 @@ class Section:
     of a page may lack a title: it opens the page, its figures first. A page lists sections with a `name`,
     which is their anchor.
 
-    A terminal shows the words and the tables, or what `terminal` holds: sentences, tables and pictures made
-    of letters, which are texts of several lines.
+    A terminal shows the words and the tables, or what `terminal` holds: sentences, tables, tinted lines and
+    pictures made of letters, which are texts of several lines.
     """
 
     title: str
@@ -76,13 +84,13 @@ class Section:
     tables: tuple[Table, ...] = ()
     folded: tuple[tuple[str, Table], ...] = ()
     notes: tuple[str, ...] = ()
-    terminal: tuple[str | Table, ...] | None = None
+    terminal: tuple[str | Table | Tinted, ...] | None = None
     inside: tuple[Section, ...] = ()
     name: str = ""
     closed: bool = False
 
     @property
-    def on_terminal(self) -> tuple[str | Table, ...]:
+    def on_terminal(self) -> tuple[str | Table | Tinted, ...]:
         """What a terminal shows under the heading."""
         return (*self.words, *self.tables) if self.terminal is None else self.terminal
 

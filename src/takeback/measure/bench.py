@@ -10,23 +10,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
-from takeback.checkpoint import Pair, Placement
+from takeback.checkpoint import Checkpoint, Pair, Placement
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
+from takeback.measure.effects import noise_floor
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures, measures_of
 from takeback.measure.pool import with_answers
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader
+from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader, SpelledAnswers
 from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
@@ -43,8 +44,11 @@ from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
-_CACHED = ("ends", "context", "asked", "tolerance")
+_CACHED = ("ends", "context", "asked", "tolerance", "floor")
 """What a bench works out and does not send elsewhere."""
+
+AGAIN: Final = "read again"
+"""The source, in the store, of tuned read in other batches."""
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
@@ -115,14 +119,15 @@ class Bench:
         situations: Sequence[Any],
         measures: Iterable[str | Numbers | Measure] = (),
         setup: Setup | None = None,
+        others: Mapping[str, Checkpoint] | None = None,
     ) -> Bench:
-        """Ask about measures, maybe none, on situations; of an open arena base and tuned answer first.
+        """Ask about measures, maybe none, on situations; of an open arena the sides and others answer first.
 
         Raises:
             TakebackError: a pool can't be drawn.
         """
         setup = setup or Setup()
-        sides = {"base": pair.base, "tuned": pair.tuned}
+        sides = {"base": pair.base, "tuned": pair.tuned, **(others or {})}
         place, asked = with_answers(arena, situations, sides, setup)
         return cls(pair, place, asked, measures, setup)
 
@@ -191,6 +196,27 @@ class Bench:
         """The readouts of base and tuned, which effects are relative to."""
         asks = {"base": Ask(self.anatomy.universe), "tuned": Ask(self.nothing)}
         return dict(zip(asks, self.read(asks.values()), strict=True))
+
+    @cached_property
+    def floor(self) -> Mapping[str, float] | None:
+        """How large an effect of each measure is that rounding alone makes; None in fp32, where it is none.
+
+        It is what tuned gives when every situation is read alone, in batches that are as different as can be.
+        """
+        if not self.placement.reduced:
+            return None
+        key, tolerance = ("", AGAIN), self.tolerance
+        self.store.look()
+        left = self.store.missing(key, self.places, tolerance)
+        if len(left):
+            alone = Store()
+            with cpu_threads(self.setup.threads):
+                for place in left:
+                    one = HybridBatch((Ask(self.nothing),), (key,), (int(place),), tolerance)
+                    alone.keep(self._reader.read(one, self._marks(np.array([place]), tolerance)))
+            readouts = self._layout.readouts(alone.rows(key, left, tolerance, self._layout), left)
+            self.store.keep(Part.of([key], [readouts], left, tolerance))
+        return noise_floor(self.ends["tuned"], self._readouts(key), self.context)
 
     @cached_property
     def identity(self) -> str:
@@ -299,6 +325,15 @@ class Bench:
             each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
         return Answers(self, {key: numbers[key] for key in wanted})
+
+    def by_token(self, ask: Ask, arena: Any, situations: Sequence[Any]) -> SpelledAnswers:
+        """Return answers that an arena lists token by token, with what a hybrid gives each.
+
+        Raises:
+            TakebackError: the source does not fit, or the pair are no language models.
+        """
+        with cpu_threads(self.setup.threads):
+            return self._reader.by_token(ask, arena, situations)
 
     def gather(
         self, asks: Iterable[Ask | ComponentSet], shard: Shard | None = None, count: Count | None = None

@@ -30,8 +30,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "passed_after": "items that pass after",
     "gained": "items that failed and pass",
     "lost": "items that passed and fail",
-    "p": "the exact test of McNemar: how likely so uneven a split of the flips is if both ways are as likely; "
-    "items count as independent",
+    "p": "the exact test of McNemar: how likely a split as uneven of the flips is if both ways are as "
+    "likely; items count as independent",
     "n": "items to which the goal applies",
 }
 """What the columns of `flips` mean."""

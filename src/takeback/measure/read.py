@@ -28,9 +28,12 @@ from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
+from takeback.policies.language.answers import AnswerPlan, pieces, token_logprobs
+from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
+from takeback.run.errors import TakebackError
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -68,6 +71,14 @@ class Ask:
         if self.source == BASE and 2 * len(self.take_back) > len(self.take_back.universe):
             return "base", ~self.take_back
         return "tuned", self.take_back
+
+
+@dataclass(frozen=True, eq=False)
+class SpelledAnswers:
+    """Answers token by token: the text of each token, and its log-probability in nats."""
+
+    texts: tuple[tuple[str, ...], ...]
+    logprobs: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True)
@@ -223,6 +234,22 @@ class Reader:
     def steps(self, plan: Any, marks: Sequence[Places]) -> Any:
         """Return the steps that marks stand for; no model is asked."""
         return self._sides.any.steps(plan, marks)
+
+    def by_token(self, ask: Ask, arena: Any, situations: Sequence[Any]) -> SpelledAnswers:
+        """Return listed answers token by token with what a hybrid gives each; nothing is kept.
+
+        Raises:
+            TakebackError: the source does not fit, or the pair are no language models.
+        """
+        policy = self._sides.any
+        if not isinstance(policy, LanguagePolicy):
+            raise TakebackError("only language models write answers in tokens")
+        plan = policy.prepare(arena, situations)
+        assert isinstance(plan, AnswerPlan)
+        side, components = ask.built
+        numbers = token_logprobs((self.hybrids(side, ask.source), path_of(components)), plan)
+        texts = [tuple(pieces(policy.tokenizer, one.tokens)) for one in plan.spelled]
+        return SpelledAnswers(tuple(texts), tuple(numbers))
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
         """Read a side alone."""

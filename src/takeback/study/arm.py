@@ -28,7 +28,7 @@ from takeback.measure.bench import Bench
 from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL
-from takeback.measure.standard import ENTROPY, utility
+from takeback.measure.standard import utility
 from takeback.measure.store import FOLDER
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
@@ -73,7 +73,7 @@ def make_base(plan: Plan, out: Path) -> None:
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    alone, folder = cache(partial(_alone, plan, base, out)), out / "behaviour" / BASE
+    alone, folder = cache(partial(_alone, plan, {"base": base}, out)), out / "behaviour" / BASE
     inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
@@ -93,7 +93,8 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
     with Steps.held(out, f"{arm}-seed-{seed}") as steps:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
-        alone = cache(partial(_alone, plan, str(recipe.parent), out))
+        sides = {"base": str(recipe.parent), "tuned": str(final)}
+        alone = cache(partial(_alone, plan, sides, out))
         common = settings(plan, recipe.goal)
         kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
@@ -249,7 +250,7 @@ def _localise(bench: Bench, plan: Plan, who: tuple[str, int], folder: Path) -> N
 def _explain(bench: Bench, plan: Plan, seed: int, paths: tuple[Path, Path]) -> None:
     """Tell what the layer that the arm needs most does."""
     swept, folder = paths
-    told = explain(bench.about(ENTROPY.name, *plan.measures), _most_needed(bench, swept), seed=seed)
+    told = explain(bench.about(*plan.measures), _most_needed(bench, swept), seed=seed)
     Results(str(told.change), (), {"explain": told}, "explain").write(folder)
 
 
@@ -267,10 +268,11 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
     return bench.anatomy.parse(most["components"])
 
 
-def _alone(plan: Plan, first: str, out: Path) -> HeldOut:
+def _alone(plan: Plan, sides: Mapping[str, str], out: Path) -> HeldOut:
+    """Return what reads policies alone; in an open arena, on what these sides answer."""
     setup = Setup(out, POLICIES, threads=plan.threads)
     drawn = plan.situations, plan.situations_seed
-    return HeldOut.draw(arena(plan.arena), first, drawn, setup, plan.measures)
+    return HeldOut.draw(arena(plan.arena), sides["base"], drawn, setup, plan.measures, sides)
 
 
 def _curve(

@@ -11,10 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.arenas import Arena
+from takeback.arenas.listed import Listed
 from takeback.component import ComponentSet
 from takeback.draw.result import Result, as_table
 from takeback.findings.explanation import changes
+from takeback.findings.explanation.intervention import ASKED, EVERYTHING, RANDOM, Intervention
 from takeback.findings.explanation.kinds import Facts, facts_of, kinds_of
+from takeback.findings.explanation.texts import TextExplanation, text_explanation
 from takeback.findings.localise.shares import Controls
 from takeback.findings.sweep.run import squared_norms
 from takeback.findings.sweep.sets import NamedSet
@@ -26,9 +29,6 @@ from takeback.measure.shift import shift
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.weights import diff
-
-ASKED, EVERYTHING, RANDOM = "asked", "everything", "random"
-"""The part a set plays: the one that is explained, all components beside it, and its controls."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "item": "the situation's place",
@@ -53,23 +53,6 @@ COLUMNS: Final[Mapping[str, str]] = {
     "grew_most_in, grew_by": "the situation in which the class gained most, and how much",
 }
 """What the columns mean."""
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """What was done to which pair: tuned with a set from a source, or base with it from tuned."""
-
-    base: str
-    tuned: str
-    components: str
-    graft: bool = False
-    source: str = BASE
-
-    def __str__(self) -> str:
-        """Say it."""
-        if self.graft:
-            return f"grafting {self.components} onto base"
-        return f"taking back {self.components}" + ("" if self.source == BASE else f" from {self.source}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,10 +100,10 @@ def explain(
     source: str = BASE,
     controls: int = 5,
     seed: int = 0,
-) -> Explanation:
+) -> Explanation | TextExplanation:
     """Tell everything that taking a set back does, or grafting it, beside random sets of its make-up.
 
-    Illegal answers are sorted into classes if a measure of the bench needs it, such as `entropy`.
+    Where answers are listed, it tells what becomes of texts; see `TextExplanation`.
 
     Args:
         bench: the pair, and the situations.
@@ -133,7 +116,7 @@ def explain(
     Raises:
         TakebackError: the source does not fit, or a checkpoint can't be loaded.
     """
-    side = "base" if graft else "tuned"
+    bench, side = bench.about_all(), "base" if graft else "tuned"
     if graft and source != BASE:
         raise TakebackError(f"{source!r} takes the place of base in tuned, not of tuned in base")
     named = NamedSet("by name", str(components) or "nothing", components)
@@ -146,6 +129,10 @@ def explain(
     change = Intervention(bench.pair.base.ref, bench.pair.tuned.ref, named.name, graft, source)
     where, arenas = (bench.arena, bench.situations), {one.name for one in measures_of(bench.arena)}
     own = tuple(one for one in bench.asked.values() if one.name not in arenas)
+    if isinstance(bench.arena, Listed):
+        untouched = bench.anatomy.universe if graft else bench.nothing
+        ask = Ask.graft(components) if graft else Ask(components, source)
+        return text_explanation(bench, change, after, (Ask(untouched), ask), own)
     return explanation(change, where, bench.ends[side], after, bench.halves(seed), own)
 
 

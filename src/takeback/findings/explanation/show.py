@@ -16,7 +16,8 @@ from takeback.draw.numbers import interval, number, percent, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.findings.explanation.changes import MOVED
-from takeback.findings.explanation.explanation import ASKED, RANDOM, Explanation
+from takeback.findings.explanation.explanation import Explanation
+from takeback.findings.explanation.intervention import ASKED, RANDOM
 from takeback.findings.explanation.words import sentences
 from takeback.measure.effects import Change as Moved
 from takeback.measure.effects import most_changed
@@ -54,7 +55,7 @@ def _(found: Explanation) -> Section:
         told,
         (*_forests(found), *(_board(found, one) for one in changed)),
         (_kinds_table(found.kinds),),
-        tuple((title, _changes_table(found.tables[name])) for name, title in _TABLES.items()),
+        tuple((title, changes_table(found.tables[name])) for name, title in _TABLES.items()),
         notes,
         terminal=(
             f"{found.change.base} → {found.change.tuned}",
@@ -127,12 +128,12 @@ def _forests(found: Explanation) -> Iterator[Figure]:
         ("Kinds of moves", found.moves, "change", "change of probability"),
         ("Illegal answers", found.illegal, "change", "change of probability"),
     ):
-        rows = _rows(table, column)
+        rows = forest_rows(table, column)
         if rows:
             yield Figure.of(title, forest(rows, 0, axis, None, title))
 
 
-def _rows(table: pd.DataFrame, column: str) -> list[Row]:
+def forest_rows(table: pd.DataFrame, column: str) -> list[Row]:
     """Return a row for each thing, largest first, the random sets' values as its controls."""
     asked = table[(table["role"] == ASKED) & (table[column] != 0)]
     asked = asked.sort_values(column, key=lambda values: -values.abs(), kind="stable").head(ROWS)
@@ -163,7 +164,8 @@ def _kinds_table(table: pd.DataFrame) -> Table:
     )
 
 
-def _changes_table(table: pd.DataFrame) -> Table:
+def changes_table(table: pd.DataFrame) -> Table:
+    """Draw the asked set's changes beside what random sets do."""
     return table_of(
         _beside_random(table, table[table["role"] == ASKED], "change"),
         Column("name"),

@@ -9,7 +9,8 @@ import pandas as pd
 
 from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.findings.explanation.changes import MOVED
-from takeback.findings.explanation.explanation import ASKED, EVERYTHING, RANDOM, Explanation
+from takeback.findings.explanation.explanation import Explanation
+from takeback.findings.explanation.intervention import ASKED, EVERYTHING, RANDOM
 from takeback.measure.shift import TOP_CHANGED
 from takeback.policies.readout import UNDECIDED
 from takeback.run.tables import records
@@ -49,8 +50,8 @@ def _moved(found: Explanation) -> str:
     alike = " Random sets of its make-up do as much." if (drawn >= asked["after"]).any() else ""
     return (
         f"{what[:1].upper()}{what[1:]} moves {percent(asked['after'])} of a situation's probability to other "
-        f"answers: total variation {number(asked['after'])} {_ends(asked)} "
-        f"({_beside(rows, asked, 'after', number)}). The likeliest move becomes another in "
+        f"answers: total variation {number(asked['after'])} {ends(asked)} "
+        f"({beside(rows, asked, 'after', number)}). The likeliest move becomes another in "
         f"{percent(top['after'])} of {len(found.before)} situations.{alike}"
     )
 
@@ -64,7 +65,7 @@ def _measures(found: Explanation) -> Iterator[str]:
     for row in [row for row in rows if telling[row["name"]].whole not in names][:MOST]:
         yield (
             f"'{row['name']}' {'rises' if row['change'] > 0 else 'falls'} from {number(row['before'])} to "
-            f"{number(row['after'])}: {signed(row['change'])} {_ends(row)} ({_beside(table, row)})."
+            f"{number(row['after'])}: {signed(row['change'])} {ends(row)} ({beside(table, row)})."
         )
 
 
@@ -81,9 +82,9 @@ def _kinds(found: Explanation) -> Iterator[str]:
         )
         yield (
             f"{what} in situations {found.words[row['name']]}: {write(row['inside'])} there, "
-            f"{write(row['outside'])} elsewhere; the difference is {signed(row['difference'])} {_ends(row)}, "
+            f"{write(row['outside'])} elsewhere; the difference is {signed(row['difference'])} {ends(row)}, "
             f"in either half of the situations {signed(row['first_half'])} and {signed(row['second_half'])} "
-            f"({_beside(table, row, 'difference')})."
+            f"({beside(table, row, 'difference')})."
         )
 
 
@@ -94,7 +95,7 @@ def _moves(found: Explanation) -> Iterator[str]:
             yield (
                 f"Moves of the kind '{row['name']}' {way}: {percent(row['before'])} before, "
                 f"{percent(row['after'])} after, {_points(row['change'])} points {_point_ends(row)} "
-                f"({_beside(found.moves, row, write=_points)})."
+                f"({beside(found.moves, row, write=_points)})."
             )
 
 
@@ -106,11 +107,11 @@ def _illegal(found: Explanation) -> Iterator[str]:
         yield (
             f"Illegal answers '{row['name']}' become {'more' if grew else 'fewer'}: {percent(row['before'])} "
             f"before, {percent(row['after'])} after, {_points(row['change'])} points {_point_ends(row)} "
-            f"({_beside(table, row, write=_points)}){where}."
+            f"({beside(table, row, write=_points)}){where}."
         )
 
 
-def _beside(
+def beside(
     table: pd.DataFrame, row: dict[str, Any], column: str = "change", write: Callable[[float], str] = signed
 ) -> str:
     """Say what all components and the random sets have in the column of the same row."""
@@ -122,7 +123,8 @@ def _beside(
     return "; ".join(told) or "no controls"
 
 
-def _ends(row: dict[str, Any]) -> str:
+def ends(row: dict[str, Any]) -> str:
+    """Write a row's interval."""
     return interval(row["low"], row["high"])
 
 

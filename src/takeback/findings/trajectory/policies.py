@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from takeback.arenas import Arena
+from takeback.arenas.listed import Listed
+from takeback.arenas.rows import PooledRows
 from takeback.findings.localise.measured import ends
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
 from takeback.measure.bench import Bench
@@ -18,7 +21,7 @@ from takeback.run.stats import Estimate, mean_estimate
 
 ALL, IF_LEGAL = "all", "if legal"
 OUTCOMES: Mapping[str, bool] = {ALL: False, IF_LEGAL: True}
-"""The kinds of outcomes, and how measures over them end."""
+"""The kinds of outcomes, and whether they are given a legal answer."""
 
 ESTIMATES: Mapping[str, str] = {
     "utility": "expected utility of the goal",
@@ -56,6 +59,11 @@ _WORDS = {"outcomes", "note"}
 _INTEGERS = {"step", "n", "clusters"}
 
 
+def outcomes_of(arena: Arena[Any]) -> Mapping[str, bool]:
+    """Return the kinds of outcomes that an arena has: listed answers are all legal."""
+    return {ALL: False} if isinstance(arena, Listed) else OUTCOMES
+
+
 def rows_of(bench: Bench, step: int, goal: str, seed: int) -> list[dict[str, Any]]:
     """Return the columns of `COLUMNS`, but for the weights', for each kind of outcomes of a snapshot.
 
@@ -69,33 +77,33 @@ def rows_of(bench: Bench, step: int, goal: str, seed: int) -> list[dict[str, Any
     base, tuned = bench.ends["base"], bench.ends["tuned"]
     told = mean_estimate(LEGAL.of(tuned, bench.context).numbers, bench.clusters)
     rows: list[dict[str, Any]] = []
-    for kind, given_legal in OUTCOMES.items():
+    for kind, given_legal in outcomes_of(bench.arena).items():
         outcomes = Outcomes.of(base, tuned, bench.context, (goal,), given_legal)
         if len(outcomes) or kind == ALL:
             row = {"step": step, "outcomes": kind, **ends("legal", told, "legal_")}
-            rows.append({**row, **measured(outcomes, seed)})
+            rows.append({**row, **measured(outcomes, seed, isinstance(bench.arena, PooledRows))})
     return rows
 
 
-def measured(outcomes: Outcomes, seed: int) -> dict[str, Any]:
-    """Return the measures of one policy and of its change from base.
+def measured(outcomes: Outcomes, seed: int, pooled: bool = False) -> dict[str, Any]:
+    """Return the measures of one policy and of its change from base; of a pool none of even choice.
 
     Raises:
         TakebackError: the goal applies to no situation.
     """
     found = pursuit(outcomes, seed)
-    directedness, meg_beta = meg(outcomes)
+    directedness, meg_beta = (None, math.inf) if pooled else meg(outcomes)
 
     def mean(numbers: Any) -> Estimate:
         return mean_estimate(numbers, outcomes.clusters)
 
-    estimates = {
+    estimates: dict[str, Estimate | None] = {
         "utility": mean((outcomes.tuned * outcomes.utility).sum(axis=1)),
         "gain": mean(((outcomes.tuned - outcomes.base) * outcomes.utility).sum(axis=1)),
         "kl": found.change,
         "power": mean(optimisation_power(outcomes, "base", beyond_chance=True)),
         "pursuit": found.signed,
-        "meg": mean(directedness),
+        "meg": None if directedness is None else mean(directedness),
     }
     columns: dict[str, Any] = {}
     for name, estimate in estimates.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from takeback.findings.localise.shares import every_set
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.findings.trajectory import components, onsets, policies
 from takeback.findings.trajectory.onsets import Effects, by_chance, onsets_of
-from takeback.findings.trajectory.policies import OUTCOMES, policies_table, typed
+from takeback.findings.trajectory.policies import OUTCOMES, outcomes_of, policies_table, typed
 from takeback.measure.bench import Bench
+from takeback.measure.pool import with_answers
 from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError, unknown_name
@@ -116,7 +117,7 @@ class _Asked:
 
     def bench(self, step: int, setup: Setup) -> Bench:
         """Ask about one snapshot, on a new bench: models are held by it and go with it."""
-        measures = tuple(map(self.measure, OUTCOMES))
+        measures = tuple(map(self.measure, outcomes_of(self.arena)))
         return Bench(self.pairs[step], self.arena, self.situations, measures, setup)
 
 
@@ -152,6 +153,7 @@ def course(
     set_to = asked.settings
     folder = None if out is None else Path(out)
     setup = Setup(folder, workers=workers, threads=set_to.threads, placement=set_to.placement)
+    asked = _answered(asked, setup)
     found = [_at(asked, asked.bench(step, setup), step, _moved(walked, step)) for step in asked.pairs]
     whole = walked[walked["level"] == "all"]
     relative = dict(zip(whole["step"].tolist(), whole["relative"].tolist(), strict=True))
@@ -194,6 +196,14 @@ def _asked(
     return _Asked(one, both, place, goal, settings, situations, tuple(sets))
 
 
+def _answered(asked: _Asked, setup: Setup) -> _Asked:
+    """Let base and the end of the run answer, where any text is one: all snapshots are read on these."""
+    last = list(asked.pairs.values())[-1]
+    sides = {"base": last.base, "tuned": last.tuned}
+    place, known = with_answers(asked.arena, asked.situations, sides, setup)
+    return replace(asked, arena=place, situations=tuple(known))
+
+
 def _arena(run: Run, given: Arena[Any] | None) -> Arena[Any]:
     if given is None:
         if run.arena is None:
@@ -224,7 +234,7 @@ def _at(asked: _Asked, bench: Bench, step: int, moved: Mapping[Component, float]
     answers = bench.answer([bench.nothing, bench.anatomy.universe, *(one.components for one in asked.sets)])
     effects: dict[str, components.Floats] = {}
     tables: list[pd.DataFrame] = []
-    for kind in OUTCOMES:
+    for kind in outcomes_of(asked.arena):
         measure = asked.measure(kind)
         effects[kind] = components.effects(answers, asked.sets, measure)
         table = components.component_rows(answers, asked.sets, effects[kind], measure, moved)

@@ -64,8 +64,8 @@ def policy_agency(
     asked = asked or AgencySettings()
     if isinstance(arena, OpenRows | PooledRows):
         raise TakebackError(
-            f"what one policy pursues is told where its answers can be enumerated, not in {arena.name}; for how "
-            "much of a change is pursuit of a reward: takeback behaviour TUNED --against BASE"
+            f"what one policy pursues is told where its answers can be enumerated, not in {arena.name}; how "
+            "much of a change is pursuit of a reward, takeback behaviour TUNED --against BASE tells"
         )
     readouts = policy.read(policy.prepare(arena, situations))
     tables = [

@@ -17,6 +17,7 @@ from takeback.arenas.listed import Listed
 from takeback.arenas.rows import DrawnRows
 from takeback.checkpoint import Checkpoint, Placement, load_model, load_tokenizer
 from takeback.hybrid.live import ReadableWeights
+from takeback.hybrid.memory import units_of
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.language.answers import AnswerPlan, alone, read_answers
 from takeback.policies.language.drawn import DrawPlan, read_drawn
@@ -60,7 +61,8 @@ class LanguagePolicy:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
         if isinstance(arena, Listed):
-            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config)
+            units = units_of(self.model)
+            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config, units)
         if isinstance(arena, DrawnRows):
             return DrawPlan.prepare(arena, tuple(situations), self.tokenizer)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
