@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,9 +22,10 @@ from takeback.measure.setup import Setup
 from takeback.measure.sides import Sides
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
-from takeback.policies.language.generate import generate
+from takeback.policies.language.generate import DrawnAnswer, generate
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.language.prompts import prompt_tokens
+from takeback.policies.language.vllm import served
 from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 from takeback.run.parts import collect, discard_parts
@@ -67,7 +69,7 @@ class PoolDraw:
     @cached_property
     def _identity(self) -> str:
         digests = {side: [model.digest, model.runs_as] for side, model in self.models.items()}
-        settings = [self.setup.threads, self.placement.dtype]
+        settings = [self.setup.threads, self.placement.dtype, self.setup.draw_by]
         return identity(self.asked, self.arena, self.arena.draws, digests, settings)
 
     @property
@@ -94,7 +96,8 @@ class PoolDraw:
     @property
     def lot(self) -> int:
         """Prompts that are answered together: more where models are loaded in turns."""
-        return PROMPTS if self.placement.hold == BOTH else TURNS
+        together = self.placement.hold == BOTH and self.setup.draw_by != "vllm"
+        return PROMPTS if together else TURNS
 
     def items(self) -> Sequence[str]:
         """Return the first prompt of each lot."""
@@ -123,11 +126,7 @@ class PoolDraw:
         return table.drop(columns="place")
 
     def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
-        policy, arena = self.policy(side), self.arena
-        given = arena.template_arguments
-        prompts = {row.number: prompt_tokens(policy.tokenizer, row.shown, given) for row in some}
-        seed = [arena.spec.seed, list(self.models).index(side)]
-        drawn = generate(policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed)
+        drawn = self._answers(side, some)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)
@@ -135,6 +134,24 @@ class PoolDraw:
                 for draw, one in enumerate(answers)
             ]
         )
+
+    def _answers(self, side: str, some: Sequence[Row]) -> list[list[DrawnAnswer]]:
+        arena = self.arena
+        sampling, count = arena.sampling, arena.spec.answers
+        seed = [arena.spec.seed, list(self.models).index(side)]
+        if self.setup.draw_by == "vllm":
+            model = served(self.models[side].folder)
+            answers = model.generate(self._prompts(model.tokenizer, some), sampling, count, seed)
+            del model
+            gc.collect()
+            return answers
+        policy = self.policy(side)
+        prompts = self._prompts(policy.tokenizer, some)
+        return generate(policy.model, policy.tokenizer, prompts, sampling, count, seed)
+
+    def _prompts(self, tokenizer: Any, some: Sequence[Row]) -> dict[int, list[int]]:
+        given = self.arena.template_arguments
+        return {row.number: prompt_tokens(tokenizer, row.shown, given) for row in some}
 
     def _given(self, some: Sequence[Row]) -> pd.DataFrame:
         """Return the reference answers, ended as the tokenizer ends a text."""
