@@ -8,10 +8,14 @@ import pandas as pd
 import peft
 import pytest
 import torch
+from datasets import Dataset as Rows
 from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 import models
+import tiny_chat
 from takeback.checkpoint import open_pair
 from takeback.run.errors import TakebackError
 from takeback.training import Callback
@@ -127,6 +131,49 @@ def test_a_run_that_goes_on_is_compared_with_what_it_began_with(tmp_path, base):
     assert told(last) == expected(base, tmp_path / "run" / "checkpoint-4")
     with pytest.raises(TakebackError, match=r"goes on after step 2.*name the base"):
         trained(tmp_path / "run", model, Callback(), resume=checkpoint)
+
+
+def test_weights_in_bfloat16_are_compared_as_they_are_stored(tmp_path):
+    for seed, name in enumerate(("base", "tuned")):
+        models.build("gpt2", seed).to(torch.bfloat16).save_pretrained(tmp_path / name)
+    live = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", dtype=torch.bfloat16)
+    found = Callback(tmp_path / "base").measured(live)
+    assert set(found.tensors["dtype_tuned"]) == {"bfloat16"}
+    wanted = diff(open_pair(str(tmp_path / "base"), str(tmp_path / "tuned")))
+    pd.testing.assert_frame_equal(found.components, wanted.components)
+
+
+def test_what_trl_gathers_for_its_next_row_stays_there(tmp_path):
+    folder, _ = tiny_chat.save_pair(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # libraries' notes about one another
+        settings = GRPOConfig(
+            output_dir=str(tmp_path / "run"),
+            max_steps=4,
+            save_steps=1,
+            logging_steps=2,
+            per_device_train_batch_size=4,
+            num_generations=4,
+            max_completion_length=4,
+            learning_rate=1e-2,
+            bf16=False,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = GRPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(folder),
+            reward_funcs=lambda completions, **_: [float(len(one)) for one in completions],
+            args=settings,
+            train_dataset=Rows.from_list([{"prompt": "what is two"}, {"prompt": "yes or no"}]),
+            processing_class=tiny_chat.tokenizer(),
+            callbacks=[Callback(folder)],
+        )
+        trainer.train()
+    history = trainer.state.log_history
+    assert [row["step"] for row in history if told(row)] == [1, 2, 3, 4]
+    assert [row["step"] for row in history if "reward" in row] == [2, 4]
+    assert all("completions/mean_length" in row for row in history if "reward" in row)
 
 
 def test_stacked_experts_and_what_wraps_a_model_make_no_difference(tmp_path):

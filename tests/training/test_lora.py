@@ -118,7 +118,7 @@ def test_mistakes_are_told_and_the_account_says_it(tmp_path):
         check_recipe(fields("rl", only="L0.*"))
     with pytest.raises(TakebackError, match="q_proj"):
         train(check_recipe(fields("sft", lora={"targets": ["q_prj"]})), tmp_path / "none", quiet)
-    with pytest.raises(TakebackError, match="is a network"):
+    with pytest.raises(TakebackError, match="the parent is a network"):
         train(check_recipe(fields("sft", parent="endgame-mlp")), tmp_path / "none", quiet)
     first = train(check_recipe(fields("sft")), tmp_path / "run", quiet)
     with pytest.raises(TakebackError, match="is an adapter itself"):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny_chat
+from kill import run_and_kill
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.run.errors import TakebackError
-from takeback.training import check_recipe, train
+from takeback.training import check_recipe, load_recipe, train
 from takeback.weights import diff
 
 REWARD = '''
@@ -29,6 +32,7 @@ def never(completions, **_):
 def length(completions, **_):
     return [float(len(one[0]["content"])) for one in completions]
 '''
+RECIPES = Path(__file__).parents[2] / "recipes"
 OWN = {
     "rl": {"prompts": 2, "completions": 4},
     "rft": {"prompts": 2, "completions": 4},
@@ -134,6 +138,23 @@ def test_methods_train_on_choices_by_what_they_are_worth(tmp_path, base, place, 
         assert moved(base, final) > 0 or method == "rft"
 
 
+@pytest.mark.parametrize("method", ["rl", "rft", "sft", "dpo"])
+def test_some_answers_at_a_time_are_the_same_update(tmp_path, base, place, method):
+    finals = [
+        train(recipe(method, base, opened(place), steps=1, **some), tmp_path / str(len(some)), quiet)
+        for some in ({}, {"micro_batch": 2})
+    ]
+    whole, parts = (load_file(one / "model.safetensors") for one in finals)
+    start = load_file(base / "model.safetensors")
+    for name, tensor in whole.items():
+        # one step of Adam is the sign of the gradient, but where that is rounding
+        apart = (tensor - parts[name]).abs() > 1e-4
+        assert apart.float().mean() < 0.02, name
+        assert (tensor - start[name]).abs().max() > 1e-4 or method == "rft"
+    with pytest.raises(TakebackError, match="does not divide"):
+        train(recipe(method, base, opened(place), micro_batch=3), tmp_path / "none", quiet)
+
+
 def test_supervised_training_teaches_what_is_best(tmp_path, base, place):
     """The references, the right choices, the best of the pool: each gets likelier, and its end too."""
     for where, goal, wanted in (
@@ -178,22 +199,24 @@ def test_pairs_are_a_best_answer_and_a_worse_one(tmp_path, base, place):
 
 
 @pytest.mark.parametrize(
-    ("method", "where", "more", "told"),
+    ("where", "more", "told"),
     [
-        ("rl", {}, {"horizon": 3}, "no games"),
-        ("rl", {}, {"goal": "vowel"}, "did you mean 'vowels'|vowels"),
-        ("rl", {"rewards": []}, {}, "name rewards"),
-        ("rl", {"stop": ["."]}, {}, "stop strings out"),
-        ("rl", {"temperature": 0.0}, {}, "temperature 0"),
-        ("rl", {"temperature": 0.5}, {"temperature": 0.7}, "in one place"),
-        ("rl", {"held_out": None}, {}, "held out"),
-        ("dpo", {"rewards": []}, {}, "name rewards"),
-        ("rl", {}, {"lora": {"targets": ["q_prj"]}}, "q_proj"),
+        ({}, {"horizon": 3}, "no games"),
+        ({}, {"goal": "vowel"}, "vowels"),
+        ({"rewards": []}, {}, "name rewards"),
+        ({"rewards": []}, {"method": "dpo"}, "name rewards"),
+        ({"stop": ["."]}, {}, "stop strings out"),
+        ({"temperature": 0.0}, {}, "temperature 0"),
+        ({"temperature": 0.5}, {"temperature": 0.7}, "in one place"),
+        ({"held_out": None}, {}, "held out"),
+        ({}, {"lora": {"targets": ["q_prj"]}}, "q_proj"),
+        ({}, {"method": "clone", "teacher": "endgame-base"}, "does not train on rows"),
     ],
 )
-def test_what_does_not_suit_is_refused(tmp_path, base, place, method, where, more, told):
+def test_what_does_not_suit_is_refused(tmp_path, base, place, where, more, told):
+    fields = {"method": "rl", "arena": opened(place, **where), "parent": str(base), "goal": "vowels"}
     with pytest.raises(TakebackError, match=told) as caught:
-        train(recipe(method, base, opened(place, **where), **more), tmp_path / "run", quiet)
+        train(check_recipe({**fields, "steps": 2, "learning_rate": 1e-2, **more}), tmp_path / "run", quiet)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
@@ -202,6 +225,24 @@ def test_methods_without_a_reward_need_none(tmp_path, base, place):
     where = opened(place, rewards=[], reference="reply")
     final = train(recipe("sft", base, where, goal="none"), tmp_path / "run", quiet)
     assert moved(base, final) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rl", "dpo"])
+def test_a_killed_run_ends_with_the_same_files(tmp_path, base, place, method):
+    fields = recipe(method, base, opened(place), steps=14, snapshots=(3,)).model_dump(mode="json")
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    train(check_recipe(fields), unbroken, quiet)
+    code = "from takeback.training import check_recipe, train\n"
+    code += f"train(check_recipe({fields!r}), {str(broken)!r}, print)"
+    run_and_kill(code, (broken / "checkpoints" / "checkpoint-4" / "complete").exists, tmp_path / "log.txt")
+    assert not (broken / "final").exists()
+    train(check_recipe(fields), broken, quiet)
+
+    def contents(run):
+        return {one.relative_to(run): one.read_bytes() for one in sorted(run.rglob("*")) if one.is_file()}
+
+    assert contents(broken) == contents(unbroken)
 
 
 def test_an_edited_reward_or_row_is_another_run(tmp_path, base, place):
@@ -220,3 +261,16 @@ def test_an_arena_is_a_mapping_or_a_text(place):
     with pytest.raises(TakebackError, match="rewrds"):
         recipe("sft", "x", {"data": "x.jsonl", "rewrds": []})
     assert check_recipe(one.model_dump()) == one
+
+
+def test_the_recipe_of_the_repository_trains_another_parent(tmp_path, base, monkeypatch):
+    monkeypatch.chdir(RECIPES.parent)
+    asked = load_recipe(
+        RECIPES / "own-reward.yaml", parent=str(base), steps=2, snapshots=(), prompts=2, threads=1
+    )
+    final = train(asked, tmp_path / "run", quiet)
+    assert (final / "adapter_model.safetensors").exists()
+    (seen,) = map(pd.read_parquet, (tmp_path / "run" / "completions").glob("*.parquet"))
+    assert len(seen) == 2 * 2 * 8
+    assert seen["reward"].between(0, 1).all()
+    assert asked.full_account(arena(asked.arena).words).logs == "the reward as it is"

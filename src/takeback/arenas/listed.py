@@ -68,6 +68,11 @@ class Spelling:
     pieces: tuple[AskedTokens, ...]
     alone: tuple[AskedTokens, ...] = ()
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The answer's tokens, those of all pieces."""
+        return tuple(token for piece in self.pieces for token in piece.tokens)
+
 
 @runtime_checkable
 class Listed(Protocol):

@@ -38,8 +38,8 @@ class Placement:
 
     Attributes:
         device: `cpu`, `cuda`, `cuda:1`, `mps`; `map` spreads the layers of a model over all cards; `auto` is
-            the first card if there is one, else `mps`, else `cpu`. A policy network is small: for it `auto`
-            is `cpu`.
+            the first card if there is one, else `mps`, else `cpu`. A policy network is small and runs on the
+            CPU.
         dtype: `fp32`, `bf16`, `fp16`; `auto` is fp32 on a CPU, elsewhere the narrowest of these that holds
             what the checkpoints store.
         hold: `both`, `one`; `auto` is `both` where they fill little enough of the free memory.
@@ -79,9 +79,11 @@ class Placement:
             TakebackError: there is no such device here, or it can't compute in this type.
         """
         networks = any(one.settings is None for one in checkpoints)
-        device = CPU if networks and self.device == AUTO else _device(self.device)
-        if networks and self.dtype not in (AUTO, FP32):
-            raise TakebackError(f"policy networks are read in fp32, not in {self.dtype}; leave --dtype out")
+        if networks and (self.device not in (AUTO, CPU) or self.dtype not in (AUTO, FP32)):
+            raise TakebackError(
+                "policy networks are small and run on the CPU in fp32; leave --device and --dtype out"
+            )
+        device = CPU if networks else _device(self.device)
         dtype = self.dtype
         if dtype == AUTO:
             dtype = FP32 if networks or device == CPU else _as_stored(checkpoints)

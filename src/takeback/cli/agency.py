@@ -23,7 +23,7 @@ from takeback.cli.options import (
     argument,
     option,
 )
-from takeback.cli.plain import print_cost, print_json, print_table
+from takeback.cli.plain import print_cost, print_floor, print_json, print_table
 
 
 def agency(
@@ -91,6 +91,7 @@ def retarget(
     asks = [Ask(one, f"checkpoint:{other}") for one in alone(bench.anatomy.universe)]
     print_cost(bench, asks, quiet=output.as_json, least=True)
     output.show(run(bench, other, goal, Retargeting(share, lost, controls, place.seed)))
+    print_floor(bench, output.as_json)
 
 
 def probes(run: Run) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,10 +72,12 @@ def behaviour(
     titles = {"measures": f"{model}{versus}: {about}", **_TITLES}
     for name, shown in _SHOWN.items():
         if name in tables and (rows := records(tables[name])):
-            kept = [row for row in rows if name != "agency" or row["measure"] in _PURSUIT]
+            kept = [_marked(row) for row in rows if name != "agency" or row["measure"] in _PURSUIT]
             print_table(
                 [{head: row[key] for key, head in shown.items() if key in row} for row in kept], titles[name]
             )
+    if "floor" in tables["measures"]:
+        typer.echo("~ no more than the noise floor: rounding alone makes effects as large")
     if results:
         typer.echo(
             "games against the best defender: " + ", ".join(f"{n} {name}" for name, n in results.items())
@@ -167,7 +169,7 @@ UNKNOWN = 1.0
 """Seconds that a hybrid is thought to take where all that was asked had been read before."""
 
 _SHOWN = {
-    "measures": {name: name for name in ("measure", "value", "effect", "low", "high", "n")},
+    "measures": {name: name for name in ("measure", "value", "effect", "low", "high", "floor", "n")},
     "flips": {
         "rule": "passes",
         "passed_before": "before",
@@ -185,6 +187,11 @@ _TITLES = {
     "flips": "items that flipped between fail and pass (exact McNemar test)",
     "agency": "how much of the change is pursuit of what is rewarded",
 }
+
+
+def _marked(row: dict[str, Any]) -> dict[str, Any]:
+    """Mark the measure of an effect that is no larger than the noise floor."""
+    return {**row, "measure": f"~ {row['measure']}"} if row.get("above_floor") is False else row
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from takeback.cli.options import (
     chosen_set,
     option,
 )
-from takeback.cli.plain import print_cost
+from takeback.cli.plain import print_cost, print_floor
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def localise(
             found[name].write(folder)
         if len(tuned) == 1 or not output.as_json:
             replace(output, out=None).show(found[name])
+        print_floor(bench, output.as_json)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
@@ -152,6 +153,7 @@ def attribute(
             print_cost(bench, parts, quiet)
         found["attribution"] = estimated.checked() if exact else estimated
     output.show(Results(f"{base} → {tuned}", (), found, "attribution"))
+    print_floor(bench, quiet)
 
 
 def explain(
@@ -186,3 +188,4 @@ def explain(
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))
+    print_floor(bench, output.as_json)

@@ -56,6 +56,13 @@ def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *,
     typer.echo(f"takeback: {told}{about}", err=True)
 
 
+def print_floor(bench: Bench, quiet: bool) -> None:
+    """Tell on standard error how large an effect is that rounding alone makes, in bf16 and fp16."""
+    if not quiet and bench.floor is not None:
+        told = ", ".join(f"{name} {bench.floor[name]:.2g}" for name in bench.measures if name in bench.floor)
+        typer.echo(f"takeback: noise floor in {bench.placement.dtype}: {told}; less is rounding", err=True)
+
+
 def span(seconds: float) -> str:
     """Write a time.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import torch
@@ -58,7 +58,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_halves(
-    work: Work, size: int, run: Callable[[Work], Iterator[Found]], halves: Callable[[Work], tuple[Work, Work]]
+    work: Work, size: int, run: Callable[[Work], Iterator[Found]], halves: Callable[[Work], Iterable[Work]]
 ) -> Iterator[Found]:
     """Yield what running some rows gives; where memory does not suffice, what each half of them gives.
 
@@ -66,7 +66,7 @@ def in_halves(
         work: what is run; where it fails, all that it gave before has to be right to keep.
         size: its rows.
         run: runs it; of work that was partly done before, it gives what is left.
-        halves: cuts it in two.
+        halves: cuts it in two, the first being no smaller.
 
     Raises:
         TakebackError: a single row does not fit.

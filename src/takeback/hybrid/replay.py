@@ -192,7 +192,7 @@ class _KeysAndValues:
 
 def _at(hidden: Tensor, read: Tensor) -> Tensor:
     """Return the read positions of (rows, positions, width)."""
-    return hidden.gather(1, read[:, :, None].expand(-1, -1, hidden.shape[2]))
+    return hidden.gather(1, read.to(hidden.device)[:, :, None].expand(-1, -1, hidden.shape[2]))
 
 
 def _at_reads(call: Call, hidden: Tensor, read: Tensor) -> Call:
@@ -202,16 +202,17 @@ def _at_reads(call: Call, hidden: Tensor, read: Tensor) -> Call:
     def cut(value: Tensor) -> Tensor:
         if value.dim() == 4 and value.shape[-2] == length:
             mask = value.expand(rows, -1, -1, -1)
-            return mask.gather(2, read[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[3]))
+            places = read.to(mask.device)[:, None, :, None]
+            return mask.gather(2, places.expand(-1, mask.shape[1], -1, mask.shape[3]))
         if value.dim() == 3 and value.shape[1] == length:
             return _at(value.expand(rows, -1, -1), read)
         if value.dim() == 2 and value.shape[1] == length:
-            return value.expand(rows, -1).gather(1, read)
+            return value.expand(rows, -1).gather(1, read.to(value.device))
         return value
 
     found = _each(call, cut)
     if found.get("attention_mask") is None and not (read.shape[1] == 1 and bool((read == length - 1).all())):
-        later = torch.arange(length, device=read.device) > read[:, :, None]
+        later = torch.arange(length, device=hidden.device) > read.to(hidden.device)[:, :, None]
         mask = torch.zeros(later.shape, dtype=hidden.dtype, device=hidden.device)
         found["attention_mask"] = mask.masked_fill_(later, torch.finfo(hidden.dtype).min)[:, None]
     return found

@@ -138,7 +138,9 @@ class Hybrids:
             except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
                 why = str(error)
                 continue
-            if float((found.float() - wanted).abs().max()) <= near * float(wanted.abs().max()):
+            if float((found.float().to(wanted.device) - wanted).abs().max()) <= near * float(
+                wanted.abs().max()
+            ):
                 return replay
         warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
         return None

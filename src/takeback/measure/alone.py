@@ -13,7 +13,7 @@ from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.agency.agency import agency
-from takeback.measure.effects import effects
+from takeback.measure.effects import effects, noise_floor
 from takeback.measure.flips import flipped_items, flips
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
@@ -131,7 +131,25 @@ class HeldOut:
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
         old, new = self.read(before, after), self.read(after, before)
-        return effects(old, new, self.arena, before, self.context(new))
+        context = self.context(new)
+        return effects(old, new, self.arena, before, context, self._floor(after, before, context))
+
+    def _floor(self, model: str, beside: str, context: MeasureContext) -> Mapping[str, float] | None:
+        """Return how large an effect is that rounding alone makes, None in fp32; see `noise_floor`."""
+        here = self._placement(open_checkpoint(model), open_checkpoint(beside))
+        if not here.reduced:
+            return None
+        checkpoint, every = open_checkpoint(model), np.arange(len(self.situations))
+        key = f"{checkpoint.digest} {checkpoint.runs_as}", f"again {here.dtype}"
+        if len(self.store.missing(key, every, TOLERANCE)):
+            alone, policy = Store(), self._policy(checkpoint, here)
+            for place, one in enumerate(self.situations):
+                readouts = policy.read(policy.prepare(self.arena, [one]))
+                alone.keep(Part.of([key], [readouts], every[[place]], TOLERANCE))
+            rows = alone.rows(key, every, TOLERANCE, self._layout)
+            self.store.keep(Part.of([key], [self._layout.readouts(rows, every)], every, TOLERANCE))
+        again = self._layout.readouts(self.store.rows(key, every, TOLERANCE, self._layout), every)
+        return noise_floor(self.read(model, beside), again, context)
 
     def changes(self, before: str, after: str) -> dict[str, pd.DataFrame]:
         """Return all that is told of a change, as tables by name: `measures`, as `compare` returns it.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
+from takeback.measure.effects import noise_floor
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures, measures_of
@@ -43,8 +44,11 @@ from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
-_CACHED = ("ends", "context", "asked", "tolerance")
+_CACHED = ("ends", "context", "asked", "tolerance", "floor")
 """What a bench works out and does not send elsewhere."""
+
+AGAIN: Final = "read again"
+"""The source, in the store, of tuned read in other batches."""
 
 PART = 32
 """Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
@@ -192,6 +196,27 @@ class Bench:
         """The readouts of base and tuned, which effects are relative to."""
         asks = {"base": Ask(self.anatomy.universe), "tuned": Ask(self.nothing)}
         return dict(zip(asks, self.read(asks.values()), strict=True))
+
+    @cached_property
+    def floor(self) -> Mapping[str, float] | None:
+        """How large an effect of each measure is that rounding alone makes; None in fp32, where it is none.
+
+        It is what tuned gives when every situation is read alone, in batches that are as different as can be.
+        """
+        if not self.placement.reduced:
+            return None
+        key, tolerance = ("", AGAIN), self.tolerance
+        self.store.look()
+        left = self.store.missing(key, self.places, tolerance)
+        if len(left):
+            alone = Store()
+            with cpu_threads(self.setup.threads):
+                for place in left:
+                    one = HybridBatch((Ask(self.nothing),), (key,), (int(place),), tolerance)
+                    alone.keep(self._reader.read(one, self._marks(np.array([place]), tolerance)))
+            readouts = self._layout.readouts(alone.rows(key, left, tolerance, self._layout), left)
+            self.store.keep(Part.of([key], [readouts], left, tolerance))
+        return noise_floor(self.ends["tuned"], self._readouts(key), self.context)
 
     @cached_property
     def identity(self) -> str:
@@ -392,7 +417,8 @@ class Bench:
         found: list[list[Ask]] = []
         for lane in sorted(lanes):
             members = [ask for _, ask in sorted(lanes[lane], key=lambda one: one[0])]
-            found += [members[start : start + PART] for start in range(0, len(members), PART)]
+            size = 1 if self._layout.drawn else PART
+            found += [members[start : start + size] for start in range(0, len(members), size)]
         return found
 
     def _missing(self, members: Sequence[Ask]) -> Iterator[HybridBatch]:

@@ -41,6 +41,7 @@ def effects(
     arena: Arena[Any],
     relative_to: str,
     context: MeasureContext | None = None,
+    floor: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Estimate what changed from `before` to `after`, paired by situation.
 
@@ -49,11 +50,14 @@ def effects(
     before), se, low, high (95%, clustered), relative_to, n. Both sides are averaged over the
     situations to which a measure applies on both. Divergences have their distance as value and effect.
 
+    With `floor`, what reading one policy in other batches gives of each measure, there are the columns floor
+    and above_floor: whether the effect is larger than that.
+
     Raises:
         TakebackError: the readouts are of different situations.
     """
     context = context or MeasureContext.of(after, arena)
-    return effects_table(effect_rows(before, after, context, relative_to))
+    return effects_table(with_floor(effect_rows(before, after, context, relative_to), floor))
 
 
 def effect_rows(
@@ -78,6 +82,29 @@ def effect_rows(
             estimate = mean_estimate(distances.numbers[kept], context.clusters[kept])
             rows.append(_effect_row(name, estimate.value, estimate, relative_to))
     return rows
+
+
+def noise_floor(once: Readouts, again: Readouts, context: MeasureContext) -> dict[str, float]:
+    """Return how large an effect of each measure is that rounding alone makes.
+
+    It is the far end of the 95% interval of the difference between two readings of one policy, which only
+    differ in what was read beside each situation.
+    """
+    rows = effect_rows(once, again, context, "itself")
+    return {
+        row["measure"]: float(np.nanmax(np.abs([row["effect"], row["low"], row["high"]]))) for row in rows
+    }
+
+
+def with_floor(rows: list[dict[str, Any]], floor: Mapping[str, float] | None) -> list[dict[str, Any]]:
+    """Put the noise floor beside the effects of rows, where there is one."""
+    if floor is None:
+        return rows
+    least = [floor.get(row["measure"], 0.0) for row in rows]
+    return [
+        {**row, "floor": one, "above_floor": abs(row["effect"]) > one}
+        for row, one in zip(rows, least, strict=True)
+    ]
 
 
 def effects_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from takeback.arenas import Arena
 from takeback.arenas.listed import Listed, Listing
+from takeback.arenas.rows import DrawnRows
 from takeback.policies.answers import AnswerReadouts
+from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.readout import Readouts
 
 Places = NDArray[np.int64]
@@ -33,6 +35,8 @@ class Layout:
         told = [self._told[place] for place in places]
         if self.listings:
             return AnswerReadouts.of(self.arena, told, [self.listings[place] for place in places], rows)
+        if self.drawn:
+            return DrawnReadouts.of(self.arena, told, rows)
         texts, clusters, actions = zip(*told, strict=True)
         shape = len(places), len(self.arena.kinds)
         whole = {**rows, **{name: rows[name].reshape(shape) for name in ("masses", "errors")}}
@@ -48,7 +52,14 @@ class Layout:
     @property
     def readouts_class(self) -> type[Readouts]:
         """What readouts of policies here are."""
+        if self.drawn:
+            return DrawnReadouts
         return AnswerReadouts if self.listings else Readouts
+
+    @property
+    def drawn(self) -> bool:
+        """Whether policies are read by drawing answers."""
+        return isinstance(self.arena, DrawnRows)
 
     @cached_property
     def listings(self) -> list[Listing]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.arenas import Featured
 from takeback.arenas.listed import Listed
-from takeback.arenas.rows import OpenRows
+from takeback.arenas.rows import DrawnRows, OpenRows
 from takeback.measure.answers import answer_measures, kind_of, kind_share
+from takeback.measure.drawn import CHANGED, drawn_measures, drawn_share
 from takeback.measure.measure import Measure, MeasureContext, Numbers, Slopes, Values, own_measure
 from takeback.measure.shift import DIVERGENCES
 from takeback.measure.standard import standard
+from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.own import is_reference
@@ -31,6 +33,8 @@ def measures_of(arena: Arena[Any]) -> tuple[Measure, ...]:
     >>> [measure.name for measure in measures_of(arena("endgames")) if measure.role == "utility"][:2]
     ['utility win', 'utility win, if legal']
     """
+    if isinstance(arena, DrawnRows):
+        return drawn_measures(tuple(arena.goals))
     if isinstance(arena, Listed | OpenRows):
         return (*answer_measures(arena), *DIVERGENCES)
     features = tuple(arena.features([])) if isinstance(arena, Featured) else ()
@@ -55,6 +59,8 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
     for one in wanted:
         if isinstance(one, str) and one in known:
             measure = known[one]
+        elif isinstance(one, str) and isinstance(arena, DrawnRows) and (kind := kind_of(one)):
+            measure = drawn_share(kind)
         elif isinstance(one, str) and isinstance(arena, OpenRows) and (kind := kind_of(one)):
             measure = kind_share(kind)
         elif isinstance(one, str) and not is_reference(one):
@@ -70,11 +76,13 @@ def find_measures(wanted: Iterable[str | Numbers | Measure], arena: Arena[Any]) 
 
 def measures_in(readouts: Readouts, context: MeasureContext) -> tuple[Measure, ...]:
     """Return the measures that readouts have in a context: the arena's, and the context's own."""
-    if context.listed is not None:
+    if isinstance(readouts, DrawnReadouts):
+        given = tuple(one for one in drawn_measures(readouts.rewards) if one is not CHANGED)
+    elif context.listed is not None:
         given = answer_measures(context.listed)
     else:
         given = standard(readouts.illegal, tuple(context.utilities), tuple(context.features))
-    names = {measure.name for measure in (*given, *DIVERGENCES)}
+    names = {measure.name for measure in (*given, *DIVERGENCES, CHANGED)}
     return (*given, *(measure for measure in context.own if measure.name not in names))
 
 
@@ -106,7 +114,8 @@ def divergence_values(before: Readouts, after: Readouts, context: MeasureContext
     """
     told = replace(context.fits(after), before=before)
     own = (measure for measure in measures_in(after, context) if measure.role == "divergence")
-    return {measure.name: measure.of(after, told) for measure in (*DIVERGENCES, *own)}
+    given = (CHANGED,) if isinstance(after, DrawnReadouts) else DIVERGENCES
+    return {measure.name: measure.of(after, told) for measure in (*given, *own)}
 
 
 def measure_slopes(readouts: Readouts, context: MeasureContext, names: Sequence[str]) -> dict[str, Slopes]:

@@ -58,9 +58,13 @@ class PoolDraw:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "sides"}
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """What the pool depends on: rows, rewards, how answers are drawn, and by whom."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
         digests = {side: [model.digest, model.runs_as] for side, model in self.models.items()}
         settings = [self.setup.threads, self.placement.dtype]
         return identity(self.asked, self.arena, self.arena.draws, digests, settings)

@@ -28,7 +28,7 @@ from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
 from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
-from takeback.policies.language.answers import pieces, token_logprobs
+from takeback.policies.language.answers import AnswerPlan, pieces, token_logprobs
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
@@ -245,10 +245,10 @@ class Reader:
         if not isinstance(policy, LanguagePolicy):
             raise TakebackError("only language models write answers in tokens")
         plan = policy.prepare(arena, situations)
+        assert isinstance(plan, AnswerPlan)
         side, components = ask.built
         numbers = token_logprobs((self.hybrids(side, ask.source), path_of(components)), plan)
-        written = [[token for piece in one.pieces for token in piece.tokens] for one in plan.spelled]
-        texts = [tuple(pieces(policy.tokenizer, tokens)) for tokens in written]
+        texts = [tuple(pieces(policy.tokenizer, one.tokens)) for one in plan.spelled]
         return SpelledAnswers(tuple(texts), tuple(numbers))
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:

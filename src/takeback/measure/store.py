@@ -87,7 +87,7 @@ class Part:
     def from_frame(cls, frame: pd.DataFrame) -> Part:
         """Read the table that `to_frame` made."""
         keys = tuple(zip(frame["set"], frame["source"], strict=True))
-        numbers = {name: np.stack(list(frame[name])) for name in frame if name not in _ABOUT}
+        numbers = {name: np.stack(list(frame[name])) for name in map(str, frame) if name not in _ABOUT}
         tolerance, samples = float(frame["tolerance"].iloc[0]), int(frame["samples"].iloc[0])
         return cls(keys, frame["situations"].iloc[0], tolerance, samples, numbers)
 

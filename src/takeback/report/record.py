@@ -146,7 +146,7 @@ class Record:
         """Whether anything in it answers illegally."""
         rows = (*self.readings, *self.shifts, *self.effects)
         legal = [row.value for row in rows if row.measure == LEGAL.name]
-        return not legal or any(value < 1 - _ALWAYS for value in legal)
+        return any(value < 1 - _ALWAYS for value in legal)
 
     @cached_property
     def universe(self) -> ComponentSet:

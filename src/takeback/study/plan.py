@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from takeback.arenas import Playable, arena
+from takeback.arenas.rows.spec import ArenaText
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
@@ -45,7 +46,8 @@ class Plan(BaseModel):
     title: str = ""
     base: str | dict[str, Any]
     """A checkpoint; or the recipe that makes it, without the arena: it is trained first, into `base/`."""
-    arena: str = "endgames"
+    arena: ArenaText = "endgames"
+    """Where policies act; rows of your own also as a mapping that describes them."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.

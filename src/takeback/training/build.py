@@ -24,6 +24,7 @@ from takeback.training.reward import Rewarder
 from takeback.training.rows import SomeRows, refuse_unsuited
 from takeback.training.trainers import LanguageRun, language_trainer, network_task
 
+_OF_LANGUAGE_MODELS = ("lora", "micro_batch")
 _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
@@ -67,10 +68,8 @@ def build_trainer(
     parent = _parent(recipe, place)
     lora = recipe.lora if isinstance(recipe, Tuned) else None
     if isinstance(parent, Network):
-        if lora is not None:
-            raise TakebackError(
-                f"a lora is an adapter of a language model, and {recipe.model_dump()['parent']} is a network"
-            )
+        if given := [name for name in _OF_LANGUAGE_MODELS if getattr(recipe, name, None) is not None]:
+            raise TakebackError(f"{' and '.join(given)} is for language models, and the parent is a network")
         return network_trainer(network_task(recipe, place, parent), parent.train(), settings, callback)
     adapter = None
     if isinstance(recipe, Tuned) and lora is not None:

@@ -29,7 +29,7 @@ def on_policy_trainer(recipe: RL | RFT, run: LanguageRun) -> tuple[Trainer, Rewa
         return _game_trainer(recipe, recipe.horizon, run)
     trials = lessons_of(run).trials(recipe)
     rows = [{"prompt": prompt, "situation": number} for number, prompt in enumerate(trials.prompts)]
-    settings = {**run.settings, **_grouped(recipe, recipe.prompts), **trials.sampling}
+    settings = {**run.settings, **_grouped(recipe, run, recipe.prompts), **trials.sampling}
     score = trials.score
     shared: dict[str, Any] = {**run.common, "reward_funcs": score, "train_dataset": Dataset.from_list(rows)}
     if isinstance(recipe, RFT):
@@ -60,7 +60,7 @@ def _game_trainer(recipe: RL, horizon: int, run: LanguageRun) -> tuple[Trainer, 
     score = GameReward(place, recipe.goal, chance_of(recipe))
     longest = longest_action(place, policy, begun)
     sampling = {"max_completion_length": longest, "temperature": recipe.temperature}
-    settings: dict[str, Any] = {**run.settings, **_grouped(recipe, recipe.prompts * horizon), **sampling}
+    settings: dict[str, Any] = {**run.settings, **_grouped(recipe, run, recipe.prompts * horizon), **sampling}
     trainer = GRPOTrainer(
         **run.common,
         reward_funcs=score,
@@ -71,11 +71,13 @@ def _game_trainer(recipe: RL, horizon: int, run: LanguageRun) -> tuple[Trainer, 
     return trainer, score
 
 
-def _grouped(recipe: RL | RFT, rows: int) -> dict[str, Any]:
+def _grouped(recipe: RL | RFT, run: LanguageRun, rows: int) -> dict[str, Any]:
+    batches = run.batches(recipe, rows * recipe.completions)
+    # Each step is a generation boundary, so resuming is exact after any.
     return {
-        "per_device_train_batch_size": rows * recipe.completions,
+        **batches,
         "num_generations": recipe.completions,
-        "steps_per_generation": 1,  # each step is a generation boundary, so resuming is exact after any
+        "steps_per_generation": batches["gradient_accumulation_steps"],
         "beta": recipe.kl,
         "shuffle_dataset": False,
     }

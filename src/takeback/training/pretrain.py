@@ -34,6 +34,8 @@ def imitating_trainer(recipe: Pretrain | Drift, run: LanguageRun) -> tuple[Train
     Raises:
         TakebackError: the arena has no population, or the model's tokens are not the arena's own.
     """
+    if getattr(recipe, "micro_batch", None) is not None:
+        raise TakebackError(f"method {recipe.method} learns an arena's whole batches; leave micro_batch out")
     batches = _TokenBatches(recipe, able(run.place, Populated))
     tokenizer = able(run.place, Tokenized).tokenizer()
     if run.policy.tokenizer.get_vocab() != tokenizer.get_vocab():

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from takeback.arenas.rows.spec import RowsSpec
+from takeback.arenas.rows.spec import ArenaText
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
@@ -59,17 +59,6 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         arena: str
         seed: int
 
-    @field_validator("arena", mode="before", check_fields=False)
-    @classmethod
-    def _rows_by_what_they_are(cls, given: Any) -> Any:
-        """Take a mapping for the arena of rows that it describes."""
-        if not isinstance(given, dict):
-            return given
-        try:
-            return RowsSpec.of(given, "arena").text
-        except TakebackError as error:
-            raise ValueError(str(error)) from None
-
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         if "method" in cls.model_fields:
@@ -79,7 +68,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
 class Common(Recipe, frozen=True):
     """The fields that all recipes have but that of a base that has learned nothing."""
 
-    arena: str = "endgames"
+    arena: ArenaText = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Positive
     """Optimiser steps."""
@@ -128,6 +117,10 @@ class Tuned(Common, frozen=True):
     """What is compared trains in fp32: bf16 hides small updates and would pass for sparsity."""
     lora: Annotated[Lora | None, Field(exclude_if=lambda given: given is None)] = None
     """Train a LoRA adapter of a language model in place of its weights; `final` is the adapter."""
+
+    micro_batch: Annotated[Positive | None, Field(exclude_if=lambda given: given is None)] = None
+    """Answers that a language model learns from at a time, where memory holds no whole step; the update is
+    the same to rounding."""
 
     @model_validator(mode="after")
     def _an_adapter_is_free_to_move(self) -> Tuned:
@@ -280,8 +273,8 @@ class Clone(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _networks_have_no_adapter(self) -> Clone:
-        if self.lora is not None:
-            raise ValueError("method clone trains policy networks, which have no adapters; leave `lora` out")
+        if self.lora is not None or self.micro_batch is not None:
+            raise ValueError("method clone trains policy networks; leave `lora` and `micro_batch` out")
         return self
 
     def account(self, words: Words) -> Account:
@@ -304,8 +297,10 @@ class Agent(Tuned, frozen=True):
 
     @model_validator(mode="after")
     def _moves_everything(self) -> Agent:
-        if self.only != "*" or self.lora is not None:
-            raise ValueError("method agent moves all of its network; leave `only` and `lora` out")
+        if self.only != "*":
+            raise ValueError("method agent moves all of its network; leave `only` out")
+        if self.lora is not None or self.micro_batch is not None:
+            raise ValueError("method agent trains policy networks; leave `lora` and `micro_batch` out")
         return self
 
     def account(self, words: Words) -> Account:
@@ -358,7 +353,7 @@ class Fresh(Recipe, frozen=True):
     """A base that has learned nothing: a policy network with initial weights."""
 
     method: Literal["fresh"] = "fresh"
-    arena: str = "endgames"
+    arena: ArenaText = "endgames"
     seed: Annotated[int, Field(ge=0)] = 0
     architecture: Shallow = Shallow()
 

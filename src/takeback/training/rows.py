@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,7 @@ class RowLessons:
         """Return prompts, and the user's reward as it is."""
         place, tokenizer = self.place, self.run.policy.tokenizer
         rows = _in_turn(self._rows(recipe), recipe.steps * recipe.prompts, recipe.seed)
-        score = RowReward((place, rows), recipe.goal, tokenizer, chance_of(recipe))
+        score = RowReward((cast("Any", place), rows), recipe.goal, tokenizer, chance_of(recipe))
         score.ends = frozenset(end_tokens(self.run.policy.model, tokenizer))
         prompts = [
             row.shown if isinstance(row.shown, str) else [dict(message) for message in row.shown]
@@ -193,7 +193,7 @@ class RowLessons:
             return read_table(file)
         self.run.begin()
         if torch.cuda.is_available():
-            policy.model.cuda()
+            cast("Any", policy.model).cuda()
         prompts = {row.number: self._prompt(row) for row in rows}
         seed = [place.spec.seed, recipe.seed]
         drawn = generate(policy.model, policy.tokenizer, prompts, place.sampling, place.spec.answers, seed)
@@ -255,8 +255,8 @@ class RowLessons:
         room: Any = getattr(self.run.policy.model.config, "max_position_embeddings", None)
         if isinstance(room, int) and len(tokens) > room:
             raise TakebackError(
-                f"row {row.number} of {self.place.name} has {len(tokens)} tokens, the model reads {room}; cut it, "
-                "or leave it out"
+                f"row {row.number} of {self.place.name} has {len(tokens)} tokens, the model reads {room}; "
+                "cut it, or leave it out"
             )
         return tokens
 

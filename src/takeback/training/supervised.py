@@ -29,15 +29,15 @@ def sft_trainer(recipe: SFT, run: LanguageRun) -> tuple[Trainer, None]:
 
     Shuffled, each situation has the best answer of another one.
     """
-    return _imitating(recipe.batch, run, lessons_of(run).best(recipe)), None
+    return _imitating(recipe, run, lessons_of(run).best(recipe)), None
 
 
 def imitating(recipe: SFT, run: LanguageRun, situations: Sequence[Any], actions: Sequence[str]) -> Trainer:
     """Build the trainer that imitates one action in each situation, a batch a step, in their order."""
-    return _imitating(recipe.batch, run, ActionLessons(run.place, run.policy).spelled(situations, actions))
+    return _imitating(recipe, run, ActionLessons(run.place, run.policy).spelled(situations, actions))
 
 
-def _imitating(batch: int, run: LanguageRun, lessons: Sequence[Lesson]) -> Trainer:
+def _imitating(recipe: SFT | Drift, run: LanguageRun, lessons: Sequence[Lesson]) -> Trainer:
     """Build the trainer that learns the answers of lessons, a batch a step, in their order."""
     rows = [
         {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
@@ -47,7 +47,7 @@ def _imitating(batch: int, run: LanguageRun, lessons: Sequence[Lesson]) -> Train
         **run.common,
         args=SFTConfig(
             **run.settings,
-            per_device_train_batch_size=batch,
+            **run.batches(recipe, recipe.batch),
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
         ),
@@ -64,7 +64,7 @@ def drifting_trainer(recipe: Drift, run: LanguageRun) -> tuple[Trainer, Rewarder
     """
     lessons = lessons_of(run)
     if isinstance(lessons, RowLessons):
-        return _imitating(recipe.batch, run, lessons.texts(recipe)), None
+        return _imitating(recipe, run, lessons.texts(recipe)), None
     return imitating_trainer(recipe, run)
 
 
@@ -81,7 +81,7 @@ def dpo_trainer(recipe: DPO, run: LanguageRun) -> tuple[Trainer, None]:
     ]
     trainer = _Preferring(
         **run.common,
-        args=DPOConfig(**run.settings, per_device_train_batch_size=recipe.batch, beta=recipe.beta),
+        args=DPOConfig(**run.settings, **run.batches(recipe, recipe.batch), beta=recipe.beta),
         train_dataset=Dataset.from_list(rows),
     )
     return trainer, None

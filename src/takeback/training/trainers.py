@@ -54,6 +54,19 @@ class LanguageRun:
             "peft_config": self.adapter,
         }
 
+    def batches(self, recipe: Recipe, size: int) -> dict[str, Any]:
+        """Return the settings of a step of so many answers, all at once or some at a time.
+
+        Raises:
+            TakebackError: the size of a step is no multiple of what is learned at a time.
+        """
+        micro: int = getattr(recipe, "micro_batch", None) or size
+        if size % micro:
+            raise TakebackError(
+                f"micro_batch {micro} does not divide the {size} answers of a step; name a divisor"
+            )
+        return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": size // micro}
+
     @property
     def folder(self) -> Path:
         """The folder of the run."""

@@ -56,12 +56,12 @@ def load_tasks(spec: EvalSpec) -> LoadedTasks:
         UnknownName: there is no such task.
         TakebackError: lm-eval is not installed, a task needs the network, or it can't be read.
     """
+    if missing := [name for name in spec.tasks if _is_file(name) and not Path(name).is_file()]:
+        raise TakebackError(f"there is no task file {missing[0]}")
     with quiet(), seeded():
         manager = _manager(spec)
         try:
-            loaded = manager.load([_known(manager, name) for name in spec.tasks])
-        except TakebackError:
-            raise
+            loaded = manager.load(list(spec.tasks))
         except Exception as error:  # data sets, YAML, tasks' own code: each fails in its own way
             raise _unloadable(spec, error) from error
         for name, task in loaded["tasks"].items():
@@ -108,19 +108,15 @@ def _manager(spec: EvalSpec) -> Any:
     own = TaskManager(include_path=folder, include_defaults=False)
     if all(name in own.task_index or _is_file(name) for name in spec.tasks):
         return own
-    return TaskManager(include_path=folder)
+    every = TaskManager(include_path=folder)
+    for name in spec.tasks:
+        if name not in every.task_index and not _is_file(name):
+            raise unknown_name("evaluation task", name, [*own.all_tasks, *every.all_tasks])
+    return every
 
 
 def _is_file(name: str) -> bool:
     return Path(name).suffix in (".yaml", ".yml")
-
-
-def _known(manager: Any, name: str) -> str:
-    if _is_file(name) and not Path(name).is_file():
-        raise TakebackError(f"there is no task file {name}")
-    if name not in manager.task_index and not _is_file(name):
-        raise unknown_name("evaluation task", name, manager.all_tasks)
-    return name
 
 
 def _unloadable(spec: EvalSpec, error: Exception) -> TakebackError:

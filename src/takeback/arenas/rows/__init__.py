@@ -1,5 +1,6 @@
 """Arenas of a user's own rows: prompts with choices, or with rewards that score any answer."""
 
+from takeback.arenas.rows.drawn import DrawnRows as DrawnRows
 from takeback.arenas.rows.pool import PooledRow as PooledRow
 from takeback.arenas.rows.pool import PooledRows as PooledRows
 from takeback.arenas.rows.rows import ChoiceRows as ChoiceRows

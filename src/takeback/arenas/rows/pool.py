@@ -80,9 +80,13 @@ class PooledRows:
         """What the tokenizer's chat template is given besides the messages."""
         return self.open.template_arguments
 
-    @cached_property
-    def goals(self) -> dict[str, Goal[PooledRow]]:
+    @property
+    def goals(self) -> Mapping[str, Goal[PooledRow]]:
         """The rewards: what they gave each answer."""
+        return self._goals
+
+    @cached_property
+    def _goals(self) -> dict[str, Goal[PooledRow]]:
         return {
             reward.name: Goal(
                 reward.name,
@@ -131,13 +135,13 @@ def pooled_rows(arena: OpenRows, rows: Sequence[Row], table: pd.DataFrame) -> Po
     Raises:
         TakebackError: a row has no answers there, or the table lacks a reward's column.
     """
-    sides = tuple(name.removeprefix(LOG) for name in table if name.startswith(LOG))
+    sides = tuple(name.removeprefix(LOG) for name in map(str, table) if name.startswith(LOG))
     for reward in arena.rewards:
         if f"{REWARD}{reward.name}" not in table:
             raise TakebackError(
                 f"the pool has no column {REWARD + reward.name!r}; draw it anew with that reward"
             )
-    by_row = {int(item): some for item, some in table.groupby("item", sort=False)}
+    by_row: dict[Any, pd.DataFrame] = dict(iter(table.groupby("item", sort=False)))
     if missing := [row for row in rows if row.number not in by_row]:
         raise TakebackError(f"the pool has no answers to {missing[0]}; draw it on these rows")
     return PooledRows(arena, sides, [_pooled(arena, row, by_row[row.number], sides) for row in rows])

@@ -88,7 +88,7 @@ class Rows:
 
     @property
     def learned_from(self) -> list[Any]:
-        """What training on these rows depends on, for `identity`: rows, which are held out, functions, draws."""
+        """What training on these rows depends on, for `identity`: rows, the split, functions, draws."""
         functions = [reward.function for reward in self.rewards]
         spec = self.spec
         drawn = [spec.seed, spec.answers, spec.max_tokens, spec.temperature, spec.top_p, spec.stop]
@@ -145,9 +145,13 @@ class ChoiceRows(Rows):
         """How log-probabilities of choices are made comparable."""
         return self.spec.normalisation
 
-    @cached_property
-    def goals(self) -> dict[str, Goal[Row]]:
+    @property
+    def goals(self) -> Mapping[str, Goal[Row]]:
         """What choices are worth: as the data says, and each reward."""
+        return self._goals
+
+    @cached_property
+    def _goals(self) -> dict[str, Goal[Row]]:
         names = [*([RIGHT] if self.spec.answer else []), *([WORTH] if self.spec.worth else [])]
         meanings = {RIGHT: "the right choice", WORTH: "what the data says a choice is worth"}
         names += [reward.name for reward in self.rewards]
@@ -213,9 +217,13 @@ class OpenRows(Rows):
         super().__init__(spec)
         self.sampling = Sampling(spec.max_tokens, spec.temperature, spec.top_p, spec.stop)
 
-    @cached_property
-    def goals(self) -> dict[str, Goal[Row]]:
+    @property
+    def goals(self) -> Mapping[str, Goal[Row]]:
         """The rewards by name; what an answer is worth is known once it is drawn."""
+        return self._goals
+
+    @cached_property
+    def _goals(self) -> dict[str, Goal[Row]]:
         return {
             reward.name: Goal(reward.name, partial(_undrawn, reward.name), meaning=f"reward {reward.name}")
             for reward in self.rewards

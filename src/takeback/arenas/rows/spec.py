@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from takeback.arenas.rows.table import ENDINGS
 from takeback.arenas.spec import Spec
@@ -139,3 +139,21 @@ def is_rows(text: str) -> bool:
     (True, True, False)
     """
     return text.startswith(f"{FAMILY}:") or Path(text).suffix in (*ENDINGS, ".yaml", ".yml")
+
+
+def arena_text(given: Any) -> Any:
+    """Return the text that names an arena, where it is given as a mapping that describes rows.
+
+    Raises:
+        ValueError: the mapping describes none.
+    """
+    if not isinstance(given, dict):
+        return given
+    try:
+        return RowsSpec.of(given, "arena").text
+    except TakebackError as error:
+        raise ValueError(str(error)) from None
+
+
+ArenaText: TypeAlias = Annotated[str, BeforeValidator(arena_text)]
+"""A field that names an arena, by a text or, of rows, by a mapping."""

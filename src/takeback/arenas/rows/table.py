@@ -61,7 +61,7 @@ def _file(path: Path) -> list[Columns]:
         import pandas as pd
 
         frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
-        return [dict(row) for row in frame.to_dict("records")]
+        return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     except FileNotFoundError:
         raise TakebackError(f"there is no file {path}") from None
     except TakebackError:
@@ -140,7 +140,7 @@ def reasoning_gym() -> Any:
         TakebackError: it is not installed.
     """
     try:
-        import reasoning_gym as gym
+        import reasoning_gym as gym  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise TakebackError("reasoning-gym is not installed; pip install 'takeback[gym-reasoning]'") from None
     return gym

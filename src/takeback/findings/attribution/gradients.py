@@ -129,7 +129,7 @@ class _Line:
         anatomy = anatomy_of(model)
         entries = {
             component: [
-                (there, there.detach().clone(), new.to(there.dtype))
+                (there, there.detach().clone(), new.to(there.device, there.dtype))
                 for there, new in slices(model, base, ComponentSet([component], anatomy.universe), anatomy)
             ]
             for component in anatomy.universe

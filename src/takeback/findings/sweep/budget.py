@@ -121,8 +121,8 @@ def within(what: Sweep, number: int) -> Budgeted:
     left = number - len(few.hybrids) - GRADIENTS
     if left < 0:
         raise TakebackError(
-            f"layers and kinds alone are {len(few.hybrids):,} hybrids (attribution is worth {GRADIENTS} more) and "
-            f"the budget holds {number:,}; raise it, or name a few --sets"
+            f"layers and kinds alone are {len(few.hybrids):,} hybrids (attribution takes {GRADIENTS} more) "
+            f"and the budget holds {number:,}; raise it or name --sets"
         )
     choosing, judging = bench.halves(what.seed)
     many = chosen_sets(bench.anatomy, [one for one in MANY if _has(what, one)])

@@ -14,7 +14,7 @@ import pandas as pd
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.measure.bench import PART, Bench
-from takeback.measure.effects import effect_rows, effects_table
+from takeback.measure.effects import effect_rows, effects_table, with_floor
 from takeback.measure.read import Ask
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, one_writer
@@ -178,7 +178,8 @@ def _some(what: Sweep, bench: Bench) -> Iterator[dict[str, pd.DataFrame]]:
             side = "tuned" if direction == DIRECTIONS[0] else "base"
             keys = {"direction": direction, "family": named.family, "set": named.name}
             about = {**keys, **_facts(what, named)}
-            told += [{**about, **row} for row in effect_rows(bench.ends[side], readouts, bench.context, side)]
+            rows = effect_rows(bench.ends[side], readouts, bench.context, side)
+            told += [{**about, **row} for row in with_floor(rows, bench.floor)]
             if what.readouts:
                 outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
                 shown.append(_with_columns(outcomes, keys))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.anatomy import anatomy_of
 from takeback.arenas.listed import AskedTokens, Listed, Listing, Spelling, Spells
+from takeback.hybrid.memory import in_halves
 from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
@@ -81,9 +82,16 @@ class AnswerPlan:
 
     @classmethod
     def prepare(
-        cls, arena: Any, situations: Iterable[Any], tokenizer: PreTrainedTokenizerBase, config: Any
+        cls,
+        arena: Any,
+        situations: Iterable[Any],
+        tokenizer: PreTrainedTokenizerBase,
+        config: Any,
+        units: int = 1,
     ) -> AnswerPlan:
         """Write prompts and answers in tokens, for models of a configuration, and lay them out in rows.
+
+        `units` says how large batches may be; see `units_of`.
 
         Raises:
             TakebackError: there are no situations, a prompt or an answer has no tokens, two answers of a
@@ -105,7 +113,8 @@ class AnswerPlan:
             owner += [number] * len(ways)
         asked = [(piece, place) for place, way in enumerate(spelled) for piece in way.pieces]
         asked += [(piece, len(spelled) + place) for place, way in enumerate(spelled) for piece in way.alone]
-        batches = tuple(_batches([piece for piece, _ in asked], [place for _, place in asked], owner * 2))
+        laid_out = _batches([piece for piece, _ in asked], [place for _, place in asked], owner * 2, units)
+        batches = tuple(laid_out)
         return cls(arena, told, listings, tuple(spelled), batches)
 
     def readouts(self, logprobs: torch.Tensor, followed: torch.Tensor) -> AnswerReadouts:
@@ -142,14 +151,34 @@ def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts
     for members in by_model(views):
         hybrids, paths = views[members[0]][0], [views[place][1] for place in members]
         check_largest(hybrids.model, plan)
-        for batch in plan.batches:
-            answer = torch.from_numpy(batch.answer)
-            for number, end in _ends(hybrids, batch.rows, paths):
-                found, top = asked_logprobs(end, batch, plan.arena.temperature)
-                which = members[number]
+        for whole in plan.batches:
+            for batch, number, (found, top) in _each(hybrids, paths, whole, plan.arena.temperature):
+                answer, which = torch.from_numpy(batch.answer), members[number]
                 logprobs[which].index_add_(0, answer, found)
                 followed[which, answer[~top]] = False
     return [plan.readouts(*found) for found in zip(logprobs, followed, strict=True)]
+
+
+def _each(
+    hybrids: Any, paths: Sequence[Path], whole: AnswerBatch, temperature: float
+) -> Iterator[tuple[AnswerBatch, int, tuple[torch.Tensor, torch.Tensor]]]:
+    """Read a batch with each hybrid, or its halves where memory does not suffice for those that are left."""
+
+    def run(
+        work: tuple[AnswerBatch, list[int]],
+    ) -> Iterator[tuple[AnswerBatch, int, tuple[torch.Tensor, torch.Tensor]]]:
+        batch, left = work
+        asked = tuple(left)
+        for number, end in _ends(hybrids, batch.rows, [paths[one] for one in asked]):
+            yield batch, asked[number], asked_logprobs(end, batch, temperature)
+            left.remove(asked[number])
+
+    def halves(work: tuple[AnswerBatch, list[int]]) -> Iterator[tuple[AnswerBatch, list[int]]]:
+        rows = work[0].rows
+        for half in work[0].cut((len(rows.tokens) + 1) // 2 * (rows.nodes + 1)):
+            yield half, list(work[1])
+
+    yield from in_halves((whole, list(range(len(paths)))), len(whole.rows.tokens), run, halves)
 
 
 def token_logprobs(view: View, plan: AnswerPlan) -> list[NDArray[np.float64]]:
@@ -161,9 +190,8 @@ def token_logprobs(view: View, plan: AnswerPlan) -> list[NDArray[np.float64]]:
     hybrids, path = view
     check_largest(hybrids.model, plan)
     found: list[list[float]] = [[] for _ in plan.spelled]
-    for batch in plan.batches:
-        for _, end in _ends(hybrids, batch.rows, [path]):
-            numbers, _ = asked_logprobs(end, batch, plan.arena.temperature)
+    for whole in plan.batches:
+        for batch, _, (numbers, _) in _each(hybrids, [path], whole, plan.arena.temperature):
             for answer, number in zip(batch.answer.tolist(), numbers.tolist(), strict=True):
                 if answer < len(found):
                     found[answer].append(number)
@@ -278,7 +306,7 @@ def _piece(prompt: Sequence[int], tokens: Sequence[int]) -> AskedTokens:
 
 
 def _batches(
-    pieces: Sequence[AskedTokens], answers: Sequence[int], owner: Sequence[int]
+    pieces: Sequence[AskedTokens], answers: Sequence[int], owner: Sequence[int], units: int
 ) -> Iterator[AnswerBatch]:
     """Lay pieces out in rows and rows in batches: those of like length go together.
 
@@ -286,6 +314,7 @@ def _batches(
         pieces: what is asked.
         answers: the number of the log-probability that each piece belongs to.
         owner: the situation of each such number: answers of one share the rows of their prompt.
+        units: how many times as large as on a CPU a batch may be.
     """
     shared: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for number, (piece, answer) in enumerate(zip(pieces, answers, strict=True)):
@@ -299,7 +328,8 @@ def _batches(
     some: list[_Row] = []
     for row in [*rows, None]:
         longest = max([one.length for one in (*some, *([row] if row else []))])
-        if some and (row is None or len(some) == ROWS or (len(some) + 1) * longest**2 > CELLS):
+        cells = (len(some) + 1) * longest**2
+        if some and (row is None or len(some) == ROWS * units or cells > CELLS * units):
             yield _batch(some, pieces, answers)
             some = []
         some += [row] if row else []

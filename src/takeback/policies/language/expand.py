@@ -132,7 +132,7 @@ def laid_out(plan: ReadoutPlan, marks: Sequence[Ints]) -> tuple[Expansion, ...]:
     legal = plan.legal.round
     frontier = _reached(legal, np.zeros(len(legal.pair_target)))[plan.legal.child < 0]
     steps: list[Expansion] = []
-    for marked in marks:
+    for marked in (one for one in marks if len(one)):
         order = np.argsort(frontier.situations, kind="stable")
         starts = np.searchsorted(frontier.situations[order], np.arange(len(plan.texts)))
         chosen = np.zeros(len(order), np.bool_)

@@ -41,6 +41,15 @@ class Batch:
     targets: Ints
     places: Ints
 
+    def halves(self) -> Iterator[Batch]:
+        """Yield the first half of the rows, no smaller, and the second, with what they score."""
+        rows, width = self.rows, self.rows.nodes + 1
+        half = (len(rows.tokens) + 1) // 2
+        later = self.places >= half * width
+        for some, mine, before in ((slice(half), ~later, 0), (slice(half, None), later, half * width)):
+            piece = Rows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
+            yield Batch(piece, self.targets[mine], self.places[mine] - before)
+
 
 def pack(
     prompts: Sequence[Ints], situations: Ints, nodes: Ints, tree: TokenTree, vocabulary: int

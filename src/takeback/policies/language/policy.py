@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas import Arena, Enumerable, ForNetworks, Styled, Tokenized, written
 from takeback.arenas.listed import Listed
+from takeback.arenas.rows import DrawnRows
 from takeback.checkpoint import Checkpoint, Placement, load_model, load_tokenizer
 from takeback.hybrid.live import ReadableWeights
+from takeback.hybrid.memory import units_of
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.language.answers import AnswerPlan, alone, read_answers
+from takeback.policies.language.drawn import DrawPlan, read_drawn
 from takeback.policies.language.expand import Expansion, laid_out
 from takeback.policies.language.forward import ready
 from takeback.policies.language.judge import UNENDED
@@ -27,6 +30,8 @@ from takeback.policies.language.scores import Apart
 from takeback.policies.policy import Policy, View
 from takeback.policies.readout import SAMPLES, TOLERANCE, Readouts
 from takeback.run.errors import TakebackError, unknown_name
+
+Plan: TypeAlias = ReadoutPlan | AnswerPlan | DrawPlan
 
 STRETCHES = 5
 """At most so many stretches lie between the layers at which hidden states are read."""
@@ -49,19 +54,22 @@ class LanguagePolicy:
     tokenizer: PreTrainedTokenizerBase
     style: str = COMPACT
 
-    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> ReadoutPlan | AnswerPlan:
+    def prepare(self, arena: Arena[Any], situations: Iterable[Any]) -> Plan:
         """Make situations ready for models with this tokenizer.
 
         Raises:
             TakebackError: there are none, the arena writes no prompts, or the tokenizer can't spell answers.
         """
         if isinstance(arena, Listed):
-            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config)
+            units = units_of(self.model)
+            return AnswerPlan.prepare(arena, situations, self.tokenizer, self.model.config, units)
+        if isinstance(arena, DrawnRows):
+            return DrawPlan.prepare(arena, tuple(situations), self.tokenizer)
         return ReadoutPlan.prepare(readable(arena), situations, self.tokenizer, self.style)
 
     def read(
         self,
-        plan: ReadoutPlan | AnswerPlan,
+        plan: Plan,
         *,
         tolerance: float = TOLERANCE,
         samples: int = SAMPLES,
@@ -71,6 +79,8 @@ class LanguagePolicy:
         if isinstance(plan, AnswerPlan):
             with ready(self.model):
                 return read_answers([alone(self.model)], plan)[0]
+        if isinstance(plan, DrawPlan):
+            return plan.answered(self.model)
         return read_plan(self.model, plan, tolerance=tolerance, samples=samples, seed=seed)
 
     def choose(self, arena: Arena[Any], situations: Sequence[Any], generator: torch.Generator) -> list[str]:
@@ -121,7 +131,7 @@ class LanguagePolicy:
 
     def read_hybrids(
         self,
-        plan: ReadoutPlan | AnswerPlan,
+        plan: Plan,
         views: Sequence[View],
         tolerance: float,
         steps: Sequence[Expansion] | None = None,
@@ -133,6 +143,8 @@ class LanguagePolicy:
         """
         if isinstance(plan, AnswerPlan):
             return list[Readouts](read_answers(views, plan)), ()
+        if isinstance(plan, DrawPlan):
+            return list[Readouts](read_drawn(views, plan)), ()
         for hybrids in {id(hybrids): hybrids for hybrids, _ in views}.values():
             check_vocabulary(hybrids.model, plan)
         return read_each(Apart.of(views), plan, tolerance=tolerance, steps=steps)
@@ -141,11 +153,9 @@ class LanguagePolicy:
         """Say steps in plain numbers: which prefixes of each situation grow; see `Expansion`."""
         return [step.marks for step in steps]
 
-    def steps(
-        self, plan: ReadoutPlan | AnswerPlan, marks: Sequence[NDArray[np.int64]]
-    ) -> tuple[Expansion, ...]:
+    def steps(self, plan: Plan, marks: Sequence[NDArray[np.int64]]) -> tuple[Expansion, ...]:
         """Lay out the steps that `marks` gave, in any plan that holds their situations."""
-        if isinstance(plan, AnswerPlan):
+        if not isinstance(plan, ReadoutPlan):
             return ()
         return laid_out(plan, marks)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from takeback.hybrid.memory import in_halves
 from takeback.policies.language.forward import next_token_logprobs
 from takeback.policies.language.packing import Batch, Rows, pack
 from takeback.policies.language.trie import TokenTree
@@ -102,21 +103,46 @@ def ask(
     """Score a round with several policies, batch by batch."""
     answers = {policy: RoundAnswers.blank(asked) for policy in which}
     place = np.zeros(len(asked.situations), np.int64)
-    ending = torch.from_numpy(np.flatnonzero(ends))
-    for batch, pairs in zip(asked.batches, asked.pairs_of, strict=True):
-        place[batch.targets] = batch.places
-        rows, columns = (
-            torch.from_numpy(at) for at in (place[asked.pair_target[pairs]], asked.pair_token[pairs])
-        )
-        places = torch.from_numpy(batch.places)
-        for policy, scored in scores(batch.rows, which):
+    ending = np.flatnonzero(ends)
+    for whole, pairs_of in zip(asked.batches, asked.pairs_of, strict=True):
+        for batch, policy, scored in _scored(scores, whole, which):
+            place[batch.targets] = batch.places
+            pairs = pairs_of
+            if batch is not whole:
+                pairs = pairs_of[np.isin(asked.pair_target[pairs_of], batch.targets)]
             logprobs, found = scored.flatten(0, 1), answers[policy]
+            rows, columns, places, ended = (
+                torch.from_numpy(at).to(logprobs.device)
+                for at in (
+                    place[asked.pair_target[pairs]],
+                    asked.pair_token[pairs],
+                    batch.places,
+                    ending,
+                )
+            )
             found.pair[pairs] = _probabilities(logprobs[rows, columns])
-            found.end[batch.targets] = _probabilities(logprobs[:, ending][places]).sum(axis=1)
+            found.end[batch.targets] = _probabilities(logprobs[:, ended][places]).sum(axis=1)
             found.top[batch.targets] = logprobs.argmax(dim=-1)[places].cpu().numpy()
             if visits is not None:
                 visits[policy](batch, logprobs)
     return answers
+
+
+def _scored(scores: Scores, whole: Batch, which: Sequence[int]) -> Iterator[tuple[Batch, int, torch.Tensor]]:
+    """Score a batch with each policy, or its halves where memory does not suffice for those that are left."""
+
+    def run(work: tuple[Batch, list[int]]) -> Iterator[tuple[Batch, int, torch.Tensor]]:
+        batch, left = work
+        for policy, scored in scores(batch.rows, tuple(left)):
+            yield batch, policy, scored
+            left.remove(policy)
+
+    yield from in_halves(
+        (whole, list(which)),
+        len(whole.rows.tokens),
+        run,
+        lambda work: ((half, list(work[1])) for half in work[0].halves()),
+    )
 
 
 def _probabilities(logprobs: torch.Tensor) -> Floats:
