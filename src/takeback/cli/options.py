@@ -107,6 +107,10 @@ class AnswerOptions:
     kinds: Annotated[
         str | None, option("--kinds", "FUNCTION", "Of rows: names the kinds of answers, such as refusals.")
     ] = None
+    reading: Annotated[
+        str | None,
+        option("--reading", "HOW", "Of rows: pooled, on what both sides answered, or drawn, by each anew."),
+    ] = None
     answers: Annotated[
         int | None, option("--answers", "N", "Of rows: answers that each side draws to a prompt.", min=2)
     ] = None
@@ -314,8 +318,8 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
 
     >>> def greet(name: str, place: PlaceOptions) -> None:
     ...     print(name, place.situations)
-    >>> list(inspect.signature(spread(greet)).parameters)
-    ['name', 'rewards', 'kinds', 'answers', 'max_tokens', 'temperature', 'top_p', 'stop', 'arena', ...]
+    >>> list(inspect.signature(spread(greet)).parameters)  # doctest: +ELLIPSIS
+    ['name', 'rewards', ..., 'arena', 'situations', 'seed']
     >>> spread(greet)(name="Ada", situations=3)
     Ada 3
     """

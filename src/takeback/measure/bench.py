@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, Asked
 from takeback.checkpoint import Checkpoint, Pair, Placement
+from takeback.checkpoint.placement import ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
@@ -31,6 +32,7 @@ from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader
 from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
+from takeback.measure.thin import drawn_rows, is_thin, told_by_both
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
@@ -84,6 +86,7 @@ class Bench:
         self._reader = Reader(pair, arena, self.situations, self.setup.load, self.setup.placement)
         self._layout = Layout(arena, self.situations)
         self._stores: list[Store] = []
+        self._drawn: list[Bench] = []
 
     @classmethod
     def held_out(
@@ -134,7 +137,7 @@ class Bench:
     def __getstate__(self) -> dict[str, Any]:
         """Leave models and readouts here."""
         kept = {name: value for name, value in vars(self).items() if name not in _CACHED}
-        return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": []}
+        return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": [], "_drawn": []}
 
     @property
     def pair(self) -> Pair:
@@ -324,7 +327,39 @@ class Bench:
             readouts = self._readouts(stored)
             each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
+            ask = wanted[keys[stored]]
+            if is_thin(self.arena, readouts) and ask.take_back not in (self.nothing, self.anatomy.universe):
+                self._draw_anew(ask, numbers[ask.key])
         return Answers(self, {key: numbers[key] for key in wanted})
+
+    @property
+    def drawn(self) -> Bench:
+        """The same bench on answers that hybrids draw anew, with the same luck, for one on a pool."""
+        if not self._drawn:
+            setup = self.setup
+            if self.placement.hold != ONE:
+                sides = {"base": self.pair.base, "tuned": self.pair.tuned}
+                setup = replace(
+                    setup, load=_held({one.digest: self.policy(name) for name, one in sides.items()})
+                )
+            arena: Any = self.arena
+            rows = [one.row for one in self._layout.situations]
+            self._drawn.append(Bench(self.pair, drawn_rows(arena), rows, (), setup))
+        return self._drawn[0]._like(places=self.places)
+
+    def _draw_anew(self, ask: Ask, numbers: Floats) -> None:
+        """Put what a hybrid draws in the place of what a pool too thin for it weighs.
+
+        It is told as its difference from what the side that it was built from draws, beside that side's
+        pooled number: so all hybrids of a bench stand on one scale.
+        """
+        arena: Any = self.arena
+        names = told_by_both(arena, self.measures)
+        side = self.anatomy.universe if ask.built[0] == "base" else self.nothing
+        pooled, drawn = self.answer([side]), self.drawn.about(*names).answer([ask, side])
+        for name in names:
+            moved = pooled.of(side, name) + drawn.change(ask, name, side)
+            numbers[self.measures.index(name)] = moved
 
     def by_token(self, ask: Ask, arena: Any, situations: Sequence[Any]) -> SpelledAnswers:
         """Return answers that an arena lists token by token, with what a hybrid gives each.
@@ -367,7 +402,7 @@ class Bench:
     def kept_in(self, out: Path) -> Bench:
         """Return the same bench with its store in an output folder or run."""
         other = self._like()
-        other.setup, other._stores = replace(self.setup, out=out), []
+        other.setup, other._stores, other._drawn = replace(self.setup, out=out), [], []
         return other
 
     def forget(self) -> None:
@@ -387,7 +422,7 @@ class Bench:
         other._every = self._every if every is None else every
         other.places = self.places if places is None else places
         other.situations = tuple(self._layout.situations[place] for place in other.places)
-        other._stores = self._stores
+        other._stores, other._drawn = self._stores, self._drawn
         return other
 
     @property
@@ -532,6 +567,11 @@ def _read_in_worker(
         _HELD.clear()
         _HELD[token] = reader
     return _HELD[token].read(batch, marks)
+
+
+def _held(policies: Mapping[str, Policy]) -> Any:
+    """Return what loads policies that are in memory already."""
+    return lambda model, _, *, placement: policies[model.digest]
 
 
 def _ask(ask: Ask | ComponentSet) -> Ask:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
-from takeback.arenas.rows import OpenRows, PooledRows, Row
+from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
 from takeback.checkpoint import Checkpoint, Placement
 from takeback.checkpoint.placement import BOTH
@@ -30,6 +30,8 @@ from takeback.run.tables import read_table, write_table
 
 FOLDER: Final = "pool"
 """Where an output folder or a run keeps its pools."""
+
+DRAWN: Final = "drawn"
 
 PROMPTS: Final = 8
 """Prompts that are answered together: a kill costs no more."""
@@ -170,6 +172,8 @@ def with_answers(
     """
     if not isinstance(arena, OpenRows):
         return arena, list(situations)
+    if arena.spec.reading == DRAWN:
+        return DrawnRows(arena), list(situations)
     refuse_unweighted(arena)
     draw = PoolDraw(arena, tuple(situations), models, setup)
     if setup.out is None:
@@ -195,7 +199,7 @@ def refuse_unweighted(arena: OpenRows) -> None:
     if arena.sampling.temperature == 0 or arena.sampling.top_p < 1:
         raise TakebackError(
             "a pool weighs answers by their probability, so every answer must be possible: draw with a "
-            "temperature above 0 and top_p 1, or read hybrids by drawing anew"
+            "temperature above 0 and top-p 1, or let hybrids draw answers of their own: --reading drawn"
         )
 
 

@@ -60,6 +60,10 @@ class RowsSpec(Spec):
     """At most so many rows are read."""
     answers: int = Field(8, ge=2)
     """How many answers each side draws for a prompt."""
+    reading: Literal["pooled", "drawn"] = "pooled"
+    """Whether hybrids are read on the pool, or draw answers of their own."""
+    thin: float = Field(0.2, ge=0, le=1)
+    """The effective share of the pool below which a hybrid is read by drawing anew."""
     max_tokens: int = Field(64, ge=1)
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)

@@ -16,6 +16,8 @@ from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.measure.bench import PART, Bench
 from takeback.measure.effects import effect_rows, effects_table, with_floor
 from takeback.measure.read import Ask
+from takeback.measure.thin import DRAWN, POOLED, effective, is_thin
+from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, one_writer
 from takeback.run.identity import identity
@@ -174,17 +176,39 @@ def _some(what: Sweep, bench: Bench) -> Iterator[dict[str, pd.DataFrame]]:
         some = hybrids[start : start + PART]
         told: list[dict[str, Any]] = []
         shown: list[pd.DataFrame] = []
-        for (direction, named, _), readouts in zip(some, bench.read(ask for *_, ask in some), strict=True):
+        for (direction, named, ask), readouts in zip(some, bench.read(ask for *_, ask in some), strict=True):
             side = "tuned" if direction == DIRECTIONS[0] else "base"
             keys = {"direction": direction, "family": named.family, "set": named.name}
             about = {**keys, **_facts(what, named)}
-            rows = effect_rows(bench.ends[side], readouts, bench.context, side)
-            told += [{**about, **row} for row in with_floor(rows, bench.floor)]
+            rows = with_floor(effect_rows(bench.ends[side], readouts, bench.context, side), bench.floor)
+            told += [{**about, **row} for row in _read_by(bench, ask, side, readouts, rows)]
             if what.readouts:
                 outcomes = readouts.to_frame()[["situation", "kind", "outcome", "probability"]]
                 shown.append(_with_columns(outcomes, keys))
         kept = {"readouts": pd.concat(shown, ignore_index=True)} if what.readouts else {}
         yield {"effects": effects_table(told), **kept}
+
+
+def _read_by(
+    bench: Bench, ask: Ask, side: str, readouts: Readouts, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Say of rows on a pool how they were read; those that it is too thin for are drawn anew.
+
+    A drawn effect is from what its side draws with the same luck.
+    """
+    if (share := effective(readouts)) is None:
+        return rows
+    found = {row["measure"]: {**row, "reading": POOLED, "effective": share} for row in rows}
+    if is_thin(bench.arena, readouts):
+        other = bench.drawn
+        (after,) = other.read([ask])
+        anew = effect_rows(other.ends[side], after, other.context, side)
+        found |= {
+            row["measure"]: {**row, "reading": DRAWN, "effective": share}
+            for row in anew
+            if row["measure"] in found
+        }
+    return list(found.values())
 
 
 def _facts(what: Sweep, named: NamedSet) -> dict[str, Any]:
