@@ -180,7 +180,7 @@ _SHOWN = {
 }
 """The columns that are printed of each table, and what heads them."""
 
-_PURSUIT = ("KL(after || before)", "pursuit", "signed pursuit share")
+_PURSUIT = ("KL(after || before)", "pursuit", "signed pursuit share", "pursuit share, by weights")
 """What is printed of how directed a change is; the tables have all."""
 
 _TITLES = {
