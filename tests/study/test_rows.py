@@ -54,7 +54,7 @@ def test_a_study_has_its_report_and_contrasts(run):
     assert "legal" not in page.split("How it was made")[0].split("<body")[1][:20_000]
     contrasts = pd.read_parquet(run / "contrasts.parquet")
     assert set(contrasts["contrast"]) == {"agency"}
-    assert contrasts["value"].notna().any()
+    assert contrasts["estimate"].notna().any()
 
 
 @pytest.mark.slow
