@@ -121,7 +121,7 @@ def sweep(
     pair = open_pair(base, tuned, untie=untie)
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
-    bench = place.bench(pair, measures, setup)
+    bench = place.bench(pair, measures, setup, every=size is None)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
     if size is not None:
         return _within(what, size, out, as_json)

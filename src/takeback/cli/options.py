@@ -179,8 +179,10 @@ class PlaceOptions(AnswerOptions):
 
         return self.named() or home_of(model)
 
-    def bench(self, pair: Pair, measures: Sequence[str] | None, setup: Setup) -> Bench:
-        """Ask about a pair here.
+    def bench(
+        self, pair: Pair, measures: Sequence[str] | None, setup: Setup, *, every: bool = False
+    ) -> Bench:
+        """Ask about a pair here: about the measures, or all, or the utility that changed most.
 
         Raises:
             UnknownName: the arena has no such measure; nothing was read.
@@ -190,7 +192,11 @@ class PlaceOptions(AnswerOptions):
 
         place = self.at(pair.base)
         find_measures(measures or (), place)
-        return Bench.held_out(pair, place, measures or (), (self.situations, self.seed), setup)
+        drawn = self.situations, self.seed
+        if every:
+            situations = place.situations("held-out", *drawn)
+            return Bench.answering(pair, place, situations, measures or (), setup)
+        return Bench.held_out(pair, place, measures or (), drawn, setup)
 
 
 @dataclass(frozen=True)
