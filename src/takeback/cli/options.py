@@ -276,6 +276,10 @@ class ReadOptions(DeviceOptions, RunOptions):
         str,
         option("--hold", "WHICH", "both models in memory, one and slices of the other, or auto: what fits."),
     ] = "auto"
+    draw_by: Annotated[
+        str,
+        option("--draw-by", "ENGINE", "Of rows: what draws the pool: transformers, or vllm (an extra)."),
+    ] = "transformers"
 
     def setup(self, out: Path | None = None) -> Setup:
         """Return how a bench works that keeps what is read in a folder.
@@ -283,10 +287,13 @@ class ReadOptions(DeviceOptions, RunOptions):
         Raises:
             UnknownName: there is no such engine, device, element type or way to hold a pair.
         """
-        from takeback.measure.setup import Setup
+        from takeback.measure.setup import DRAWERS, Setup
 
+        if self.draw_by not in DRAWERS:
+            raise unknown_name("engine that draws", self.draw_by, DRAWERS)
         placement = replace(self.placement, hold=self.hold)
-        return Setup(out, workers=self.workers(), threads=self.threads, placement=placement)
+        workers, threads, engine = self.workers(), self.threads, self.draw_by
+        return Setup(out, workers=workers, threads=threads, placement=placement, draw_by=engine)
 
 
 @dataclass(frozen=True)

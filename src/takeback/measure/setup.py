@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final
 
 from takeback.checkpoint import Placement
 from takeback.measure.sides import Load
@@ -13,7 +13,7 @@ from takeback.measure.store import FOLDER, Store
 from takeback.policies.load import load_policy
 from takeback.run.job import Workers
 
-DrawBy: TypeAlias = Literal["transformers", "vllm"]
+DRAWERS: Final = ("transformers", "vllm")
 """The libraries that can draw answers: any model in memory, or folders on a machine with vLLM."""
 
 
@@ -37,7 +37,7 @@ class Setup:
     threads: int = 1
     placement: Placement = field(default_factory=Placement)
     load: Load = load_policy
-    draw_by: DrawBy = "transformers"
+    draw_by: str = "transformers"
 
     def store(self, identity: Callable[[], str]) -> Store:
         """Open the store of what has an identity."""
