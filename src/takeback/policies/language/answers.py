@@ -216,7 +216,7 @@ def alone(model: PreTrainedModel) -> View:
         anatomy = anatomy_of(model)
     except TakebackError:
         return _Plain(model), ()
-    return Hybrids(model, {}, anatomy), path_of(anatomy.universe - anatomy.universe)
+    return Hybrids(model, model, anatomy), path_of(anatomy.universe - anatomy.universe)
 
 
 def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
