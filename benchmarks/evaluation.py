@@ -136,7 +136,8 @@ def main() -> None:
         write_task(folder, asked.documents)
         base, tuned = map(Path, asked.models) if asked.models else random_pair(folder)
         anatomy = open_pair(base, tuned).anatomy()
-        sets = [one.components for one in chosen_sets(anatomy, [asked.family])][: asked.sets]
+        every = [one.components for one in chosen_sets(anatomy, [asked.family])]
+        sets = every[:: max(1, len(every) // asked.sets)][: asked.sets]
         ways = {"lm-eval on each": by_lm_eval, "takeback": by_takeback}
         told = {way: timed(lambda run=run: run(base, tuned, folder, sets)) for way, run in ways.items()}
     theirs, ours = (told[way][0] for way in ways)

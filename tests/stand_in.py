@@ -77,13 +77,18 @@ def _inside(one: Any) -> Any:
 
 
 def move(model: Any) -> Any:
-    """Let the parameters and buffers of a model lie on a card."""
+    """Let the parameters and buffers of a model lie on a card, tied ones as one."""
+    moved: dict[int, Any] = {}
     for module in model.modules():
         for held in (module._parameters, module._buffers):
             for name, tensor in held.items():
-                if tensor is not None and not isinstance(tensor, Elsewhere):
+                if tensor is None or isinstance(tensor, Elsewhere):
+                    continue
+                if id(tensor) not in moved:
                     placed: Any = Elsewhere(tensor.detach(), CARD)
-                    held[name] = torch.nn.Parameter(placed, False) if held is module._parameters else placed
+                    of = module._parameters
+                    moved[id(tensor)] = torch.nn.Parameter(placed, False) if held is of else placed
+                held[name] = moved[id(tensor)]
     return model
 
 

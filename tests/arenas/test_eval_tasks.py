@@ -11,6 +11,7 @@ import eval_tasks
 import tiny_chat
 from takeback import cli
 from takeback.arenas import arena
+from takeback.arenas.rows import with_settings
 from takeback.checkpoint import open_pair
 from takeback.hybrid import hybrid, taken_back, write_hybrid
 from takeback.measure.bench import Bench
@@ -18,6 +19,7 @@ from takeback.measure.measures import measures_of
 from takeback.measure.tasks import evaluated
 from takeback.policies.language.prompts import prompt_text
 from takeback.run.errors import TakebackError, UnknownName
+from takeback.run.identity import identity
 
 lm_eval = pytest.importorskip("lm_eval")
 
@@ -63,6 +65,9 @@ def by_lm_eval(model, tokenizer, folder, tasks, **more):
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+    monkeypatch = pytest.MonkeyPatch()
+    for name in ("add_env_info", "get_git_commit_hash"):  # they take seconds and tell of the machine
+        monkeypatch.setattr(f"lm_eval.evaluator.{name}", lambda *_: None)
     found = lm_eval.simple_evaluate(
         HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4),
         tasks=[one.strip() for one in tasks.split(",")],
@@ -70,6 +75,7 @@ def by_lm_eval(model, tokenizer, folder, tasks, **more):
         bootstrap_iters=0,
         **more,
     )
+    monkeypatch.undo()
     numbers = {
         (name, key): value
         for name, some in found["results"].items()
@@ -208,6 +214,52 @@ def test_answers_are_worth_what_the_tasks_filters_and_metrics_give_them(folder, 
     answers = bench.answer([bench.anatomy.parse("L1.*")])
     assert answers.of(bench.anatomy.parse("L1.*"), "length").shape == (3,)
     assert bench.ends["base"].situations[0].startswith("#")
+
+
+def test_own_rewards_and_options_go_beside_the_tasks_metrics(folder, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def short(completions, word, **kwargs):\n"
+        "    return [float(len(a) <= len(b)) for a, b in zip(completions, word)]\n"
+    )
+    text = with_settings(
+        f"lm-eval:{{tasks: written, include_path: {folder}}}",
+        {"rewards": [f"{tmp_path / 'own.py'}:short"], "answers": 3, "temperature": 0.5},
+    )
+    place = arena(text)
+    assert (place.spec.answers, place.sampling.temperature) == (3, 0.5)
+    assert list(place.score(place.rows, ["four", "four", "f"], [()] * 3)["short"]) == [1, 0, 1]
+    with pytest.raises(TakebackError, match="max_tokens"):
+        with_settings(text, {"max_tokens": 3})
+
+
+def test_what_is_no_mean_over_documents_is_said_and_left_to_lm_eval(tmp_path, pair):
+    tasks = eval_tasks.save(tmp_path / "tasks")
+    quiz = json.loads((tasks / "quiz.yaml").read_text())
+    quiz["metric_list"] = [{"metric": "acc"}, {"metric": "mcc"}]
+    (tasks / "quiz.yaml").write_text(json.dumps(quiz))
+    place = of(tasks, "quiz")
+    with pytest.warns(UserWarning, match=r"no measures here: mcc of quiz \(matthews_corrcoef\)"):
+        assert [one.name for one in place.metrics] == ["acc quiz"]
+    bench = bench_of(place, pair)
+    numbers, given = by_lm_eval(*loaded(pair[1]), tasks, "quiz")
+    assert ("quiz", "mcc,none") in numbers
+    same_as_lm_eval(place, bench.ends["tuned"], numbers, given)
+
+
+def test_another_metric_is_another_identity(folder, tmp_path):
+    """What a task's function calls counts too, as results on disk are known by it."""
+    told = []
+    for number in (1, 1, 2):
+        tasks = shutil.copytree(folder, tmp_path / str(len(told)))
+        (tasks / "utils.py").write_text(
+            f"def worth(): return {number}\ndef measured(doc, results): return {{'acc': worth()}}\n"
+        )
+        quiz = (tasks / "quiz.yaml").read_text()[:-1] + ', "process_results": !function utils.measured}'
+        (tasks / "quiz.yaml").write_text(quiz)
+        place = of(tasks, "quiz", limit=2)
+        assert len(place.documents) == 2
+        told.append(identity(place.loaded.account))
+    assert told[0] == told[1] != told[2]
 
 
 def test_prompts_of_generated_answers_go_on_where_the_task_has_begun_them(folder, tmp_path):

@@ -13,7 +13,7 @@ from takeback.component import Component
 from takeback.draw.board import Arrows, board
 from takeback.draw.colour import STEPS, paint, step_of, variables
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.forest import Dot, Row, Spot, forest, scatter
+from takeback.draw.forest import Dot, ForestRow, Spot, forest, scatter
 from takeback.draw.heatmap import Cell, Ends, heat_map
 from takeback.draw.numbers import number, percent, signed
 from takeback.draw.svg import Scale, round_values, spread
@@ -73,7 +73,10 @@ def test_a_unit_that_is_not_there_leaves_its_place_empty() -> None:
 
 
 def test_rows_of_several_arms_have_their_own_colours_and_an_axis_may_be_cut() -> None:
-    rows = [Row("one", (Dot(0.5, -9.0, 9.0, "one"),), place=1), Row("other", (Dot(0.1, 0, 0.2, "other"),))]
+    rows = [
+        ForestRow("one", (Dot(0.5, -9.0, 9.0, "one"),), place=1),
+        ForestRow("other", (Dot(0.1, 0, 0.2, "other"),)),
+    ]
     picture = forest(rows, 0, "share", None, "shares", ends=(-1.0, 1.0))
     assert "var(--arm1" in picture
     assert "var(--arm0" in picture
@@ -101,7 +104,7 @@ def test_a_heat_map_has_a_coloured_square_for_each_component() -> None:
 
 
 def test_the_forest_puts_values_where_its_axis_says() -> None:
-    rows = [Row("kind"), Row("a", (Dot(-0.1, -0.2, 0.0, "dot"),), (-0.05, 0.02), "two controls")]
+    rows = [ForestRow("kind"), ForestRow("a", (Dot(-0.1, -0.2, 0.0, "dot"),), (-0.05, 0.02), "two controls")]
     root = ElementTree.fromstring(forest(rows, 0, "effect", -0.2, "f"))
     texts = {t.text: float(t.get("x", "")) for t in root.iter(f"{SVG}text")}
     dot = next(c for c in root.iter(f"{SVG}circle"))

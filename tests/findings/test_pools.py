@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tiny_answers
+from takeback import cli
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.draw.result import section_of
@@ -98,3 +101,26 @@ def test_a_change_is_told_by_item_and_by_pursuit(folder: Path) -> None:
     assert told["items"]["change"].mean() == pytest.approx(effect)
     share = told["agency"].set_index("measure").loc["pursuit share in sample", "value"]
     assert 0.2 < share < 1
+
+
+def test_commands_print_and_write_items_and_texts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, tuned, place = folder / "base", folder / "tuned", tiny_answers.arena_text(folder)
+
+    def call(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["takeback", *map(str, words), "--arena", place, "--json"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert ended.value.code == 0, printed.err
+        return printed.out
+
+    told = json.loads(call("behaviour", tuned, "--against", base, "--out", tmp_path / "behaviour"))
+    assert {row["flip"] for row in told["items"]} <= {"gained", "lost", ""}
+    assert told["flips"][0]["n"] == 24
+    tables = {path.stem for path in (tmp_path / "behaviour").glob("*.parquet")}
+    assert tables == {"measures", "flips", "items", "agency"}
+    words = json.loads(call("explain", base, tuned, "--take-back", "EMBED", "--out", tmp_path / "explain"))
+    parts = {row["part"] for row in words["explain"]["explain"]}
+    assert parts == {"measure", "kind", "flip", "item", "word", "answer", "token"}

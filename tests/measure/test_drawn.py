@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tiny_answers
-from takeback.arenas import arena
-from takeback.arenas.rows import DrawnRows
+from takeback.arenas import Asked, arena
+from takeback.arenas.rows import DrawnRows, rows_arena
 from takeback.checkpoint import load_model, load_tokenizer, open_pair
 from takeback.hybrid import taken_back
 from takeback.measure.bench import Bench
@@ -18,6 +19,7 @@ from takeback.measure.measures import measure_values
 from takeback.measure.setup import Setup
 from takeback.policies.drawn import DrawnReadouts
 from takeback.run.errors import UnknownName
+from takeback.run.identity import identity
 from takeback.run.stats import mean_estimate
 
 PROMPTS, DRAWS = 32, 24
@@ -121,3 +123,18 @@ def test_kinds_are_asked_for_by_name_and_tables_hold_every_answer(drawn: Drawn) 
     np.testing.assert_allclose(table["reward good"].astype(float), counted)
     with pytest.raises(UnknownName):
         _ = drawn.bench.about("margin good").asked
+
+
+def test_what_is_drawn_has_one_identity(tmp_path: Path) -> None:
+    def told(prompt: str = "", reward: str = "", draws: int = 2, **more: str) -> str:
+        tiny_answers.save_pair(tmp_path, 1)
+        file, rows = tmp_path / "reward.py", tmp_path / "prompts.jsonl"
+        rows.write_text(json.dumps({"prompt": "a " * 50 + prompt}), encoding="utf-8")
+        file.write_text(tiny_answers.REWARD.replace("0.25", reward or "0.25"), encoding="utf-8")
+        text = tiny_answers.arena_text(tmp_path, **more).replace("kinds: ", "reference: prompt, kinds: ")
+        place = DrawnRows(rows_arena(text), draws)
+        return identity(Asked(place, place.situations("held-out", 1, 0)))
+
+    given = [told(), told("b"), told(reward="0.5"), told(draws=3), told(seed="1"), told(temperature="0.5")]
+    assert len(set(given)) == len(given)
+    assert told() == given[0]

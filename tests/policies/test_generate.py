@@ -102,7 +102,7 @@ def test_every_end_token_ends_an_answer_and_is_no_part_of_its_text(built: Any) -
             model, tokenizer(), PROMPTS[:1], Sampling(temperature=0, max_tokens=9), 1, [0]
         )
         wanted = by_hugging_face(model, PROMPTS[0], max_new_tokens=9)
-        assert end_tokens(model, tokenizer()) == {1, 22, end}
+        assert end_tokens(model.generation_config, tokenizer()) == {1, 22, end}
     finally:
         model.generation_config.eos_token_id = 1
     assert list(answer.tokens) == wanted

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from takeback.run.errors import TakebackError, unknown_name
+
+TASKS: Final = "lm-eval"
+"""How the text of an arena of evaluation tasks begins: `lm-eval:TASK`."""
 
 
 class Spec(BaseModel):

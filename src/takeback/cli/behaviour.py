@@ -124,7 +124,7 @@ def sweep(
     pair = open_pair(base, tuned, untie=untie)
     requests = tuple(sets) if sets else None
     chosen_sets(pair.anatomy(), requests)
-    bench = place.bench(pair, measures, setup)
+    bench = place.bench(pair, measures, setup, every=size is None)
     what = Sweep(bench, squared_norms(measure(pair)), requests, controls, place.seed)
     if size is not None:
         return _within(what, size, out, as_json)
@@ -184,7 +184,7 @@ _SHOWN = {
 }
 """The columns that are printed of each table, and what heads them."""
 
-_PURSUIT = ("KL(after || before)", "pursuit", "signed pursuit share")
+_PURSUIT = ("KL(after || before)", "pursuit", "signed pursuit share", "pursuit share, by weights")
 """What is printed of how directed a change is; the tables have all."""
 
 _TITLES = {

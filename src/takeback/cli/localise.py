@@ -174,17 +174,12 @@ def explain(
     """Tell in words, and boards or texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
-    from takeback.measure.bench import Bench
-    from takeback.measure.measures import find_measures
     from takeback.measure.setup import Setup
 
     pair = open_pair(base, tuned, untie=untie)
     chosen_set(pair.anatomy(), take_back, graft)
     setup = Setup(output.out, threads=threads, placement=on.placement)
-    arena = place.at(pair.base)
-    find_measures(measures or (), arena)
-    drawn = arena.situations("held-out", place.situations, place.seed)
-    bench = Bench.answering(pair, arena, drawn, measures or (), setup)
+    bench = place.bench(pair, measures, setup, every=True)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))

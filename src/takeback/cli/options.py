@@ -179,8 +179,10 @@ class PlaceOptions(AnswerOptions):
 
         return self.named() or home_of(model)
 
-    def bench(self, pair: Pair, measures: Sequence[str] | None, setup: Setup) -> Bench:
-        """Ask about a pair here.
+    def bench(
+        self, pair: Pair, measures: Sequence[str] | None, setup: Setup, *, every: bool = False
+    ) -> Bench:
+        """Ask about a pair here: about the measures, or all, or the utility that changed most.
 
         Raises:
             UnknownName: the arena has no such measure; nothing was read.
@@ -190,9 +192,17 @@ class PlaceOptions(AnswerOptions):
 
         place = self.at(pair.base)
         find_measures(measures or (), place)
+<<<<<<< HEAD
         if not measures and not place.goals:
             raise TakebackError(f"nothing says what answers in {place.name} are worth; name a measure")
         return Bench.held_out(pair, place, measures or (), (self.situations, self.seed), setup)
+=======
+        drawn = self.situations, self.seed
+        if every:
+            situations = place.situations("held-out", *drawn)
+            return Bench.answering(pair, place, situations, measures or (), setup)
+        return Bench.held_out(pair, place, measures or (), drawn, setup)
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -272,6 +282,10 @@ class ReadOptions(DeviceOptions, RunOptions):
         str,
         option("--hold", "WHICH", "both models in memory, one and slices of the other, or auto: what fits."),
     ] = "auto"
+    draw_by: Annotated[
+        str,
+        option("--draw-by", "ENGINE", "Of rows: what draws the pool: transformers, or vllm (an extra)."),
+    ] = "transformers"
 
     def setup(self, out: Path | None = None) -> Setup:
         """Return how a bench works that keeps what is read in a folder.
@@ -279,10 +293,13 @@ class ReadOptions(DeviceOptions, RunOptions):
         Raises:
             UnknownName: there is no such engine, device, element type or way to hold a pair.
         """
-        from takeback.measure.setup import Setup
+        from takeback.measure.setup import DRAWERS, Setup
 
+        if self.draw_by not in DRAWERS:
+            raise unknown_name("engine that draws", self.draw_by, DRAWERS)
         placement = replace(self.placement, hold=self.hold)
-        return Setup(out, workers=self.workers(), threads=self.threads, placement=placement)
+        workers, threads, engine = self.workers(), self.threads, self.draw_by
+        return Setup(out, workers=workers, threads=threads, placement=placement, draw_by=engine)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Row:
+class ForestRow:
     """A set: a dot for each seed, and the values of the controls that match it. Without dots, a heading.
 
     The dots of a `control` are grey rings. `place` is the arm's, where rows are of several arms.
@@ -62,7 +62,7 @@ class Spot:
 
 
 def forest(
-    rows: Sequence[Row],
+    rows: Sequence[ForestRow],
     place: int,
     axis: str,
     gain: float | None,
@@ -120,13 +120,13 @@ def _spot(spot: Spot, x: Scale, y: Scale) -> str:
     return shape(x(spot.x), y(spot.y), spot.family or 0, spot.title, size)
 
 
-def _range(rows: Sequence[Row]) -> tuple[float, float]:
+def _range(rows: Sequence[ForestRow]) -> tuple[float, float]:
     values = [value for row in rows for value in (*(dot.value for dot in row.dots), *row.controls)]
     known = [end for row in rows for dot in row.dots for end in (dot.low, dot.high) if end is not None]
     return spread([*values, *known], (0.0,))
 
 
-def _height(row: Row) -> float:
+def _height(row: ForestRow) -> float:
     return 24.0 if not row.dots else 14.0 + 7.0 * len(row.dots)
 
 
@@ -144,7 +144,7 @@ def _share_axis(scale: Scale, top: float, gain: float) -> list[str]:
     return parts
 
 
-def _row(row: Row, scale: Scale, y: float, height: float, place: int) -> list[str]:
+def _row(row: ForestRow, scale: Scale, y: float, height: float, place: int) -> list[str]:
     place = place if row.place is None else row.place
     if not row.dots:
         return [element("g", text(4, y + 17, row.name, colour=INK), font_weight="600")]

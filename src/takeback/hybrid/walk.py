@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
 from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
-from takeback.hybrid.memory import units_of
+from takeback.hybrid.memory import is_out_of_memory, units_of
 from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
 from takeback.run.errors import TakebackError
 
@@ -136,6 +136,8 @@ class Hybrids:
                 ((_, end),) = walk.below(0, [0], torch.empty(0))
                 found = end.logits()
             except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+                if is_out_of_memory(error):
+                    raise
                 why = str(error)
                 continue
             if float((found.float().to(wanted.device) - wanted).abs().max()) <= near * float(

@@ -28,7 +28,15 @@ from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures, measures_of
 from takeback.measure.pool import with_answers
-from takeback.measure.read import LEGAL_ACTIONS, SIDES, Ask, HybridBatch, Reader, SpelledAnswers
+from takeback.measure.read import (
+    LEGAL_ACTIONS,
+    SIDES,
+    Ask,
+    HybridBatch,
+    Reader,
+    SpelledAnswers,
+    read_in_worker,
+)
 from takeback.measure.setup import Setup
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
@@ -42,7 +50,6 @@ from takeback.run.job import Job
 from takeback.run.jobs import run_jobs
 from takeback.run.own import is_reference
 from takeback.run.parts import Shard, watched
-from takeback.run.progress import Report
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
@@ -479,7 +486,7 @@ class Bench:
                         count(sizes[place])
             return
         jobs = [
-            Job(str(place), _read_in_worker, (self._reader.token, self._reader, *one), self.setup.threads)
+            Job(str(place), read_in_worker, (self._reader.token, self._reader, *one), self.setup.threads)
             for place, one in enumerate(work)
         ]
         told = None if count is None else lambda done, _: count(sizes[done - 1])
@@ -553,20 +560,6 @@ class Answers:
         if not len(kept):
             raise TakebackError("the measure applies to none of these situations; take more situations")
         return kept
-
-
-_HELD: dict[str, Reader] = {}
-"""The reader that this process, a worker, used last, with its models."""
-
-
-def _read_in_worker(
-    token: str, reader: Reader, batch: HybridBatch, marks: Sequence[Places], _: Report
-) -> Part:
-    """Read a batch in a process that reads several: each of them sends the reader anew."""
-    if token not in _HELD:
-        _HELD.clear()
-        _HELD[token] = reader
-    return _HELD[token].read(batch, marks)
 
 
 def _held(policies: Mapping[str, Policy]) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from takeback.arenas import Featured
 from takeback.arenas.listed import Listed
 from takeback.arenas.rows import DrawnRows, OpenRows
+from takeback.arenas.rows.spec import DRAWN
 from takeback.measure.answers import answer_measures, kind_of, kind_share
 from takeback.measure.drawn import CHANGED, drawn_measures, drawn_share
 from takeback.measure.measure import Measure, MeasureContext, Numbers, Slopes, Values, own_measure
@@ -33,7 +34,7 @@ def measures_of(arena: Arena[Any]) -> tuple[Measure, ...]:
     >>> [measure.name for measure in measures_of(arena("endgames")) if measure.role == "utility"][:2]
     ['utility win', 'utility win, if legal']
     """
-    if isinstance(arena, DrawnRows):
+    if isinstance(arena, DrawnRows) or (isinstance(arena, OpenRows) and arena.spec.reading == DRAWN):
         return drawn_measures(tuple(arena.goals))
     if isinstance(arena, Listed | OpenRows):
         return (*answer_measures(arena), *DIVERGENCES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,15 +17,25 @@ from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
 from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row, refuse_silent
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
+<<<<<<< HEAD
 from takeback.checkpoint import Checkpoint, Placement, load_tokenizer
+=======
+from takeback.arenas.rows.spec import DRAWN
+from takeback.checkpoint import Checkpoint, Placement
+>>>>>>> main
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.setup import Setup
 from takeback.measure.sides import Sides
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
+<<<<<<< HEAD
 from takeback.policies.language.generate import check_room, generate
+=======
+from takeback.policies.language.generate import DrawnAnswer, generate
+>>>>>>> main
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.language.prompts import prompt_tokens
+from takeback.policies.language.vllm import served
 from takeback.run.errors import TakebackError
 from takeback.run.files import missing_folders, remove_empty
 from takeback.run.identity import identity
@@ -33,8 +44,6 @@ from takeback.run.tables import read_table, write_table
 
 FOLDER: Final = "pool"
 """Where an output folder or a run keeps its pools."""
-
-DRAWN: Final = "drawn"
 
 PROMPTS: Final = 8
 """Prompts that are answered together: a kill costs no more."""
@@ -71,7 +80,7 @@ class PoolDraw:
     @cached_property
     def _identity(self) -> str:
         digests = {side: [model.digest, model.runs_as] for side, model in self.models.items()}
-        settings = [self.setup.threads, self.placement.dtype]
+        settings = [self.setup.threads, self.placement.dtype, self.setup.draw_by]
         return identity(self.asked, self.arena, self.arena.draws, digests, settings)
 
     @property
@@ -111,7 +120,8 @@ class PoolDraw:
     @property
     def lot(self) -> int:
         """Prompts that are answered together: more where models are loaded in turns."""
-        return PROMPTS if self.placement.hold == BOTH else TURNS
+        together = self.placement.hold == BOTH and self.setup.draw_by != "vllm"
+        return PROMPTS if together else TURNS
 
     def items(self) -> Sequence[str]:
         """Return the first prompt of each lot."""
@@ -140,11 +150,7 @@ class PoolDraw:
         return table.drop(columns="place")
 
     def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
-        policy, arena = self.policy(side), self.arena
-        given = arena.template_arguments
-        prompts = {row.number: prompt_tokens(policy.tokenizer, row.shown, given) for row in some}
-        seed = [arena.spec.seed, list(self.models).index(side)]
-        drawn = generate(policy.model, policy.tokenizer, prompts, arena.sampling, arena.spec.answers, seed)
+        drawn = self._answers(side, some)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)
@@ -152,6 +158,24 @@ class PoolDraw:
                 for draw, one in enumerate(answers)
             ]
         )
+
+    def _answers(self, side: str, some: Sequence[Row]) -> list[list[DrawnAnswer]]:
+        arena = self.arena
+        sampling, count = arena.sampling, arena.spec.answers
+        seed = [arena.spec.seed, list(self.models).index(side)]
+        if self.setup.draw_by == "vllm":
+            model = served(self.models[side].folder)
+            answers = model.generate(self._prompts(model.tokenizer, some), sampling, count, seed)
+            del model
+            gc.collect()
+            return answers
+        policy = self.policy(side)
+        prompts = self._prompts(policy.tokenizer, some)
+        return generate(policy.model, policy.tokenizer, prompts, sampling, count, seed)
+
+    def _prompts(self, tokenizer: Any, some: Sequence[Row]) -> dict[int, list[int]]:
+        given = self.arena.template_arguments
+        return {row.number: prompt_tokens(tokenizer, row.shown, given) for row in some}
 
     def _given(self, some: Sequence[Row]) -> pd.DataFrame:
         """Return the reference answers, ended as the tokenizer ends a text."""

@@ -34,6 +34,7 @@ from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
+from takeback.run.progress import Report
 
 LEGAL_ACTIONS: Final = 1.0
 """The tolerance with which no illegal mass is classified."""
@@ -260,3 +261,17 @@ class Reader:
     def _placed(self, weights: Weights) -> Placed:
         device = CPU if self.placement.device == MAP else self.placement.device
         return Placed(weights, self.placement.torch_dtype, torch.device(device))
+
+
+_HELD: dict[str, Reader] = {}
+"""The reader that this process, a worker, used last, with its models."""
+
+
+def read_in_worker(
+    token: str, reader: Reader, batch: HybridBatch, marks: Sequence[Places], _: Report
+) -> Part:
+    """Read a batch in a process that reads several: each job sends the reader anew, and the first is kept."""
+    if token not in _HELD:
+        _HELD.clear()
+        _HELD[token] = reader
+    return _HELD[token].read(batch, marks)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from takeback.arenas.rows import DrawnRows, PooledRows
 from takeback.measure.answers import kind_of
 from takeback.measure.measures import measures_of
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
-
-POOLED: Final = "pooled"
-DRAWN: Final = "drawn"
 
 
 def effective(readouts: Readouts) -> float | None:

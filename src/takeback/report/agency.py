@@ -10,7 +10,7 @@ from functools import partial
 
 from markupsafe import Markup
 
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent
 from takeback.draw.page import Figure, Section, Table, named
 from takeback.measure.measure import if_legal
@@ -217,14 +217,14 @@ def _beside(record: Record, found: _Found, arm: Arm) -> str:
 
 
 def _figure(record: Record, found: _Found) -> Figure:
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     for goal in record.goals:
-        rows.append(Row(f"toward {goal}"))
+        rows.append(ForestRow(f"toward {goal}"))
         for arm in record.arms:
             dots = _dots(found, arm, goal)
             name = f"{shortened(arm.name, 14)} *" if goal == arm.goal else shortened(arm.name)
             if dots:
-                rows.append(Row(name, dots, place=arm.place))
+                rows.append(ForestRow(name, dots, place=arm.place))
     title = "Signed pursuit share by goal and arm"
     means = "" if _each_seed(record.arms) else "Means over seeds with Student’s interval. "
     note = (

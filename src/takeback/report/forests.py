@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from takeback.draw.forest import Dot, Row, Spot, forest, scatter
+from takeback.draw.forest import Dot, ForestRow, Spot, forest, scatter
 from takeback.draw.numbers import percent, signed
 from takeback.draw.page import Figure
 from takeback.report.effects import SINGLES, ArmGain, Drawn, by_set, controls_of, controls_told, mean, tooltip
@@ -28,11 +28,11 @@ def verb(arm: Arm, direction: str) -> str:
 def set_forest(record: Record, arm: Arm, direction: str, measure: Drawn, gain: ArmGain | None) -> Figure:
     """Draw the sets of several components of one arm with their random sets, family by family."""
     every = record.effects_of(arm, direction, measure.name)
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     note = ""
     for family, sets in _families(every).items():
         shown = _largest(sets) if len(sets) > MANY else sets
-        rows.append(Row(family if shown is sets else f"{family}: {len(shown)} of {len(sets)}"))
+        rows.append(ForestRow(family if shown is sets else f"{family}: {len(shown)} of {len(sets)}"))
         rows += [_row(effects, every, gain) for effects in shown.values()]
         if shown is not sets:
             note = _CUT
@@ -59,10 +59,12 @@ def _largest(sets: Mapping[str, tuple[Effect, ...]]) -> dict[str, tuple[Effect, 
     return {name: effects for name, effects in sets.items() if name in ranked}
 
 
-def _row(effects: Sequence[Effect], every: Sequence[Effect], gain: ArmGain | None) -> Row:
+def _row(effects: Sequence[Effect], every: Sequence[Effect], gain: ArmGain | None) -> ForestRow:
     controls = controls_of(effects, every)
     values = tuple(row.effect for row in controls)
-    return Row(shortened(effects[0].components), _dots(effects, gain), values, controls_told(controls, gain))
+    return ForestRow(
+        shortened(effects[0].components), _dots(effects, gain), values, controls_told(controls, gain)
+    )
 
 
 def _dots(rows: Sequence[Effect], gain: ArmGain | None) -> tuple[Dot, ...]:

@@ -50,10 +50,10 @@ def _intro(record: Record, late: Sequence[Arm]) -> Markup:
     illegal = ", with illegal answers counted as 0" if record.legality else ""
     start = "what the arm started from" if late else "base"
     return Markup(
-        "An <em>arm</em> is one way of training from the same base. Utilities lie between 0 and 1; each is "
-        "the mean over held-out situations{}. In the row of the base are values, in the others the change "
-        "from {}, paired by situation, with its 95% interval; of more than three seeds the mean, with its "
-        "interval over training runs."
+        "An <em>arm</em> is one way of training from the same base. The utility of a goal lies between 0 "
+        "and 1, a reward where its function puts it; each is the mean over held-out situations{}. In the row "
+        "of the base are values, in the others the change from {}, paired by situation, with its 95% "
+        "interval; of more than three seeds the mean, with its interval over training runs."
     ).format(illegal, start)
 
 

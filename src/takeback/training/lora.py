@@ -68,4 +68,5 @@ def save_adapter(model: Any, folder: Path, parent: str) -> None:
     place = Path(parent).expanduser()
     name, _, revision = (str(place.resolve()), "", "") if place.exists() else parent.partition("@")
     config |= {"base_model_name_or_path": name, "revision": revision or None}
+    config["target_modules"] = sorted(config["target_modules"])  # peft keeps a set, in any order
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -129,7 +129,7 @@ class EvalTasks:
 
 @told.register(EvalTasks)
 def _(found: EvalTasks) -> Any:
-    return [type(found).__name__, found.loaded.account, found.spec.model_dump()]
+    return [type(found).__name__, found.loaded.account, found.spec.model_dump(exclude={"include_path"})]
 
 
 def eval_arena(text: str) -> EvalTasks | GeneratedTasks:
@@ -147,6 +147,10 @@ def eval_arena(text: str) -> EvalTasks | GeneratedTasks:
         for one in documents_of(name, task, spec.apply_chat_template)
     ]
     generated = {one.task for one in documents if one.kind == GENERATED}
+    if not generated and (spec.rewards or spec.kinds):
+        raise TakebackError(
+            f"no answers to {FAMILY}:{spec.name} are generated, so rewards and kinds have nothing to read"
+        )
     if not generated:
         return EvalTasks(spec, loaded, documents)
     if read := [name for name in loaded.tasks if name not in generated]:

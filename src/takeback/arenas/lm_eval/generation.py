@@ -13,7 +13,7 @@ from takeback.arenas.lm_eval.documents import Document
 from takeback.arenas.lm_eval.load import LoadedTasks
 from takeback.arenas.lm_eval.metrics import TaskMetric, numbers_of, scored, task_metrics
 from takeback.arenas.lm_eval.spec import FAMILY, EvalSpec
-from takeback.arenas.rows.rewards import Answered, Reward
+from takeback.arenas.rows.rewards import Answered, Reward, rewards_of
 from takeback.arenas.rows.rows import OpenRows, Row
 from takeback.arenas.rows.sampling import Sampling
 from takeback.arenas.rows.spec import RowsSpec
@@ -74,6 +74,7 @@ class GeneratedTasks(OpenRows):
             "temperature": asked.temperature,
             "stop": self.sampling.stop,
             "seed": asked.seed,
+            "kinds": asked.kinds,
         }
         self.spec = RowsSpec.of(told, asked.name)
         self.rows = tuple(_row(number, one, loaded) for number, one in enumerate(documents))
@@ -83,12 +84,13 @@ class GeneratedTasks(OpenRows):
             raise TakebackError(
                 f"no metric of {FAMILY}:{asked.name} is a number for each answer; name another task"
             )
-        self.rewards = tuple(MetricReward(one.name, f"{FAMILY}:{one.name}", one, loaded) for one in metrics)
+        own = tuple(MetricReward(one.name, f"{FAMILY}:{one.name}", one, loaded) for one in metrics)
+        self.rewards = (*own, *rewards_of(asked.rewards, ""))
 
     @property
     def draws(self) -> str:
         """The identity of what is drawn and what it is worth, apart from who draws."""
-        return identity([super().draws, self.loaded.account, self.asked.model_dump()])
+        return identity([super().draws, self.loaded.account, self.asked.model_dump(exclude={"include_path"})])
 
 
 def _row(number: int, one: Document, loaded: LoadedTasks) -> Row:
@@ -99,7 +101,8 @@ def _row(number: int, one: Document, loaded: LoadedTasks) -> Row:
         target = None
     before = "" if chat else str(task.get_config("target_delimiter") or "")
     reference = before + target if isinstance(target, str) and target.strip() else None
-    return Row(number, one.questions[0].shown, {DOCUMENT: one}, (), reference, f"{one.task} #{one.number}")
+    columns = {**(one.doc if isinstance(one.doc, dict) else {}), DOCUMENT: one}
+    return Row(number, one.questions[0].shown, columns, (), reference, f"{one.task} #{one.number}")
 
 
 def _generation(task: Any, asked: EvalSpec) -> Sampling:

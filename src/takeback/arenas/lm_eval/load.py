@@ -42,11 +42,17 @@ class LoadedTasks:
 
     @property
     def account(self) -> list[Any]:
-        """What results depend on besides prompts: the tasks' configuration, their code included."""
+        """What results depend on besides prompts: the tasks' configuration and its functions."""
         import lm_eval
 
-        told = {name: repr(task.dump_config()) for name, task in self.tasks.items()}
-        return [lm_eval.__version__, told]
+        told: list[Any] = [lm_eval.__version__]
+        for task in self.tasks.values():
+            settings = task.dump_config()
+            settings["metadata"] = {**(settings.get("metadata") or {}), "config_source": None}
+            config = vars(task.config)
+            held = [config, *(config.get("metric_list") or ())]
+            told += [repr(settings), [one for some in held for one in some.values() if callable(one)]]
+        return told
 
 
 def load_tasks(spec: EvalSpec) -> LoadedTasks:

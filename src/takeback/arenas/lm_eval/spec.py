@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field, field_validator
 
+from takeback.arenas.spec import TASKS as FAMILY
 from takeback.arenas.spec import Spec
 from takeback.run.errors import TakebackError
-from takeback.run.yaml_text import parse_yaml
-
-FAMILY: Final = "lm-eval"
-"""How the text of such an arena begins: `lm-eval:TASK`."""
+from takeback.run.yaml_text import as_yaml, parse_yaml
 
 
 class EvalSpec(Spec):
@@ -43,6 +42,10 @@ class EvalSpec(Spec):
     """Of the choice of examples."""
     gen_kwargs: dict[str, Any] = Field({})
     """Of tasks whose answers are generated: what replaces the task's own generation arguments."""
+    rewards: tuple[str, ...] = ()
+    """Of tasks whose answers are generated: reward functions beside the task's own metrics."""
+    kinds: str | None = None
+    """Of tasks whose answers are generated: a function that names the kinds of answers."""
     answers: int = Field(8, ge=2)
     """Of tasks whose answers are generated: how many each side draws for a prompt."""
     temperature: float = Field(1.0, gt=0)
@@ -75,6 +78,26 @@ class EvalSpec(Spec):
         if not spec.tasks:
             raise TakebackError(f"{FAMILY}: names no task; write {FAMILY}:TASK, such as {FAMILY}:arc_easy")
         return spec
+
+    def having(self, settings: Mapping[str, Any]) -> EvalSpec:
+        """Return the same with some fields set.
+
+        Raises:
+            UnknownName: there is no such field.
+            TakebackError: a field is wrong.
+        """
+        return self.of(
+            {**self.model_dump(mode="json", exclude_unset=True), **settings}, f"{FAMILY}:{self.name}"
+        )
+
+    @property
+    def text(self) -> str:
+        """The text that names this arena.
+
+        >>> EvalSpec.parse("lm-eval:quiz").having({"answers": 4}).text
+        'lm-eval:{tasks: [quiz], answers: 4}'
+        """
+        return f"{FAMILY}:{as_yaml(self.model_dump(mode='json', exclude_unset=True), flow=True).strip()}"
 
     @property
     def name(self) -> str:

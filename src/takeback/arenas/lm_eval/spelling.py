@@ -45,6 +45,10 @@ def _writer() -> Any:
 
         def __init__(self, tokenizer: Any, config: Any, arguments: dict[str, Any]) -> None:
             LM.__init__(self)
+            if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+                raise TakebackError(
+                    "the tokenizer has no token that begins or ends a text; lm-eval needs one"
+                )
             self.tokenizer, self.chat_template_args = tokenizer, arguments
             self.add_bos_token = self.custom_prefix_token_id = self.enable_thinking = None
             self.backend, self.batch_size_per_gpu = "causal", 2**30

@@ -73,7 +73,8 @@ class DrawnRows:
 
 @told.register(DrawnRows)
 def _(arena: DrawnRows) -> Any:
-    return [type(arena).__name__, arena.open, arena.open.draws, arena.draws, LUCK]
+    place = arena.open
+    return [type(arena).__name__, place, place.rows, place.draws, arena.draws, LUCK]
 
 
 def _none(_: Sequence[Row]) -> NDArray[np.float64]:

@@ -9,9 +9,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from takeback.arenas.rows.table import ENDINGS
-from takeback.arenas.spec import Spec
+from takeback.arenas.spec import TASKS, Spec
 from takeback.run.errors import TakebackError
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
+
+POOLED: Final = "pooled"
+DRAWN: Final = "drawn"
+"""The ways of reading an open arena."""
 
 FAMILY: Final = "rows"
 """How the text of such an arena begins: `rows:FILE`."""
@@ -136,7 +140,7 @@ def files_of(text: str) -> list[Path]:
 
 
 def with_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """Return the text of an arena of rows with some fields set; any other arena has none to set.
+    """Return the text of an arena of rows or evaluation tasks with some fields set; others have none to set.
 
     >>> with_settings("rows:quiz.jsonl", {"max_tokens": 8})
     'rows:{data: quiz.jsonl, max_tokens: 8}'
@@ -146,6 +150,10 @@ def with_settings(text: str, settings: Mapping[str, Any]) -> str:
     """
     if not settings:
         return text
+    if text.startswith(f"{TASKS}:"):
+        from takeback.arenas.lm_eval.spec import EvalSpec
+
+        return EvalSpec.parse(text).having(settings).text
     if not is_rows(text):
         name = next(iter(settings)).replace("_", " ")
         raise TakebackError(f"arena {text} has no {name} to set: that is for rows:FILE")
@@ -156,9 +164,11 @@ def with_settings(text: str, settings: Mapping[str, Any]) -> str:
 def is_rows(text: str) -> bool:
     """Tell whether a text names an arena of rows: `rows:…`, or a file of rows.
 
-    >>> is_rows("rows:quiz.jsonl"), is_rows("quiz.jsonl"), is_rows("endgames")
-    (True, True, False)
+    >>> is_rows("rows:quiz.jsonl"), is_rows("quiz.jsonl"), is_rows("endgames"), is_rows("lm-eval:quiz.yaml")
+    (True, True, False, False)
     """
+    if text.startswith(f"{TASKS}:"):
+        return False
     return text.startswith(f"{FAMILY}:") or Path(text).suffix in (*ENDINGS, ".yaml", ".yml")
 
 

@@ -66,14 +66,11 @@ def answer_adjoints(
     model: PreTrainedModel, plan: AnswerPlan, readouts: AnswerReadouts, slopes: Mapping[str, Slopes]
 ) -> AnswerAdjoints:
     """Return what the answers' log-probabilities are worth to measures with these slopes."""
-    worth = np.stack([_by_logprob(readouts, one) for one in slopes.values()])
-    alone = -worth if plan.arena.normalisation == "unconditional" else np.zeros_like(worth)
-    worth = np.concatenate([worth, alone], axis=1)
+    none = np.zeros(len(readouts.logprobs))
+    weighed = np.stack([readouts.by_logprob(one.legal) for one in slopes.values()])
+    direct = np.stack([none if one.logprobs is None else one.logprobs for one in slopes.values()])
+    alone = -weighed if plan.arena.normalisation == "unconditional" else np.zeros_like(weighed)
+    worth = np.concatenate([weighed + direct, alone], axis=1)
     vocabulary = model.config.get_text_config().vocab_size
     batches = tuple(small for batch in plan.batches for small in batch.cut(LOGITS // vocabulary))
     return AnswerAdjoints(plan, worth, batches)
-
-
-def _by_logprob(readouts: AnswerReadouts, slopes: Slopes) -> Floats:
-    chained = readouts.by_logprob(slopes.legal)
-    return chained if slopes.logprobs is None else chained + slopes.logprobs

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from takeback.draw.columns import Column, table_of, with_ends
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import count, interval, number, percent, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -56,10 +56,10 @@ def _largest(found: Precise) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _figure(measure: str, rows: pd.DataFrame) -> Figure:
-    dots: list[Row] = []
+    dots: list[ForestRow] = []
     for row in records(rows):
         title = f"{row['set']}: {with_ends(row, 'effect', signed, 4)}"
-        dots.append(Row(row["set"], (Dot(row["effect"], row["low"], row["high"], title),)))
+        dots.append(ForestRow(row["set"], (Dot(row["effect"], row["low"], row["high"], title),)))
     picture = forest(dots, 0, f"effect on {measure}", None, f"effects on {measure} with their intervals")
     return Figure.of(measure, picture, "The largest effects. Lines: intervals that hold together.")
 

@@ -11,7 +11,7 @@ import pandas as pd
 from takeback.draw.board import BEFORE, Arrows, board
 from takeback.draw.colour import ARMS
 from takeback.draw.columns import Column, table_of, with_ends
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import interval, number, percent, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -133,15 +133,17 @@ def _forests(found: Explanation) -> Iterator[Figure]:
             yield Figure.of(title, forest(rows, 0, axis, None, title))
 
 
-def forest_rows(table: pd.DataFrame, column: str) -> list[Row]:
+def forest_rows(table: pd.DataFrame, column: str) -> list[ForestRow]:
     """Return a row for each thing, largest first, the random sets' values as its controls."""
     asked = table[(table["role"] == ASKED) & (table[column] != 0)]
     asked = asked.sort_values(column, key=lambda values: -values.abs(), kind="stable").head(ROWS)
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     for row in records(asked):
         drawn = table.loc[(table["role"] == RANDOM) & (table["name"] == row["name"]), column].dropna()
         dot = Dot(row[column], row["low"], row["high"], f"{row['name']}: {with_ends(row, column, signed)}")
-        rows.append(Row(row["name"], (dot,), tuple(map(float, drawn)), "random sets of the same make-up"))
+        rows.append(
+            ForestRow(row["name"], (dot,), tuple(map(float, drawn)), "random sets of the same make-up")
+        )
     return rows
 
 

@@ -38,9 +38,6 @@ WORDS: Final = 12
 LEAST_Z: Final = 2.0
 """Words that changed by fewer standard errors are not told."""
 
-THIN: Final = 0.2
-"""Share of a pool that weights leave at least, without a warning."""
-
 FULL: Final = 0.25
 """Nats at least by which a token has the full colour."""
 
@@ -80,7 +77,7 @@ def _sentences(found: TextExplanation) -> Iterator[str]:
     """Say what changed beyond noise, strongest first."""
     yield _moved(found)
     left = float(found.after.effective().mean())
-    if found.after.drawn.any() and left < THIN:
+    if found.thin:
         yield (
             f"The hybrid is so far from both sides that its weights leave {percent(left)} of the pool: "
             "what is told of its answers rests on few; draw from it to be sure."

@@ -21,6 +21,7 @@ from takeback.measure.measure import Measure, MeasureContext
 from takeback.measure.measures import measures_in
 from takeback.measure.read import Ask
 from takeback.measure.shift import TOTAL_VARIATION, shift
+from takeback.measure.thin import is_thin
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 
@@ -92,6 +93,7 @@ class TextExplanation(Result):
         table: all rows; see `COLUMNS`.
         called: what the arena calls its things.
         measured: the measures, but for distances.
+        thin: whether the hybrid's weights leave less of the pool than the arena asks for.
         boards: prompts that are drawn or printed, those that changed most; answers are spelled for `SPELLED`.
     """
 
@@ -102,6 +104,7 @@ class TextExplanation(Result):
     table: pd.DataFrame = field(metadata=as_table("explain", COLUMNS))
     called: Words
     measured: tuple[Measure, ...]
+    thin: bool = False
     boards: int = 4
 
     def part(self, *names: str) -> pd.DataFrame:
@@ -150,6 +153,7 @@ def text_explanation(
         _joined(tables, context),
         called=bench.arena.words,
         measured=tuple(one for one in measures_in(before, context) if one.role != "divergence"),
+        thin=is_thin(bench.arena, asked),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from takeback.draw.columns import ends_of, with_ends
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import interval, range_of, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -48,9 +48,9 @@ def _sentences(found: OtherSources) -> Iterator[str]:
 def _figure(found: OtherSources, measure: str, table: pd.DataFrame) -> Figure:
     table = table[table["kind"] != ZEROS]
     real, random = table[~table["family"].isin(CONTROLS)], table[table["family"].isin(CONTROLS)]
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     for name, of_set in real.groupby("set", sort=False):
-        rows.append(Row(str(name)))
+        rows.append(ForestRow(str(name)))
         controls = matching(random, str(name))["effect"].dropna()
         for kind, group in of_set.groupby("kind", sort=False):
             dots = tuple(
@@ -64,7 +64,7 @@ def _figure(found: OtherSources, measure: str, table: pd.DataFrame) -> Figure:
             )
             beside = tuple(controls) if kind == BASE else ()
             title = f"{len(beside)} random sets from base"
-            rows.append(Row(str(kind), dots, beside, title, control=kind in MATCHED))
+            rows.append(ForestRow(str(kind), dots, beside, title, control=kind in MATCHED))
     title = f"{measure}: change from tuned"
     return Figure.of(title, forest(rows, 0, "change from tuned", found.gains[measure], title))
 

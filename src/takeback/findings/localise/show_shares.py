@@ -9,7 +9,7 @@ import pandas as pd
 
 from takeback.component import Component
 from takeback.draw.columns import Column, table_of
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, interval, number, percent, share, short
 from takeback.draw.page import Figure, Section, Table
@@ -96,13 +96,13 @@ def _forests(table: pd.DataFrame) -> Iterator[Figure]:
             yield Figure.of(title, drawn, "Grey: random sets that match.")
 
 
-def _rows(real: pd.DataFrame, every: pd.DataFrame) -> Iterator[Row]:
+def _rows(real: pd.DataFrame, every: pd.DataFrame) -> Iterator[ForestRow]:
     for family, rows in real.groupby("family", sort=False):
-        yield Row(str(family))
+        yield ForestRow(str(family))
         for row in records(rows):
             dot = Dot(row["share"], row["low"], row["high"], _told(row))
             controls = matching(every, row["set"])["share"].tolist()
-            yield Row(row["set"], (dot,), tuple(controls), f"p = {row['p']}")
+            yield ForestRow(row["set"], (dot,), tuple(controls), f"p = {row['p']}")
 
 
 def _tables(rows: pd.DataFrame, most: int | None = None, which: bool = False) -> Iterator[Table]:

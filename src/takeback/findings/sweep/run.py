@@ -11,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from takeback.arenas.rows.spec import DRAWN, POOLED
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
 from takeback.measure.bench import PART, Bench
 from takeback.measure.effects import effect_rows, effects_table, with_floor
 from takeback.measure.read import Ask
-from takeback.measure.thin import DRAWN, POOLED, effective, is_thin
+from takeback.measure.thin import effective, is_thin
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, one_writer

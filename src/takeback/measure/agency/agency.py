@@ -383,11 +383,8 @@ def _of_pool(
     if not count:
         yield {**_row("pursuit share", "share", None, "the goal applies to no situation"), "n": 0}
         return
-    found = (
-        pooled_pursuit(before, after, context, goal, seed)
-        if drew(before) and drew(after)
-        else pursuit(Outcomes.of(before, after, context, (goal,)), seed)
-    )
+    weighed = pursuit(Outcomes.of(before, after, context, (goal,)), seed)
+    found = pooled_pursuit(before, after, context, goal, seed) if drew(before) and drew(after) else weighed
     yield {**_row("KL(after || before)", "nats", found.change), "n": count}
     for name, unit, estimate in (
         ("pursuit", "nats", found.value),
@@ -397,6 +394,9 @@ def _of_pool(
         ("pursuit share in sample", "share", found.inside_share),
     ):
         yield {**_row(name, unit, estimate, found.note, found.beta), "n": count}
+    left = min(before.effective().mean(), after.effective().mean())
+    note = "; ".join(filter(None, (weighed.note, f"weights leave {left:.0%} of the pool")))
+    yield {**_row("pursuit share, by weights", "share", weighed.share, note, weighed.beta), "n": count}
 
 
 def _rows(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.forward import arguments
-from takeback.policies.language.packing import ROWS, Rows, visibility
+from takeback.policies.language.packing import ROWS, PackedRows, visibility
 from takeback.policies.language.prompts import prompt_text, prompt_tokens, spelled
 from takeback.policies.policy import View, by_model
 from takeback.run.errors import TakebackError
@@ -46,7 +46,7 @@ class AnswerBatch:
         token: the token, shape (asked,).
     """
 
-    rows: Rows
+    rows: PackedRows
     answer: Ints
     place: Ints
     token: Ints
@@ -57,7 +57,7 @@ class AnswerBatch:
         size = max(1, reads // width)
         for start in range(0, len(rows.tokens), size):
             some = slice(start, start + size)
-            piece = Rows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
+            piece = PackedRows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
             mine = (self.place >= start * width) & (self.place < (start + size) * width)
             yield AnswerBatch(piece, self.answer[mine], self.place[mine] - start * width, self.token[mine])
 
@@ -216,7 +216,7 @@ def alone(model: PreTrainedModel) -> View:
         anatomy = anatomy_of(model)
     except TakebackError:
         return _Plain(model), ()
-    return Hybrids(model, {}, anatomy), path_of(anatomy.universe - anatomy.universe)
+    return Hybrids(model, model, anatomy), path_of(anatomy.universe - anatomy.universe)
 
 
 def check_largest(model: PreTrainedModel, plan: AnswerPlan) -> None:
@@ -272,7 +272,7 @@ class _Plain:
         yield 0, End(plain_logits(self.model, inputs), lambda part: part)
 
 
-def _ends(hybrids: Any, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
+def _ends(hybrids: Any, rows: PackedRows, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
     count, length = rows.tokens.shape
     model = hybrids.model
     read = torch.arange(length - rows.nodes - 1, length, device=model.device).expand(count, -1)
@@ -325,7 +325,7 @@ def _batches(
         for row in _rows(np.array(prompt, np.int64), {one: pieces[one].tokens for one in mine})
     ]
     rows.sort(key=lambda row: (row.length, row.pieces[0]))
-    some: list[_Row] = []
+    some: list[_PromptRow] = []
     for row in [*rows, None]:
         longest = max([one.length for one in (*some, *([row] if row else []))])
         cells = (len(some) + 1) * longest**2
@@ -336,7 +336,7 @@ def _batches(
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
+class _PromptRow:
     """A prompt with some pieces that follow it: a tree, so that what they have in common is there once.
 
     Attributes:
@@ -356,15 +356,15 @@ class _Row:
         return len(self.prompt) + len(self.nodes)
 
 
-def _rows(prompt: Ints, ways: Mapping[int, tuple[int, ...]]) -> Iterator[_Row]:
+def _rows(prompt: Ints, ways: Mapping[int, tuple[int, ...]]) -> Iterator[_PromptRow]:
     """Fill rows with the pieces that follow one prompt, sorted by their tokens, none of them cut."""
     most = max(ROW_NODES, 2 * len(prompt))
-    row, known = _Row(prompt, [], [], []), dict[tuple[int, int], int]()
+    row, known = _PromptRow(prompt, [], [], []), dict[tuple[int, int], int]()
     for number in sorted(ways, key=ways.__getitem__):
         path = ways[number][:-1]
         if row.pieces and len(row.nodes) + len(path) > most:
             yield row
-            row, known = _Row(prompt, [], [], []), {}
+            row, known = _PromptRow(prompt, [], [], []), {}
         at, nodes = -1, list[int]()
         for depth, token in enumerate(path):
             if (at, token) not in known:
@@ -378,7 +378,7 @@ def _rows(prompt: Ints, ways: Mapping[int, tuple[int, ...]]) -> Iterator[_Row]:
         yield row
 
 
-def _batch(rows: Sequence[_Row], pieces: Sequence[AskedTokens], answers: Sequence[int]) -> AnswerBatch:
+def _batch(rows: Sequence[_PromptRow], pieces: Sequence[AskedTokens], answers: Sequence[int]) -> AnswerBatch:
     longest, width = max(len(row.prompt) for row in rows), max(len(row.nodes) for row in rows)
     lengths = np.array([len(row.prompt) for row in rows])
     tokens = np.zeros((len(rows), longest + width), np.int64)
@@ -399,4 +399,4 @@ def _batch(rows: Sequence[_Row], pieces: Sequence[AskedTokens], answers: Sequenc
             asked.append(np.stack([np.full(len(at), answers[piece]), at, pieces[piece].tokens]))
     whole = np.concatenate(asked, axis=1)
     answer, place, token = whole[:, np.argsort(whole[1], kind="stable")]
-    return AnswerBatch(Rows(tokens, positions, sees, width), answer, place, token)
+    return AnswerBatch(PackedRows(tokens, positions, sees, width), answer, place, token)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from takeback.arenas.rows import DrawnRows, Row, refuse_silent
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.drawn import DrawnReadouts
-from takeback.policies.language.generate import generate
+from takeback.policies.language.generate import DrawnAnswer, generate
 from takeback.policies.language.prompts import prompt_tokens
 from takeback.policies.policy import View
 from takeback.run.errors import TakebackError
@@ -56,15 +56,27 @@ class DrawPlan:
         Raises:
             TakebackError: a prompt has no room, no answer could end, or a reward fails.
         """
+        arena = self.arena
+        sampling = arena.open.sampling
+        return self.scored(generate(model, self.tokenizer, self.prompts, sampling, arena.draws, arena.seed))
+
+    def scored(self, drawn: Sequence[Sequence[DrawnAnswer]]) -> DrawnReadouts:
+        """Score the answers to each prompt.
+
+        Raises:
+            TakebackError: a reward fails.
+        """
         arena, rows = self.arena, self.rows
-        sampling, draws = arena.open.sampling, arena.draws
-        drawn = generate(model, self.tokenizer, self.prompts, sampling, draws, arena.seed)
         flat = [answer for answers in drawn for answer in answers]
         each = [row for row, answers in zip(rows, drawn, strict=True) for _ in answers]
         texts, tokens = [one.text for one in flat], [list(one.tokens) for one in flat]
         scored = arena.open.score(each, texts, tokens)
+<<<<<<< HEAD
         refuse_silent(scored)
         worth = [scored[name].reshape(len(rows), draws) for name in arena.goals]
+=======
+        worth = [scored[name].reshape(len(rows), arena.draws) for name in arena.goals]
+>>>>>>> main
         numbers = {
             "answers": texts,
             "sorts": arena.open.sort(each, texts, tokens, [one.ended for one in flat]),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from takeback.policies.language.packing import Rows
+from takeback.policies.language.packing import PackedRows
 from takeback.run.errors import TakebackError
 
 
@@ -25,7 +25,7 @@ def ready(model: PreTrainedModel) -> Generator[None]:
         model.train(was_training)
 
 
-def next_token_logprobs(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
+def next_token_logprobs(model: PreTrainedModel, rows: PackedRows) -> torch.Tensor:
     """Return the log-probability of every token after the prompt's end and after every node of packed rows.
 
     Args:
@@ -41,7 +41,7 @@ def next_token_logprobs(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     return torch.log_softmax(next_token_logits(model, rows), dim=-1)
 
 
-def next_token_logits(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
+def next_token_logits(model: PreTrainedModel, rows: PackedRows) -> torch.Tensor:
     """Return the logits of what follows prompts and nodes, float32, shape (rows, 1 + nodes, vocabulary).
 
     Raises:
@@ -51,7 +51,7 @@ def next_token_logits(model: PreTrainedModel, rows: Rows) -> torch.Tensor:
     return output.logits.float()
 
 
-def arguments(model: PreTrainedModel, rows: Rows) -> dict[str, Any]:
+def arguments(model: PreTrainedModel, rows: PackedRows) -> dict[str, Any]:
     """Return what a model's forward takes so that each node of packed rows sees what it should.
 
     Raises:

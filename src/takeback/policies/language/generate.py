@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas.rows.sampling import Sampling
 from takeback.policies.language.forward import ready
@@ -70,8 +70,8 @@ def generate(
     """
     numbered = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
     numbers, asked = list(numbered), list(numbered.values())
-    ends = end_tokens(model, tokenizer)
-    _check(model, numbered, sampling, ends)
+    ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
+    check_prompts(model.config, numbered, sampling, ends)
     drawer = _Drawer(model, tokenizer, sampling, frozenset(ends))
     found: list[list[DrawnAnswer]] = [[] for _ in asked]
     with ready(model):
@@ -79,13 +79,15 @@ def generate(
             answers = [_Answer(place, (*seed, numbers[place], draw)) for place in places for draw in draws]
             drawer.draw([asked[place] for place in places], answers)
             for answer in answers:
-                found[answer.place].append(drawer.drawn(answer))
+                found[answer.place].append(
+                    answer_of(tokenizer, answer.tokens, answer.ended, ends, sampling.stop)
+                )
     return found
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Return every token that ends an answer, by the model's generation config or its tokenizer."""
-    named: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+def end_tokens(config: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return every token that ends an answer, by a model's generation config, if any, or its tokenizer."""
+    named: Any = getattr(config, "eos_token_id", None)
     ends: list[Any] = [*(named if isinstance(named, (list, tuple)) else [named]), tokenizer.eos_token_id]
     return {end for end in ends if isinstance(end, int)}
 
@@ -98,7 +100,6 @@ class _Answer:
     luck: tuple[int, ...]
     tokens: list[int] = field(default_factory=list[int])
     ended: bool = False
-    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,14 +129,6 @@ class _Drawer:
             logits = steps.next(tokens[going])
             kept = torch.arange(len(open_))
 
-    def drawn(self, answer: _Answer) -> DrawnAnswer:
-        """Return a finished answer."""
-        tokens = answer.tokens[:-1] if answer.ended and not answer.stopped else answer.tokens
-        text = self._text(tokens)
-        if answer.stopped:
-            text = self._before_stop(tokens, text)
-        return DrawnAnswer(tuple(answer.tokens), text, answer.ended)
-
     def _add(self, answer: _Answer, token: int) -> None:
         answer.tokens.append(token)
         if token in self.ends:
@@ -143,20 +136,38 @@ class _Drawer:
         elif self.sampling.stop:
             longest = max(len(stop.encode()) for stop in self.sampling.stop)
             tail = str(self.tokenizer.decode(answer.tokens[-longest - 4 :]))
-            answer.ended = answer.stopped = any(stop in tail for stop in self.sampling.stop)
+            answer.ended = any(stop in tail for stop in self.sampling.stop)
 
-    def _text(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def _before_stop(self, tokens: Sequence[int], text: str) -> str:
-        """Cut a text before its stop string, which special tokens may be part of."""
-        if (cut := _first_stop(text, self.sampling.stop)) is not None:
-            return text[:cut]
-        whole = str(self.tokenizer.decode(list(tokens)))
-        whole = whole[: _first_stop(whole, self.sampling.stop)]
-        for special in self.tokenizer.all_special_tokens:
-            whole = whole.replace(special, "")
-        return whole
+def answer_of(
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: Sequence[int],
+    ended: bool,
+    ends: Set[int],
+    stops: Sequence[str],
+) -> DrawnAnswer:
+    """Return the answer that tokens are, of which the last one ended it or completed a stop string."""
+    if not ended:
+        return DrawnAnswer(tuple(tokens), _text(tokenizer, tokens), False)
+    if tokens[-1] in ends:
+        return DrawnAnswer(tuple(tokens), _text(tokenizer, tokens[:-1]), True)
+    return DrawnAnswer(tuple(tokens), _before_stop(tokenizer, tokens, stops), True)
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+
+def _before_stop(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], stops: Sequence[str]) -> str:
+    """Return a text up to its stop string, which special tokens may be part of."""
+    text = _text(tokenizer, tokens)
+    if (cut := _first_stop(text, stops)) is not None:
+        return text[:cut]
+    whole = str(tokenizer.decode(list(tokens)))
+    whole = whole[: _first_stop(whole, stops)]
+    for special in tokenizer.all_special_tokens:
+        whole = whole.replace(special, "")
+    return whole
 
 
 def _first_stop(text: str, stops: Sequence[str]) -> int | None:
@@ -296,14 +307,20 @@ def _batches(
             yield together, range(first, min(first + draws, count))
 
 
-def _check(
-    model: PreTrainedModel, prompts: Mapping[int, Sequence[int]], sampling: Sampling, ends: set[int]
+def check_prompts(
+    config: PreTrainedConfig, prompts: Mapping[int, Sequence[int]], sampling: Sampling, ends: Set[int]
 ) -> None:
+    """Raise where a prompt can't be answered.
+
+    Raises:
+        TakebackError: a prompt has no tokens or no room for the answer, or no answer could end.
+    """
     if not ends and not sampling.stop:
         raise TakebackError(
             "neither the model nor its tokenizer names an end token, so every answer would be cut off; "
             "name stop strings, or eos_token_id in generation_config.json"
         )
+<<<<<<< HEAD
     check_room(model.config, prompts, sampling)
 
 
@@ -313,6 +330,8 @@ def check_room(config: Any, prompts: Mapping[int, Sequence[int]], sampling: Samp
     Raises:
         TakebackError: a prompt has no tokens or no room for the answer.
     """
+=======
+>>>>>>> main
     room: Any = getattr(config.get_text_config(), "max_position_embeddings", None)
     for number, prompt in prompts.items():
         if not len(prompt):

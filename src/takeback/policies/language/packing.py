@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedRows:
     """Rows of tokens for one forward pass: left-padded prompts, each with `nodes` right-padded nodes.
 
     Shapes: tokens and positions (rows, T); sees (rows, T, T), true where the first token sees the second.
@@ -37,7 +37,7 @@ class Rows:
 class Batch:
     """Rows, the targets they score (places in the caller's list), and where in rows x (1 + nodes)."""
 
-    rows: Rows
+    rows: PackedRows
     targets: Ints
     places: Ints
 
@@ -47,7 +47,7 @@ class Batch:
         half = (len(rows.tokens) + 1) // 2
         later = self.places >= half * width
         for some, mine, before in ((slice(half), ~later, 0), (slice(half, None), later, half * width)):
-            piece = Rows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
+            piece = PackedRows(rows.tokens[some], rows.positions[some], rows.sees[some], rows.nodes)
             yield Batch(piece, self.targets[mine], self.places[mine] - before)
 
 
@@ -107,7 +107,7 @@ def _batch(
     last = slot_of[:, -1] if paths.shape[1] else np.zeros(len(targets), np.int64)
     place = np.zeros(len(targets), np.int64)
     place[~is_root] = 1 + column[last[~is_root]]
-    return Batch(Rows(tokens, positions, sees, width), targets, row * (width + 1) + place)
+    return Batch(PackedRows(tokens, positions, sees, width), targets, row * (width + 1) + place)
 
 
 def _slots(row: Ints, paths: Ints) -> tuple[Ints, Ints, Ints]:

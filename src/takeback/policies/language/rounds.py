@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from takeback.hybrid.memory import in_halves
 from takeback.policies.language.forward import next_token_logprobs
-from takeback.policies.language.packing import Batch, Rows, pack
+from takeback.policies.language.packing import Batch, PackedRows, pack
 from takeback.policies.language.trie import TokenTree
 
 Ints = NDArray[np.int64]
@@ -76,7 +76,7 @@ class Scores(Protocol):
         """How many there are."""
         ...
 
-    def __call__(self, rows: Rows, which: Sequence[int], /) -> Iterable[tuple[int, torch.Tensor]]:
+    def __call__(self, rows: PackedRows, which: Sequence[int], /) -> Iterable[tuple[int, torch.Tensor]]:
         """Yield each policy's number and log-probabilities, as `next_token_logprobs` gives them."""
         ...
 
@@ -88,7 +88,7 @@ class ModelScores:
     model: PreTrainedModel
     policies: int = 1
 
-    def __call__(self, rows: Rows, which: Sequence[int], /) -> list[tuple[int, torch.Tensor]]:
+    def __call__(self, rows: PackedRows, which: Sequence[int], /) -> list[tuple[int, torch.Tensor]]:
         """Score rows."""
         return [(policy, next_token_logprobs(self.model, rows)) for policy in which]
 

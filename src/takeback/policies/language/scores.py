@@ -10,7 +10,7 @@ import torch
 from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import Hybrids, Path
 from takeback.policies.language.forward import arguments
-from takeback.policies.language.packing import Rows
+from takeback.policies.language.packing import PackedRows
 from takeback.policies.policy import View, by_model
 
 
@@ -26,7 +26,7 @@ class HybridScores:
         """How many hybrids there are."""
         return len(self.paths)
 
-    def __call__(self, rows: Rows, which: Sequence[int], /) -> Iterator[tuple[int, torch.Tensor]]:
+    def __call__(self, rows: PackedRows, which: Sequence[int], /) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield each hybrid's number and log-probabilities, (rows, 1 + nodes, vocabulary), in any order."""
         count, length = rows.tokens.shape
         model = self.hybrids.model
@@ -61,7 +61,7 @@ class Apart:
         """How many hybrids there are."""
         return sum(len(members) for _, members in self.groups)
 
-    def __call__(self, rows: Rows, which: Sequence[int], /) -> Iterator[tuple[int, torch.Tensor]]:
+    def __call__(self, rows: PackedRows, which: Sequence[int], /) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield each hybrid's number and log-probabilities, model by model."""
         for scores, members in self.groups:
             chosen = [place for place, policy in enumerate(members) if policy in which]

@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
+class OutputLists:
     """Outputs of each situation, end to end; those of situation i begin at `starts[i]`."""
 
     outputs: Ints
@@ -32,7 +32,7 @@ class Listed:
     starts: Ints
 
     @classmethod
-    def by(cls, owner: Ints, outputs: Ints, situations: int) -> Listed:
+    def by(cls, owner: Ints, outputs: Ints, situations: int) -> OutputLists:
         """List outputs whose situations ascend."""
         counts = np.bincount(owner, minlength=situations)
         return cls(outputs, counts, np.cumsum(counts) - counts)
@@ -68,9 +68,9 @@ class NetworkPlan:
     clusters: tuple[str, ...]
     actions: tuple[tuple[str, ...], ...]
     observations: Tensor
-    legal: Listed
+    legal: OutputLists
     commonest: Ints
-    others: Listed
+    others: OutputLists
     classes: Ints
 
     @classmethod
@@ -105,9 +105,9 @@ class NetworkPlan:
             clusters=tuple(str(arena.cluster(situation)) for situation in chosen),
             actions=actions,
             observations=torch.from_numpy(shown.observe(chosen)),
-            legal=Listed.by(owner, legal, len(chosen)),
+            legal=OutputLists.by(owner, legal, len(chosen)),
             commonest=commonest,
-            others=Listed.by(row, output, len(chosen)),
+            others=OutputLists.by(row, output, len(chosen)),
             classes=-1 - verdicts[row, output].astype(np.int64),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from takeback.draw.columns import Column, table_of
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import ABSENT, estimate, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -50,12 +50,12 @@ def _figures(found: Comparison) -> Iterator[Figure]:
             yield Figure.of(name, forest(drawn, 0, name, None, f"{name} of every arm"), f"{meaning}.")
 
 
-def _row(found: Comparison, row: dict[str, Any], name: str) -> Row:
+def _row(found: Comparison, row: dict[str, Any], name: str) -> ForestRow:
     table = found.values
     mine = table[(table["run"] == row["run"]) & (table["arm"] == row["arm"]) & (table["measure"] == name)]
     title = f"{row['run']}, {row['arm']}: {_cell(row)}"
     dot = Dot(row["value"], row["low"], row["high"], title)
-    return Row(f"{row['run']} {row['arm']}", (dot,), tuple(mine["value"].tolist()), "training runs")
+    return ForestRow(f"{row['run']} {row['arm']}", (dot,), tuple(mine["value"].tolist()), "training runs")
 
 
 def _means(found: Comparison) -> list[Table]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.forest import Dot, Row, forest
+from takeback.draw.forest import Dot, ForestRow, forest
 from takeback.draw.numbers import ABSENT, number, percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
@@ -107,12 +107,12 @@ def _parts_sentence(parts: pd.DataFrame) -> Iterator[str]:
 
 
 def _ranks(whole: pd.DataFrame) -> Figure:
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     for kind, group in _kinds(whole):
         known = group["k90"].fillna(group["k90_high"]) / group["full_rank"]
         dots = _dots(group, known, known)
         null = group["k90_gaussian"] / group["full_rank"]
-        rows.append(Row(kind, dots, _ends(null), f"Gaussian: {percent(float(null.mean()))}"))
+        rows.append(ForestRow(kind, dots, _ends(null), f"Gaussian: {percent(float(null.mean()))}"))
     note = "One dot a layer, lower layers above (of a sketch the upper bound); grey: a Gaussian of its shape."
     picture = forest(rows, 0, "k90 / full rank", None, "energy rank of the change by kind of matrix")
     return Figure.of("Directions that hold 90% of ‖Δ‖²", picture, note)
@@ -121,14 +121,14 @@ def _ranks(whole: pd.DataFrame) -> Figure:
 def _shares(whole: pd.DataFrame, side: str) -> Figure:
     """Draw shares against the Gaussian's mean, each matrix's own: 0 is chance, 1 twice as much."""
     name = f"share_{side}"
-    rows: list[Row] = []
+    rows: list[ForestRow] = []
     for kind, group in _kinds(whole):
         mean = group[f"{name}_gaussian"]
         low, high = (_doublings(group[f"{name}_gaussian_{end}"] / mean) for end in ("low", "high"))
         null = (float(low.min()), 0.0, float(high.max()))
         title = f"Gaussian: {percent(_weighted(group, f'{name}_gaussian'))}"
         dots = _dots(group, _doublings(group[name] / mean), group[name])
-        rows.append(Row(kind, dots, null, title))
+        rows.append(ForestRow(kind, dots, null, title))
     note = (
         "0 is chance, 1 twice as much; left of the grey band, 95% of Gaussian Δ, is off the principal part."
     )

@@ -1,0 +1,44 @@
+"""The page on prompts and rewards of one's own, run as it stands on a tiny model."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import tiny_chat
+from takeback import cli
+
+PAGE = (Path(__file__).parents[1] / "docs" / "your-own.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.slow
+def test_the_three_steps_run_as_they_stand(tmp_path, monkeypatch):
+    base, tuned = tiny_chat.save_pair(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.jsonl").write_text(block("json"))
+    Path("reward.py").write_text(block("python"))
+    commands = re.findall(r"^\$ takeback (.*)$", PAGE, re.M)
+    assert [one.split()[0] for one in commands[:4]] == ["behaviour", "sweep", "explain", "hybrid"]
+    for command in commands[:4]:
+        places = {"BASE": str(base), "TUNED": str(tuned)}
+        words = [places.get(word, word) for word in shlex.split(command)]
+        told = CliRunner().invoke(cli.app, words)
+        assert told.exit_code == 0, (command, told.output, told.exception)
+    pool = pd.read_parquet(next(Path("mine/pool").glob("*.parquet")))
+    assert pool.groupby(["item", "side"]).size().eq(8).all()
+    assert {"reward cheerful", "kind", "log base", "log tuned"} <= set(pool)
+    effects = pd.read_parquet("mine/effects.parquet")
+    assert set(effects["reading"]) <= {"pooled", "drawn"}
+    assert Path("mine/explained/explain.html").stat().st_size > 5_000
+    assert (Path("mine/hybrid") / "model.safetensors").exists()
