@@ -192,17 +192,13 @@ class PlaceOptions(AnswerOptions):
 
         place = self.at(pair.base)
         find_measures(measures or (), place)
-<<<<<<< HEAD
-        if not measures and not place.goals:
+        if not every and not measures and not place.goals:
             raise TakebackError(f"nothing says what answers in {place.name} are worth; name a measure")
-        return Bench.held_out(pair, place, measures or (), (self.situations, self.seed), setup)
-=======
         drawn = self.situations, self.seed
         if every:
             situations = place.situations("held-out", *drawn)
             return Bench.answering(pair, place, situations, measures or (), setup)
         return Bench.held_out(pair, place, measures or (), drawn, setup)
->>>>>>> main
 
 
 @dataclass(frozen=True)

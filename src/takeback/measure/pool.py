@@ -17,22 +17,14 @@ from takeback.arenas import Arena
 from takeback.arenas.listed import GIVEN
 from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows, Row, refuse_silent
 from takeback.arenas.rows.pool import LOG, REWARD, pooled_rows
-<<<<<<< HEAD
-from takeback.checkpoint import Checkpoint, Placement, load_tokenizer
-=======
 from takeback.arenas.rows.spec import DRAWN
-from takeback.checkpoint import Checkpoint, Placement
->>>>>>> main
+from takeback.checkpoint import Checkpoint, Placement, load_tokenizer
 from takeback.checkpoint.placement import BOTH
 from takeback.measure.setup import Setup
 from takeback.measure.sides import Sides
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
-<<<<<<< HEAD
-from takeback.policies.language.generate import check_room, generate
-=======
-from takeback.policies.language.generate import DrawnAnswer, generate
->>>>>>> main
+from takeback.policies.language.generate import DrawnAnswer, check_room, generate
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.language.prompts import prompt_tokens
 from takeback.policies.language.vllm import served

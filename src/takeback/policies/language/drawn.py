@@ -71,12 +71,8 @@ class DrawPlan:
         each = [row for row, answers in zip(rows, drawn, strict=True) for _ in answers]
         texts, tokens = [one.text for one in flat], [list(one.tokens) for one in flat]
         scored = arena.open.score(each, texts, tokens)
-<<<<<<< HEAD
         refuse_silent(scored)
-        worth = [scored[name].reshape(len(rows), draws) for name in arena.goals]
-=======
         worth = [scored[name].reshape(len(rows), arena.draws) for name in arena.goals]
->>>>>>> main
         numbers = {
             "answers": texts,
             "sorts": arena.open.sort(each, texts, tokens, [one.ended for one in flat]),

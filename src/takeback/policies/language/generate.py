@@ -320,18 +320,15 @@ def check_prompts(
             "neither the model nor its tokenizer names an end token, so every answer would be cut off; "
             "name stop strings, or eos_token_id in generation_config.json"
         )
-<<<<<<< HEAD
-    check_room(model.config, prompts, sampling)
+    check_room(config, prompts, sampling)
 
 
-def check_room(config: Any, prompts: Mapping[int, Sequence[int]], sampling: Sampling) -> None:
+def check_room(config: PreTrainedConfig, prompts: Mapping[int, Sequence[int]], sampling: Sampling) -> None:
     """Raise unless a model of this configuration can read each prompt with the longest answer.
 
     Raises:
         TakebackError: a prompt has no tokens or no room for the answer.
     """
-=======
->>>>>>> main
     room: Any = getattr(config.get_text_config(), "max_position_embeddings", None)
     for number, prompt in prompts.items():
         if not len(prompt):
