@@ -174,6 +174,7 @@ def explain(
     """Tell in words, and boards or texts, what taking back or grafting a set changes in behaviour."""
     from takeback.checkpoint import open_pair
     from takeback.findings.explanation import explain as run
+    from takeback.measure.read import Ask
     from takeback.measure.setup import Setup
 
     pair = open_pair(base, tuned, untie=untie)
@@ -181,6 +182,8 @@ def explain(
     setup = Setup(output.out, threads=threads, placement=on.placement)
     bench = place.bench(pair, measures, setup, every=True)
     named = bench.anatomy.parse((graft if take_back is None else take_back) or "")
+    asked = Ask.graft(named) if graft is not None else Ask(named, source)
+    print_cost(bench, [asked], quiet=output.as_json, least=True)
     told = run(bench, named, graft is not None, source, controls, place.seed)
     output.show(replace(told, boards=boards))
     print_floor(bench, output.as_json)
