@@ -28,6 +28,7 @@ def test_the_three_steps_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("prompts.jsonl").write_text(block("json"))
     Path("reward.py").write_text(block("python"))
+    Path("mine.yaml").write_text(block("yaml"))
     commands = re.findall(r"^\$ takeback (.*)$", PAGE, re.M)
     assert [one.split()[0] for one in commands[:4]] == ["behaviour", "sweep", "explain", "hybrid"]
     for command in commands[:4]:
@@ -35,10 +36,11 @@ def test_the_three_steps_run_as_they_stand(tmp_path, monkeypatch):
         words = [places.get(word, word) for word in shlex.split(command)]
         told = CliRunner().invoke(cli.app, words)
         assert told.exit_code == 0, (command, told.output, told.exception)
-    pool = pd.read_parquet(next(Path("mine/pool").glob("*.parquet")))
+    (only,) = Path("mine/pool").glob("*.parquet")
+    pool = pd.read_parquet(only)
     assert pool.groupby(["item", "side"]).size().eq(8).all()
     assert {"reward cheerful", "kind", "log base", "log tuned"} <= set(pool)
     effects = pd.read_parquet("mine/effects.parquet")
     assert set(effects["reading"]) <= {"pooled", "drawn"}
-    assert Path("mine/explained/explain.html").stat().st_size > 5_000
+    assert Path("mine/explain.html").stat().st_size > 5_000
     assert (Path("mine/hybrid") / "model.safetensors").exists()
