@@ -223,15 +223,18 @@ def with_answers(
 
 
 def _keep(draw: PoolDraw, file: Path) -> None:
-    """Draw a pool into a file; parts of one that is refused are of no use to another."""
+    """Draw a pool into a file; parts stay until it is written, unless it is refused."""
     parts, made = file.with_suffix(""), missing_folders(file.with_suffix(""))
     table = collect(draw, parts, draw.setup.workers, draw.setup.threads)
     try:
         refuse_silent(_worth(draw.arena, table))
-        write_table(table, file)
-    finally:
+    except TakebackError:
         discard_parts(parts)
         remove_empty(made or [parts])
+        raise
+    write_table(table, file)
+    discard_parts(parts)
+    remove_empty([parts])
 
 
 def _worth(arena: OpenRows, table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
