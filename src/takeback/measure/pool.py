@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -210,7 +210,7 @@ def with_answers(
     draw = PoolDraw(arena, tuple(situations), models, setup)
     if setup.out is None:
         draw.check()
-        table = collect(replace(draw), None, 1, setup.threads)
+        table = collect(draw, None, 1, setup.threads)
         refuse_silent(_worth(arena, table))
     else:
         file = setup.out / FOLDER / f"{draw.identity[:16]}.parquet"
