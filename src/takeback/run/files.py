@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from takeback.run.errors import TakebackError
+from takeback.run.reading import read_text
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -106,7 +107,7 @@ def claim(path: str | Path, text: str) -> bool:
     """Write a text where there is none yet, and return whether the file holds just that text."""
     path = Path(path)
     if path.exists():
-        return path.read_text(encoding="utf-8") == text
+        return read_text(path) == text
     with atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return True
