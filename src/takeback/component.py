@@ -155,7 +155,9 @@ class _Space:
         if pattern == "*":
             return self.everything
         if "*" in pattern:
-            matches = re.compile(".*".join(map(re.escape, pattern.split("*")))).fullmatch
+            first, *middle, last = map(re.escape, pattern.split("*"))
+            inner = "".join(f"(?>.*?{part})" for part in middle if part)  # leftmost and never tried again
+            matches = re.compile(f"{first}{inner}.*{last}").fullmatch
             mask = _mask(place for name, place in self.names.items() if matches(name))
             if not mask:
                 raise self.unknown(pattern)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from takeback.anatomy.anatomy import Anatomy, Cut
@@ -160,7 +161,9 @@ def _check_index(family: Family, name: str, match: Match, sizes: Sizes) -> None:
 
 
 def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
-    odd = sorted({cut.layer for cut in cuts if cut.layer is not None} ^ set(range(sizes.layers)))
+    there = {cut.layer for cut in cuts if cut.layer is not None}
+    missing = list(islice((layer for layer in range(sizes.layers) if layer not in there), 9))
+    odd = missing or sorted(layer for layer in there if layer >= sizes.layers)
     if odd:
         raise TakebackError(
             f"the config of this {family.name} model gives {sizes.layers} layers, but the tensors of layer "

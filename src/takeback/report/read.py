@@ -27,7 +27,8 @@ from takeback.report.rows import (
     TableRow,
 )
 from takeback.run.errors import TakebackError
-from takeback.run.json_text import read_json
+from takeback.run.json_text import read_json, read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table, records
 from takeback.run.yaml_text import read_yaml
 
@@ -53,11 +54,16 @@ def read_record(run: Path) -> Record:
     """
     if not run.is_dir():
         raise TakebackError(f"no run folder at {run}; `takeback demo` makes one")
+    with fields_of(run, "a run", "run the plan again"):
+        return _read(run)
+
+
+def _read(run: Path) -> Record:
     plan = _plan(run / "plan.yaml")
     seeds = tuple(plan.get("seeds") or (0,))
     each = [(arm, seed) for arm in plan["arms"] for seed in seeds]
     _all_there(run, each)
-    manifest = read_json(run / "manifest.json")
+    manifest = read_object(run / "manifest.json")
     told = _told(run, manifest)
     arms = tuple(
         _arm(run, name, place, seeds, (fields, told["arms"].get(name, {})))
@@ -215,7 +221,13 @@ def _example(fields: Mapping[str, Any]) -> Example:
 def _sections(folder: Path, names: Sequence[str] = LOCALISED) -> tuple[Section, ...]:
     """Return what commands found, by default of how a change is made, as they drew it; of none nothing."""
     manifests = [path for name in names if (path := folder / f"{name}.json").exists()]
-    return tuple(Section.of(section) for path in manifests for section in read_json(path)["sections"])
+    return tuple(section for path in manifests for section in _sections_of(path))
+
+
+def _sections_of(path: Path) -> list[Section]:
+    told = "remove it and run the plan again"
+    with fields_of(path, "a result's manifest", told):
+        return [Section.of(section) for section in read_json(path)["sections"]]
 
 
 def _found(path: Path) -> Mapping[str, Mapping[str, float]]:

@@ -5,6 +5,7 @@ What a killed run leaves behind (`.name.….part`) is never read and is swept aw
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -12,6 +13,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -190,12 +192,33 @@ def is_held(path: str | Path) -> bool:
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
+    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache.
+
+    Where neither can be written to, it is one of this process alone, which goes when it ends.
+
+    Raises:
+        TakebackError: `$TAKEBACK_CACHE` is no folder that can be written to.
+    """
     import platformdirs
 
-    root = os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback")
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    own = os.environ.get("TAKEBACK_CACHE")
+    folder = Path(own or platformdirs.user_cache_dir("takeback")) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if own:
+            raise TakebackError(f"the cache {folder} can't be written: {error.strerror or error}") from None
+        folder = Path(_passing_cache()) / name
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _passing_cache() -> str:
+    folder = tempfile.mkdtemp(prefix="takeback-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

@@ -35,7 +35,7 @@ _LENGTH: Final = len(FIRST)
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     name: Words
     seal: str = ""
