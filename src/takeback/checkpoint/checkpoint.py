@@ -410,11 +410,22 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise TakebackError(f"{file} is not a config: {error.why}") from error
     if not isinstance(raw.get("model_type"), str):
         raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
+    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
+    if many:
+        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     if raw.get("quantization_config"):
         raise TakebackError(
             f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
         )
     return raw
+
+
+MOST_LAYERS = 10_000
+"""A config with more is refused before anything is made for each of them."""
+
+
+def _is_more(value: object, most: int) -> bool:
+    return isinstance(value, int) and value > most
 
 
 def _full_config(folder: Path) -> PreTrainedConfig:

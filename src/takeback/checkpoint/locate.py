@@ -65,7 +65,7 @@ def locate(ref: str) -> Path:
 
 def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(
@@ -77,6 +77,9 @@ def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass
+    except HFValidationError as error:
+        told = " ".join(str(error).split())
+        raise TakebackError(f"there is no folder {ref!r}, and it is no name of the hub: {told}") from None
     if revision is None:
         raise TakebackError(
             f"there is no folder {ref!r}, and the local cache has no complete {repo}; "
