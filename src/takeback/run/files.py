@@ -14,6 +14,7 @@ import shutil
 import socket
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,15 +137,25 @@ def only_one(folder: str | Path) -> Generator[None]:
         lock.release()
 
 
+_WRITTEN: ContextVar[frozenset[Path]] = ContextVar("written", default=frozenset())
+"""Outputs that this thread is the writer of."""
+
+
 @contextmanager
 def one_writer(path: str | Path) -> Generator[None]:
     """Let one process at a time make an output, a file or a folder; nothing of the lock stays beside it.
+
+    Who is the writer already is so within it too.
 
     Raises:
         TakebackError: another process is making it, or the disk refuses.
     """
     told = f"another process is writing {path}; wait or choose another output"
     path = Path(os.path.abspath(path))
+    held = _WRITTEN.get()
+    if path in held:
+        yield
+        return
     place, made = path.parent / f".{path.name}.writing", missing_folders(path.parent)
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         place = path / ".writing"
@@ -152,9 +163,11 @@ def one_writer(path: str | Path) -> Generator[None]:
     while not _is_locked(place):  # the one before removed the file while it was being opened here
         lock.release()
         lock = _taken(place, told)
+    mark = _WRITTEN.set(held | {path})
     try:
         yield
     finally:
+        _WRITTEN.reset(mark)
         with suppress(OSError):
             place.unlink()
         lock.release()
