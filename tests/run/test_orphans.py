@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -65,15 +67,13 @@ def test_nothing_outlives_the_main_process(how: signal.Signals, tmp_path: Path) 
         _end(process.pid)
 
 
-def _until(holds: object) -> None:
+def _until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + 120
-    while not holds():  # type: ignore[operator]
+    while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 def _end(group: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
