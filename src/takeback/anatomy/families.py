@@ -18,6 +18,9 @@ from takeback.run.errors import TakebackError, UnknownName, unknown_name
 OWN = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
 
+PARTS = ("families.toml", "mixtures.toml")
+"""The files of the package that hold families: plain decoders, and those with experts, latents or mixers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -31,13 +34,15 @@ class Block:
 class Claim:
     """Says who owns the entries of every tensor whose name fits a pattern.
 
-    `axis` is None where one component owns the whole tensor. `stored` are the patterns on disk of one slice.
+    `axis` is None where one component owns the whole tensor, and `even` says that the axis is cut evenly whatever
+    width the config gives. `stored` are the patterns on disk of one slice.
     """
 
     pattern: str
     axis: int | None
     blocks: tuple[Block, ...]
     stored: tuple[str, ...] = ()
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,9 @@ def families() -> dict[str, Family]:
     >>> " ".join(sorted(families()))
     'gemma2 gemma3 gpt2 gpt_neox llama mixtral olmo2 opt phi3 qwen2 qwen3 qwen3_moe'
     """
-    blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
+    blocks: dict[str, Any] = {}
+    for part in PARTS:
+        blocks |= tomllib.loads(files("takeback.anatomy").joinpath(part).read_text("utf-8"))
     for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
         try:
             own = tomllib.loads(Path(path).read_text("utf-8"))
@@ -154,12 +161,12 @@ def canonical_name(family: Family | str, stored: str) -> str | None:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a name pattern: `{l}` and `{i}` stand for numbers, `a|b` at the end for either word."""
+    """Compile a name pattern: `{l}` and `{i}` stand for numbers, `a|b` at the end for either word, `*` for all."""
     stem, _, last = pattern.rpartition(".")
     text = re.escape(f"{stem}.") + f"(?:{'|'.join(map(re.escape, last.split('|')))})"
     for place in "li":
         text = text.replace(re.escape(f"{{{place}}}"), rf"(?P<{place}>[0-9]+)")
-    return re.compile(text)
+    return re.compile(text.replace(re.escape("*"), ".+"))
 
 
 def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -195,10 +202,11 @@ def _claims(family: str, pattern: str, owner: str | Mapping[str, Any]) -> list[C
     """Read one entry of `tensors`: the claim on the live tensor and those on its stored parts."""
     if isinstance(owner, str):
         return [Claim(pattern, None, (_block(family, pattern, owner),))]
-    blocks = tuple(_block(family, pattern, text) for text in owner["split"])
+    even = owner.get("even")
+    blocks = tuple(_block(family, pattern, text) for text in ([even] if even else owner["split"]))
     stored = tuple(owner.get("stored", ()))
     parts = [Claim(part, None, (Block(blocks[0].kind),)) for part in stored]
-    return [Claim(pattern, owner["axis"], blocks, stored), *parts]
+    return [Claim(pattern, owner["axis"], blocks, stored, even is not None), *parts]
 
 
 def _block(family: str, pattern: str, text: str) -> Block:
