@@ -17,7 +17,7 @@ INDEXED_KINDS = ("H", "KV", "N", "E", "U")
 LAYER_KINDS = (
     *("H", "KV", "LATENT", "ATTN", "DELTA", "MIXER"),
     *("MLP", "N", "MLPB", "ROUTER", "E", "SHARED", "U"),
-    *("ALTUP", "LAUREL", "PLE", "LN1", "LN2", "LN3", "LN4"),
+    *("ALTUP", "LAUREL", "PLE", "SCALE", "LN1", "LN2", "LN3", "LN4"),
 )
 """Kinds that belong to a layer, in canonical order."""
 
@@ -42,8 +42,8 @@ class Component:
     """Names one part of a model: a head, a key/value group, an MLP, a norm, the embeddings.
 
     The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
-    attention, what stands in its place, the MLP or the experts, what is beside the residual stream, the norms),
-    `NORM`, `UNEMBED`.
+    attention, what stands in its place, the MLP or the experts, what else changes the residual stream, the
+    norms), `NORM`, `UNEMBED`.
 
     >>> Component("H", layer=3, index=5)
     Component('L3.H5')

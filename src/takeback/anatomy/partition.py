@@ -40,8 +40,8 @@ class Sizes:
 def read_sizes(family: Family, config: Any, tied: bool, layer: int | None = None) -> Sizes:
     """Read the sizes from a config (an object or a mapping) by the keys that the family names.
 
-    Where a config has a value for each layer, those of `layer` are read; of the first, if none is named. A family
-    whose block names no heads has none.
+    Where a config has a value for each layer, those of `layer` are read; of the first, if none is named. A
+    family whose block names no heads has none.
 
     Raises:
         TakebackError: the config lacks a size.
@@ -160,7 +160,7 @@ def _owner(kind: str, sizes: Sizes, resolution: str) -> str:
 
 
 def _even(name: str, shape: tuple[int, ...], claim: Claim, sizes: Sizes) -> tuple[int, int]:
-    """Return how many members an axis is cut evenly among, and how wide each is; a neuron is one entry wide."""
+    """Return how many members an axis is cut evenly among, and how wide each is (a neuron: one entry)."""
     (block,), axis = claim.blocks, claim.axis or 0
     length = shape[axis] if axis < len(shape) else 0
     count = length if block.kind == "N" else sizes.cut(block.kind)[0]

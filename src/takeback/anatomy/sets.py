@@ -19,7 +19,7 @@ _KINDS = {
     "attention rest": frozenset({"ATTN"}),
     "all latents": frozenset({"LATENT"}),
     "all mixers": _MIXERS,
-    "residual rest": frozenset({"ALTUP", "LAUREL", "PLE"}),
+    "residual rest": frozenset({"ALTUP", "LAUREL", "PLE", "SCALE"}),
     "all units": frozenset({"U"}),
     "outputs": frozenset({"OUTPUTS"}),
 }

@@ -87,7 +87,7 @@ def says_tied(family: Family, config: Any) -> bool:
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's parameters by canonical name, tied ones once.
 
-    Buffers that files hold and the family claims, as the bias of a router that training moves, are among them.
+    Buffers that files hold and the family claims are among them, as a router's bias that training moves.
 
     Raises:
         UnknownName: the module's config names an unknown family.

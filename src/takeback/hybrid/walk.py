@@ -186,8 +186,8 @@ class _Walk:
     def below(self, stage: int, members: list[int], state: State) -> Iterator[tuple[int, End]]:
         """Yield the ends of hybrids that agree below a stage, from the hidden states that they share there.
 
-        The largest branch goes last and takes the place of what it came from, so that few states are held. With
-        the states goes how the layers are called, since embeddings may be among what they are given.
+        The largest branch goes last and takes the place of what it came from, so that few states are held.
+        With the states goes how layers are called, since embeddings may be among what they are given.
         """
         with ExitStack() as swapped:
             while stage < len(state[1]) + 2:

@@ -22,7 +22,7 @@ KINDS = {
     "LATENT": "latents",
     "DELTA": "mixers",
     "MIXER": "mixers",
-    **dict.fromkeys(("ALTUP", "LAUREL", "PLE"), "residual rest"),
+    **dict.fromkeys(("ALTUP", "LAUREL", "PLE", "SCALE"), "residual rest"),
     "EMBED": "embeddings",
     "UNEMBED": "embeddings",
     "OUTPUTS": "outputs",
