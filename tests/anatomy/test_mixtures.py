@@ -26,12 +26,7 @@ OUTPUTS = ("out_proj", "o_proj", "output", "linear_out", "down_proj", "output_li
 """What the last projection of a mixer, a shared expert or attention may be called."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(one, marks=() if one in mixtures.QUICK else pytest.mark.slow) for one in mixtures.TYPES
-    ],
-)
+@pytest.fixture(scope="module", params=mixtures.MARKED)
 def pair(request: pytest.FixtureRequest) -> tuple[PreTrainedModel, PreTrainedModel]:
     return mixtures.build(request.param, 0), mixtures.build(request.param, 1)
 
