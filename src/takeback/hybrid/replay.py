@@ -104,7 +104,7 @@ class Replay:
             embedded.append(hidden)
             return self._as_given(hidden)
 
-        last = inputs.read.new_tensor([inputs.arguments["input_ids"].shape[1] - 1])  # an int may cut layers
+        last = inputs.read.new_tensor([inputs.arguments["input_ids"].shape[1] - 1])  # ints may cut layers
         with self._instead(record):
             self.model(**inputs.arguments, use_cache=False, logits_to_keep=last)
         if list(calls) != list(self.layers) or len(embedded) != len(self.layers):
@@ -112,7 +112,7 @@ class Replay:
         return embedded[0], tuple(calls.values())
 
     def layer(self, number: int, hidden: Tensor, call: Call, read: Tensor) -> Tensor:
-        """Return a layer's output, shape (…, rows, positions, width); of the last one at the read positions."""
+        """Return a layer's output, (…, rows, positions, width); of the last one at the read positions."""
         layer = self.layers[number]
         if number < len(self.layers) - 1:
             return _hidden(layer(hidden, **call))
