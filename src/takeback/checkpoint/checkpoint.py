@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
-from takeback.checkpoint.experts import unstacked
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
@@ -27,6 +26,7 @@ from takeback.checkpoint.shards import (
     read_metadata,
     weight_entries,
 )
+from takeback.checkpoint.stored import unstacked, without_leftovers
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
@@ -365,7 +365,7 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
         return _open_file(ref, folder / WEIGHTS)
     settings = _read_settings(folder)
     family = family_of(settings["model_type"])
-    entries = unstacked(family, canonical_names(found, family))
+    entries = without_leftovers(family, settings, unstacked(family, canonical_names(found, family)))
     stored = {name: name if entry.within else entry.stored for name, entry in entries.items()}
     _check_floating(folder, entries)
     if says_tied(family, settings):

@@ -1,12 +1,14 @@
-"""Experts that a file holds stacked, as live modules do, seen one by one, as files on the hub hold them."""
+"""What files hold otherwise than live modules: experts stacked or apart, tensors that no module has."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from takeback.anatomy import Family
+from takeback.anatomy.families import compiled
 from takeback.checkpoint.shards import ITEM_SIZES, Entry
 
 
@@ -42,3 +44,28 @@ def _parts(entry: Entry, names: list[tuple[str, ...]]) -> Iterator[tuple[str, En
                     within=(place, first, first + width),
                 ),
             )
+
+
+def without_leftovers(
+    family: Family, settings: Mapping[str, Any], entries: Mapping[str, Entry]
+) -> dict[str, Entry]:
+    """Return the entries, by canonical name, but for those that transformers leaves out when it loads them.
+
+    They are those of layers beyond the config's, which predict further tokens (MTP), and keys and values of
+    layers that read those of others.
+    """
+    if not family.leftovers:
+        return dict(entries)
+    layers = next((settings[key] for key in family.config["layers"] if key in settings), None)
+    if not isinstance(layers, int):
+        return dict(entries)
+    first = {
+        pattern: layers - (0 if key == "beyond" else settings.get(key) or 0)
+        for pattern, key in family.leftovers
+    }
+
+    def is_left(name: str) -> bool:
+        found = ((compiled(pattern).fullmatch(name), start) for pattern, start in first.items())
+        return any(match is not None and int(match["l"]) >= start for match, start in found)
+
+    return {name: entry for name, entry in entries.items() if not is_left(name)}
