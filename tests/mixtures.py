@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -65,7 +66,8 @@ _WIDE = {"mamba_n_heads": 4, "mamba_d_head": 12}
 _PLAIN = """
 olmoe flex_olmo minimax_m2 qwen2_moe glm4_moe dots1 solar_open mellum cohere2_moe exaone_moe ernie4_5_moe
 hunyuan_v1_moe hy_v3 afmoe laguna kolibri1 beam gpt_oss phimoe minimax
-granitemoe granitemoeshared granitemoe_swa qwen3_next qwen3_5_text qwen3_5_moe_text mamba falcon_mamba falcon_h1 recurrent_gemma rwkv lfm3 nemotron_h
+granitemoe granitemoeshared granitemoe_swa qwen3_next qwen3_5_text qwen3_5_moe_text
+mamba falcon_mamba falcon_h1 recurrent_gemma rwkv lfm3 nemotron_h
 """
 _WITH_LATENTS = """
 deepseek_v2 deepseek_v3 glm4_moe_lite minicpm3 youtu sarvam_mla axk1 deepseek_v32 glm_moe_dsa
@@ -101,6 +103,9 @@ TYPES: dict[str, dict[str, Any]] = {
 
 QUICK = ("olmoe", "gpt_oss", "qwen3_next", "deepseek_v3", "falcon_h1")
 """Those that are always tested; the others are marked slow."""
+
+MARKED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TYPES]
+"""Those as test parameters."""
 
 
 def config_of(name: str) -> Any:

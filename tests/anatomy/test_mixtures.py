@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -26,12 +28,7 @@ OUTPUTS = ("out_proj", "o_proj", "output", "linear_out", "down_proj", "output_li
 """What the last projection of a mixer, a shared expert or attention may be called."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(one, marks=() if one in mixtures.QUICK else pytest.mark.slow) for one in mixtures.TYPES
-    ],
-)
+@pytest.fixture(scope="module", params=mixtures.MARKED)
 def pair(request: pytest.FixtureRequest) -> tuple[PreTrainedModel, PreTrainedModel]:
     return mixtures.build(request.param, 0), mixtures.build(request.param, 1)
 
@@ -369,3 +366,30 @@ def test_a_neuron_is_a_neuron(pair: tuple[PreTrainedModel, PreTrainedModel]) -> 
                 after = _inputs(model, projection)[projection]
             moved = (after - before).abs().amax((0, 1)) > 1e-6
             assert moved.nonzero().flatten().tolist() in ([neuron], []), (layer, neuron)
+
+
+def test_stacked_experts_on_disk_are_those_kept_apart(
+    pair: tuple[PreTrainedModel, PreTrainedModel], tmp_path: Path
+) -> None:
+    """A trainer that writes the live tensors stacks experts; files on the hub hold them one by one."""
+    model, base = pair
+    if not anatomy_of(model).stored:
+        pytest.skip("its files hold experts as the live module does")
+    model.save_pretrained(tmp_path / "apart")
+    base.save_pretrained(tmp_path / "base")
+    (tmp_path / "stacked").mkdir()
+    model.config.save_pretrained(tmp_path / "stacked")
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / "stacked" / "model.safetensors", {"format": "pt"})
+    apart, stacked = (open_checkpoint(tmp_path / name) for name in ("apart", "stacked"))
+    assert stacked.shapes == apart.shapes
+    assert stacked.digest == apart.digest
+    for name in stacked.entries:
+        assert np.array_equal(stacked.flat(name).block(0, 7), apart.flat(name).block(0, 7)), name
+    made = hybrid(open_pair(tmp_path / "base", tmp_path / "stacked"), apart.anatomy().universe)
+    write_hybrid(made, tmp_path / "hybrid")
+    assert open_checkpoint(tmp_path / "hybrid").digest == open_checkpoint(tmp_path / "base").digest
+    again = type(model).from_pretrained(tmp_path / "hybrid", attn_implementation="eager").eval()
+    same(logits(again), logits(base))

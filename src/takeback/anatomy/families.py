@@ -71,6 +71,7 @@ class Family:
     unembedding: str
     tied: bool
     ignored: tuple[str, ...]
+    leftovers: tuple[tuple[str, str], ...]
     renames: tuple[tuple[str, str], ...]
     unread: Mapping[str, str]
     config: Mapping[str, tuple[str, ...]]
@@ -193,6 +194,7 @@ def _family(name: str, block: Mapping[str, Any]) -> Family:
         unembedding=block["unembedding"],
         tied=block["tied"],
         ignored=tuple(block.get("ignored", ())),
+        leftovers=tuple((pattern, key) for pattern, key in block.get("leftovers", ())),
         renames=tuple((pattern, replacement) for pattern, replacement in block.get("renames", ())),
         unread=block.get("unread", {}),
         config={size: _words(key) for size, key in block["config"].items()},

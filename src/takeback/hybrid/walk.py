@@ -20,7 +20,7 @@ from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
 from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
 from takeback.hybrid.memory import is_out_of_memory, units_of
-from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
+from takeback.hybrid.replay import Call, Inputs, Replay, members_given, plain_logits
 from takeback.run.errors import TakebackError
 
 ROWS = 16
@@ -36,6 +36,9 @@ HELD = 2**29
 
 InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
 """Where slices come from: another model in memory, its state dict, or a checkpoint."""
+
+MISFITS = (TypeError, ValueError, RuntimeError, AttributeError, LookupError)
+"""What a model raises whose layers can't be run one by one."""
 
 State: TypeAlias = tuple[Tensor, tuple[Call, ...]]
 """Hidden states, and the arguments with which each layer is called."""
@@ -129,16 +132,17 @@ class Hybrids:
 
     def _fitting(self, row: Inputs) -> Replay | None:
         """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
-        wanted = plain_logits(self.model, row).float()
+        logits, members = members_given(self.model, row)
+        wanted = logits.float()
         near = 1e-4 if wanted.dtype == self.model.dtype else 0.1
         why = "its layers do not give what its forward gives"
         for cut in (True, False):
             try:
-                replay = Replay.of(self.model, cut)
+                replay = Replay.of(self.model, cut, members)
                 walk = _Walk(self, replay, row, [path_of(self._anatomy.universe - self._anatomy.universe)])
                 ((_, end),) = walk.below(0, [0], walk.start)
                 found = end.logits()
-            except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+            except (TakebackError, *MISFITS) as error:
                 if is_out_of_memory(error):
                     raise
                 why = str(error)
@@ -156,7 +160,7 @@ class End:
     """Where the layers of a hybrid end.
 
     Attributes:
-        states: the last layer's output, shape (rows, reads, width).
+        states: the last layer's output, shape (…, rows, reads, width).
         head: what makes logits of hidden states: all that the model does after its layers.
     """
 
@@ -171,9 +175,9 @@ class End:
     @torch.inference_mode()
     def some(self, places: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the logits, shape (some, vocabulary), at places of rows x reads, at most so many at once."""
-        flat = self.states.flatten(0, 1)
+        flat = self.states.flatten(-3, -2)
         for chunk in places.split(most):
-            yield chunk, self.head(flat[chunk][None])[0]
+            yield chunk, self.head(flat[..., chunk, :].unsqueeze(-3))[0]
 
 
 class _Walk:
