@@ -13,7 +13,7 @@ from takeback.anatomy.stack import stack_anatomy
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Value = TypeVar("Value")
 
@@ -84,13 +84,26 @@ def says_tied(family: Family, config: Any) -> bool:
     return family.tied if tied is None else bool(tied)
 
 
-def parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:
+def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's parameters by canonical name, tied ones once.
+
+    Buffers that files hold and the family claims are among them, as a router's bias that training moves.
 
     Raises:
         UnknownName: the module's config names an unknown family.
     """
-    return canonical_names(dict(module.named_parameters()), family_in(getattr(module, "config", None)))
+    family = family_in(getattr(module, "config", None))
+    found: dict[str, Tensor] = dict(module.named_parameters())
+    if family is not None:
+        kept = module.state_dict(keep_vars=True)
+        found |= {
+            name: buffer
+            for name, buffer in module.named_buffers()
+            if name in kept and family.match(name) is not None
+        }
+        if family.unembedding in found and family.embedding not in found:
+            found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
+    return canonical_names(found, family)
 
 
 def canonical_names(stored: Mapping[str, Value], family: Family | None) -> dict[str, Value]:

@@ -26,6 +26,7 @@ from takeback.checkpoint.shards import (
     read_metadata,
     weight_entries,
 )
+from takeback.checkpoint.stored import unstacked, without_leftovers
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
@@ -364,8 +365,8 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
         return _open_file(ref, folder / WEIGHTS)
     settings = _read_settings(folder)
     family = family_of(settings["model_type"])
-    entries = canonical_names(found, family)
-    stored = {name: entry.stored for name, entry in entries.items()}
+    entries = without_leftovers(family, settings, unstacked(family, canonical_names(found, family)))
+    stored = {name: name if entry.within else entry.stored for name, entry in entries.items()}
     _check_floating(folder, entries)
     if says_tied(family, settings):
         settings = _tie(settings, family, entries, stored)
