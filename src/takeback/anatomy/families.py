@@ -18,8 +18,8 @@ from takeback.run.errors import TakebackError, UnknownName, unknown_name
 OWN = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
 
-PARTS = ("families.toml", "mixtures.toml")
-"""The files of the package that hold families: plain decoders, and those with experts, latents or mixers."""
+PARTS = ("families.toml", "decoders.toml", "mixtures.toml")
+"""The files of the package that hold families: those explained, like ones, those with experts or mixers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Claim:
     """Says who owns the entries of every tensor whose name fits a pattern.
 
     `axis` is None where one component owns the whole tensor; `even` says that the axis is cut evenly whatever
-    width the config gives. `stored` are the patterns on disk of one slice.
+    width the config gives. `rounds` says into how many rounds the axis is cut first, each with its share of
+    every block; "KV" means as many as there are key/value groups. `stored` are the patterns on disk of one
+    slice.
     """
 
     pattern: str
@@ -43,6 +45,7 @@ class Claim:
     blocks: tuple[Block, ...]
     stored: tuple[str, ...] = ()
     even: bool = False
+    rounds: int | str = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,8 @@ def _claims(family: str, pattern: str, owner: str | Mapping[str, Any]) -> list[C
     blocks = tuple(_block(family, pattern, text) for text in ([even] if even else owner["split"]))
     stored = tuple(owner.get("stored", ()))
     parts = [Claim(part, None, (Block(blocks[0].kind),)) for part in stored]
-    return [Claim(pattern, owner["axis"], blocks, stored, even is not None), *parts]
+    rounds = owner.get("rounds", 1)
+    return [Claim(pattern, owner["axis"], blocks, stored, even is not None, rounds), *parts]
 
 
 def _block(family: str, pattern: str, text: str) -> Block:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -97,11 +97,13 @@ def decoder_anatomy(
     if resolution not in RESOLUTIONS:
         raise unknown_name("resolution", resolution, RESOLUTIONS)
     tied = family.unembedding not in shapes
-    sizes = read_sizes(family, config, tied)
+    sizes = _grouped(family, shapes, read_sizes(family, config, tied))
 
     @cache
     def sizes_of(layer: int | None) -> Sizes:
-        return sizes if layer is None or layer >= sizes.layers else read_sizes(family, config, tied, layer)
+        if layer is None or layer >= sizes.layers:
+            return sizes
+        return _grouped(family, shapes, read_sizes(family, config, tied, layer))
 
     cuts: dict[str, tuple[Cut, ...]] = {}
     stored: dict[str, tuple[tuple[str, ...], ...]] = {}
@@ -129,6 +131,27 @@ def decoder_anatomy(
     )
 
 
+def _grouped(family: Family, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> Sizes:
+    """Count key/value groups by a tensor that joins each with its queries, which no config key need tell.
+
+    Raises:
+        TakebackError: the tensor is not as long as some number of groups makes it.
+    """
+    for name, shape in shapes.items():
+        match = family.match(name)
+        if match is None or match.claim.rounds != "KV":
+            continue
+        rest = shape[match.claim.axis or 0] - sizes.heads * sizes.head_width
+        groups = rest // (2 * sizes.head_width)
+        if rest <= 0 or rest % (2 * sizes.head_width) or sizes.heads % groups:
+            raise TakebackError(
+                f"tensor {name!r} has shape {tuple(shape)}, which no number of key/value groups of width "
+                f"{sizes.head_width} beside {sizes.heads} heads makes; config and tensors are of other models"
+            )
+        return replace(sizes, groups=groups)
+    return sizes
+
+
 def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolution: str) -> tuple[Cut, ...]:
     claim, layer = match.claim, match.layer
     kinds = [_owner(block.kind, sizes, resolution) for block in claim.blocks]
@@ -140,11 +163,13 @@ def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolut
         count, width = _even(name, shape, claim, sizes)
         return (Cut(name, kinds[0], layer, 0, claim.axis, 0, width, count),)
     cuts: list[Cut] = []
-    start = 0
-    for block, kind in zip(claim.blocks, kinds, strict=True):
-        count, width = sizes.cut(block.kind)
-        cuts.append(Cut(name, kind, layer, 0, claim.axis, start, width * block.times, count))
-        start += count * width * block.times
+    start, rounds = 0, sizes.groups if claim.rounds == "KV" else int(claim.rounds)
+    for turn in range(rounds):
+        for block, kind in zip(claim.blocks, kinds, strict=True):
+            count, width = sizes.cut(block.kind)
+            members, wide = count // rounds, width * block.times
+            cuts.append(Cut(name, kind, layer, turn * members, claim.axis, start, wide, members))
+            start += members * wide
     return tuple(cuts)
 
 

@@ -101,6 +101,8 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
             for name, buffer in module.named_buffers()
             if name in kept and family.match(name) is not None
         }
+        if family.unembedding in found and family.embedding not in found:
+            found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
     return canonical_names(found, family)
 
 
