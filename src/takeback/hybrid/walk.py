@@ -93,6 +93,12 @@ class Hybrids:
         An end is good until the next one is asked for. The model must be in evaluation mode; at most
         2 + log2(hybrids) hidden states of these inputs are held at a time.
         """
+        if inputs.order is not None:
+            if not self._tried:
+                self._tried = True
+                warnings.warn(f"{type(self.model).__name__} is read plainly: it takes no trees", stacklevel=2)
+            yield from self._one_by_one(inputs, paths)
+            return
         if not self._tried:
             row = inputs.rows(0, 1).arguments
             ends = torch.tensor([[0, inputs.arguments["input_ids"].shape[1] - 1]], device=self.model.device)
