@@ -15,7 +15,11 @@ from takeback.run.errors import TakebackError, UnknownName, unknown_name
 INDEXED_KINDS = ("H", "KV", "N", "E", "U")
 """Kinds of which a layer holds several: heads, key/value groups, neurons, experts, units."""
 
-LAYER_KINDS = ("H", "KV", "ATTN", "MLP", "N", "MLPB", "ROUTER", "E", "U", "LN1", "LN2", "LN3", "LN4")
+LAYER_KINDS = (
+    *("H", "KV", "LATENT", "ATTN", "DELTA", "MIXER"),
+    *("MLP", "N", "MLPB", "ROUTER", "E", "SHARED", "U"),
+    *("ALTUP", "LAUREL", "PLE", "SCALE", "LN1", "LN2", "LN3", "LN4"),
+)
 """Kinds that belong to a layer, in canonical order."""
 
 MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
@@ -71,8 +75,9 @@ class Component:
     """Names one part of a model: a head, a key/value group, an MLP, a norm, the embeddings.
 
     The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
-    attention, the MLP, the norms), `NORM`, `UNEMBED`. A whole tensor, `T:model.layers.3.mixer.D`, is in the
-    layer that its name tells; in its text form blanks, stars and the like are `%` and their codes.
+    attention, what stands in its place, the MLP or the experts, what else changes the residual stream, the
+    norms), `NORM`, `UNEMBED`. A whole tensor, `T:model.layers.3.mixer.D`, is in the layer that its name
+    tells; in its text form blanks, stars and the like are `%` and their codes.
 
     >>> Component("H", layer=3, index=5)
     Component('L3.H5')

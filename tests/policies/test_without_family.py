@@ -47,7 +47,7 @@ def test_hybrids_equal_the_model_with_each_set_swapped_in() -> None:
     scores = HybridScores(Hybrids(tuned, base), [path_of(one) for one in sets])
     for batch in PLAN.legal.round.batches:
         with (
-            pytest.warns(UserWarning, match="read plainly")
+            pytest.warns(UserWarning, match="takes no trees")
             if batch is PLAN.legal.round.batches[0]
             else ready(tuned)
         ):

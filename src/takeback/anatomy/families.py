@@ -18,6 +18,9 @@ from takeback.run.errors import TakebackError, UnknownName, unknown_name
 OWN = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
 
+PARTS = ("families.toml", "decoders.toml", "mixtures.toml")
+"""The files of the package that hold families: those explained, like ones, those with experts or mixers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -31,13 +34,17 @@ class Block:
 class Claim:
     """Says who owns the entries of every tensor whose name fits a pattern.
 
-    `axis` is None where one component owns the whole tensor. `stored` are the patterns on disk of one slice.
+    `axis` is None where one component owns the whole tensor; `even` says that the axis is cut evenly whatever
+    width the config gives. `rounds` says into how many rounds the axis is cut first, each with its share of
+    every block; "KV" means as many as there are key/value groups. `stored` are the patterns on disk of one slice.
     """
 
     pattern: str
     axis: int | None
     blocks: tuple[Block, ...]
     stored: tuple[str, ...] = ()
+    even: bool = False
+    rounds: int | str = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Family:
     unembedding: str
     tied: bool
     ignored: tuple[str, ...]
+    leftovers: tuple[tuple[str, str], ...]
     renames: tuple[tuple[str, str], ...]
     unread: Mapping[str, str]
     config: Mapping[str, tuple[str, ...]]
@@ -91,10 +99,12 @@ def families() -> dict[str, Family]:
     Raises:
         TakebackError: a file of the user's can't be read, or has a family that there is already.
 
-    >>> " ".join(sorted(families()))
-    'gemma2 gemma3 gpt2 gpt_neox llama mixtral olmo2 opt phi3 qwen2 qwen3 qwen3_moe'
+    >>> families()["mamba"].model_types
+    ('mamba', 'mamba2', 'falcon_mamba')
     """
-    blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
+    blocks: dict[str, Any] = {}
+    for part in PARTS:
+        blocks |= tomllib.loads(files("takeback.anatomy").joinpath(part).read_text("utf-8"))
     for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
         try:
             own = tomllib.loads(Path(path).read_text("utf-8"))
@@ -173,12 +183,12 @@ def canonical_name(family: Family | str, stored: str) -> str | None:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a name pattern: `{l}` and `{i}` stand for numbers, `a|b` at the end for either word."""
+    """Compile a name pattern: `{l}` and `{i}` are numbers, `a|b` at the end either word, `*` anything."""
     stem, _, last = pattern.rpartition(".")
     text = re.escape(f"{stem}.") + f"(?:{'|'.join(map(re.escape, last.split('|')))})"
     for place in "li":
         text = text.replace(re.escape(f"{{{place}}}"), rf"(?P<{place}>[0-9]+)")
-    return re.compile(text)
+    return re.compile(text.replace(re.escape("*"), ".+"))
 
 
 def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -186,8 +196,9 @@ def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
     if "like" not in block:
         return dict(block)
     parent = _inherited(blocks, block["like"])
-    joined = {key: {**parent.get(key, {}), **block.get(key, {})} for key in ("config", "tensors")}
-    return {**parent, **block, **joined}
+    own, theirs = block.get("tensors", {}), parent["tensors"]
+    tensors = {**own, **{pattern: owner for pattern, owner in theirs.items() if pattern not in own}}
+    return {**parent, **block, "config": {**parent["config"], **block.get("config", {})}, "tensors": tensors}
 
 
 def _family(name: str, block: Mapping[str, Any]) -> Family:
@@ -202,6 +213,7 @@ def _family(name: str, block: Mapping[str, Any]) -> Family:
         unembedding=block["unembedding"],
         tied=block["tied"],
         ignored=tuple(block.get("ignored", ())),
+        leftovers=tuple((pattern, key) for pattern, key in block.get("leftovers", ())),
         renames=tuple((pattern, replacement) for pattern, replacement in block.get("renames", ())),
         unread=block.get("unread", {}),
         config={size: _words(key) for size, key in block["config"].items()},
@@ -214,10 +226,12 @@ def _claims(family: str, pattern: str, owner: str | Mapping[str, Any]) -> list[C
     """Read one entry of `tensors`: the claim on the live tensor and those on its stored parts."""
     if isinstance(owner, str):
         return [Claim(pattern, None, (_block(family, pattern, owner),))]
-    blocks = tuple(_block(family, pattern, text) for text in owner["split"])
+    even = owner.get("even")
+    blocks = tuple(_block(family, pattern, text) for text in ([even] if even else owner["split"]))
     stored = tuple(owner.get("stored", ()))
     parts = [Claim(part, None, (Block(blocks[0].kind),)) for part in stored]
-    return [Claim(pattern, owner["axis"], blocks, stored), *parts]
+    rounds = owner.get("rounds", 1)
+    return [Claim(pattern, owner["axis"], blocks, stored, even is not None, rounds), *parts]
 
 
 def _block(family: str, pattern: str, text: str) -> Block:

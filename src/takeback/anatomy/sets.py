@@ -9,13 +9,17 @@ from takeback.component import TENSOR, Component, ComponentSet
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
-_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E"})
+_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E", "SHARED"})
+_MIXERS = frozenset({"DELTA", "MIXER"})
 _KINDS = {
     "all heads": _HEADS,
     "all mlps": _MLPS,
     "all norms": frozenset({"LN1", "LN2", "LN3", "LN4", "NORM"}),
     "embeddings": frozenset({"EMBED", "UNEMBED"}),
     "attention rest": frozenset({"ATTN"}),
+    "all latents": frozenset({"LATENT"}),
+    "all mixers": _MIXERS,
+    "residual rest": frozenset({"ALTUP", "LAUREL", "PLE", "SCALE"}),
     "all units": frozenset({"U"}),
     "outputs": frozenset({"OUTPUTS"}),
 }
@@ -25,6 +29,7 @@ Rule = Callable[[Component], str | None]
 SET_FAMILIES: dict[str, Rule] = {
     "each head": lambda c: str(c) if c.kind == "H" else None,
     "each mlp": lambda c: f"L{c.layer} mlp" if c.kind in _MLPS else None,
+    "each mixer": lambda c: str(c) if c.kind in _MIXERS else None,
     "heads of each layer": lambda c: f"L{c.layer} heads" if c.kind in _HEADS else None,
     "each unit": lambda c: str(c) if c.kind == "U" else None,
     "each layer": lambda c: None if c.layer is None else f"L{c.layer}",
@@ -35,7 +40,8 @@ SET_FAMILIES: dict[str, Rule] = {
 }
 """Each family of sets, as the rule that says to which set of it a component belongs (None: to no one).
 
-Heads of a layer take their key/value groups with them; an MLP is all of it, neurons and experts included.
+Heads of a layer take their key/value groups with them; an MLP is all of it, neurons and experts included,
+shared ones too.
 """
 
 

@@ -15,7 +15,7 @@ from takeback.anatomy.tensors import TENSORS, tensor_anatomy
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Value = TypeVar("Value")
 
@@ -88,16 +88,24 @@ def says_tied(family: Family, config: Any) -> bool:
     return family.tied if tied is None else bool(tied)
 
 
-def parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:
+def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's parameters by canonical name, tied ones once.
 
-    Where no family says what is a parameter, buffers that files hold are among them.
+    Buffers that files hold and the family claims are among them, as a router's bias that training moves;
+    where no family says what is a parameter, all that hold floats.
     """
     config = getattr(module, "config", None)
     family = family_in(config)
-    if family is None and _type_in(config) is not None:
-        return dict(module.named_parameters()) | _kept_buffers(module)
-    return canonical_names(dict(module.named_parameters()), family)
+    found: dict[str, Tensor] = dict(module.named_parameters())
+    if family is None and _type_in(config) is None:
+        return found
+    kept = module.state_dict(keep_vars=True)
+    found |= {
+        name: buffer
+        for name, buffer in module.named_buffers()
+        if name in kept and (buffer.is_floating_point() if family is None else family.match(name) is not None)
+    }
+    return canonical_names(found, family)
 
 
 def canonical_names(stored: Mapping[str, Value], family: Family | None) -> dict[str, Value]:
@@ -120,13 +128,6 @@ def canonical_names(stored: Mapping[str, Value], family: Family | None) -> dict[
 
 def _type_in(config: Any) -> str | None:
     return None if config is None else value_of(config, "model_type") or None
-
-
-def _kept_buffers(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the buffers of floats that a module saves."""
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    kept = module.state_dict(keep_vars=True).items()
-    return {name: one for name, one in kept if name not in parameters and one.is_floating_point()}
 
 
 def _without_family(

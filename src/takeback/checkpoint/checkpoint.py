@@ -26,6 +26,7 @@ from takeback.checkpoint.shards import (
     read_metadata,
     weight_entries,
 )
+from takeback.checkpoint.stored import unstacked, without_leftovers
 from takeback.checkpoint.ties import embeddings_of, is_tied
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
@@ -368,7 +369,9 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     settings = _read_settings(folder)
     family = family_in(settings)
     entries = canonical_names(found, family)
-    stored = {name: entry.stored for name, entry in entries.items()}
+    if family is not None:
+        entries = without_leftovers(family, settings, unstacked(family, entries))
+    stored = {name: name if entry.within else entry.stored for name, entry in entries.items()}
     _check_floating(folder, entries)
     if family is None:
         settings = _with_default(folder, settings, entries)
