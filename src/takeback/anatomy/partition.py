@@ -52,7 +52,13 @@ def read_sizes(family: Family, config: Any, tied: bool, layer: int | None = None
     def read(size: str) -> int | None:
         values = (value_of(settings, key) for key in keys.get(size, ()))
         found = next((value for value in values if value is not None), None)
-        return found[layer or 0] if isinstance(found, (list, tuple)) else found
+        value = found
+        if isinstance(found, list | tuple):
+            value = found[layer or 0] if len(found) > (layer or 0) else None
+        if value is not None and (not isinstance(value, int) or not 0 <= value < 2**40):
+            told = f"its {size} ({keys[size][0]}) is {str(value)[:40]!r}, no number of them"
+            raise TakebackError(f"the config of this {family.name} model makes no sense: {told}")
+        return value
 
     def needed(size: str) -> int:
         value = read(size)

@@ -84,7 +84,7 @@ def main() -> None:
     try:
         app()
     except TakebackError as error:
-        typer.echo(f"takeback: {error}", err=True)
+        typer.echo(f"takeback: {' '.join(str(error).splitlines())}", err=True)
         sys.exit(2)
     except OSError as error:
         if error.filename is None:

@@ -41,9 +41,9 @@ def unreadable(source: object, why: object, form: str = "", line: int = 1) -> Un
     >>> print(unreadable("plan.yaml", "it is empty", "YAML"))
     plan.yaml can't be read as YAML: it is empty
     """
-    words = " ".join(str(why).split())
+    named, words = " ".join(str(source).splitlines()), " ".join(str(why).split())
     short = words if len(words) <= 300 else f"{words[:300]}…"
-    return Unreadable(f"{source} can't be read{form and f' as {form}'}: {short}", short, line)
+    return Unreadable(f"{named} can't be read{form and f' as {form}'}: {short}", short, line)
 
 
 @contextmanager

@@ -247,7 +247,7 @@ def _date(value: Any, origin: str, line: int) -> str:
     try:
         return date.fromisoformat(str(value)).isoformat()
     except ValueError:
-        raise _wrong(origin, line, f"{str(value)!r} is no date; write it as 2026-11-20") from None
+        raise _wrong(origin, line, f"{str(value)[:60]!r} is no date; write it as 2026-11-20") from None
 
 
 def _names(value: Any, origin: str, line: int) -> Iterator[str]:
