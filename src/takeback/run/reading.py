@@ -144,7 +144,9 @@ def own_path(text: str) -> Path:
         path = Path(text).expanduser()
         path.stat()
     except RuntimeError:
-        raise TakebackError(f"{text}: there is no user {text.partition('/')[0][1:]!r} here") from None
+        raise TakebackError(
+            f"there is no user {short.partition('/')[0][1:]!r} here, whose folder {short!r} would be in"
+        ) from None
     except (FileNotFoundError, NotADirectoryError):
         return Path(text).expanduser()
     except (OSError, ValueError) as error:

@@ -156,8 +156,8 @@ def read_steps(path: Path) -> dict[str, Done]:
 
 
 def _done(key: str, began: float, done: bool = False, seconds: float | None = None) -> Done:
-    if not 0 <= float(began) < 1e11:
-        raise ValueError(f"{began} is no time")
+    if not (0 <= float(began) < 1e11 and 0 <= float(seconds or 0) < 1e11):
+        raise ValueError(f"{began} or {seconds} is no time")
     return Done(str(key), float(began), bool(done), None if seconds is None else float(seconds))
 
 
