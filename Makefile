@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo small-worlds plants estimators findings tree test check format hooks base clean
+.PHONY: help setup demo small-worlds plants estimators findings fuzz tree test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
 	$(BIN)/python -m validation.simulate
+
+fuzz: $(READY)  ## try 10,000 bent inputs of all kinds and print what became of them (about half an hour)
+	PYTHONPATH=tests $(BIN)/python -m fuzz 10000
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py
