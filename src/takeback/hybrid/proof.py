@@ -23,6 +23,7 @@ from takeback.hybrid.disk import write_hybrid
 from takeback.hybrid.heads import BrokenLaw, check_heads, check_neurons, logits
 from takeback.hybrid.hybrid import hybrid
 from takeback.hybrid.live import taken_back
+from takeback.hybrid.mixers import check_mixers
 from takeback.run.errors import TakebackError
 
 MOST: Final = 2_000_000
@@ -223,8 +224,8 @@ def _algebra(pair: Both) -> str:
 
 def _heads(pair: Both) -> str:
     model = pair[0]
-    told = [told for told in (check_heads(model), check_neurons(model)) if told]
-    return "; ".join(told) or "no heads and no neurons"
+    told = [told for told in (check_heads(model), check_neurons(model), check_mixers(model)) if told]
+    return "; ".join(told) or "no heads, neurons or mixers"
 
 
 _TRIED: tuple[tuple[str, Callable[[Both], str]], ...] = (
