@@ -124,15 +124,34 @@ def family_of(model_type: str) -> Family:
     'llama'
 
     Raises:
-        UnknownName: no family has this model type; the message lists those known, or says what to do.
+        UnknownName: no family has this model type, or it is one that is not read; it says what to do.
     """
-    known = {model_type: family for family in families().values() for model_type in family.model_types}
+    family = known_family(model_type)
+    if family is None:
+        raise UnknownName(no_family(model_type))
+    return family
+
+
+def known_family(model_type: str) -> Family | None:
+    """Return the family of a config's `model_type`, None where no family has it.
+
+    Raises:
+        UnknownName: the type is one that is not read; the message says what to do.
+    """
     for family in families().values():
         if model_type in family.unread:
             raise UnknownName(f"models of the type {model_type!r} are not read: {family.unread[model_type]}")
-    if model_type not in known:
-        raise unknown_name("model family", model_type, known)
-    return known[model_type]
+        if model_type in family.model_types:
+            return family
+    return None
+
+
+def no_family(model_type: str) -> str:
+    """Say in one line what is missing of a type that no family has, and how to add it."""
+    return (
+        f"no family knows the model type {model_type!r}, so that its components are whole tensors (T:NAME) "
+        "and layers (L3.*); `takeback family MODEL` proposes a block that tells its heads and neurons apart"
+    )
 
 
 @cache
