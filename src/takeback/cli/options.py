@@ -18,6 +18,7 @@ import typer
 
 from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
@@ -52,7 +53,13 @@ Json = Annotated[bool, option("--json", None, "Print JSON instead of tables.")]
 Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0)]
 Threads = Annotated[
     int,
-    option("--threads", "N", "CPU threads of each worker; results depend on them in last bits.", min=1),
+    option(
+        "--threads",
+        "N",
+        "CPU threads of each worker; results depend on them in last bits.",
+        min=1,
+        max=MOST_THREADS,
+    ),
 ]
 Folder = Annotated[Path, option("--out -o", "DIR", "Folder to write.")]
 Resolution = Annotated[

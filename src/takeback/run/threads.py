@@ -7,10 +7,18 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from takeback.run.errors import TakebackError
+
+MOST_THREADS = 1024
+"""CPU threads at most: a system that can't start as many ends the process without a word."""
+
 
 @contextmanager
 def cpu_threads(count: int | None) -> Generator[None]:
     """Let torch use so many CPU threads inside the block; None leaves the number as it is.
+
+    Raises:
+        TakebackError: they are fewer than 1 or more than `MOST_THREADS`.
 
     >>> import torch
     >>> before = torch.get_num_threads()
@@ -23,6 +31,8 @@ def cpu_threads(count: int | None) -> Generator[None]:
     if count is None:
         yield
         return
+    if not 1 <= count <= MOST_THREADS:
+        raise TakebackError(f"{count} CPU threads cannot be used; choose 1 to {MOST_THREADS}")
     import torch
 
     before = torch.get_num_threads()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from takeback.arenas import Playable, arena
 from takeback.arenas.rows.spec import ArenaText
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.threads import MOST_THREADS
 from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
 from takeback.study.conjectures.conjecture import (
@@ -83,7 +84,7 @@ class Plan(BaseModel):
     """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
     agency: AgencyArms | None = None
     """The arms that the rule *carries agency* compares, in pairs of one goal."""
-    threads: Annotated[int, Field(gt=0)] = 1
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
     conjectures: tuple[Conjecture, ...] = ()
     """What is expected, locked when the run starts and decided at its end; in a plan's file, also the name
