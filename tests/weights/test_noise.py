@@ -44,7 +44,7 @@ def test_a_part_above_noise_is_found_and_no_other() -> None:
 
 
 def test_parts_of_all_sizes_are_no_noise_of_one() -> None:
-    assert noise_of(10.0 ** np.arange(12), np.full(12, 1000)) is None
+    assert noise_of(np.logspace(0, 11, 12).astype(np.float64), np.full(12, 1000)) is None
     assert noise_of(np.zeros(12), np.full(12, 1000)) is None
 
 
@@ -59,7 +59,7 @@ def planted(folder: Path, change: Change, dtype: torch.dtype = torch.float32, se
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(change(name, parameter, generator))
-    model.to(dtype).save_pretrained(folder / "tuned")
+    model.type(dtype).save_pretrained(folder / "tuned")
     return open_pair(folder / "base", folder / "tuned")
 
 

@@ -18,7 +18,7 @@ LEVEL = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
+class EqualNoise:
     """Holds what equal noise says of parts: which are `above` it, which `below`, and its size σ.
 
     `reach` is the largest ratio of a part's root mean square to σ that is no more than noise, of the smallest
@@ -36,7 +36,9 @@ class Noise:
         return not (self.above.any() or self.below.any())
 
 
-def noise_of(squares: NDArray[np.float64], counts: NDArray[np.int64], level: float = LEVEL) -> Noise | None:
+def noise_of(
+    squares: NDArray[np.float64], counts: NDArray[np.int64], level: float = LEVEL
+) -> EqualNoise | None:
     """Compare each part's ΣΔ² over its entries with those of the parts that do not stand out.
 
     `level` is the probability that equal noise makes any part stand out, to either side (Bonferroni). None
@@ -56,10 +58,11 @@ def noise_of(squares: NDArray[np.float64], counts: NDArray[np.int64], level: flo
     alike = full & (
         np.abs(_scores(squares / n, n, float(np.median((squares / n)[full])), np.inf)) < 2 * limit
     )
+    scores, square, size = np.zeros(len(n)), 1.0, 1.0
     for _ in range(len(n)):
         if 2 * alike.sum() < full.sum() or not squares[alike].any():
             return None
-        square, size = squares[alike].sum(), n[alike].sum()
+        square, size = float(squares[alike].sum()), float(n[alike].sum())
         others, rest = square - squares * alike, np.maximum(size - n * alike, 1.0)
         scores = np.where(full, _scores(squares / n, n, others / rest, rest), 0.0)
         kept = full & (np.abs(scores) <= limit)
@@ -69,7 +72,7 @@ def noise_of(squares: NDArray[np.float64], counts: NDArray[np.int64], level: flo
     ends = np.array([n[full].min(), n[full].max()])
     reach = (1 - 2 / (9 * ends) + limit * np.sqrt(2 / (9 * ends))) ** 1.5
     sigma = float(np.sqrt(square / size))
-    return Noise(sigma, scores > limit, scores < -limit, (float(reach[0]), float(reach[1])))
+    return EqualNoise(sigma, scores > limit, scores < -limit, (float(reach[0]), float(reach[1])))
 
 
 def _scores(mean: NDArray[np.float64], n: NDArray[np.float64], other: Any, m: Any) -> NDArray[np.float64]:

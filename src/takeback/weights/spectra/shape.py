@@ -102,8 +102,8 @@ class Options:
     Attributes:
         energy: Share of ‖W‖² that chooses the leading subspaces' dimension.
         decomposed: Random Δ that are decomposed for the nulls of ranks, drift and rotation.
-        settled: Matrices whose smaller side is longer have one of them: means over so many directions vary
-            by a percent from draw to draw. The largest angle varies by a third, and is no mean.
+        settled: Matrices whose smaller side is longer have one of them: means over many directions vary
+            little from draw to draw. The largest angle is no mean and does vary.
         largest: Matrices whose smaller side is longer are sketched, not decomposed.
         sketched: Directions in the sketch of Δ.
         seed: Of all draws.
@@ -111,7 +111,7 @@ class Options:
 
     energy: float = 0.5
     decomposed: int = 3
-    settled: int = 256
+    settled: int = 48
     largest: int = 1024
     sketched: int = 256
     seed: int = 0
