@@ -70,7 +70,7 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
     if clear["raw"].nunique() > 2 and clear["change"].nunique() > 2:
         agreement = clear["raw"].corr(clear["change"], method="spearman")
         words.append(
-            f"Among the {len(clear)} heads above noise raw and invariant change rank alike with a Spearman "
+            f"Among {count(len(clear), 'head')} above noise raw and invariant change rank alike with a Spearman "
             f"correlation of {agreement:.2f}."
         )
     for circuit, owner in _OWNERS.items():
@@ -93,7 +93,7 @@ def _beyond_noise(heads: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if noise is None:
         return (
             heads,
-            f"Most changed, of heads that no noise of one size explains: {listed(list(heads['component']))}.",
+            f"Most changed, since noise of one size explains no heads: {listed(list(heads['component']))}.",
         )
     clear = heads[noise.above]
     reach = f"noise of σ = {noise.sigma:.3g} in every entry, which reaches {noise.reach[0]:.3g} σ in a head"
