@@ -70,8 +70,8 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
     if clear["raw"].nunique() > 2 and clear["change"].nunique() > 2:
         agreement = clear["raw"].corr(clear["change"], method="spearman")
         words.append(
-            f"Among {count(len(clear), 'head')} above noise raw and invariant change rank alike with a Spearman "
-            f"correlation of {agreement:.2f}."
+            f"Among {count(len(clear), 'head')} above noise raw and invariant change rank alike, with a "
+            f"Spearman correlation of {agreement:.2f}."
         )
     for circuit, owner in _OWNERS.items():
         over = excess(found.table[found.table["circuit"] == circuit]).dropna()
