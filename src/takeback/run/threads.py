@@ -16,7 +16,7 @@ def cpu_threads(count: int | None) -> Generator[None]:
     """Let torch use so many CPU threads inside the block; None leaves the number as it is.
 
     Raises:
-        TakebackError: they are more than `MOST_THREADS`.
+        TakebackError: they are fewer than 1 or more than `MOST_THREADS`.
 
     >>> import torch
     >>> before = torch.get_num_threads()
@@ -29,8 +29,8 @@ def cpu_threads(count: int | None) -> Generator[None]:
     if count is None:
         yield
         return
-    if count > MOST_THREADS:
-        raise TakebackError(f"{count:,} threads are more than {MOST_THREADS:,}; name fewer")
+    if not 1 <= count <= MOST_THREADS:
+        raise TakebackError(f"{count} CPU threads cannot be used; choose 1 to {MOST_THREADS}")
     import torch
 
     before = torch.get_num_threads()
