@@ -225,7 +225,12 @@ def identity_of(side: Side) -> dict[str, str]:
 
 def write_delta(file: Path, change: Change, step: int, base: int) -> None:
     """Write what a step changed since the one before it."""
-    write_file(file, change.slots, {**change.metadata, STEP: str(step), BASE_STEP: str(base)})
+    write_change(file, change, {STEP: str(step), BASE_STEP: str(base)})
+
+
+def write_change(file: Path, change: Change, also: Mapping[str, str]) -> None:
+    """Write a change, with what else its file says of itself."""
+    write_file(file, change.slots, {**change.metadata, **also})
 
 
 def write_anchor(
