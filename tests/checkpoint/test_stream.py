@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import models
 from takeback.checkpoint import load_model, open_checkpoint
 from takeback.checkpoint.flat import Flat, Held
-from takeback.checkpoint.stream.change import Change, write_anchor, write_delta
+from takeback.checkpoint.stream.change import BitChange, write_anchor, write_delta
 from takeback.checkpoint.stream.folder import Stream, step_file
 from takeback.checkpoint.stream.patched import Patched
 from takeback.run.errors import TakebackError
@@ -66,7 +66,9 @@ def write(folder: Path, states: Mapping[int, State], anchors: set[int]) -> Strea
             write_anchor(folder / "anchors" / step_file(step), side, called, step, {})
         else:
             called |= {name: name for name in before[1].state}
-            write_delta(folder / "deltas" / step_file(step), Change(before[1], side, called), step, before[0])
+            write_delta(
+                folder / "deltas" / step_file(step), BitChange(before[1], side, called), step, before[0]
+            )
         before = step, side
     return Stream.open(folder)
 

@@ -14,13 +14,17 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import models
+import takeback
 from adapters import LLAMA, save_adapter
 from kill import run_and_kill
-from takeback.checkpoint import open_checkpoint, open_pair
+from takeback.checkpoint import load_network, open_checkpoint, open_pair
 from takeback.checkpoint import writer as writer_module
 from takeback.cli import app
+from takeback.findings.trajectory import CourseSettings, course
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.hybrid.patch import write_patch
+from takeback.measure.bench import Bench
+from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
 from takeback.weights import diff, pack, weight_path
@@ -130,6 +134,35 @@ def test_hybrids_of_steps_are_those_of_their_checkpoints(tmp_path: Path) -> None
     assert made[0].digest == made[1].digest
     write_hybrid(made[1], tmp_path / "hybrid")
     assert open_checkpoint(tmp_path / "hybrid").digest == made[0].digest
+
+
+def test_what_was_read_of_a_checkpoint_is_found_by_its_step(tmp_path: Path) -> None:
+    """One identity: the store of a run of networks serves its stream, and course and sweep run on it."""
+    network = load_network(open_checkpoint("endgame-mlp"))
+    for step in (1, 2):
+        for parameter in network.parameters():
+            parameter.data.reshape(-1)[step::1000] += 0.5
+        network.save_pretrained(tmp_path / "run" / f"checkpoint-{step}")
+    packed = pack(tmp_path / "run", tmp_path / "out", "endgame-mlp")
+    assert [step.kind for step in packed.steps] == ["anchor", "delta", "delta"]
+    arena = takeback.arena("endgames")
+    benches = [
+        Bench.held_out(open_pair(*sides), arena, ["utility win"], (4, 0), Setup(tmp_path / "read"))
+        for sides in (
+            ("endgame-mlp", tmp_path / "run/checkpoint-2"),
+            (f"{tmp_path / 'out'}@step=0", f"{tmp_path / 'out'}@step=2"),
+        )
+    ]
+    asked = [benches[0].anatomy.parse("OUTPUTS")]
+    (one,) = benches[0].read(asked)
+    assert benches[1].unread(asked) == 0
+    (other,) = benches[1].read(asked)
+    assert one.probabilities.tobytes() == other.probabilities.tobytes()
+    few = CourseSettings("win", situations=4, sets=("OUTPUTS",))
+    saved = course("endgame-mlp", tmp_path / "run", arena, few)
+    streamed = course(f"{tmp_path / 'out'}@step=0", tmp_path / "out", arena, few)
+    pd.testing.assert_frame_equal(saved.table, streamed.table)
+    pd.testing.assert_frame_equal(saved.components, streamed.components)
 
 
 @pytest.mark.parametrize("of", ["tuned", "base"])

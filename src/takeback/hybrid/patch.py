@@ -11,7 +11,7 @@ import torch
 
 from takeback.checkpoint import Checkpoint
 from takeback.checkpoint.flat import Flat, Held
-from takeback.checkpoint.stream.change import Change, write_change
+from takeback.checkpoint.stream.change import BitChange, write_change
 from takeback.hybrid.disk import check_output
 from takeback.hybrid.hybrid import Hybrid
 from takeback.run.errors import TakebackError, unknown_name
@@ -58,7 +58,7 @@ def write_patch(made: Hybrid, out: str | Path, of: str = "tuned", *, overwrite: 
     check_output(made, out, overwrite, one_file="a patch")
     with one_writer(out):
         check_output(made, out, overwrite, one_file="a patch")  # the one before may have made it meanwhile
-        change = Change(side, _Read(made), made.pair.tuned.stored, sparse=True)
+        change = BitChange(side, _Read(made), made.pair.tuned.stored, sparse=True)
         told = {"takeback": f"a patch of {of}: {made.ref}", "relative_to": of}
         with atomic_file(out, replace=overwrite) as draft:
             write_change(draft, change, told)

@@ -77,7 +77,7 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class BitChange:
     """Is what turns one model into another: places and values where few entries differ, else whole tensors.
 
     Attributes:
@@ -223,12 +223,12 @@ def identity_of(side: Side) -> dict[str, str]:
     return {DIGEST: side.digest, NAMES: names_digest(side.shapes)}
 
 
-def write_delta(file: Path, change: Change, step: int, base: int) -> None:
+def write_delta(file: Path, change: BitChange, step: int, base: int) -> None:
     """Write what a step changed since the one before it."""
     write_change(file, change, {STEP: str(step), BASE_STEP: str(base)})
 
 
-def write_change(file: Path, change: Change, also: Mapping[str, str]) -> None:
+def write_change(file: Path, change: BitChange, also: Mapping[str, str]) -> None:
     """Write a change, with what else its file says of itself."""
     write_file(file, change.slots, {**change.metadata, **also})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.checkpoint.shards import ITEM_SIZES, is_adapter, read_metadata
-from takeback.checkpoint.stream.change import Change, write_anchor, write_delta
+from takeback.checkpoint.stream.change import BitChange, write_anchor, write_delta
 from takeback.checkpoint.stream.file import SPARSITY, StreamFile, read_anchor, read_delta
 from takeback.checkpoint.stream.folder import ANCHORS, BESIDE, DELTAS, step_file
 from takeback.run.errors import TakebackError
@@ -221,7 +221,7 @@ class _Packing:
         """Write a step as a delta, or as an anchor where one is due."""
         after = self.checkpoints[step]
         if before is not None and not due and _run_alike(self.checkpoints[before.step], after):
-            change = Change(self.checkpoints[before.step], after, called)
+            change = BitChange(self.checkpoints[before.step], after, called)
             if self.every is not None or since + change.nbytes < _bytes(after):
                 path = self.draft / DELTAS / step_file(step)
                 with atomic_file(path) as draft:
