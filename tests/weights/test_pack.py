@@ -309,7 +309,7 @@ def test_command(tmp_path: Path) -> None:
     assert [step["step"] for step in told_of["steps"]] == [0, 10, 20, 30]
     done = CliRunner().invoke(app, ["pack", str(run), "-o", out + "2", "--no-base", "--anchor-every", "2"])
     assert done.exit_code == 0, done.output
-    assert "3 steps, 2 of them anchors" in " ".join(done.stdout.split())
+    assert "3 steps, 2 of them whole" in " ".join(done.stdout.split())
     done = CliRunner().invoke(app, ["diff", out])
     assert done.exit_code == 0, done.output
     patch = str(tmp_path / "p.safetensors")

@@ -51,7 +51,8 @@ def diff(
         argument(
             "CHECKPOINTS",
             "BASE TUNED; BASE and several TUNED, to compare their changes; or the folder of a training "
-            "run (runs/NAME/arms/ARM, or one with a Trainer's checkpoint-N), to follow it over its steps.",
+            "run (runs/NAME/arms/ARM, one with a Trainer's checkpoint-N, or a packed one), to follow it over "
+            "its steps.",
         ),
     ],
     work: RunOptions,

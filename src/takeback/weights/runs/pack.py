@@ -63,11 +63,11 @@ class Packed:
 
     def __str__(self) -> str:
         anchors = sum(step.kind == "anchor" for step in self.steps)
-        share = self.before / max(1, self.nbytes)
+        ratio = self.before / max(1, self.nbytes)
+        less = f"{ratio:.1f} times less" if ratio > 1.05 else "no less: nearly every entry changes at a step"
         return (
-            f"{self.folder}: {len(self.steps)} steps, {anchors} of them anchors, {_size(self.nbytes)} where "
-            f"the checkpoints have {_size(self.before)}, {share:.1f} times as much; each was read back "
-            "and is the same bit for bit"
+            f"{self.folder}: {len(self.steps)} steps, {anchors} of them whole; {_size(self.nbytes)} where "
+            f"the checkpoints have {_size(self.before)}, {less}; each step was read back, bit for bit"
         )
 
 
