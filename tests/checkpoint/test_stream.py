@@ -290,6 +290,17 @@ class TestFaults:
         save_file({"z.indices": torch.tensor([0]), "z.values": torch.ones(1)}, file, {"base_step": "2"})
         assert "changes z, which the steps before it do not hold" in self.refused(stream, 3)
 
+    @pytest.mark.parametrize(
+        "metadata",
+        [{"base_step": "x"}, {"base_step": "9" * 5000}, {"removed": "{}"}, {"checksums": "[" * 100_000}],
+    )
+    def test_metadata_that_make_no_sense(self, stream: Path, metadata: dict[str, str]) -> None:
+        file = stream / "deltas/step_000003.safetensors"
+        save_file(load_file(file), file, metadata)
+        text = self.refused(stream, 3)
+        assert "is damaged" in text
+        assert len(text) < 400
+
     def test_no_such_step(self, stream: Path) -> None:
         with pytest.raises(
             TakebackError, match="has no step 137: it has 9 steps from 0 to 8, the nearest 7 and 8"

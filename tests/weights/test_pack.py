@@ -75,6 +75,15 @@ def test_an_anchor_at_every_third_step(tmp_path: Path) -> None:
     assert kinds == ["anchor", "delta", "delta", "anchor", "delta", "delta", "anchor"]
 
 
+def test_a_stream_packs_again(tmp_path: Path) -> None:
+    pack(save_run(tmp_path, 4), tmp_path / "out", tmp_path / "base")
+    packed = pack(tmp_path / "out", tmp_path / "again", every=2)
+    assert [step.kind for step in packed.steps] == ["anchor", "delta"] * 2 + ["anchor"]
+    for step in (0, 10, 20, 30, 40):
+        one, other = (open_checkpoint(f"{tmp_path / name}@step={step}") for name in ("out", "again"))
+        assert told(one) == told(other)
+
+
 def test_what_changes_everywhere_is_no_larger_than_its_checkpoints(tmp_path: Path) -> None:
     """Steps in fp32 change nearly every entry: whole tensors are written then."""
     packed = pack(save_run(tmp_path, 3, torch.float32, 1.0), tmp_path / "out", tmp_path / "base")

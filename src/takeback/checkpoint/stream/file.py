@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,10 +79,10 @@ def _delta(path: Path, step: int, stamp: tuple[int, int]) -> StreamFile:
     whole, metadata = read_header(path), read_metadata(path)
     gaps = metadata.get(ENCODING) == GAPS
     totals = _of(path, metadata, TOTALS, dict[str, Any]())
-    removed = _of(path, metadata, REMOVED, list[str]())
+    removed = [str(name) for name in _of(path, metadata, REMOVED, list[str]())]
     base = metadata.get(BASE_STEP)
-    if base is not None and not base.isdecimal():
-        raise TakebackError(f"{path} is damaged: the step that it follows is {base!r}; fetch it again")
+    if base is not None and not re.fullmatch(r"[0-9]{1,18}", base):
+        raise TakebackError(f"{path} is damaged: the step that it follows is {base[:40]!r}; fetch it again")
     patches: dict[str, Patch] = {}
     for places, values in SPELLINGS:
         for name in [name.removesuffix(values) for name in whole if name.endswith(values)]:

@@ -182,5 +182,5 @@ def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
     except OSError:
         return
     for name in names:
-        if found := _FILE.fullmatch(name):
+        if (found := _FILE.fullmatch(name)) and (folder / name).is_file():
             yield int(found[1]), folder / name

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,14 @@ class Patched(Entry):
     def anchor(self) -> Entry:
         """The tensor without the changes."""
         return Entry(self.file, self.stored, self.element, self.shape, self.offset)
+
+    def opened(self) -> NoReturn:
+        """Refuse: its bytes are not a stretch of one file.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self.stored} is patched; take its entries from Replayed")
 
     def read(self, index: tuple[slice, ...] = ()) -> torch.Tensor:
         """Read the tensor, or the part of it at `index`; only the rows asked for are made."""
