@@ -30,6 +30,8 @@ ELEMENTS: Mapping[str, str] = {
     "I16": "int16",
     "I8": "int8",
     "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
     "BOOL": "bool",
 }
 """The element types of the safetensors format that this package reads and writes, as torch names them."""
@@ -46,6 +48,8 @@ ITEM_SIZES: Mapping[str, int] = {
     "int16": 2,
     "int8": 1,
     "uint8": 1,
+    "uint16": 2,
+    "uint32": 4,
     "bool": 1,
 }
 """The bytes of an entry of each type."""
