@@ -32,7 +32,8 @@ class Claim:
 
     `axis` is None where one component owns the whole tensor; `even` says that the axis is cut evenly whatever
     width the config gives. `rounds` says into how many rounds the axis is cut first, each with its share of
-    every block; "KV" means as many as there are key/value groups. `stored` are the patterns on disk of one slice.
+    every block; "KV" means as many as there are key/value groups. `stored` are the patterns on disk of one
+    slice.
     """
 
     pattern: str

@@ -146,7 +146,7 @@ def _grouped(family: Family, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes
         if rest <= 0 or rest % (2 * sizes.head_width) or sizes.heads % groups:
             raise TakebackError(
                 f"tensor {name!r} has shape {tuple(shape)}, which no number of key/value groups of width "
-                f"{sizes.head_width} beside {sizes.heads} heads makes; config and tensors are of different models"
+                f"{sizes.head_width} beside {sizes.heads} heads makes; config and tensors are of other models"
             )
         return replace(sizes, groups=groups)
     return sizes

@@ -105,6 +105,8 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
         for name, buffer in module.named_buffers()
         if name in kept and (buffer.is_floating_point() if family is None else family.match(name) is not None)
     }
+    if family is not None and family.unembedding in found and family.embedding not in found:
+        found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
     return canonical_names(found, family)
 
 

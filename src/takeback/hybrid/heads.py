@@ -114,16 +114,16 @@ class _Slots:
     def check(self, norms: Iterable[nn.Module] = (), *, may_be_idle: bool = False) -> bool:
         """Check columns and rows; return whether the rows did anything."""
         whole = logits(self.model)
-        with _hooked(*self._silenced()):
+        with hooked(*self._silenced()):
             expected = logits(self.model)
         with altered(self.model, [self.output], torch.zeros_like):
-            off = _distance(logits(self.model), expected)
+            off = distance(logits(self.model), expected)
         if off > NEAR:
             raise BrokenLaw(
                 f"{self.component}: zeroing {_named(self.output)} is not zeroing its output: "
                 f"the logits are off by {off:.1e} of the largest"
             )
-        if not may_be_idle and _distance(whole, expected) <= MOVED:
+        if not may_be_idle and distance(whole, expected) <= MOVED:
             raise BrokenLaw(f"{self.component}: zeroing its output changes no logit")
         with _held(self.model, norms):
             before = self.read()
@@ -299,7 +299,8 @@ def _named(region: Region) -> str:
     return f"{region.tensor}[{':, ' * region.axis}{region.start}:{region.stop}]"
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
+def distance(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference as a share of the largest value."""
     return float((one - other).abs().max() / other.abs().max().clamp(min=1e-9))
 
 
@@ -337,13 +338,14 @@ def _inputs(model: PreTrainedModel, modules: Iterable[nn.Module]) -> dict[nn.Mod
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.setdefault(module, inputs[0].clone())  # the first time, where a block is run again
 
-    with _hooked(*(module.register_forward_pre_hook(keep) for module in modules)):
+    with hooked(*(module.register_forward_pre_hook(keep) for module in modules)):
         logits(model)
     return seen
 
 
 @contextmanager
-def _hooked(*hooks: RemovableHandle) -> Generator[None]:
+def hooked(*hooks: RemovableHandle) -> Generator[None]:
+    """Remove hooks when the block ends."""
     with ExitStack() as stack:
         for hook in hooks:
             stack.callback(hook.remove)
@@ -383,5 +385,5 @@ def _held(model: PreTrainedModel, norms: Iterable[nn.Module]) -> Generator[None]
             return found if bias is None else found + bias
 
         hooks.append(norm.register_forward_hook(held))
-    with _hooked(*hooks):
+    with hooked(*hooks):
         yield

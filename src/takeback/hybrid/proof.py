@@ -16,12 +16,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from takeback.anatomy import Anatomy, anatomy_of, family_of
 from takeback.anatomy.region import RESOLUTIONS
+from takeback.anatomy.source import parameters_of
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.component import ComponentSet
 from takeback.hybrid.disk import write_hybrid
 from takeback.hybrid.heads import BrokenLaw, check_heads, check_neurons, logits
 from takeback.hybrid.hybrid import hybrid
 from takeback.hybrid.live import taken_back
+from takeback.hybrid.mixers import check_mixers
 from takeback.run.errors import TakebackError
 
 MOST: Final = 2_000_000
@@ -88,8 +90,8 @@ def prove(config: Any, seed: int = 0) -> Proof:
         UnknownName: no block describes the config's model type.
         TakebackError: transformers can't build its model.
     """
-    family = family_of(config.model_type).name
     pair = random_model(config, 2 * seed), random_model(config, 2 * seed + 1)
+    family = family_of(pair[0].config.model_type).name
     laws: list[LawTried] = []
     for number, (name, tried) in enumerate(_TRIED, start=1):
         try:
@@ -133,14 +135,17 @@ def _built(config: Any) -> PreTrainedModel:
 
 
 def _partition(pair: Both) -> str:
-    model, parameters = pair[0], dict(pair[0].named_parameters())
+    model, known = pair[0], parameters_of(pair[0])
+    owned = {id(parameter) for parameter in known.values()}
+    if missing := [name for name, one in model.named_parameters() if id(one) not in owned]:
+        raise BrokenLaw(f"no component owns anything of {missing[0]}")
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         stored = open_checkpoint(folder)
         for resolution in RESOLUTIONS:
             anatomy, there = anatomy_of(model, resolution), stored.anatomy(resolution)
-            if missing := parameters.keys() - anatomy.shapes.keys():
-                raise BrokenLaw(f"no component owns anything of {min(missing)}")
+            if odd := known.keys() ^ anatomy.shapes.keys():
+                raise BrokenLaw(f"no component owns anything of {min(odd)}")
             for name in anatomy.shapes:
                 _owned_once(anatomy, name)
             if odd := {*map(str, there.universe)} ^ {*map(str, anatomy.universe)}:
@@ -186,7 +191,7 @@ def _ends(pair: Both) -> str:
             written = write_hybrid(hybrid(opened, components), folder / word)
             if open_checkpoint(str(written)).digest != end.digest:
                 raise BrokenLaw(f"taking {word} back on disk is not bit for bit {end.ref}")
-        loaded = AutoModelForCausalLM.from_pretrained(folder / "everything", attn_implementation="eager")
+        loaded = type(base).from_pretrained(folder / "everything", attn_implementation="eager")
         _same(_copy(loaded), theirs, "loading what was written with everything taken back")
         if not torch.equal(logits(loaded.eval()), logits(base)):
             raise BrokenLaw("what is loaded with everything taken back has other logits than base")
@@ -219,8 +224,8 @@ def _algebra(pair: Both) -> str:
 
 def _heads(pair: Both) -> str:
     model = pair[0]
-    told = [told for told in (check_heads(model), check_neurons(model)) if told]
-    return "; ".join(told) or "no heads and no neurons"
+    told = [told for told in (check_heads(model), check_neurons(model), check_mixers(model)) if told]
+    return "; ".join(told) or "no heads, neurons or mixers"
 
 
 _TRIED: tuple[tuple[str, Callable[[Both], str]], ...] = (

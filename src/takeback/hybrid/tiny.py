@@ -58,7 +58,7 @@ def shrunk(config: Any) -> Any:
     for key, value in made.items():
         if key not in own and isinstance(value, (list, tuple)) and old and count and len(value) == old:
             made[key] = _some(list(value), count)
-    if isinstance(made.get("rope_parameters"), Mapping):
+    if "rope_parameters" not in own and isinstance(made.get("rope_parameters"), Mapping):
         made["rope_parameters"] = _plain_rope(made["rope_parameters"])
     for key in config.sub_configs or ():
         if (inner := getattr(config, key, None)) is not None and key not in own:
