@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from takeback.anatomy import Anatomy, Region, anatomy_of
+from takeback.anatomy.families import own_block
 from takeback.anatomy.source import canonical_names, family_in
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
@@ -144,7 +145,9 @@ class Checkpoint:
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return identity(states, sorted(self.entries), self.settings, versions=False)
+        own = own_block(family_in(self.settings))
+        families = [own] if own else ()
+        return identity(states, sorted(self.entries), self.settings, *families, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -302,7 +305,8 @@ class Checkpoint:
 
 @told.register(Checkpoint)
 def _(checkpoint: Checkpoint) -> Any:
-    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests()]
+    own = own_block(family_in(checkpoint.settings))
+    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests(), *([own] if own else ())]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from takeback.anatomy.own import own_families
 from takeback.cli import (
     agency,
     behaviour,
@@ -15,6 +19,7 @@ from takeback.cli import (
     compare,
     conjecture,
     course,
+    family,
     localise,
     pack,
     plan,
@@ -25,8 +30,28 @@ from takeback.cli import (
 from takeback.cli.options import command_of, option
 from takeback.run.errors import TakebackError
 
+
+class _Anywhere(TyperGroup):
+    """Lets `--families FILE` stand before the command or behind it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move it to the front."""
+        moved: list[str] = []
+        left: list[str] = []
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                left += [word, *words]
+            elif word == "--families":
+                moved += [word, *islice(words, 1)]
+            else:
+                (moved if word.startswith("--families=") else left).append(word)
+        return super().parse_args(ctx, [*moved, *left])
+
+
 app = typer.Typer(
     name="takeback",
+    cls=_Anywhere,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -38,6 +63,7 @@ for command in (
     weights.hybrid,
     weights.align,
     pack.pack,
+    family.family,
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,
@@ -71,11 +97,18 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def takeback(
+    context: typer.Context,
     version: Annotated[
         bool, option("--version", None, "Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    families: Annotated[
+        list[Path] | None,
+        option("--families", "FILE", "Your own blocks of model families, with any command; repeatable."),
+    ] = None,
 ) -> None:
     """See what a fine-tune changed inside a model, and take it back."""
+    if families:
+        context.with_resource(own_families(families))
 
 
 def main() -> None:
