@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
-from takeback.anatomy.source import canonical_names, says_tied
+from takeback.anatomy import Anatomy, Family, Region, anatomy_of, canonical_name, family_of
+from takeback.anatomy.families import unwrapped
+from takeback.anatomy.partition import COMMON_ROWS, says_tied
+from takeback.anatomy.source import canonical_names
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
@@ -24,11 +26,13 @@ from takeback.checkpoint.shards import (
     is_adapter,
     read_header,
     read_metadata,
+    stale_files,
     weight_entries,
 )
+from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name, warned
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
 
@@ -43,7 +47,9 @@ class Checkpoint:
 
     `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
-    tokenizer and generation config, earlier ones first.
+    tokenizer and generation config, earlier ones first. In a pair, `vocabulary` says how it reads beside a
+    vocabulary of another size, and `aside` holds tensors of this side alone, which are not compared.
+    `warnings` tells what is odd about its files.
     """
 
     ref: str
@@ -53,6 +59,9 @@ class Checkpoint:
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    vocabulary: SharedVocabulary | None = None
+    aside: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
@@ -82,7 +91,10 @@ class Checkpoint:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each tensor by canonical name."""
-        return {name: entry.shape for name, entry in self.entries.items()}
+        shapes = {name: entry.shape for name, entry in self.entries.items()}
+        if self.vocabulary is None:
+            return shapes
+        return {name: self.vocabulary.shape(name, shape) for name, shape in shapes.items()}
 
     @property
     def dtypes(self) -> Mapping[str, torch.dtype]:
@@ -130,7 +142,8 @@ class Checkpoint:
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return identity(states, sorted(self.entries), self.settings, versions=False)
+        view = [] if self.vocabulary is None else [self.vocabulary.common, self.vocabulary.rows]
+        return identity(states, sorted(self.entries), self.settings, *view, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -145,7 +158,9 @@ class Checkpoint:
             TakebackError: the file cannot be read any more.
         """
         tensor = self._entry(name).read()
-        return self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        tensor = self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        shared = self.vocabulary
+        return shared.padded(tensor) if shared is not None and name in shared.tensors else tensor
 
     def flat(self, name: str) -> Flat:
         """Return the entries of one tensor in row-major order, to be looked at a stretch at a time.
@@ -154,7 +169,10 @@ class Checkpoint:
             UnknownName: there is no such tensor.
         """
         stored = Mapped(self._entry(name))
-        return Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        whole = Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        if self.vocabulary is None or name not in self.vocabulary.tensors:
+            return whole
+        return Padded(whole, math.prod(self.entries[name].shape))
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.
@@ -163,7 +181,11 @@ class Checkpoint:
             UnknownName: there is no such tensor.
             TakebackError: the file cannot be read any more.
         """
-        if region.tensor in self.deltas:
+        shared = self.vocabulary
+        padded = shared is not None and region.tensor in shared.tensors
+        if region.tensor in self.deltas or (
+            padded and (region.axis is None or (region.stop or 0) > shared.own)
+        ):
             return self.read(region.tensor)[region.index]
         return self._entry(region.tensor).read(region.index)
 
@@ -181,6 +203,15 @@ class Checkpoint:
     def adapted(self) -> bool:
         """Whether an adapter is merged in."""
         return self.folder not in self.side_folders[:1] and self.settings is not None
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether its files have the names of a wrapper, which transformers does not know."""
+        return any(
+            self.stored.get(name) == unwrapped(entry.stored) != entry.stored
+            for name, entry in self.entries.items()
+            if entry.file.parent == self.folder
+        )
 
     @property
     def separated(self) -> bool:
@@ -207,8 +238,20 @@ class Checkpoint:
         )
 
     @property
+    def alone(self) -> Checkpoint:
+        """This model as its files have it, whatever it is paired with."""
+        if self.vocabulary is None and not self.aside:
+            return self
+        return replace(self, vocabulary=None, entries={**self.entries, **self.aside}, aside={})
+
+    @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary."""
+        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary.
+
+        In a pair with vocabularies of two sizes it is the one that knows all tokens of both, if one does.
+        """
+        if self.vocabulary is not None and self.vocabulary.tokenizer is not None:
+            return self.vocabulary.tokenizer
         return next(
             (
                 folder
@@ -238,14 +281,20 @@ class Checkpoint:
     def _config(self) -> PreTrainedConfig | None:
         if self.settings is None:
             return None
-        config = _full_config(self.folder)
+        config = _full_config(self.folder, self.settings)
         config.tie_word_embeddings = self.tied
+        if self.vocabulary is not None:
+            setattr(config, COMMON_ROWS, self.vocabulary.common)
+            config.get_text_config().vocab_size = self.vocabulary.rows
         return config
 
     def _read_anatomy(self, resolution: str) -> Anatomy:
         """Read it from config.json as it is, and only if that does not fit with the defaults filled in."""
+        settings = self.settings
+        if settings is not None and self.vocabulary is not None:
+            settings = {**settings, COMMON_ROWS: self.vocabulary.common}
         try:
-            return anatomy_of(_Described(self.settings, self.shapes), resolution)
+            return anatomy_of(_Described(settings, self.shapes), resolution)
         except (TakebackError, TypeError):
             return anatomy_of(self, resolution)
 
@@ -255,7 +304,7 @@ class Checkpoint:
 
     @cached_property
     def _digest(self) -> str:
-        return weights_digest(self)
+        return weights_digest(self) if self.alone is self else self.alone.digest
 
     @cached_property
     def _anatomies(self) -> dict[str, Anatomy]:
@@ -314,6 +363,8 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
     opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    for text in opened.warnings:
+        warned(text)
     if adapter is None:
         return opened
     if opened.settings is None:
@@ -365,15 +416,42 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     settings = _read_settings(folder)
     family = family_of(settings["model_type"])
     entries = canonical_names(found, family)
-    stored = {name: entry.stored for name, entry in entries.items()}
+    stored = {name: _unwrapped(family, entry.stored) for name, entry in entries.items()}
+    settings = _without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
     if says_tied(family, settings):
         settings = _tie(settings, family, entries, stored)
-    elif family.unembedding not in entries:
+    elif not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    return Checkpoint(ref, folder, settings, entries, stored, (folder,))
+    told = stale_files(folder)
+    return Checkpoint(ref, folder, settings, entries, stored, (folder,), warnings=told)
+
+
+def _unwrapped(family: Family, stored: str) -> str:
+    """Return what a file of this model calls a tensor, without what a wrapper added."""
+    plain = unwrapped(stored)
+    return plain if canonical_name(family, plain) == canonical_name(family, stored) else stored
+
+
+_PLAIN = ("float64", "float32", "float16", "bfloat16")
+
+
+def _without_quantization(
+    folder: Path, settings: dict[str, Any], entries: Mapping[str, Entry]
+) -> dict[str, Any]:
+    """Return settings without a quantization that the tensors do not have: it was left when it was undone."""
+    if not settings.get("quantization_config"):
+        return settings
+    odd = [name for name, entry in entries.items() if entry.element not in _PLAIN]
+    odd += [name for name in entries if family_of(settings["model_type"]).match(name) is None]
+    if odd:
+        raise TakebackError(
+            f"{folder} holds quantized weights ({odd[0]} is {entries[odd[0]].element}); load it dequantized "
+            "and save that with save_pretrained"
+        )
+    return {name: value for name, value in settings.items() if name != "quantization_config"}
 
 
 def _holds_network(folder: Path) -> bool:
@@ -409,18 +487,17 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise TakebackError(f"{file} is not a config: {error}") from error
     if not isinstance(raw, dict) or "model_type" not in raw:
         raise TakebackError(f"{file} is not a config: it has no model_type")
-    if raw.get("quantization_config"):
-        raise TakebackError(
-            f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
-        )
     return raw
 
 
-def _full_config(folder: Path) -> PreTrainedConfig:
+def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if "quantization_config" not in settings and hasattr(config, "quantization_config"):
+            del config.quantization_config
+        return config
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         lines = " ".join(str(error).split())
         file = folder / "config.json"

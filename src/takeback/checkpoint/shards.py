@@ -109,6 +109,23 @@ def weight_entries(folder: Path) -> dict[str, Entry]:
     raise _no_weights(folder)
 
 
+def stale_files(folder: Path) -> tuple[str, ...]:
+    """Tell of weights in a folder that are not read, or may be older than others beside them.
+
+    Of a single file and an index the single file is read, as by transformers.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    shards = sorted(folder.glob("model-*-of-*.safetensors"))
+    if not single.is_file() or not (index.is_file() or shards):
+        return ()
+    newest = max(file.stat().st_mtime_ns for file in (*shards, *([index] if index.is_file() else [])))
+    older = ", which is older than them" if single.stat().st_mtime_ns < newest else ""
+    return (
+        f"{folder} holds both model.safetensors and shards: model.safetensors was read{older}; remove what "
+        "is out of date",
+    )
+
+
 def read_header(file: Path) -> dict[str, Entry]:
     """Read the header of a safetensors file and check it by the rules of the format: stored name -> entry.
 
