@@ -181,11 +181,9 @@ class Checkpoint:
             UnknownName: there is no such tensor.
             TakebackError: the file cannot be read any more.
         """
-        shared = self.vocabulary
-        padded = shared is not None and region.tensor in shared.tensors
-        if region.tensor in self.deltas or (
-            padded and (region.axis is None or (region.stop or 0) > shared.own)
-        ):
+        shared = self.vocabulary if self.vocabulary and region.tensor in self.vocabulary.tensors else None
+        beyond = shared is not None and (region.axis is None or (region.stop or 0) > shared.own)
+        if beyond or region.tensor in self.deltas:
             return self.read(region.tensor)[region.index]
         return self._entry(region.tensor).read(region.index)
 
@@ -203,6 +201,12 @@ class Checkpoint:
     def adapted(self) -> bool:
         """Whether an adapter is merged in."""
         return self.folder not in self.side_folders[:1] and self.settings is not None
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The tensors of a value, reward or classification head."""
+        cuts = self.anatomy().cuts
+        return tuple(name for name, owned in cuts.items() if owned[0].kind == "HEAD")
 
     @property
     def wrapped(self) -> bool:
@@ -496,7 +500,7 @@ def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         if "quantization_config" not in settings and hasattr(config, "quantization_config"):
-            del config.quantization_config
+            delattr(config, "quantization_config")
         return config
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         lines = " ".join(str(error).split())

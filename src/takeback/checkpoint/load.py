@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,17 @@ def load_model(
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
         )
+    if (
+        checkpoint.heads
+        and checkpoint.output_embeddings not in checkpoint.shapes
+        and (checkpoint.heads[0].partition(".")[0] in INSTEAD)
+    ):
+        raise TakebackError(
+            f"{checkpoint.ref} has {checkpoint.heads[0]} where a language model has output embeddings, so it "
+            "answers no prompts; diff and hybrid read it"
+        )
     try:
-        model = _wrapped(checkpoint, dtype) if checkpoint.wrapped else _whole(checkpoint, dtype, device)
+        model: Any = _wrapped(checkpoint, dtype) if checkpoint.wrapped else _whole(checkpoint, dtype, device)
     except torch.OutOfMemoryError as error:
         raise _too_large(checkpoint, device) from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -57,6 +66,8 @@ def load_model(
         raise _too_large(checkpoint, device)
     if checkpoint.adapted or checkpoint.separated or checkpoint.wrapped:
         _fill(model, replace(checkpoint, vocabulary=None))
+    for name in checkpoint.heads:
+        _add_head(model, name, checkpoint.read(name).to(model.dtype))
     if checkpoint.vocabulary is not None:
         widen(model, checkpoint.vocabulary)
     try:
@@ -64,6 +75,9 @@ def load_model(
     except torch.OutOfMemoryError as error:
         raise _too_large(checkpoint, device) from error
 
+
+INSTEAD = ("score", "classifier")
+"""Heads that transformers puts in the place of output embeddings; value heads stand beside them."""
 
 ABSENT = "absent rows"
 """The name beside a model's tensors of which rows of a shared vocabulary it has not."""
@@ -74,13 +88,25 @@ def absent_rows(model: nn.Module) -> Tensor | None:
     return vars(model).get("absent_rows")
 
 
+def _add_head(model: PreTrainedModel, name: str, values: Tensor) -> None:
+    """Give a live model a value head, which it does not use, so that it has all of its components."""
+    *path, last = name.split(".")
+    part: nn.Module = model
+    for step in path:
+        if step not in dict(part.named_children()):
+            part.add_module(step, nn.Module())
+        part = part.get_submodule(step)
+    part.register_parameter(last, nn.Parameter(values.to(model.device), requires_grad=False))
+
+
 def widen(model: PreTrainedModel, vocabulary: SharedVocabulary) -> None:
     """Give a live model the rows of a larger vocabulary, as zeros whose tokens have no probability.
 
     Its logits of tokens that it has not are the lowest number of their type, so that a softmax over all of
     them is that of the model alone. Which these are is in `absent_rows`, and may be changed.
     """
-    embeddings, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    embeddings, outputs = cast("nn.Module", model.get_input_embeddings()), model.get_output_embeddings()
+    assert outputs is not None
     tied = outputs.weight is embeddings.weight
     for part in (embeddings, outputs):
         for name, parameter in list(part.named_parameters(recurse=False)):
@@ -91,7 +117,7 @@ def widen(model: PreTrainedModel, vocabulary: SharedVocabulary) -> None:
         setattr(part, size, vocabulary.rows)
     model.config.get_text_config().vocab_size = vocabulary.rows
     setattr(model.config, COMMON_ROWS, vocabulary.common)
-    absent = vocabulary.absent.to(embeddings.weight.device)
+    absent = vocabulary.absent.to(next(embeddings.parameters()).device)
     vars(model)["absent_rows"] = absent
 
     def without(_: nn.Module, __: Any, output: Any) -> Any:

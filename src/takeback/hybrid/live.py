@@ -87,8 +87,8 @@ def slices(
 def tensors_in(weights: nn.Module | ReadableWeights, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """Return all tensors by canonical name, and under `ABSENT` which rows of a vocabulary are not there."""
     if is_module(weights):
-        found = parameters_of(weights)
-        return found if (absent := absent_rows(weights)) is None else {**found, ABSENT: absent}
+        held: dict[str, Tensor] = {**parameters_of(weights)}
+        return held if (absent := absent_rows(weights)) is None else {**held, ABSENT: absent}
     readable = cast("ReadableWeights", weights)
     found = {name: readable.read(name).to(dtype) for name in readable.shapes}
     shared = getattr(readable, "vocabulary", None)
