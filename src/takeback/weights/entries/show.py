@@ -56,7 +56,7 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
     delta, base = (number(whole[name], 4) for name in ("delta_norm", "base_norm"))
     layers = table_of(pd.concat([found.layers, found.total]), *_narrow("layer", found))
     head = (found.title, *also, f"‖Δ‖ {delta}, ‖W‖ {base}, cosine of W and W+Δ {cosine}", layers)
-    components = found.components.rename(columns={"component": "name"})
+    components = found.components[~found.new].rename(columns={"component": "name"})
     changed = components[components["delta_norm"] > 0]
     if not len(changed):
         return (*head, "No entry differs: the two hold the same weights.")
