@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
 
+import adapters
 import models
 from takeback.anatomy import anatomy_of
 from takeback.checkpoint import load_model, open_checkpoint, open_pair
@@ -150,3 +153,34 @@ def test_a_live_model_knows_its_components(tmp_path: Path) -> None:
     pair = open_pair(*save_sides("llama-mha", tmp_path))
     assert anatomy_of(load_model(pair.base)).universe == pair.anatomy().universe
     assert open_checkpoint(pair.base.ref).digest == pair.base.digest
+
+
+def test_an_adapter_with_a_larger_vocabulary(tmp_path: Path) -> None:
+    """Trainers resize the base, and peft saves the embeddings of the new size beside the adapter."""
+    base = models.build("llama-mha")
+    base.save_pretrained(tmp_path / "base")
+    base.resize_token_embeddings(LARGER, mean_resizing=False)
+    settings = {**adapters.LLAMA, "modules_to_save": ["embed_tokens", "lm_head"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuned = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+        models.randomised(tuned, 3).save_pretrained(tmp_path / "lora")
+        for name, parameter in models.build("llama-mha").named_parameters():
+            part, _, last = name.rpartition(".")
+            held = tuned.get_base_model().get_submodule(part)
+            if (
+                "lora" not in name
+                and parameter.shape == getattr(getattr(held, "base_layer", held), last).shape
+            ):
+                with torch.no_grad():
+                    getattr(getattr(held, "base_layer", held), last).copy_(parameter)
+        merged = tuned.merge_and_unload()
+    pair = open_pair(tmp_path / "base", f"{tmp_path}/base+{tmp_path}/lora")
+    assert (pair.base.vocabulary.own, pair.tuned.vocabulary.own) == (models.VOCABULARY, LARGER)
+    live = load_model(pair.tuned.alone)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            live(models.tokens()).logits, merged(models.tokens()).logits, rtol=1e-4, atol=1e-5
+        )
+    out = write_hybrid(hybrid(pair, pair.anatomy().parse("L0.MLP")), tmp_path / "out")
+    assert transformers.AutoModelForCausalLM.from_pretrained(out).config.vocab_size == LARGER

@@ -218,6 +218,15 @@ class Checkpoint:
         )
 
     @property
+    def resized(self) -> int | None:
+        """The rows of the vocabulary that an adapter brought in the place of its base's, if it did."""
+        if not self.adapted or self.settings is None:
+            return None
+        embedding = self.entries.get(self._family(self.settings).embedding)
+        own = embedding is not None and embedding.file.parent != self.folder
+        return embedding.shape[0] if embedding is not None and own else None
+
+    @property
     def separated(self) -> bool:
         """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
         unembed = self.output_embeddings
@@ -265,6 +274,15 @@ class Checkpoint:
             None,
         )
 
+    def stored_config(self) -> dict[str, Any]:
+        """Read config.json as it is, but for what the tensors make untrue of them."""
+        config: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        if "quantization_config" not in (self.settings or {}):
+            config.pop("quantization_config", None)
+        if self.resized is not None:
+            config["vocab_size"] = self.resized
+        return config
+
     def side_files(self) -> Iterator[Path]:
         """Yield the files of the tokenizer and the generation config that belong to this model."""
         settings = (folder / "generation_config.json" for folder in self.side_folders)
@@ -287,6 +305,8 @@ class Checkpoint:
             return None
         config = _full_config(self.folder, self.settings)
         config.tie_word_embeddings = self.tied
+        if self.resized is not None:
+            config.get_text_config().vocab_size = self.resized
         if self.vocabulary is not None:
             setattr(config, COMMON_ROWS, self.vocabulary.common)
             config.get_text_config().vocab_size = self.vocabulary.rows

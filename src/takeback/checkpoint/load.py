@@ -56,7 +56,11 @@ def load_model(
             "answers no prompts; diff and hybrid read it"
         )
     try:
-        model: Any = _wrapped(checkpoint, dtype) if checkpoint.wrapped else _whole(checkpoint, dtype, device)
+        model: Any = (
+            _built(checkpoint, dtype)
+            if checkpoint.wrapped or checkpoint.resized
+            else _whole(checkpoint, dtype, device)
+        )
     except torch.OutOfMemoryError as error:
         raise _too_large(checkpoint, device) from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -152,7 +156,7 @@ def _whole(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> Pr
     return model
 
 
-def _wrapped(checkpoint: Checkpoint, dtype: torch.dtype | None) -> PreTrainedModel:
+def _built(checkpoint: Checkpoint, dtype: torch.dtype | None) -> PreTrainedModel:
     """Build the model of a folder whose files have a wrapper's names; its tensors are filled in later."""
     from transformers import AutoModelForCausalLM
 

@@ -148,11 +148,9 @@ def _is_hybrid_file(file: Path) -> bool:
 def _config(made: Hybrid) -> dict[str, Any]:
     """Return tuned's config as its file has it, but for what the hybrid's tensors make untrue."""
     tuned = made.pair.tuned
-    config: dict[str, Any] = json.loads((tuned.folder / "config.json").read_text(encoding="utf-8"))
+    config = tuned.stored_config()
     if config.get("tie_word_embeddings", tuned.tied) != tuned.tied or made.pair.untied:
         config["tie_word_embeddings"] = tuned.tied
-    if "quantization_config" not in (tuned.settings or {}):
-        config.pop("quantization_config", None)
     if made.rows is not None:
         _resize(config, made)
     if made.loading_dtype is not None:
