@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,7 @@ def widen(model: PreTrainedModel, vocabulary: SharedVocabulary) -> None:
     Its logits of tokens that it has not are the lowest number of their type, so that a softmax over all of
     them is that of the model alone. Which these are is in `absent_rows`, and may be changed.
     """
-    embeddings, outputs = cast("nn.Module", model.get_input_embeddings()), model.get_output_embeddings()
+    embeddings, outputs = model.get_input_embeddings(), model.get_output_embeddings()
     assert outputs is not None
     tied = outputs.weight is embeddings.weight
     for part in (embeddings, outputs):
