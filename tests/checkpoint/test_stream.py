@@ -350,3 +350,19 @@ def test_far_from_its_anchor_a_step_costs_what_lies_between(tmp_path: Path) -> N
     assert len(entry.patches) == 199
     assert sum(math.prod(patch.values.shape) for patch in entry.patches) == 199
     assert torch.equal(entry.read(), states[199]["a"])
+
+
+def test_experts_that_are_stacked_in_a_stream_are_read_apart(tmp_path: Path) -> None:
+    """A trainer publishes a live module's names: the patches are of the whole stack."""
+    model = models.build("mixtral")
+    states: dict[int, State] = {}
+    for step in range(3):
+        states[step] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        model.save_pretrained(tmp_path / f"saved-{step}")
+        for parameter in model.parameters():
+            parameter.data.reshape(-1)[step :: 7 + step] += 1.0
+    config = tmp_path / "saved-0" / "config.json"
+    folder = publish(tmp_path / "bucket", states, 5, config, "indices")
+    for step in states:
+        saved, read = open_checkpoint(tmp_path / f"saved-{step}"), open_checkpoint(f"{folder}@step={step}")
+        assert read.digest == saved.digest

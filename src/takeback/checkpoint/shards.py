@@ -59,13 +59,17 @@ _NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Says where one stored tensor lies: its file, its name there, its type and shape, its first byte."""
+    """Says where one stored tensor lies: its file, its name there, its type and shape, its first byte.
+
+    `within` is for a stretch of a stacked tensor: the slice on the first axis, and the rows of it.
+    """
 
     file: Path
     stored: str
     element: str
     shape: tuple[int, ...]
     offset: int
+    within: tuple[int, int, int] | None = None
 
     @contextmanager
     def opened(self) -> Generator[BinaryIO]:
@@ -84,6 +88,9 @@ class Entry:
         """Read the tensor, or the part of it at `index`; the result must not be written to."""
         try:
             with safe_open(self.file, framework="pt") as shard:
+                if self.within is not None:
+                    place, start, stop = self.within
+                    return shard.get_slice(self.stored)[place, start:stop][index]
                 if not index:
                     return shard.get_tensor(self.stored)
                 return shard.get_slice(self.stored)[index]

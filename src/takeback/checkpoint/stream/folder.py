@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -159,7 +160,16 @@ class Stream:
 def _patched(entry: Entry, patches: tuple[Patch, ...]) -> Entry:
     if not patches:
         return entry
-    return Patched(entry.file, entry.stored, entry.element, entry.shape, entry.offset, patches)
+    return Patched(
+        entry.file,
+        entry.stored,
+        entry.element,
+        entry.shape,
+        entry.offset,
+        patches=patches,
+        whole=entry.offset,
+        size=math.prod(entry.shape),
+    )
 
 
 def _check_fits(delta: StreamFile, name: str, entry: Entry | None, patch: Patch) -> None:

@@ -63,9 +63,20 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Patched(Entry):
-    """Is a stored tensor with the changes of later steps; it reads like one that is stored so."""
+    """Is a stored tensor with the changes of later steps; it reads like one that is stored so.
 
-    patches: tuple[Patch, ...]
+    The patches are of a tensor of `size` entries that begins at byte `whole`; of a stacked one this may be a
+    stretch.
+    """
+
+    patches: tuple[Patch, ...] = ()
+    whole: int = 0
+    size: int = 0
+
+    @property
+    def first(self) -> int:
+        """Where it begins in the tensor that the patches are of."""
+        return (self.offset - self.whole) // ITEM_SIZES[self.element]
 
     @property
     def anchor(self) -> Entry:
@@ -114,9 +125,10 @@ class Replayed:
     def made(self, start: int, stop: int) -> NDArray[Any]:
         """Return the bits of these entries in an array of their own."""
         bits = self._anchor.block(start, stop).view(BITS[ITEM_SIZES[self.element]]).copy()
+        begin = self.entry.first + start
         for places, values in self._changes:
-            first, last = np.searchsorted(places, (start, stop))
-            bits[places[first:last] - start] = values[first:last]
+            first, last = np.searchsorted(places, (begin, begin + stop - start))
+            bits[places[first:last] - begin] = values[first:last]
         return bits
 
     @cached_property
@@ -125,8 +137,7 @@ class Replayed:
 
     @cached_property
     def _changes(self) -> tuple[Changes, ...]:
-        size = math.prod(self.entry.shape)
-        return tuple(patch.changes(size) for patch in self.entry.patches)
+        return tuple(patch.changes(self.entry.size) for patch in self.entry.patches)
 
 
 def _in_order(places: NDArray[Any]) -> bool:
