@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
+from takeback.run.reading import read_text
 
 OWN = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
@@ -108,8 +108,8 @@ def families() -> dict[str, Family]:
         blocks |= tomllib.loads(files("takeback.anatomy").joinpath(part).read_text("utf-8"))
     for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
         try:
-            own = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            own = tomllib.loads(read_text(path))
+        except (ValueError, RecursionError) as error:
             raise TakebackError(f"{path}, which ${OWN} names, can't be read: {error}") from error
         if again := own.keys() & blocks.keys():
             raise TakebackError(f"{path}, which ${OWN} names, has {min(again)} again; call it otherwise")
@@ -175,10 +175,10 @@ def canonical_name(family: Family | str, stored: str) -> str | None:
     for pattern, replacement in family.renames:
         name = re.sub(pattern, replacement, name)
     for candidate in (name, family.prefix + name):
-        if family.match(candidate) is not None:
-            return candidate
         if family.ignores(candidate):
             return None
+        if family.match(candidate) is not None:
+            return candidate
     return stored
 
 

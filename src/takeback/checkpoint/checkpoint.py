@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,8 @@ from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
+from takeback.run.json_text import read_object
+from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -490,20 +491,31 @@ def _with_default(
 def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
-        raw: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
+        raw = read_object(file, strict=True)
+    except Missing:
         raise TakebackError(
             f"{folder} has no config.json; name the weights file itself if it is an MLP's"
         ) from None
-    except (OSError, ValueError) as error:
-        raise TakebackError(f"{file} is not a config: {error}") from error
-    if not isinstance(raw, dict) or "model_type" not in raw:
-        raise TakebackError(f"{file} is not a config: it has no model_type")
+    except Unreadable as error:
+        raise TakebackError(f"{file} is not a config: {error.why}") from error
+    if not isinstance(raw.get("model_type"), str):
+        raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
+    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
+    if many:
+        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     if raw.get("quantization_config"):
         raise TakebackError(
             f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
         )
     return raw
+
+
+MOST_LAYERS = 10_000
+"""A config with more is refused before anything is made for each of them."""
+
+
+def _is_more(value: object, most: int) -> bool:
+    return isinstance(value, int) and value > most
 
 
 def _full_config(folder: Path) -> PreTrainedConfig:
@@ -515,10 +527,6 @@ def _full_config(folder: Path) -> PreTrainedConfig:
         lines = " ".join(str(error).split())
         file = folder / "config.json"
         raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"it holds {text}, which is no JSON")
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:

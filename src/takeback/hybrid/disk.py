@@ -15,6 +15,7 @@ from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder, one_writer
+from takeback.run.json_text import read_object
 
 
 def write_hybrid(
@@ -112,7 +113,7 @@ def _is_hybrid_file(file: Path) -> bool:
 def _config(made: Hybrid) -> dict[str, Any]:
     """Return tuned's config as its file has it, but for what the hybrid's tensors make untrue."""
     tuned = made.pair.tuned
-    config: dict[str, Any] = json.loads((tuned.folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(tuned.folder / "config.json")
     if config.get("tie_word_embeddings", tuned.tied) != tuned.tied or made.pair.untied:
         config["tie_word_embeddings"] = tuned.tied
     if made.loading_dtype is not None:

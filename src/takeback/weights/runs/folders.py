@@ -12,6 +12,7 @@ from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.checkpoint.shards import is_adapter
 from takeback.checkpoint.stream.folder import Stream, is_stream
 from takeback.run.errors import TakebackError
+from takeback.run.reading import read_text
 from takeback.run.yaml_text import read_yaml
 from takeback.weights.runs.fine_tunes import Label, Ref
 from takeback.weights.runs.trainer_runs import began_with, saved_checkpoints
@@ -103,7 +104,7 @@ def _read_run(folder: Path) -> Run:
     recipe = read_yaml(path, f"{folder} has no recipe.yaml and is no run")
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), int):
         raise TakebackError(f"{path} is no recipe: it does not say how many steps the run has")
-    claim = _CLAIM.search(path.read_text(encoding="utf-8"))
+    claim = _CLAIM.search(read_text(path))
     return Run(
         _label(folder),
         folder,
