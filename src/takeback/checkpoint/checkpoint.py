@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
-from takeback.checkpoint.flat import Flat, Mapped, Merged
+from takeback.checkpoint.flat import Flat, Held, Mapped, Merged
+from takeback.checkpoint.forms.find import adapter_in, find_weights
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
@@ -24,8 +25,8 @@ from takeback.checkpoint.shards import (
     is_adapter,
     read_header,
     read_metadata,
-    weight_entries,
 )
+from takeback.checkpoint.stored import Stored
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
@@ -43,22 +44,24 @@ class Checkpoint:
 
     `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
-    tokenizer and generation config, earlier ones first.
+    tokenizer and generation config, earlier ones first. `form` says how the weights lie on disk.
     """
 
     ref: str
     folder: Path
     settings: Mapping[str, Any] | None
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Stored]
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    form: str = "safetensors"
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
         size = sum(map(math.prod, self.shapes.values()))
         elements = " and ".join(dict.fromkeys(self.elements.values()))
         merged = ", an adapter merged in" if self.adapted else ""
+        merged += f", read from {self.form}" if self.form != "safetensors" else ""
         return f"Checkpoint {self.ref!r}: {kind}, {size:,} parameters in {elements}{merged}"
 
     def _repr_html_(self) -> str:
@@ -153,7 +156,8 @@ class Checkpoint:
         Raises:
             UnknownName: there is no such tensor.
         """
-        stored = Mapped(self._entry(name))
+        entry = self._entry(name)
+        stored = Mapped(entry) if isinstance(entry, Entry) else Held(entry.read())
         return Merged(stored, self.deltas[name]) if name in self.deltas else stored
 
     def read_region(self, region: Region) -> torch.Tensor:
@@ -181,6 +185,15 @@ class Checkpoint:
     def adapted(self) -> bool:
         """Whether an adapter is merged in."""
         return self.folder not in self.side_folders[:1] and self.settings is not None
+
+    @property
+    def plain(self) -> bool:
+        """Whether its folder is one that transformers loads by itself."""
+        files = {entry.file for entry in self.entries.values()}
+        return self.form == "safetensors" and all(
+            file.parent == self.folder and (file.name == WEIGHTS or (self.folder / _INDEX).is_file())
+            for file in files
+        )
 
     @property
     def separated(self) -> bool:
@@ -261,7 +274,7 @@ class Checkpoint:
     def _anatomies(self) -> dict[str, Anatomy]:
         return {}
 
-    def _entry(self, name: str) -> Entry:
+    def _entry(self, name: str) -> Stored:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
@@ -294,6 +307,7 @@ TOKENIZER_FILES = (
 )
 """Files (and one folder) that make up a tokenizer in a Hugging Face folder."""
 
+_INDEX = "model.safetensors.index.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 
 
@@ -310,7 +324,7 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
     """
     base, adapter = split_adapter(str(ref))
-    place = locate(base)
+    place = adapter_in(locate(base))
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
     opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
@@ -320,7 +334,7 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         raise TakebackError(
             f"{base} is a plain state dict; an adapter needs a Hugging Face folder as its base"
         )
-    folder = locate(adapter)
+    folder = adapter_in(locate(adapter))
     family = family_of(opened.settings["model_type"])
     changed = read_adapter(folder, family, opened.entries, opened.tied)
     embedding = family.embedding
@@ -359,13 +373,13 @@ def _open_file(ref: str, file: Path) -> Checkpoint:
 
 
 def _open_folder(ref: str, folder: Path) -> Checkpoint:
-    found = weight_entries(folder)
+    found = find_weights(folder)
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
-    settings = _read_settings(folder)
+    settings = _read_settings(found.config)
     family = family_of(settings["model_type"])
-    entries = canonical_names(found, family)
-    stored = {name: entry.stored for name, entry in entries.items()}
+    entries = canonical_names(found.entries, family)
+    stored = canonical_names({name: name for name in found.entries}, family)
     _check_floating(folder, entries)
     if says_tied(family, settings):
         settings = _tie(settings, family, entries, stored)
@@ -373,7 +387,8 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    return Checkpoint(ref, folder, settings, entries, stored, (folder,))
+    form = found.form.name
+    return Checkpoint(ref, found.config, settings, entries, stored, found.sides, form=form)
 
 
 def _holds_network(folder: Path) -> bool:
@@ -382,7 +397,7 @@ def _holds_network(folder: Path) -> bool:
 
 
 def _tie(
-    settings: Mapping[str, Any], family: Family, entries: dict[str, Entry], stored: dict[str, str]
+    settings: Mapping[str, Any], family: Family, entries: dict[str, Stored], stored: dict[str, str]
 ) -> Mapping[str, Any]:
     """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
     embed, unembed = family.embedding, family.unembedding
@@ -431,7 +446,7 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"it holds {text}, which is no JSON")
 
 
-def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
+def _check_floating(place: Path, entries: Mapping[str, Stored]) -> None:
     whole = next(
         (name for name, entry in entries.items() if not entry.element.startswith(("float", "bfloat"))),
         None,

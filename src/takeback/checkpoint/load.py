@@ -39,6 +39,8 @@ def load_model(
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
         )
+    if not checkpoint.plain:
+        return _built(checkpoint, dtype, device)
     try:
         with no_library_bars():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -70,6 +72,26 @@ def load_model(
         raise _too_large(checkpoint, device) from error
 
 
+def _built(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
+    """Build a model from its config and fill it, where its files are none that transformers loads."""
+    from transformers import AutoModelForCausalLM
+
+    stored = next(iter(checkpoint.dtypes.values()))
+    try:
+        model: Any = AutoModelForCausalLM.from_config(
+            checkpoint.config, dtype=stored if dtype is None else dtype, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise TakebackError(f"transformers can't build {checkpoint.folder}: {reason}") from error
+    _fill(model, checkpoint)
+    try:
+        where = "cuda" if device == MAP and torch.cuda.is_available() else device
+        return model.eval().to(torch.device(CPU if where == MAP else where))
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
+
+
 def _too_large(checkpoint: Checkpoint, device: str) -> TakebackError:
     free = free_memory(device) or 0
     return TakebackError(
@@ -88,6 +110,16 @@ def _fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
             raise TakebackError(
                 f"{checkpoint.ref}: the live model has no tensor {name!r}; merge it with peft"
             )
+    lost = [
+        name
+        for name in parameters
+        if name not in shapes
+        and not {one for part in stored.get(name, [[""]]) for one in part} <= set(shapes)
+    ]
+    if lost:
+        raise TakebackError(
+            f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {', '.join(lost[:3])}"
+        )
     for name, parameter in parameters.items():
         whole = name in shapes
         parameter.copy_(checkpoint.read(name) if whole else stacked(checkpoint.read, stored[name]))

@@ -97,8 +97,8 @@ def weight_entries(folder: Path) -> dict[str, Entry]:
     if single.is_file():
         return read_header(single)
     if index.is_file():
-        return _sharded_entries(folder, index)
-    raise _no_weights(folder)
+        return read_index(folder, index)
+    raise no_weights(folder)
 
 
 def read_header(file: Path) -> dict[str, Entry]:
@@ -165,7 +165,12 @@ def _entry(file: Path, name: str, row: Mapping[str, Any], data: tuple[int, int])
     return Entry(file, name, element, shape, data[0] + start)
 
 
-def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
+def read_index(folder: Path, index: Path) -> dict[str, Entry]:
+    """Read the shards that an index names, and find each tensor in the file that it says.
+
+    Raises:
+        TakebackError: it is no index, or a file lacks, or has not what it says.
+    """
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         strange = [name for name in places.values() if not _is_plain(name)]
@@ -192,7 +197,8 @@ def _is_plain(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
-def _no_weights(folder: Path) -> TakebackError:
+def no_weights(folder: Path) -> TakebackError:
+    """Say what a folder without weights holds instead, and what to do."""
     pickled = sorted(
         file.name for pattern in _PICKLED for file in folder.glob(pattern) if file.name not in _NOT_WEIGHTS
     )

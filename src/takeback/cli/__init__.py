@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+from takeback.checkpoint.forms.form import PICKLE
 from takeback.cli import (
     agency,
     behaviour,
@@ -23,6 +25,8 @@ from takeback.cli import (
 )
 from takeback.cli.options import command_of, option
 from takeback.run.errors import TakebackError
+
+ALLOW_PICKLE = "--allow-pickle"
 
 app = typer.Typer(
     name="takeback",
@@ -72,8 +76,14 @@ def takeback(
     version: Annotated[
         bool, option("--version", None, "Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    allow_pickle: Annotated[
+        bool,
+        option(ALLOW_PICKLE, None, "Read pickled checkpoints too, tensors alone; may stand anywhere."),
+    ] = False,
 ) -> None:
     """See what a fine-tune changed inside a model, and take it back."""
+    if allow_pickle:
+        os.environ[PICKLE] = "1"  # workers inherit it
 
 
 def main() -> None:
@@ -82,7 +92,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
     try:
-        app()
+        arguments = sys.argv[1:]
+        if ALLOW_PICKLE in arguments:
+            arguments = [ALLOW_PICKLE, *(one for one in arguments if one != ALLOW_PICKLE)]
+        app(arguments)
     except TakebackError as error:
         typer.echo(f"takeback: {error}", err=True)
         sys.exit(2)
