@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
 from takeback.anatomy.source import canonical_names, says_tied
-from takeback.checkpoint.adapter import LoraDelta, read_adapter
+from takeback.checkpoint.adapter import Change, read_adapter
 from takeback.checkpoint.flat import Flat, Held, Mapped, Merged
 from takeback.checkpoint.forms.find import adapter_in, find_weights
 from takeback.checkpoint.locate import locate, split_adapter
+from takeback.checkpoint.lora import LoraDelta
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import (
@@ -53,7 +54,7 @@ class Checkpoint:
     entries: Mapping[str, Stored]
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
-    deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    deltas: Mapping[str, Change] = field(default_factory=dict[str, Change])
     form: str = "safetensors"
 
     def __repr__(self) -> str:
@@ -156,9 +157,11 @@ class Checkpoint:
         Raises:
             UnknownName: there is no such tensor.
         """
-        entry = self._entry(name)
+        entry, delta = self._entry(name), self.deltas.get(name)
+        if delta is not None and not isinstance(delta, LoraDelta):
+            return Held(self.read(name))
         stored = Mapped(entry) if isinstance(entry, Entry) else Held(entry.read())
-        return Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        return stored if delta is None else Merged(stored, delta)
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.
@@ -336,12 +339,9 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         )
     folder = adapter_in(locate(adapter))
     family = family_of(opened.settings["model_type"])
-    changed = read_adapter(folder, family, opened.entries, opened.tied)
-    embedding = family.embedding
-    if opened.tied and (embedding in changed.deltas or embedding in changed.replaced):
-        raise TakebackError(
-            f"{folder} changes embeddings that are tied in {base}; untie those first, or merge it with peft"
-        )
+    whole = opened.untied()
+    changed = read_adapter(folder, family, whole.entries, opened.tied)
+    opened = whole if changed.unties else opened
     return replace(
         opened,
         entries={**opened.entries, **changed.replaced},
