@@ -23,6 +23,7 @@ import takeback
 from takeback.checkpoint import load_model, open_checkpoint, open_pair
 from takeback.checkpoint.forms.form import PICKLE
 from takeback.checkpoint.forms.layouts import steps_in
+from takeback.hybrid import hybrid, write_hybrid
 from takeback.run.errors import TakebackError
 
 State = dict[str, torch.Tensor]
@@ -199,9 +200,8 @@ def test_a_run_of_verl_goes_through_diff_and_hybrid(saved: Path, tmp_path: Path)
     (run / "latest_checkpointed_iteration.txt").write_text("20")
     plain, pair = open_pair(base, saved), open_pair(base, run / "global_step_20")
     assert takeback.diff(pair).tensors.equals(takeback.diff(plain).tensors)
-    made = takeback.Hybrid(pair, "L0.H1 *.MLP")
-    written = takeback.write_hybrid(made, tmp_path / "out")
-    expected = takeback.write_hybrid(takeback.Hybrid(plain, "L0.H1 *.MLP"), tmp_path / "expected")
+    made, same = (hybrid(one, one.anatomy().parse("L0.H1 *.MLP")) for one in (pair, plain))
+    written, expected = write_hybrid(made, tmp_path / "out"), write_hybrid(same, tmp_path / "expected")
     assert (written / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
     from takeback.weights.runs import weight_path
 

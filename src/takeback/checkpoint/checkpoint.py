@@ -16,6 +16,8 @@ from takeback.anatomy.source import canonical_names, says_tied
 from takeback.checkpoint.adapter import Change, read_adapter
 from takeback.checkpoint.flat import Flat, Held, Mapped, Merged
 from takeback.checkpoint.forms.find import adapter_in, find_weights
+from takeback.checkpoint.forms.plain import PLAIN
+from takeback.checkpoint.forms.scaled import as_floats
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.lora import LoraDelta
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
@@ -55,14 +57,14 @@ class Checkpoint:
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, Change] = field(default_factory=dict[str, Change])
-    form: str = "safetensors"
+    form: str = PLAIN.name
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
         size = sum(map(math.prod, self.shapes.values()))
         elements = " and ".join(dict.fromkeys(self.elements.values()))
         merged = ", an adapter merged in" if self.adapted else ""
-        merged += f", read from {self.form}" if self.form != "safetensors" else ""
+        merged += f", read from {self.form}" if self.form != PLAIN.name else ""
         return f"Checkpoint {self.ref!r}: {kind}, {size:,} parameters in {elements}{merged}"
 
     def _repr_html_(self) -> str:
@@ -102,6 +104,16 @@ class Checkpoint:
             name: self.deltas[name].element if name in self.deltas else entry.element
             for name, entry in self.entries.items()
         }
+
+    def config_file(self) -> dict[str, Any]:
+        """Return what config.json holds, or would hold where the model is in a form that has none."""
+        file = self.folder / "config.json"
+        if self.config is not None and not file.is_file():
+            return self.config.to_diff_dict()
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if self.form != PLAIN.name:
+            found.pop("quantization_config", None)
+        return found
 
     @property
     def network(self) -> NetworkConfig:
@@ -193,7 +205,7 @@ class Checkpoint:
     def plain(self) -> bool:
         """Whether its folder is one that transformers loads by itself."""
         files = {entry.file for entry in self.entries.values()}
-        return self.form == "safetensors" and all(
+        return self.form == PLAIN.name and all(
             file.parent == self.folder and (file.name == WEIGHTS or (self.folder / _INDEX).is_file())
             for file in files
         )
@@ -254,7 +266,7 @@ class Checkpoint:
     def _config(self) -> PreTrainedConfig | None:
         if self.settings is None:
             return None
-        config = _full_config(self.folder)
+        config = _full_config(self.folder, self.settings)
         config.tie_word_embeddings = self.tied
         return config
 
@@ -330,7 +342,8 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     place = adapter_in(locate(base))
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
-    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    whole_model = place.is_dir() or place.suffix == ".gguf"
+    opened = _open_folder(str(ref), place) if whole_model else _open_file(str(ref), place)
     if adapter is None:
         return opened
     if opened.settings is None:
@@ -376,10 +389,11 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     found = find_weights(folder)
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
-    settings = _read_settings(found.config)
+    floats = as_floats(folder, found.entries, found.settings or _read_settings(found.config))
+    settings = floats.settings
     family = family_of(settings["model_type"])
-    entries = canonical_names(found.entries, family)
-    stored = canonical_names({name: name for name in found.entries}, family)
+    entries = canonical_names(floats.entries, family)
+    stored = canonical_names({name: name for name in floats.entries}, family)
     _check_floating(folder, entries)
     if says_tied(family, settings):
         settings = _tie(settings, family, entries, stored)
@@ -387,7 +401,7 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    form = found.form.name
+    form = floats.told or found.form
     return Checkpoint(ref, found.config, settings, entries, stored, found.sides, form=form)
 
 
@@ -424,18 +438,19 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise TakebackError(f"{file} is not a config: {error}") from error
     if not isinstance(raw, dict) or "model_type" not in raw:
         raise TakebackError(f"{file} is not a config: it has no model_type")
-    if raw.get("quantization_config"):
-        raise TakebackError(
-            f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
-        )
     return raw
 
 
-def _full_config(folder: Path) -> PreTrainedConfig:
+def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if not (folder / "config.json").is_file():
+            return AutoConfig.for_model(**settings)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if "quantization_config" not in settings and hasattr(config, "quantization_config"):
+            delattr(config, "quantization_config")
+        return config
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         lines = " ".join(str(error).split())
         file = folder / "config.json"

@@ -152,13 +152,15 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    folder = checkpoint.tokenizer_folder
+    folder, more = checkpoint.tokenizer_folder, dict[str, str]()
+    if folder is None and checkpoint.files[0].suffix == ".gguf":
+        folder, more = checkpoint.files[0].parent, {"gguf_file": checkpoint.files[0].name}
     if folder is None:
         raise TakebackError(
             f"{checkpoint.ref} has no tokenizer beside its weights; save one into {checkpoint.folder}"
         )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:  # tokenizers raises plain Exceptions about broken files
         told = " ".join(str(error).split())
         raise TakebackError(f"transformers can't load the tokenizer in {folder}: {told}") from error

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from takeback.checkpoint.forms.plain import PLAIN
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
 
-Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
+Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype", "form"]
 """What two checkpoints can differ in; the first four make them no pair."""
 
 _TITLES: Mapping[Kind, str] = {
@@ -28,6 +29,7 @@ _TITLES: Mapping[Kind, str] = {
     "config": "other config",
     "tokenizer": "other tokenizer",
     "dtype": "other element type",
+    "form": "not read from plain safetensors",
 }
 _SHOWN = 20
 """Differences that a notebook lists at most."""
@@ -138,6 +140,9 @@ class Pair:
             return (other,)
         found = [*_of_tensors(self.base, self.tuned), *_of_configs(self.base, self.tuned)]
         found += _of_tokenizers(self.base, self.tuned)
+        forms = (self.base.form, self.tuned.form)
+        if set(forms) != {PLAIN.name}:
+            found.append(Difference("form", "weights", *forms))
         order = list(_TITLES)
         return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
 

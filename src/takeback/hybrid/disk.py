@@ -108,7 +108,7 @@ def _is_hybrid_file(file: Path) -> bool:
 def _config(made: Hybrid) -> dict[str, Any]:
     """Return tuned's config as its file has it, but for what the hybrid's tensors make untrue."""
     tuned = made.pair.tuned
-    config: dict[str, Any] = json.loads((tuned.folder / "config.json").read_text(encoding="utf-8"))
+    config = tuned.config_file()
     if config.get("tie_word_embeddings", tuned.tied) != tuned.tied or made.pair.untied:
         config["tie_word_embeddings"] = tuned.tied
     if made.loading_dtype is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from takeback.checkpoint.forms.deepspeed import DEEPSPEED
 from takeback.checkpoint.forms.distributed import DISTRIBUTED, SLICES
 from takeback.checkpoint.forms.form import Form
+from takeback.checkpoint.forms.gguf import GGUF
 from takeback.checkpoint.forms.layouts import LAYOUTS, config_places, layout_of, places
 from takeback.checkpoint.forms.plain import PLAIN
 from takeback.checkpoint.forms.shards import SHARDS
@@ -16,27 +18,31 @@ from takeback.checkpoint.shards import is_adapter, no_weights
 from takeback.checkpoint.stored import Stored
 from takeback.run.errors import TakebackError
 
-FORMS: tuple[Form, ...] = (PLAIN, SLICES, DISTRIBUTED, SHARDS, DEEPSPEED)
+FORMS: tuple[Form, ...] = (PLAIN, SLICES, DISTRIBUTED, SHARDS, DEEPSPEED, GGUF)
 """Forms of a folder, the one that is preferred first: plain safetensors anywhere go before all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Holds the weights of a checkpoint by stored name, their form, and where config and tokenizer lie."""
+    """Holds the weights of a checkpoint by stored name, their form, and where config and tokenizer lie.
 
-    form: Form
+    `settings` are those of a form that says itself what its model is.
+    """
+
+    form: str
     entries: Mapping[str, Stored]
     config: Path
     sides: tuple[Path, ...]
+    settings: Mapping[str, Any] | None = None
 
 
 def find_weights(folder: Path) -> Found:
-    """Find the weights of a model in a folder or below it.
+    """Find the weights of a model in a folder or below it, or in a file that is a form by itself.
 
     Raises:
         TakebackError: there are none, in several places, in a form that is not read, or files are broken.
     """
-    around = places(folder)
+    around = places(folder) if folder.is_dir() else [folder]
     for form in FORMS:
         held = [place for place in around if form.holds(place)]
         if held:
@@ -56,9 +62,15 @@ def adapter_in(folder: Path) -> Path:
 
 
 def _found(form: Form, folder: Path, weights: Path) -> Found:
-    around = config_places(folder, weights)
-    config = next((place for place in around if (place / "config.json").is_file()), weights)
-    return Found(form, form.entries(weights), config, (config, *(one for one in around if one != config)))
+    around = config_places(folder, weights) if weights.is_dir() else [weights.parent]
+    weights_folder = weights if weights.is_dir() else weights.parent
+    config = next((place for place in around if (place / "config.json").is_file()), weights_folder)
+    told = form.name if form.told is None else form.told(weights)
+    settings = None
+    if form.settings is not None and not (config / "config.json").is_file():
+        settings = form.settings(weights)
+    sides = (config, *(one for one in around if one != config))
+    return Found(told, form.entries(weights), config, sides, settings)
 
 
 def _check_one(folder: Path, held: list[Path]) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from takeback.checkpoint.stored import Stored
 from takeback.run.errors import TakebackError
@@ -16,11 +17,16 @@ PICKLE = "TAKEBACK_ALLOW_PICKLE"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Says how weights lie in a folder: `holds` tells one, `entries` gives its tensors by stored name."""
+    """Says how weights lie in a folder: `holds` tells one, `entries` gives its tensors by stored name.
+
+    `told` says more than the name, and `settings` what config.json would hold where there is none.
+    """
 
     name: str
     holds: Callable[[Path], bool]
     entries: Callable[[Path], Mapping[str, Stored]]
+    told: Callable[[Path], str] | None = None
+    settings: Callable[[Path], Mapping[str, Any]] | None = None
 
 
 def allow_pickled(what: str, convert: str) -> None:
