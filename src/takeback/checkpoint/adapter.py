@@ -141,10 +141,10 @@ def _changes(
     _check_parts(names.folder, module, parts, rank)
     if settings["use_dora"] and "lora_magnitude_vector" not in parts and _TOKENS not in parts:
         raise TakebackError(f"{names.folder} says use_dora, but has no lora_magnitude_vector for {module}")
-    if parts.keys() == _PRODUCT and settings["init_lora_weights"] not in _SPLITS_BASE:
+    if set(parts) == _PRODUCT and settings["init_lora_weights"] not in _SPLITS_BASE:
         scale = alpha / (math.sqrt(rank) if settings["use_rslora"] else rank)
         return [(target, LoraDelta(parts["lora_A.weight"], parts["lora_B.weight"], scale, first))]
-    if parts.keys() == _EMBEDDED and settings["init_lora_weights"] not in _SPLITS_BASE:
+    if set(parts) == _EMBEDDED and settings["init_lora_weights"] not in _SPLITS_BASE:
         scale = alpha / (math.sqrt(rank) if settings["use_rslora"] else rank)
         return [(target, LoraDelta(parts["lora_embedding_A"], parts["lora_embedding_B"], scale, True))]
     rows = parts.keys() & _EMBEDDED or _TOKENS in parts
@@ -159,7 +159,7 @@ def _changes(
 
 def _check_parts(folder: Path, module: str, parts: Mapping[str, Entry], rank: int) -> None:
     """Raise unless a layer has both halves of an adapter, of its config's rank, or rows of tokens."""
-    if parts.keys() == {_TOKENS}:
+    if set(parts) == {_TOKENS}:
         return
     halves = sorted(parts.keys() & _PRODUCT) or sorted(parts.keys() & _EMBEDDED)
     if len(halves) < 2 or _TOKENS in parts:

@@ -79,7 +79,7 @@ class PeftMerge:
             values = {"weight": weight, "bias": torch.zeros(rows, dtype=weight.dtype)}
         shape = values["weight"].shape
         if self.kind == "Embedding":
-            layer: nn.Module = nn.Embedding(*shape, dtype=weight.dtype)
+            layer: nn.Module = nn.Embedding(shape[0], shape[1], dtype=weight.dtype)
             del values["bias"]
         elif self.kind == "Conv1D":
             layer = Conv1D(shape[1], shape[0]).to(weight.dtype)

@@ -75,8 +75,8 @@ class _Opened:
     def read(self, name: str) -> torch.Tensor:
         """Read one tensor, put together from its pieces."""
         import torch
-        from torch.distributed.checkpoint import DefaultLoadPlanner
         from torch.distributed.checkpoint.api import CheckpointException
+        from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
         from torch.distributed.checkpoint.state_dict_loader import (
             _load_state_dict,  # pyright: ignore[reportPrivateUsage] `load` warns of a single process
         )
@@ -97,7 +97,8 @@ class _Opened:
         return tensor
 
     def _reader(self) -> Any:
-        from torch.distributed.checkpoint import FileSystemReader, HuggingFaceStorageReader
+        from torch.distributed.checkpoint.filesystem import FileSystemReader
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
         from torch.distributed.checkpoint.metadata import StorageMeta
 
         if self.slices:

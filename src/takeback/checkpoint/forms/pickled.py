@@ -20,7 +20,7 @@ def load_pickled(file: Path) -> dict[str, Any]:
         TakebackError: it is cut, or holds more than tensors and plain values.
     """
     import torch
-    import torch.distributed.tensor  # makes sharded tensors known to weights_only
+    import torch.distributed.tensor  # pyright: ignore[reportUnusedImport] weights_only then knows DTensor
 
     try:
         with warnings.catch_warnings():
@@ -73,7 +73,7 @@ def tensors_in(held: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in held.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor) and value.is_floating_point()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
     }
 
 
