@@ -17,8 +17,11 @@ INDEXED_KINDS = ("H", "KV", "N", "E", "U")
 LAYER_KINDS = ("H", "KV", "ATTN", "MLP", "N", "MLPB", "ROUTER", "E", "U", "LN1", "LN2", "LN3", "LN4")
 """Kinds that belong to a layer, in canonical order."""
 
-MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
+MODEL_KINDS = ("EMBED", "EMBED+", "NORM", "UNEMBED", "UNEMBED+", "HEAD", "OUTPUTS")
 """Kinds that a model holds once, outside its layers."""
+
+NEW_ROWS = ("EMBED+", "UNEMBED+")
+"""Kinds that are rows of the larger of two vocabularies, which the smaller one has not."""
 
 MOST_MARKS = 64
 """A kind with more members in a layer than this is drawn as a count."""
@@ -26,6 +29,7 @@ MOST_MARKS = 64
 Place = tuple[int | None, str]
 """A layer, None outside them, and a kind."""
 
+_FIRST = ("EMBED", "EMBED+")
 _RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
 _NUMBER = r"(0|[1-9][0-9]*)"
 _INDEXED = "|".join(INDEXED_KINDS)
@@ -37,8 +41,8 @@ _LAYER_NAME = re.compile(rf"L{_NUMBER}\.(?:(?P<indexed>{_INDEXED}){_NUMBER}|(?P<
 class Component:
     """Names one part of a model: a head, a key/value group, an MLP, a norm, the embeddings.
 
-    The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
-    attention, the MLP, the norms), `NORM`, `UNEMBED`.
+    The canonical order: `EMBED`, `EMBED+`, the layers from below (in each the heads, the key/value groups,
+    the rest of attention, the MLP, the norms), `NORM`, `UNEMBED`, `UNEMBED+`, `HEAD`.
 
     >>> Component("H", layer=3, index=5)
     Component('L3.H5')
@@ -101,7 +105,7 @@ class Component:
     def place(self) -> tuple[int, int, int, int]:
         """Return the component's place in the canonical order, for sorting."""
         if self.layer is None:
-            return (0 if self.kind == "EMBED" else 2, 0, MODEL_KINDS.index(self.kind), 0)
+            return (0 if self.kind in _FIRST else 2, 0, MODEL_KINDS.index(self.kind), 0)
         return (1, self.layer, _RANKS[self.kind], self.index or 0)
 
 

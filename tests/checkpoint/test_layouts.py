@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import warnings
@@ -17,15 +18,18 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
+from typer.testing import CliRunner
 
 import models
 import takeback
+from takeback import cli
 from takeback.checkpoint import load_model, open_checkpoint, open_pair
 from takeback.checkpoint.forms.form import PICKLE
 from takeback.checkpoint.forms.layouts import steps_in
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.run.errors import TakebackError
 
+SWEEP = ["--arena", "endgames", "--situations", "4", "--controls", "1", "--sets", "L0.H0"]
 State = dict[str, torch.Tensor]
 
 
@@ -207,6 +211,41 @@ def test_a_run_of_verl_goes_through_diff_and_hybrid(saved: Path, tmp_path: Path)
 
     path = weight_path(run, base)
     assert sorted(set(path.table["step"])) == [3, 20]
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_folder_of_verl_goes_through_a_sweep(tmp_path: Path) -> None:
+    base, tuned = models.save_players(tmp_path)
+    for side in (base, tuned):
+        step = tmp_path / "run" / f"global_step_{len(side.name)}"
+        step.mkdir(parents=True)
+        shutil.copytree(side, step / "actor" / "huggingface")
+        save_shards(load_file(side / "model.safetensors"), step / "actor", world=2)
+        (step / "actor" / "huggingface" / "model.safetensors").unlink()
+    steps = [str(tmp_path / "run" / f"global_step_{len(side.name)}") for side in (base, tuned)]
+    found = [
+        CliRunner().invoke(
+            cli.app,
+            ["sweep", *sides, "-o", str(tmp_path / out / "a.parquet"), *SWEEP, "--json"],
+            catch_exceptions=False,
+        )
+        for sides, out in ((steps, "one"), ((str(base), str(tuned)), "two"))
+    ]
+    assert [one.exit_code for one in found] == [0, 0], found[0].output
+    tables = [pd.read_parquet(tmp_path / out / "a.parquet") for out in ("one", "two")]
+    assert tables[0]["effect"].tolist() == tables[1]["effect"].tolist()
+
+
+def test_an_empty_tensor_is_told_as_what_it_is(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    text = file.read_bytes()
+    length = int.from_bytes(text[:8], "little")
+    header = json.loads(text[8 : 8 + length])
+    header["lm_head.weight"] = {"dtype": "", "shape": [], "data_offsets": [0, 0]}
+    longer = json.dumps(header).encode()
+    file.write_bytes(len(longer).to_bytes(8, "little") + longer + text[8 + length :])
+    with pytest.raises(TakebackError, match=r"names lm_head.weight and holds nothing of it, as torchtitan"):
+        open_checkpoint(saved)
 
 
 def test_pickles_are_opened_only_when_allowed(saved: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, cast
 
 from takeback.anatomy.anatomy import Anatomy
 from takeback.anatomy.families import Family, canonical_name, families, family_of
-from takeback.anatomy.partition import decoder_anatomy, value_of
+from takeback.anatomy.partition import decoder_anatomy, says_tied, value_of
 from takeback.anatomy.stack import stack_anatomy
 from takeback.run.errors import TakebackError
 
@@ -76,12 +76,6 @@ def family_in(config: Any) -> Family | None:
     """
     model_type = None if config is None else value_of(config, "model_type")
     return family_of(model_type) if model_type else None
-
-
-def says_tied(family: Family, config: Any) -> bool:
-    """Return whether a config, or else the family's default, ties the embeddings."""
-    tied = value_of(config, "tie_word_embeddings")
-    return family.tied if tied is None else bool(tied)
 
 
 def parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:

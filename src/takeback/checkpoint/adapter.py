@@ -63,11 +63,12 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Stored], tied:
             modules.setdefault(part["module"], {})[part["part"]] = entry
         else:  # modules_to_save, biases, and embeddings that peft saves beside their adapter
             target = names.target(name.replace(".base_layer.", "."))
-            _check_shape(folder, target, entry.shape, base)
+            if target not in family.vocabulary or entry.shape[1:] != base[target].shape[1:]:
+                _check_shape(folder, target, entry.shape, base)
             adapter.replaced[target] = entry
     for module, parts in modules.items():
         for target, change in _changes(names, module, parts, settings):
-            _check_shape(folder, target, change.shape, base)
+            _check_shape(folder, target, change.shape, {**base, **adapter.replaced})
             wide = "float64" if base[target].element == "float64" else "float32"
             adapter.deltas[target] = replace(change, element=wide)
     return _tied(adapter, family, base) if tied else adapter
@@ -77,6 +78,9 @@ def _tied(adapter: Adapter, family: Family, base: Mapping[str, Stored]) -> Adapt
     """Leave tied what stays so: copies of the base's own, the same for both, rows of tokens."""
     both = (family.embedding, family.unembedding)
     replaced = dict(adapter.replaced)
+    if family.embedding in replaced and replaced[both[0]].shape != base[both[0]].shape:
+        replaced.pop(family.unembedding, None)  # a vocabulary that was made larger, and stays tied
+        return Adapter(adapter.deltas, replaced)
     for name in both:
         if name in replaced and _same(replaced[name], base[name]):
             del replaced[name]

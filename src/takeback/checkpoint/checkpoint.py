@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from takeback.anatomy import Anatomy, Family, Region, anatomy_of, family_of
-from takeback.anatomy.source import canonical_names, says_tied
+from takeback.anatomy import Anatomy, Family, Region, anatomy_of, canonical_name, family_of
+from takeback.anatomy.families import unwrapped
+from takeback.anatomy.partition import COMMON_ROWS, says_tied
+from takeback.anatomy.source import canonical_names
 from takeback.checkpoint.adapter import Change, read_adapter
 from takeback.checkpoint.flat import Flat, Held, Mapped, Merged
 from takeback.checkpoint.forms.find import adapter_in, find_weights
@@ -28,11 +30,13 @@ from takeback.checkpoint.shards import (
     is_adapter,
     read_header,
     read_metadata,
+    stale_files,
 )
 from takeback.checkpoint.stored import Stored
+from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name, warned
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
 
@@ -47,7 +51,9 @@ class Checkpoint:
 
     `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
-    tokenizer and generation config, earlier ones first. `form` says how the weights lie on disk.
+    tokenizer and generation config, earlier ones first. In a pair, `vocabulary` says how it reads beside a
+    vocabulary of another size, and `aside` holds tensors of this side alone, which are not compared.
+    `warnings` tells what is odd about its files, `form` how the weights lie on disk.
     """
 
     ref: str
@@ -57,6 +63,9 @@ class Checkpoint:
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, Change] = field(default_factory=dict[str, Change])
+    vocabulary: SharedVocabulary | None = None
+    aside: Mapping[str, Stored] = field(default_factory=dict[str, Stored])
+    warnings: tuple[str, ...] = ()
     form: str = PLAIN.name
 
     def __repr__(self) -> str:
@@ -88,7 +97,10 @@ class Checkpoint:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each tensor by canonical name."""
-        return {name: entry.shape for name, entry in self.entries.items()}
+        shapes = {name: entry.shape for name, entry in self.entries.items()}
+        if self.vocabulary is None:
+            return shapes
+        return {name: self.vocabulary.shape(name, shape) for name, shape in shapes.items()}
 
     @property
     def dtypes(self) -> Mapping[str, torch.dtype]:
@@ -104,16 +116,6 @@ class Checkpoint:
             name: self.deltas[name].element if name in self.deltas else entry.element
             for name, entry in self.entries.items()
         }
-
-    def config_file(self) -> dict[str, Any]:
-        """Return what config.json holds, or would hold where the model is in a form that has none."""
-        file = self.folder / "config.json"
-        if self.config is not None and not file.is_file():
-            return self.config.to_diff_dict()
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if self.form != PLAIN.name:
-            found.pop("quantization_config", None)
-        return found
 
     @property
     def network(self) -> NetworkConfig:
@@ -146,7 +148,8 @@ class Checkpoint:
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return identity(states, sorted(self.entries), self.settings, versions=False)
+        view = [] if self.vocabulary is None else [self.vocabulary.common, self.vocabulary.rows]
+        return identity(states, sorted(self.entries), self.settings, *view, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -161,7 +164,9 @@ class Checkpoint:
             TakebackError: the file cannot be read any more.
         """
         tensor = self._entry(name).read()
-        return self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        tensor = self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        shared = self.vocabulary
+        return shared.padded(tensor) if shared is not None and name in shared.tensors else tensor
 
     def flat(self, name: str) -> Flat:
         """Return the entries of one tensor in row-major order, to be looked at a stretch at a time.
@@ -170,10 +175,16 @@ class Checkpoint:
             UnknownName: there is no such tensor.
         """
         entry, delta = self._entry(name), self.deltas.get(name)
-        if delta is not None and not isinstance(delta, LoraDelta):
-            return Held(self.read(name))
         stored = Mapped(entry) if isinstance(entry, Entry) else Held(entry.read())
-        return stored if delta is None else Merged(stored, delta)
+        if delta is None:
+            whole: Flat = stored
+        elif isinstance(delta, LoraDelta):
+            whole = Merged(stored, delta)
+        else:
+            whole = Held(delta.merged(entry.read()))
+        if self.vocabulary is None or name not in self.vocabulary.tensors:
+            return whole
+        return Padded(whole, math.prod(self.entries[name].shape))
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.
@@ -182,7 +193,9 @@ class Checkpoint:
             UnknownName: there is no such tensor.
             TakebackError: the file cannot be read any more.
         """
-        if region.tensor in self.deltas:
+        shared = self.vocabulary if self.vocabulary and region.tensor in self.vocabulary.tensors else None
+        beyond = shared is not None and (region.axis is None or (region.stop or 0) > shared.own)
+        if beyond or region.tensor in self.deltas:
             return self.read(region.tensor)[region.index]
         return self._entry(region.tensor).read(region.index)
 
@@ -211,6 +224,30 @@ class Checkpoint:
         )
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """The tensors of a value, reward or classification head."""
+        cuts = self.anatomy().cuts
+        return tuple(name for name, owned in cuts.items() if owned[0].kind == "HEAD")
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether its files have the names of a wrapper, which transformers does not know."""
+        return any(
+            self.stored.get(name) == unwrapped(entry.stored) != entry.stored
+            for name, entry in self.entries.items()
+            if entry.file.parent == self.folder
+        )
+
+    @property
+    def resized(self) -> int | None:
+        """The rows of the vocabulary that an adapter brought in the place of its base's, if it did."""
+        if not self.adapted or self.settings is None:
+            return None
+        embedding = self.entries.get(self._family(self.settings).embedding)
+        own = embedding is not None and embedding.file.parent != self.folder
+        return embedding.shape[0] if embedding is not None and own else None
+
+    @property
     def separated(self) -> bool:
         """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
         unembed = self.output_embeddings
@@ -235,8 +272,20 @@ class Checkpoint:
         )
 
     @property
+    def alone(self) -> Checkpoint:
+        """This model as its files have it, whatever it is paired with."""
+        if self.vocabulary is None and not self.aside:
+            return self
+        return replace(self, vocabulary=None, entries={**self.entries, **self.aside}, aside={})
+
+    @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary."""
+        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary.
+
+        In a pair with vocabularies of two sizes it is the one that knows all tokens of both, if one does.
+        """
+        if self.vocabulary is not None and self.vocabulary.tokenizer is not None:
+            return self.vocabulary.tokenizer
         return next(
             (
                 folder
@@ -245,6 +294,22 @@ class Checkpoint:
             ),
             None,
         )
+
+    def stored_config(self) -> dict[str, Any]:
+        """Read config.json as it is, but for what the tensors make untrue of them.
+
+        Where the form of the weights has none, it is what transformers would write.
+        """
+        file = self.folder / "config.json"
+        if self.config is not None and not file.is_file():
+            config: dict[str, Any] = self.config.to_diff_dict()
+        else:
+            config = json.loads(file.read_text(encoding="utf-8"))
+        if "quantization_config" not in (self.settings or {}):
+            config.pop("quantization_config", None)
+        if self.resized is not None:
+            config["vocab_size"] = self.resized
+        return config
 
     def side_files(self) -> Iterator[Path]:
         """Yield the files of the tokenizer and the generation config that belong to this model."""
@@ -268,12 +333,20 @@ class Checkpoint:
             return None
         config = _full_config(self.folder, self.settings)
         config.tie_word_embeddings = self.tied
+        if self.resized is not None:
+            config.get_text_config().vocab_size = self.resized
+        if self.vocabulary is not None:
+            setattr(config, COMMON_ROWS, self.vocabulary.common)
+            config.get_text_config().vocab_size = self.vocabulary.rows
         return config
 
     def _read_anatomy(self, resolution: str) -> Anatomy:
         """Read it from config.json as it is, and only if that does not fit with the defaults filled in."""
+        settings = self.settings
+        if settings is not None and self.vocabulary is not None:
+            settings = {**settings, COMMON_ROWS: self.vocabulary.common}
         try:
-            return anatomy_of(_Described(self.settings, self.shapes), resolution)
+            return anatomy_of(_Described(settings, self.shapes), resolution)
         except (TakebackError, TypeError):
             return anatomy_of(self, resolution)
 
@@ -283,7 +356,7 @@ class Checkpoint:
 
     @cached_property
     def _digest(self) -> str:
-        return weights_digest(self)
+        return weights_digest(self) if self.alone is self else self.alone.digest
 
     @cached_property
     def _anatomies(self) -> dict[str, Anatomy]:
@@ -344,6 +417,8 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         base, adapter, place = named, str(place), _base_of(place, named)
     whole_model = place.is_dir() or place.suffix == ".gguf"
     opened = _open_folder(str(ref), place) if whole_model else _open_file(str(ref), place)
+    for text in opened.warnings:
+        warned(text)
     if adapter is None:
         return opened
     if opened.settings is None:
@@ -393,16 +468,44 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     settings = floats.settings
     family = family_of(settings["model_type"])
     entries = canonical_names(floats.entries, family)
-    stored = canonical_names({name: name for name in floats.entries}, family)
+    names = canonical_names({name: name for name in floats.entries}, family)
+    stored = {canonical: _unwrapped(family, name) for canonical, name in names.items()}
+    settings = _without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
     if says_tied(family, settings):
         settings = _tie(settings, family, entries, stored)
-    elif family.unembedding not in entries:
+    elif not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
+    told = (*stale_files(folder), *floats.warnings)
     form = floats.told or found.form
-    return Checkpoint(ref, found.config, settings, entries, stored, found.sides, form=form)
+    return Checkpoint(ref, found.config, settings, entries, stored, found.sides, warnings=told, form=form)
+
+
+def _unwrapped(family: Family, stored: str) -> str:
+    """Return what a file of this model calls a tensor, without what a wrapper added."""
+    plain = unwrapped(stored)
+    return plain if canonical_name(family, plain) == canonical_name(family, stored) else stored
+
+
+_PLAIN = ("float64", "float32", "float16", "bfloat16")
+
+
+def _without_quantization(
+    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Stored]
+) -> Mapping[str, Any]:
+    """Return settings without a quantization that the tensors do not have: it was left when it was undone."""
+    if not settings.get("quantization_config"):
+        return settings
+    odd = [name for name, entry in entries.items() if entry.element not in _PLAIN]
+    odd += [name for name in entries if family_of(settings["model_type"]).match(name) is None]
+    if odd:
+        raise TakebackError(
+            f"{folder} holds quantized weights ({odd[0]} is {entries[odd[0]].element}); load it dequantized "
+            "and save that with save_pretrained"
+        )
+    return {name: value for name, value in settings.items() if name != "quantization_config"}
 
 
 def _holds_network(folder: Path) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +25,7 @@ from takeback.cli import (
     weights,
 )
 from takeback.cli.options import command_of, option
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, TakebackWarning
 
 ALLOW_PICKLE = "--allow-pickle"
 
@@ -86,11 +87,20 @@ def takeback(
         os.environ[PICKLE] = "1"  # workers inherit it
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Print a warning of this package in a line, and others as Python does."""
+    if issubclass(category, TakebackWarning):
+        typer.echo(f"takeback: warning: {message}", err=True)
+    else:
+        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True, nl=False)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
+    warnings.showwarning = _show_warning
     try:
         arguments = sys.argv[1:]
         if ALLOW_PICKLE in arguments:

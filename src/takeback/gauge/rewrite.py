@@ -31,7 +31,7 @@ def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], LayerViews]
         TensorSlot(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
         for name, shape in checkpoint.shapes.items()
     ]
-    config = checkpoint.config_file()
+    config = checkpoint.stored_config()
     config.pop("torch_dtype", None)
     config |= {"dtype": str(dtype).removeprefix("torch."), "tie_word_embeddings": checkpoint.tied}
     with atomic_folder(out) as draft:

@@ -21,6 +21,9 @@ KINDS = {
     "ATTN": "attention rest",
     "EMBED": "embeddings",
     "UNEMBED": "embeddings",
+    "EMBED+": "embeddings",
+    "UNEMBED+": "embeddings",
+    "HEAD": "outputs",
     "OUTPUTS": "outputs",
 }
 MOST = 80

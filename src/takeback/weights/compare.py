@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from takeback.checkpoint import Pair
-from takeback.checkpoint.pair import summaries
+from takeback.checkpoint.pair import told_besides
 from takeback.draw.result import Result, Results
 from takeback.run.errors import unknown_name
 from takeback.run.jobs import Workers
@@ -91,8 +91,7 @@ def compare(
     settings, out = settings or PairSettings(), None if out is None else Path(out)
     chosen = {"diff": _diff, **_named(measures)}
     found = {name: measure(pair, settings).find(out, workers) for name, measure in chosen.items()}
-    also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
-    return Results(str(pair), tuple(also), found)
+    return Results(str(pair), tuple(told_besides(pair.differences())), found)
 
 
 def compare_shard(

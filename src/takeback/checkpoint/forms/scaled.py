@@ -45,6 +45,7 @@ class Floats:
     entries: Mapping[str, Stored]
     settings: Mapping[str, Any]
     told: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,10 @@ def as_floats(folder: Path, entries: Mapping[str, Stored], settings: Mapping[str
         found = {name: entry for name, entry in found.items() if not name.endswith(_BESIDE)}
     told = [f"FP8 with scales, dequantised ({scaled} tensors)"] if scaled else []
     told += [f"FP8 without scales, taken as it is ({raw} tensors)"] if raw else []
-    plain = all(entry.element.startswith(("float", "bfloat")) for entry in found.values())
-    if plain:
+    if scaled and not raw:
         settings = {name: value for name, value in settings.items() if name != "quantization_config"}
-    return Floats(found, settings, " and ".join(told))
+    odd = f"{folder} has {raw} tensors in FP8 and no scales: their numbers are compared as they stand"
+    return Floats(found, settings, " and ".join(told), (odd,) if raw else ())
 
 
 def _refuse_packed(folder: Path, entries: Mapping[str, Stored], quantization: Mapping[str, Any]) -> None:
