@@ -221,8 +221,8 @@ def _entry(file: Path, name: str, row: Any, data: tuple[int, int]) -> Entry:
     kind, shape, places = (cast("Any", row[key]) for key in ("dtype", "shape", "data_offsets"))
     if kind == "" and shape == [] and places == [0, 0]:
         raise TakebackError(
-            f"{file} names {name} and holds nothing of it, as torchtitan writes output embeddings that are tied; "
-            f"take {name} out of the header and the index, or save it again with a newer torchtitan"
+            f"{file} names {name} and holds nothing of it, as torchtitan writes output embeddings that are "
+            "tied; take the name out of the header and the index, or save it with a newer torchtitan"
         )
     if not isinstance(kind, str) or kind not in ELEMENTS:
         raise TakebackError(f"{name} in {file} has the element type {kind}; known: {', '.join(ELEMENTS)}")
