@@ -13,9 +13,9 @@ from takeback.anatomy import Family, canonical_name
 from takeback.anatomy.wiring import wiring_of
 from takeback.checkpoint.adapter_config import lora_settings, of_module
 from takeback.checkpoint.lora import LoraDelta
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.peft_merge import PARTS, PeftMerge
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
-from takeback.checkpoint.stored import Stored
 from takeback.run.errors import TakebackError
 
 Change = LoraDelta | PeftMerge
@@ -39,10 +39,12 @@ class Adapter:
     unties: bool = False
 
 
-def read_adapter(folder: Path, family: Family, base: Mapping[str, Stored], tied: bool) -> Adapter:
+def read_adapter(
+    folder: Path, family: Family | None, base: Mapping[str, Stored], tied: tuple[str, str] | None
+) -> Adapter:
     """Read which tensors of the `base` a LoRA adapter changes, and how.
 
-    Where the base has its embeddings `tied`, `base` has both names for them. Rows of trained tokens then
+    Where the base has its embeddings `tied` (their two names), `base` has both. Rows of trained tokens then
     change both, as in peft; anything else on one of them unties them, since that is the model that was
     trained (peft's `merge_and_unload` would add it to both).
 
@@ -63,7 +65,8 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Stored], tied:
             modules.setdefault(part["module"], {})[part["part"]] = entry
         else:  # modules_to_save, biases, and embeddings that peft saves beside their adapter
             target = names.target(name.replace(".base_layer.", "."))
-            if target not in family.vocabulary or entry.shape[1:] != base[target].shape[1:]:
+            rows = () if family is None else family.vocabulary
+            if target not in rows or entry.shape[1:] != base[target].shape[1:]:
                 _check_shape(folder, target, entry.shape, base)
             adapter.replaced[target] = entry
     for module, parts in modules.items():
@@ -71,15 +74,15 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Stored], tied:
             _check_shape(folder, target, change.shape, {**base, **adapter.replaced})
             wide = "float64" if base[target].element == "float64" else "float32"
             adapter.deltas[target] = replace(change, element=wide)
-    return _tied(adapter, family, base) if tied else adapter
+    return _tied(adapter, tied, base) if tied else adapter
 
 
-def _tied(adapter: Adapter, family: Family, base: Mapping[str, Stored]) -> Adapter:
+def _tied(adapter: Adapter, both: tuple[str, str], base: Mapping[str, Stored]) -> Adapter:
     """Leave tied what stays so: copies of the base's own, the same for both, rows of tokens."""
-    both = (family.embedding, family.unembedding)
+    embedding, unembedding = both
     replaced = dict(adapter.replaced)
-    if family.embedding in replaced and replaced[both[0]].shape != base[both[0]].shape:
-        replaced.pop(family.unembedding, None)  # a vocabulary that was made larger, and stays tied
+    if embedding in replaced and replaced[both[0]].shape != base[both[0]].shape:
+        replaced.pop(unembedding, None)  # a vocabulary that was made larger, and stays tied
         return Adapter(adapter.deltas, replaced)
     for name in both:
         if name in replaced and _same(replaced[name], base[name]):
@@ -88,14 +91,14 @@ def _tied(adapter: Adapter, family: Family, base: Mapping[str, Stored]) -> Adapt
     if not apart and all(name in replaced for name in both):
         first, second = (replaced[name].read() for name in both)
         if first.equal(second):
-            del replaced[family.unembedding]
+            del replaced[unembedding]
             return Adapter(adapter.deltas, replaced)
     apart += [name for name in both if name in replaced]
     deltas = dict(adapter.deltas)
     if not apart:
-        deltas.pop(family.unembedding, None)
-    elif family.embedding in deltas and family.unembedding not in deltas and _only_tokens(deltas[both[0]]):
-        deltas[family.unembedding] = deltas[family.embedding]
+        deltas.pop(unembedding, None)
+    elif embedding in deltas and unembedding not in deltas and _only_tokens(deltas[both[0]]):
+        deltas[unembedding] = deltas[embedding]
     return Adapter(deltas, replaced, bool(apart))
 
 
@@ -113,12 +116,12 @@ class _Names:
     """Finds the tensors of a base that an adapter's names stand for."""
 
     folder: Path
-    family: Family
+    family: Family | None
     tensors: Mapping[str, Stored]
 
     def target(self, name: str) -> str:
         """Return the canonical name of the tensor that the adapter's `name` stands for."""
-        target = canonical_name(self.family, name)
+        target = name if self.family is None else canonical_name(self.family, name)
         if target is None or target not in self.tensors:
             if re.search(r"\.experts(\.base_layer)*\.weight$", name):
                 raise TakebackError(
@@ -128,10 +131,17 @@ class _Names:
             raise TakebackError(f"{self.folder} holds {name}, and the base has no such tensor")
         return target
 
-    def inputs_first(self, target: str) -> bool:
-        """Return whether a weight is (inputs, outputs): in some families all but the embeddings are."""
-        outside = target in (self.family.embedding, self.family.unembedding)
-        return not outside and wiring_of(self.family.name).transposed
+    def inputs_first(self, target: str, parts: Mapping[str, Entry]) -> bool:
+        """Return whether a weight is (inputs, outputs): in some families all but the embeddings are.
+
+        Where nothing says it, the shapes do, and a square one is (outputs, inputs) as in most models.
+        """
+        if self.family is not None:
+            outside = target in (self.family.embedding, self.family.unembedding)
+            return not outside and wiring_of(self.family.name).transposed
+        a, b = parts.get("lora_A.weight"), parts.get("lora_B.weight")
+        shape = self.tensors[target].shape
+        return a is not None and b is not None and shape[::-1] == (b.shape[0], a.shape[1]) != shape
 
 
 def _changes(
@@ -139,7 +149,7 @@ def _changes(
 ) -> list[tuple[str, Change]]:
     """Return what the parts of one layer's adapter make of its weight, and of its bias."""
     target = names.target(f"{module}.weight")
-    first = names.inputs_first(target)
+    first = names.inputs_first(target, parts)
     rank = of_module(module, settings["rank_pattern"], settings["r"])
     alpha = of_module(module, settings["alpha_pattern"], settings["lora_alpha"])
     _check_parts(names.folder, module, parts, rank)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from takeback.anatomy import Family, family_of
 from takeback.checkpoint.checkpoint import Checkpoint
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.shards import ITEM_SIZES, Entry
-from takeback.checkpoint.stored import Stored
 from takeback.checkpoint.vocabulary import SharedVocabulary
 from takeback.run.errors import TakebackError
 

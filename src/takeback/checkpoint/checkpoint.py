@@ -22,6 +22,7 @@ from takeback.checkpoint.forms.plain import PLAIN
 from takeback.checkpoint.forms.scaled import as_floats
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.lora import LoraDelta
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import (
@@ -32,7 +33,6 @@ from takeback.checkpoint.shards import (
     read_metadata,
     stale_files,
 )
-from takeback.checkpoint.stored import Stored
 from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
@@ -428,7 +428,8 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     folder = adapter_in(locate(adapter))
     family = family_of(opened.settings["model_type"])
     whole = opened.untied()
-    changed = read_adapter(folder, family, whole.entries, opened.tied)
+    both = (family.embedding, family.unembedding) if opened.tied else None
+    changed = read_adapter(folder, family, whole.entries, both)
     opened = whole if changed.unties else opened
     return replace(
         opened,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from takeback.checkpoint.forms.form import Form, allow_pickled
 from takeback.checkpoint.forms.pickled import element_of, load_pickled, tensors_in
 from takeback.checkpoint.forms.prefixes import model_names
-from takeback.checkpoint.stored import Made
+from takeback.checkpoint.made import Made
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:

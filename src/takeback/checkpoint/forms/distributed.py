@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.checkpoint.forms.form import Form
 from takeback.checkpoint.forms.prefixes import model_names
+from takeback.checkpoint.made import Made
 from takeback.checkpoint.shards import read_metadata
-from takeback.checkpoint.stored import Made
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from takeback.checkpoint.forms.gguf import GGUF
 from takeback.checkpoint.forms.layouts import LAYOUTS, config_places, layout_of, places
 from takeback.checkpoint.forms.plain import PLAIN
 from takeback.checkpoint.forms.shards import SHARDS
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.shards import is_adapter, no_weights
-from takeback.checkpoint.stored import Stored
 from takeback.run.errors import TakebackError
 
 FORMS: tuple[Form, ...] = (PLAIN, SLICES, DISTRIBUTED, SHARDS, DEEPSPEED, GGUF)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from takeback.checkpoint.stored import Stored
+from takeback.checkpoint.made import Stored
 from takeback.run.errors import TakebackError
 
 PICKLE = "TAKEBACK_ALLOW_PICKLE"

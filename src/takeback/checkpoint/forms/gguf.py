@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from takeback.checkpoint.forms.form import Form
-from takeback.checkpoint.stored import Made
+from takeback.checkpoint.made import Made
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from takeback.checkpoint.stored import Made, Stored
+from takeback.checkpoint.made import Made, Stored
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
