@@ -9,7 +9,7 @@ from typing import Any
 from takeback.anatomy import Family, family_of
 from takeback.anatomy.source import family_in
 from takeback.checkpoint.checkpoint import Checkpoint
-from takeback.checkpoint.shards import Entry
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.vocabulary import SharedVocabulary
 from takeback.run.errors import TakebackError
 from takeback.run.json_text import read_json, read_object
@@ -89,7 +89,7 @@ def _one_vocabulary(family: Family, base: Checkpoint, tuned: Checkpoint) -> tupl
 
 def _rows(family: Family, side: Checkpoint) -> int | None:
     """Return the rows of a vocabulary, None where its tensors have not all as many."""
-    entries: list[Entry] = [side.entries[name] for name in family.vocabulary if name in side.entries]
+    entries: list[Stored] = [side.entries[name] for name in family.vocabulary if name in side.entries]
     sizes = {entry.shape[0] for entry in entries if entry.shape}
     return sizes.pop() if len(sizes) == 1 and family.embedding in side.entries else None
 

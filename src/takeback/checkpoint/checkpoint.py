@@ -14,9 +14,14 @@ from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name
 from takeback.anatomy.families import Family, own_block, unwrapped
 from takeback.anatomy.partition import COMMON_ROWS
 from takeback.anatomy.source import canonical_names, family_in
-from takeback.checkpoint.adapter import LoraDelta, read_adapter
-from takeback.checkpoint.flat import Flat, Mapped, Merged
+from takeback.checkpoint.adapter import Change, read_adapter
+from takeback.checkpoint.flat import Flat, Held, Mapped, Merged
+from takeback.checkpoint.forms.find import adapter_in, find_weights
+from takeback.checkpoint.forms.plain import PLAIN
+from takeback.checkpoint.forms.scaled import as_floats
 from takeback.checkpoint.locate import locate, split_adapter
+from takeback.checkpoint.lora import LoraDelta
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
 from takeback.checkpoint.shards import (
@@ -26,7 +31,6 @@ from takeback.checkpoint.shards import (
     read_header,
     read_metadata,
     stale_files,
-    weight_entries,
 )
 from takeback.checkpoint.stored import unstacked, without_leftovers
 from takeback.checkpoint.stream.file import DIGEST, NAMES
@@ -55,27 +59,29 @@ class Checkpoint:
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
     tokenizer and generation config, earlier ones first. In a pair, `vocabulary` says how it reads beside a
     vocabulary of another size, and `aside` holds tensors of this side alone, which are not compared.
-    `warnings` tells what is odd about its files; `promised` is the content hash that a stream's file says it
-    has, if it says one.
+    `warnings` tells what is odd about its files, `form` how the weights lie on disk; `promised` is the
+    content hash that a stream's file says it has, if it says one.
     """
 
     ref: str
     folder: Path
     settings: Mapping[str, Any] | None
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Stored]
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
-    deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    deltas: Mapping[str, Change] = field(default_factory=dict[str, Change])
     promised: str | None = None
     vocabulary: SharedVocabulary | None = None
-    aside: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    aside: Mapping[str, Stored] = field(default_factory=dict[str, Stored])
     warnings: tuple[str, ...] = ()
+    form: str = PLAIN.name
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
         size = sum(map(math.prod, self.shapes.values()))
         elements = " and ".join(dict.fromkeys(self.elements.values()))
         merged = ", an adapter merged in" if self.adapted else ""
+        merged += f", read from {self.form}" if self.form != PLAIN.name else ""
         return f"Checkpoint {self.ref!r}: {kind}, {size:,} parameters in {elements}{merged}"
 
     def _repr_html_(self) -> str:
@@ -184,9 +190,17 @@ class Checkpoint:
         Raises:
             UnknownName: there is no such tensor.
         """
-        entry = self._entry(name)
-        stored = Replayed(entry) if isinstance(entry, Patched) else Mapped(entry)
-        whole = Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        entry, delta = self._entry(name), self.deltas.get(name)
+        if isinstance(entry, Patched):
+            stored: Flat = Replayed(entry)
+        else:
+            stored = Mapped(entry) if isinstance(entry, Entry) else Held(entry.read())
+        if delta is None:
+            whole = stored
+        elif isinstance(delta, LoraDelta):
+            whole = Merged(stored, delta)
+        else:
+            whole = Held(delta.merged(entry.read()))
         if self.vocabulary is None or name not in self.vocabulary.tensors:
             return whole
         return Padded(whole, math.prod(self.entries[name].shape))
@@ -220,12 +234,12 @@ class Checkpoint:
         return self.folder not in self.side_folders[:1] and self.settings is not None
 
     @property
-    def streamed(self) -> bool:
-        """Whether it is a step of a stream of deltas, so that no folder holds it as transformers loads it."""
-        return (
-            self.settings is not None
-            and not any(entry.file.parent == self.folder for entry in self.entries.values())
-            and not self.adapted
+    def plain(self) -> bool:
+        """Whether its folder is one that transformers loads by itself."""
+        files = {entry.file for entry in self.entries.values()}
+        return self.form == PLAIN.name and all(
+            file.parent == self.folder and (file.name == WEIGHTS or (self.folder / _INDEX).is_file())
+            for file in files
         )
 
     @property
@@ -303,8 +317,15 @@ class Checkpoint:
         )
 
     def stored_config(self) -> dict[str, Any]:
-        """Read config.json as it is, but for what the tensors make untrue of them."""
-        config = read_object(self.folder / "config.json")
+        """Read config.json as it is, but for what the tensors make untrue of them.
+
+        Where the form of the weights has none, it is what transformers would write.
+        """
+        file = self.folder / "config.json"
+        if self.config is not None and not file.is_file():
+            config: dict[str, Any] = self.config.to_diff_dict()
+        else:
+            config = read_object(file)
         if "quantization_config" not in (self.settings or {}):
             config.pop("quantization_config", None)
         if self.resized is not None:
@@ -372,7 +393,7 @@ class Checkpoint:
     def _anatomies(self) -> dict[str, Anatomy]:
         return {}
 
-    def _entry(self, name: str) -> Entry:
+    def _entry(self, name: str) -> Stored:
         if name not in self.entries:
             raise unknown_name("tensor", name, self.entries)
         return self.entries[name]
@@ -406,6 +427,7 @@ TOKENIZER_FILES = (
 )
 """Files (and one folder) that make up a tokenizer in a Hugging Face folder."""
 
+_INDEX = "model.safetensors.index.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 
 
@@ -427,14 +449,14 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         return _open_step(str(ref), locate(run), step)
     base, adapter = split_adapter(str(ref))
     run, step = split_step(base)
-    place = locate(run)
+    place = adapter_in(locate(run))
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
     if step is not None:
         opened = _open_step(str(ref), place, step)
     else:
-        opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
-    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+        whole_model = place.is_dir() or place.suffix == ".gguf"
+        opened = _open_folder(str(ref), place) if whole_model else _open_file(str(ref), place)
     for text in opened.warnings:
         warned(text)
     if adapter is None:
@@ -443,14 +465,12 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         raise TakebackError(
             f"{base} is a plain state dict; an adapter needs a Hugging Face folder as its base"
         )
-    folder = locate(adapter)
+    folder = adapter_in(locate(adapter))
     family = family_in(opened.settings)
-    changed = read_adapter(folder, family, opened.entries, opened.tied)
-    names = embeddings_of(family, opened.settings, opened.shapes)
-    if names and opened.tied and (names[0] in changed.deltas or names[0] in changed.replaced):
-        raise TakebackError(
-            f"{folder} changes embeddings that are tied in {base}; untie those first, or merge it with peft"
-        )
+    whole = opened.untied()
+    both = embeddings_of(family, opened.settings, opened.shapes) if opened.tied else None
+    changed = read_adapter(folder, family, whole.entries, both)
+    opened = whole if changed.unties else opened
     return replace(
         opened,
         entries={**opened.entries, **changed.replaced},
@@ -509,21 +529,25 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
             f"{folder} is a stream of {len(steps)} steps from {steps[0]} to {steps[-1]}; name one: "
             f"{folder}@step={steps[-1]}"
         )
-    found = weight_entries(folder)
+    found = find_weights(folder)
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
-    return _of_entries(ref, folder, found)
+    floats = as_floats(folder, found.entries, found.settings or _read_settings(found.config))
+    opened = _of_entries(ref, found.config, floats.entries, floats.settings)
+    told = (*stale_files(folder), *floats.warnings)
+    return replace(opened, side_folders=found.sides, warnings=told, form=floats.told or found.form)
 
 
-def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoint:
-    settings = _read_settings(folder)
+def _of_entries(
+    ref: str, folder: Path, found: Mapping[str, Stored], settings: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    settings = settings or _read_settings(folder)
     family = family_in(settings)
     entries = canonical_names(found, family)
     if family is not None:
         entries = without_leftovers(family, settings, unstacked(family, entries))
-    stored = {
-        name: name if entry.within else _unwrapped(family, entry.stored) for name, entry in entries.items()
-    }
+    called = canonical_names({name: name for name in found}, family)
+    stored = {name: _unwrapped(family, called.get(name, name)) for name in entries}
     settings = _without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
     if family is None:
@@ -535,8 +559,7 @@ def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoin
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    told = stale_files(folder)
-    return Checkpoint(ref, folder, settings, entries, stored, (folder,), warnings=told)
+    return Checkpoint(ref, folder, settings, entries, stored, (folder,))
 
 
 def _unwrapped(family: Family | None, stored: str) -> str:
@@ -551,8 +574,8 @@ _PLAIN = ("float64", "float32", "float16", "bfloat16")
 
 
 def _without_quantization(
-    folder: Path, settings: dict[str, Any], entries: Mapping[str, Entry]
-) -> dict[str, Any]:
+    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Stored]
+) -> Mapping[str, Any]:
     """Return settings without a quantization that the tensors do not have: it was left when it was undone."""
     if not settings.get("quantization_config"):
         return settings
@@ -573,7 +596,7 @@ def _holds_network(folder: Path) -> bool:
 
 
 def _tie(
-    settings: Mapping[str, Any], names: tuple[str, str], entries: dict[str, Entry], stored: dict[str, str]
+    settings: Mapping[str, Any], names: tuple[str, str], entries: dict[str, Stored], stored: dict[str, str]
 ) -> Mapping[str, Any]:
     """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
     embed, unembed = names
@@ -589,7 +612,7 @@ def _tie(
 
 
 def _with_default(
-    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Entry]
+    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Stored]
 ) -> Mapping[str, Any]:
     """Ask transformers whether a type without a family ties what is stored twice, if nothing says it."""
     names = embeddings_of(None, settings, {name: entry.shape for name, entry in entries.items()})
@@ -632,6 +655,8 @@ def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
+        if not (folder / "config.json").is_file():
+            return AutoConfig.for_model(**settings)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         if "quantization_config" not in settings and hasattr(config, "quantization_config"):
             delattr(config, "quantization_config")
@@ -642,7 +667,7 @@ def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
         raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
 
 
-def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
+def _check_floating(place: Path, entries: Mapping[str, Stored]) -> None:
     whole = next(
         (name for name, entry in entries.items() if not entry.element.startswith(("float", "bfloat"))),
         None,

@@ -16,7 +16,7 @@ from takeback.checkpoint.weights import raw_bytes
 if TYPE_CHECKING:
     import torch
 
-    from takeback.checkpoint.adapter import LoraDelta
+    from takeback.checkpoint.lora import LoraDelta
     from takeback.checkpoint.shards import Entry
 
 STORAGE: Mapping[str, type[np.generic]] = {

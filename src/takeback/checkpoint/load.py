@@ -58,7 +58,7 @@ def load_model(
     try:
         model: Any = (
             _built(checkpoint, dtype)
-            if checkpoint.wrapped or checkpoint.resized or checkpoint.streamed
+            if checkpoint.wrapped or checkpoint.resized or not checkpoint.plain
             else _whole(checkpoint, dtype, device)
         )
     except torch.OutOfMemoryError as error:
@@ -68,7 +68,7 @@ def load_model(
         raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
     if any(str(where) in (CPU, "disk") for where in getattr(model, "hf_device_map", {}).values()):
         raise _too_large(checkpoint, device)
-    if checkpoint.adapted or checkpoint.separated or checkpoint.wrapped or checkpoint.streamed:
+    if checkpoint.adapted or checkpoint.separated or checkpoint.wrapped or not checkpoint.plain:
         _fill(model, replace(checkpoint, vocabulary=None))
     for name in checkpoint.heads:
         _add_head(model, name, checkpoint.read(name).to(model.dtype))
@@ -157,7 +157,7 @@ def _whole(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> Pr
 
 
 def _built(checkpoint: Checkpoint, dtype: torch.dtype | None) -> PreTrainedModel:
-    """Build the model of tensors that no folder holds by its names; they are filled in later."""
+    """Build the model of a folder that transformers does not load; its tensors are filled in later."""
     from transformers import AutoModelForCausalLM
 
     kind = narrowest_dtype(*checkpoint.dtypes.values()) if dtype is None else dtype
@@ -215,6 +215,16 @@ def _fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
             raise TakebackError(
                 f"{checkpoint.ref}: the live model has no tensor {name!r}; merge it with peft"
             )
+    lost = [
+        name
+        for name in parameters
+        if name not in shapes
+        and not {one for part in stored.get(name, [[""]]) for one in part} <= set(shapes)
+    ]
+    if lost:
+        raise TakebackError(
+            f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {', '.join(lost[:3])}"
+        )
     for name, parameter in parameters.items():
         whole = name in shapes
         parameter.copy_(checkpoint.read(name) if whole else stacked(checkpoint.read, stored[name]))
@@ -247,13 +257,15 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    folder = checkpoint.tokenizer_folder
+    folder, more = checkpoint.tokenizer_folder, dict[str, str]()
+    if folder is None and checkpoint.files[0].suffix == ".gguf":
+        folder, more = checkpoint.files[0].parent, {"gguf_file": checkpoint.files[0].name}
     if folder is None:
         raise TakebackError(
             f"{checkpoint.ref} has no tokenizer beside its weights; save one into {checkpoint.folder}"
         )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:  # tokenizers raises plain Exceptions about broken files
         told = " ".join(str(error).split())
         raise TakebackError(f"transformers can't load the tokenizer in {folder}: {told}") from error

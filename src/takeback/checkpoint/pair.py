@@ -14,6 +14,7 @@ from typing import Any, Literal
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.alike import cut_to, made_alike, vocabulary_of
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from takeback.checkpoint.forms.plain import PLAIN
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
@@ -29,6 +30,7 @@ Kind = Literal[
     "config",
     "tokenizer",
     "dtype",
+    "form",
 ]
 """What two checkpoints can differ in; the first four make them no pair."""
 
@@ -43,6 +45,7 @@ _TITLES: Mapping[Kind, str] = {
     "config": "other config",
     "tokenizer": "other tokenizer",
     "dtype": "other element type",
+    "form": "not read from plain safetensors",
 }
 _SHOWN = 20
 """Differences that a notebook lists at most."""
@@ -162,6 +165,9 @@ class Pair:
         found = [*_of_tensors(self.base, self.tuned), *_of_configs(self.base, self.tuned)]
         found += _of_one_side(self.base, self.tuned)
         found += _of_tokenizers(self.base, self.tuned)
+        forms = (self.base.form, self.tuned.form)
+        if set(forms) != {PLAIN.name}:
+            found.append(Difference("form", "weights", *forms))
         order = list(_TITLES)
         return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
 

@@ -118,8 +118,8 @@ def weight_entries(folder: Path) -> dict[str, Entry]:
     if single.is_file():
         return read_header(single)
     if index.is_file():
-        return _sharded_entries(folder, index)
-    raise _no_weights(folder)
+        return read_index(folder, index)
+    raise no_weights(folder)
 
 
 def stale_files(folder: Path) -> tuple[str, ...]:
@@ -216,6 +216,11 @@ def _entry(file: Path, name: str, row: Any, data: tuple[int, int]) -> Entry:
     if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
         raise _broken(file, f"{name} has not just dtype, shape and data_offsets")
     kind, shape, places = (cast("Any", row[key]) for key in ("dtype", "shape", "data_offsets"))
+    if kind == "" and shape == [] and places == [0, 0]:
+        raise TakebackError(
+            f"{file} names {name} and holds nothing of it, as torchtitan writes output embeddings that are "
+            "tied; take the name out of the header and the index, or save it with a newer torchtitan"
+        )
     if not isinstance(kind, str) or kind not in ELEMENTS:
         raise TakebackError(f"{name} in {file} has the element type {kind}; known: {', '.join(ELEMENTS)}")
     if not _whole_numbers(shape) or not _whole_numbers(places) or len(places) != 2:
@@ -251,7 +256,12 @@ def _broken(file: Path, why: str) -> TakebackError:
     return TakebackError(f"{file} has a broken safetensors header ({why}); fetch or save it again")
 
 
-def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
+def read_index(folder: Path, index: Path) -> dict[str, Entry]:
+    """Read the shards that an index names, and find each tensor in the file that it says.
+
+    Raises:
+        TakebackError: it is no index, or a file lacks, or has not what it says.
+    """
     try:
         places = read_json(index)["weight_map"]
         strange = [name for name in places.values() if not _is_plain(name)]
@@ -278,7 +288,8 @@ def _is_plain(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
-def _no_weights(folder: Path) -> TakebackError:
+def no_weights(folder: Path) -> TakebackError:
+    """Say what a folder without weights holds instead, and what to do."""
     pickled = sorted(
         file.name for pattern in _PICKLED for file in folder.glob(pattern) if file.name not in _NOT_WEIGHTS
     )

@@ -9,22 +9,25 @@ from typing import Any
 
 from takeback.anatomy import Family
 from takeback.anatomy.families import compiled
+from takeback.checkpoint.made import Stored
 from takeback.checkpoint.shards import ITEM_SIZES, Entry
 
 
-def unstacked(family: Family, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+def unstacked(family: Family, entries: Mapping[str, Stored]) -> dict[str, Stored]:
     """Return the entries, by canonical name, with a stacked tensor as the parts that a family's files hold.
 
     A part is a stretch of the file's bytes, so nothing is read or copied. What a family's files hold stacked
     too stays as it is.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, Stored] = {}
     for name, entry in entries.items():
         match = family.match(name)
-        if match is None or not match.claim.stored or len(entry.shape) < 2:
-            found[name] = entry
+        stacks = match is not None and match.claim.stored and len(entry.shape) > 1
+        if match is not None and stacks and isinstance(entry, Entry):
+            count = max(entry.shape[:1])
+            found |= _parts(entry, [match.parts(index) for index in range(count)])
         else:
-            found |= _parts(entry, [match.parts(index) for index in range(entry.shape[0])])
+            found[name] = entry
     return found
 
 
@@ -47,8 +50,8 @@ def _parts(entry: Entry, names: list[tuple[str, ...]]) -> Iterator[tuple[str, En
 
 
 def without_leftovers(
-    family: Family, settings: Mapping[str, Any], entries: Mapping[str, Entry]
-) -> dict[str, Entry]:
+    family: Family, settings: Mapping[str, Any], entries: Mapping[str, Stored]
+) -> dict[str, Stored]:
     """Return the entries, by canonical name, but for those that transformers leaves out when it loads them.
 
     They are those of layers beyond the config's, which predict further tokens (MTP), and keys and values of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from itertools import islice
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from takeback.anatomy.own import own_families
+from takeback.checkpoint.forms.form import PICKLE
 from takeback.cli import (
     agency,
     behaviour,
@@ -31,12 +33,14 @@ from takeback.cli import (
 from takeback.cli.options import command_of, option
 from takeback.run.errors import TakebackError, TakebackWarning
 
+ALLOW_PICKLE = "--allow-pickle"
+
 
 class _Anywhere(TyperGroup):
-    """Lets `--families FILE` stand before the command or behind it."""
+    """Lets `--families FILE` and `--allow-pickle` stand before the command or behind it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Move it to the front."""
+        """Move them to the front."""
         moved: list[str] = []
         left: list[str] = []
         words = iter(args)
@@ -46,7 +50,7 @@ class _Anywhere(TyperGroup):
             elif word == "--families":
                 moved += [word, *islice(words, 1)]
             else:
-                (moved if word.startswith("--families=") else left).append(word)
+                (moved if word == ALLOW_PICKLE or word.startswith("--families=") else left).append(word)
         return super().parse_args(ctx, [*moved, *left])
 
 
@@ -106,10 +110,16 @@ def takeback(
         list[Path] | None,
         option("--families", "FILE", "Your own blocks of model families, with any command; repeatable."),
     ] = None,
+    allow_pickle: Annotated[
+        bool,
+        option(ALLOW_PICKLE, None, "Read pickled checkpoints too, tensors alone; with any command."),
+    ] = False,
 ) -> None:
     """See what a fine-tune changed inside a model, and take it back."""
     if families:
         context.with_resource(own_families(families))
+    if allow_pickle:
+        os.environ[PICKLE] = "1"  # workers inherit it
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:

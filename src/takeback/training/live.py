@@ -11,8 +11,8 @@ from torch import nn
 
 from takeback.anatomy import Anatomy, anatomy_of
 from takeback.anatomy.source import canonical_names, family_in
-from takeback.checkpoint.adapter import LoraDelta
 from takeback.checkpoint.flat import Flat, Held, Merged
+from takeback.checkpoint.lora import LoraDelta
 from takeback.run.errors import TakebackError
 
 _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}

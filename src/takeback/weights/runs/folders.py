@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
+from takeback.checkpoint.forms.find import adapter_in
 from takeback.checkpoint.shards import is_adapter
 from takeback.checkpoint.stream.folder import Stream, is_stream
 from takeback.run.errors import TakebackError
@@ -44,7 +45,7 @@ class Run:
             TakebackError: one cannot be opened.
         """
         return {
-            step: open_checkpoint(f"{base.ref}+{place}" if is_adapter(place) else place)
+            step: open_checkpoint(f"{base.ref}+{place}" if is_adapter(adapter_in(place)) else place)
             for step, place in self.snapshots
         }
 
@@ -52,8 +53,9 @@ class Run:
 def find_runs(folder: str | Path) -> tuple[Run, ...]:
     """Find the run in a folder, or the runs of an arm below it (`seed-0`, `seed-1`, …).
 
-    A run is a folder that `takeback train` left, any with the `checkpoint-N` of a Trainer, or a stream of
-    sparse deltas, whose step 0 is what it started from.
+        A run is a folder that `takeback train` left, any with the steps of a trainer (`checkpoint-N`,
+    `global_step_N` and the others of `checkpoint/forms/layouts.py`), or a stream of sparse deltas, whose step
+    0 is what it started from.
 
     Raises:
         TakebackError: it is no run and holds none, or one has not two snapshots in a growing order of steps.
@@ -65,7 +67,11 @@ def find_runs(folder: str | Path) -> tuple[Run, ...]:
     if not places and (saved := saved_checkpoints(folder)):
         return (Run(_label(folder), folder, began_with(folder), None, _in_order(folder, saved)),)
     if not places:
-        what = "holds no recipe.yaml, checkpoint-N or seed-N" if folder.is_dir() else "is no folder"
+        what = (
+            "holds no recipe.yaml, checkpoint-N, global_step_N or seed-N"
+            if folder.is_dir()
+            else "is no folder"
+        )
         raise TakebackError(
             f"{folder} {what}; name an arm or a seed of a run (runs/NAME/arms/ARM), or BASE and TUNED"
         )

@@ -1,4 +1,4 @@
-"""Runs that a Trainer of transformers or TRL left by itself: checkpoints by step, and what they began on."""
+"""Runs that a trainer left by itself, in any layout that is known: checkpoints by step, and their base."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import re
 from pathlib import Path
 from typing import Any
 
+from takeback.checkpoint.forms.find import adapter_in
+from takeback.checkpoint.forms.layouts import places, steps_in
 from takeback.checkpoint.shards import adapter_base
 from takeback.run.json_text import read_object
 from takeback.run.reading import Unreadable, read_text
 from takeback.run.yaml_text import parse_yaml
 
-_CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 _FRONT = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
 
 
 def saved_checkpoints(folder: Path) -> tuple[tuple[int, Path], ...]:
-    """Return a Trainer's checkpoints as (step, folder) by step, and the model saved beside them at its end.
+    """Return a trainer's checkpoints as (step, folder) by step, and the model saved beside them at its end.
 
     That model counts where the folder says its step (`trainer.save_state()`), it is later than the last
     checkpoint, and it is not an earlier one that was loaded again as the best.
     """
-    found = sorted(
-        (int(step[1]), place)
-        for place in folder.glob("checkpoint-*")
-        if (step := _CHECKPOINT.fullmatch(place.name)) and place.is_dir()
-    )
+    found = list(steps_in(folder))
     if not found:
         return ()
     state = _json(folder / "trainer_state.json")
@@ -42,7 +39,9 @@ def began_with(folder: Path) -> str | None:
     write (`base_model` in the head of `README.md`).
     """
     *_, (_, last) = saved_checkpoints(folder)
-    named = adapter_base(last) or _json(last / "config.json").get("_name_or_path")
+    named = adapter_base(adapter_in(last))
+    for place in places(last):
+        named = named or _json(place / "config.json").get("_name_or_path")
     for card in (folder / "README.md", last / "README.md"):
         named = named or _head(card).get("base_model")
     named = named[0] if isinstance(named, list) and named else named

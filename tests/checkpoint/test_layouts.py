@@ -1,0 +1,325 @@
+"""What trainers write: each layout is read as the model that was saved in it, through all commands."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch.distributed import checkpoint as dcp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from typer.testing import CliRunner
+
+import models
+import takeback
+from takeback import cli
+from takeback.checkpoint import load_model, open_checkpoint, open_pair
+from takeback.checkpoint.forms.form import PICKLE
+from takeback.checkpoint.forms.layouts import steps_in
+from takeback.hybrid import hybrid, write_hybrid
+from takeback.run.errors import TakebackError
+
+SWEEP = ["--arena", "endgames", "--situations", "4", "--controls", "1", "--sets", "L0.H0"]
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    models.build("llama-gqa-biases", 3).save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.fixture
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PICKLE, "1")
+
+
+def state_of(saved: Path) -> State:
+    return load_file(saved / "model.safetensors")
+
+
+def copy_config(saved: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(saved / "config.json", folder)
+
+
+def copy_model(saved: Path, folder: Path) -> None:
+    shutil.copytree(saved, folder)
+
+
+def save_shards(state: State, folder: Path, world: int = 3) -> None:
+    """Save shards as verl does, by torch itself: one process after another, and none talks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for rank in range(world):
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
+        try:
+            mesh = init_device_mesh("cpu", (world,), mesh_dim_names=("fsdp",))
+            cut = {name: sharded(tensor, mesh, rank, world) for name, tensor in state.items()}
+        finally:
+            dist.destroy_process_group()
+        torch.save(cut, folder / f"model_world_size_{world}_rank_{rank}.pt")
+
+
+def sharded(tensor: torch.Tensor, mesh: Any, rank: int, world: int) -> DTensor:
+    whole = {"run_check": False, "shape": tensor.shape, "stride": tensor.stride()}
+    if tensor.dim() == 1:
+        return DTensor.from_local(tensor.clone(), mesh, [Replicate()], **whole)
+    parts = tensor.chunk(world)
+    own = parts[rank] if rank < len(parts) else tensor[:0]
+    return DTensor.from_local(own.clone(), mesh, [Shard(0)], **whole)
+
+
+def save_distributed(state: Any, folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is one process only
+        dcp.save(state, checkpoint_id=folder, no_dist=True)
+
+
+def save_slices(state: State, folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        dcp.save(state, storage_writer=writer, no_dist=True)
+
+
+def verl(saved: Path, step: Path) -> None:
+    copy_config(saved, step / "actor" / "huggingface")
+    save_shards(state_of(saved), step / "actor")
+    torch.save({"step": 1}, step / "data.pt")
+
+
+def verl_flat(saved: Path, step: Path) -> None:
+    copy_config(saved, step / "actor")
+    save_shards(state_of(saved), step / "actor")
+
+
+def verl_with_model(saved: Path, step: Path) -> None:
+    copy_model(saved, step / "actor" / "huggingface")
+    (step / "critic").mkdir()
+    save_file({"other": torch.ones(2)}, step / "critic" / "model.safetensors")
+    (step / "actor" / "model_world_size_1_rank_0.pt").write_bytes(b"never opened")
+
+
+def skyrl(saved: Path, step: Path) -> None:
+    copy_config(saved, step / "policy" / "huggingface")
+    save_shards(state_of(saved), step / "policy")
+
+
+def skyrl_export(saved: Path, step: Path) -> None:
+    copy_model(saved, step / "policy")
+
+
+def openrlhf(saved: Path, step: Path) -> None:
+    copy_model(saved, step)
+
+
+def deepspeed(saved: Path, step: Path) -> None:
+    copy_config(saved, step.parent)
+    step.mkdir()
+    module = {f"module.{name}": tensor for name, tensor in state_of(saved).items()}
+    torch.save({"module": module, "ds_version": "0.17"}, step / "mp_rank_00_model_states.pt")
+
+
+def fsdp_of_accelerate(saved: Path, step: Path) -> None:
+    copy_config(saved, step)
+    save_distributed({"model": state_of(saved)}, step / "pytorch_model_fsdp_0")
+
+
+def nemo(saved: Path, step: Path) -> None:
+    copy_config(saved, step / "policy" / "tokenizer")
+    save_distributed({"model": state_of(saved), "optim": {"lr": 0.1}}, step / "policy" / "weights")
+
+
+def nemo_plain(saved: Path, step: Path) -> None:
+    copy_model(saved, step / "policy" / "weights" / "model" / "consolidated")
+
+
+def automodel(saved: Path, step: Path) -> None:
+    copy_config(saved, step / "model" / ".hf_metadata")
+    save_slices(state_of(saved), step / "model")
+
+
+def torchtune(saved: Path, step: Path) -> None:
+    copy_config(saved, step)
+    state = state_of(saved)
+    names = sorted(state)
+    halves = {"ft-model-00001-of-00002": names[::2], "ft-model-00002-of-00002": names[1::2]}
+    for file, own in halves.items():
+        save_file({name: state[name] for name in own}, step / f"{file}.safetensors")
+
+
+def torchtitan(saved: Path, step: Path) -> None:
+    copy_config(saved, step)
+    save_distributed(state_of(saved), step)
+
+
+LAYOUTS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
+    "verl": ("global_step_{}", verl),
+    "verl, config in actor": ("global_step_{}", verl_flat),
+    "verl, model in huggingface": ("global_step_{}", verl_with_model),
+    "SkyRL": ("global_step_{}", skyrl),
+    "SkyRL, exported": ("exports/global_step_{}", skyrl_export),
+    "OpenRLHF": ("global_step{}_hf", openrlhf),
+    "DeepSpeed": ("_actor/global_step{}", deepspeed),
+    "accelerate": ("checkpoint-{}", fsdp_of_accelerate),
+    "NeMo-RL": ("step_{}", nemo),
+    "NeMo-RL, consolidated": ("step_{}", nemo_plain),
+    "Automodel": ("epoch_0_step_{}", automodel),
+    "torchtune": ("epoch_{}", torchtune),
+    "torchtitan": ("checkpoint/step-{}", torchtitan),
+}
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("trainer", LAYOUTS)
+def test_a_step_is_the_model_that_was_saved(trainer: str, saved: Path, tmp_path: Path) -> None:
+    name, write = LAYOUTS[trainer]
+    step = tmp_path / "run" / name.format(10)
+    step.parent.mkdir(parents=True, exist_ok=True)
+    write(saved, step)
+    opened, expected = open_checkpoint(step), open_checkpoint(saved)
+    assert opened.digest == expected.digest
+    assert opened.stored == expected.stored
+    assert steps_in(tmp_path / "run") == ((10, step),)
+    asked = {"input_ids": models.tokens()}
+    assert load_model(opened)(**asked).logits.equal(load_model(expected)(**asked).logits)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_run_of_verl_goes_through_diff_and_hybrid(saved: Path, tmp_path: Path) -> None:
+    run, base = tmp_path / "run", tmp_path / "base"
+    models.build("llama-gqa-biases", 1).save_pretrained(base)
+    verl(saved, run / "global_step_20")
+    verl(base, run / "global_step_3")
+    (run / "latest_checkpointed_iteration.txt").write_text("20")
+    plain, pair = open_pair(base, saved), open_pair(base, run / "global_step_20")
+    assert takeback.diff(pair).tensors.equals(takeback.diff(plain).tensors)
+    made, same = (hybrid(one, one.anatomy().parse("L0.H1 *.MLP")) for one in (pair, plain))
+    written, expected = write_hybrid(made, tmp_path / "out"), write_hybrid(same, tmp_path / "expected")
+    assert (written / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
+    from takeback.weights.runs import weight_path
+
+    path = weight_path(run, base)
+    assert sorted(set(path.table["step"])) == [3, 20]
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_folder_of_verl_goes_through_a_sweep(tmp_path: Path) -> None:
+    base, tuned = models.save_players(tmp_path)
+    for side in (base, tuned):
+        step = tmp_path / "run" / f"global_step_{len(side.name)}"
+        step.mkdir(parents=True)
+        shutil.copytree(side, step / "actor" / "huggingface")
+        save_shards(load_file(side / "model.safetensors"), step / "actor", world=2)
+        (step / "actor" / "huggingface" / "model.safetensors").unlink()
+    steps = [str(tmp_path / "run" / f"global_step_{len(side.name)}") for side in (base, tuned)]
+    found = [
+        CliRunner().invoke(
+            cli.app,
+            ["sweep", *sides, "-o", str(tmp_path / out / "a.parquet"), *SWEEP, "--json"],
+            catch_exceptions=False,
+        )
+        for sides, out in ((steps, "one"), ((str(base), str(tuned)), "two"))
+    ]
+    assert [one.exit_code for one in found] == [0, 0], found[0].output
+    tables = [pd.read_parquet(tmp_path / out / "a.parquet") for out in ("one", "two")]
+    assert tables[0]["effect"].tolist() == tables[1]["effect"].tolist()
+
+
+def test_an_empty_tensor_is_told_as_what_it_is(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    text = file.read_bytes()
+    length = int.from_bytes(text[:8], "little")
+    header = json.loads(text[8 : 8 + length])
+    header["lm_head.weight"] = {"dtype": "", "shape": [], "data_offsets": [0, 0]}
+    longer = json.dumps(header).encode()
+    file.write_bytes(len(longer).to_bytes(8, "little") + longer + text[8 + length :])
+    with pytest.raises(TakebackError, match=r"names lm_head.weight and holds nothing of it, as torchtitan"):
+        open_checkpoint(saved)
+
+
+def test_pickles_are_opened_only_when_allowed(saved: Path, tmp_path: Path) -> None:
+    verl(saved, tmp_path / "global_step_1")
+    with pytest.raises(TakebackError, match=r"is pickled.*--allow-pickle.*verl.model_merger merge"):
+        open_checkpoint(tmp_path / "global_step_1")
+    deepspeed(saved, tmp_path / "global_step2")
+    with pytest.raises(TakebackError, match=r"--allow-pickle.*zero_to_fp32.py .* --safe_serialization"):
+        open_checkpoint(tmp_path / "global_step2")
+
+
+class Runs:
+    """Is unpickled by a call, as a harmful file would be."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (f"open({str(self.file)!r}, 'w')",))
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("form", ["shard", "index", "states"])
+def test_a_harmful_pickle_runs_nothing(form: str, saved: Path, tmp_path: Path) -> None:
+    step, mark = tmp_path / "global_step_1", tmp_path / "mark"
+    copy_config(saved, step)
+    if form == "index":
+        save_distributed(state_of(saved), step)
+        (step / ".metadata").write_bytes(pickle.dumps(Runs(mark)))
+    else:
+        file = "model_world_size_1_rank_0.pt" if form == "shard" else "mp_rank_00_model_states.pt"
+        torch.save({"module": Runs(mark)}, step / file)
+    with pytest.raises(TakebackError, match=r"not opened|weights_only"):
+        open_checkpoint(step)
+    assert not mark.exists()
+
+
+@pytest.mark.usefixtures("allowed")
+def test_what_is_not_whole_is_refused(saved: Path, tmp_path: Path) -> None:
+    verl(saved, tmp_path / "global_step_1")
+    actor = tmp_path / "global_step_1" / "actor"
+    (actor / "model_world_size_3_rank_1.pt").unlink()
+    with pytest.raises(TakebackError, match=r"lacks model_world_size_3_rank_1.pt"):
+        open_checkpoint(actor)
+    (actor / "model_world_size_2_rank_0.pt").touch()
+    with pytest.raises(TakebackError, match="shards of 2 and 3 processes"):
+        open_checkpoint(actor)
+    torchtitan(saved, tmp_path / "step-1")
+    (tmp_path / "step-1" / "__0_0.distcp").rename(tmp_path / "step-1" / "__1_0.distcp")
+    with pytest.raises(TakebackError, match=r"places tensors in __0_0.distcp, which is no file"):
+        open_checkpoint(tmp_path / "step-1")
+    (tmp_path / "step-1" / "__0_0.distcp").write_bytes(b"cut")
+    with pytest.raises(TakebackError, match="could not read"):
+        open_checkpoint(tmp_path / "step-1").read("model.norm.weight")
+
+
+def test_partitions_and_foreign_names_are_told(saved: Path, tmp_path: Path) -> None:
+    stage3 = tmp_path / "run" / "global_step5"
+    copy_config(saved, stage3)
+    (stage3 / "zero_pp_rank_0_mp_rank_00_model_states.pt").touch()
+    with pytest.raises(TakebackError, match=r"ZeRO-3.*zero_to_fp32.py .*--tag global_step5"):
+        open_checkpoint(stage3)
+    native = tmp_path / "step-5"
+    copy_config(saved, native)
+    save_distributed({"tok_embeddings.weight": torch.ones(2, 3), "norm.weight": torch.ones(3)}, native)
+    with pytest.raises(TakebackError, match=r"torchtitan's own names.*convert_to_hf"):
+        open_checkpoint(native)
+
+
+def test_several_models_in_a_folder_are_named(saved: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        copy_model(saved, tmp_path / "both" / name)
+    with pytest.raises(TakebackError, match="holds one, two; name one of them"):
+        open_checkpoint(tmp_path / "both")
+    copy_model(saved, tmp_path / "single" / "export" / "best")
+    assert open_checkpoint(tmp_path / "single").digest == open_checkpoint(saved).digest
