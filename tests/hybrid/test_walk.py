@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+import mixtures
 import models
 from takeback.anatomy import anatomy_of
 from takeback.component import ComponentSet
@@ -71,6 +72,16 @@ def test_hybrids_have_the_logits_of_the_swapped_model(name: str, attention: str)
     ids = {"input_ids": models.tokens(3, LENGTH)}
     check(model, base, Inputs(ids, torch.full((3, 1), LENGTH - 1)), sets[:: 1 if attention == "eager" else 5])
     check(model, base, Inputs(ids, torch.tensor([[0, 5, 7], [8, 2, 2], [1, 3, 6]])), sets[::5])
+
+
+@pytest.mark.parametrize("kind", mixtures.MARKED)
+def test_experts_latents_and_mixers_are_walked_too(kind: str) -> None:
+    """Layers of several types, inputs for each layer, keys shared by layers, four residual streams."""
+    model, base = mixtures.build(kind, 0), mixtures.build(kind, 1)
+    sets = every_kind_of_set(model)
+    ids = {"input_ids": models.tokens(3, LENGTH)}
+    check(model, base, Inputs(ids, torch.full((3, 1), LENGTH - 1)), sets[::3])
+    check(model, base, Inputs(ids, torch.tensor([[0, 5, 7], [8, 2, 2], [1, 3, 6]])), sets[::7])
 
 
 def test_the_last_layer_is_computed_at_the_read_positions_alone(name: str, built: Build) -> None:

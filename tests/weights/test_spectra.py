@@ -22,7 +22,7 @@ from takeback.run.parts import Shard, collect_shard
 from takeback.weights.spectra.shape import MEASURES, Options
 from takeback.weights.spectra.spectra import COLUMNS, Spectra, SpectraWork, spectra
 
-QUICK = Options(draws=2, decomposed=1)
+QUICK = Options(decomposed=1)
 
 
 def saved(name: str, folder: Path, step: float = 0.05) -> Pair:

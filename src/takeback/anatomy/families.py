@@ -18,6 +18,9 @@ from takeback.run.errors import TakebackError, UnknownName, unknown_name
 OWN = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
 
+PARTS = ("families.toml", "decoders.toml", "mixtures.toml")
+"""The files of the package that hold families: those explained, like ones, those with experts or mixers."""
+
 
 _INSIDE = re.compile(r"(^|\.)(?:(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.)+")
 _BEFORE = re.compile(r"^(?:module|base_model\.model|pretrained_model)\.")
@@ -41,13 +44,18 @@ class Block:
 class Claim:
     """Says who owns the entries of every tensor whose name fits a pattern.
 
-    `axis` is None where one component owns the whole tensor. `stored` are the patterns on disk of one slice.
+    `axis` is None where one component owns the whole tensor; `even` says that the axis is cut evenly whatever
+    width the config gives. `rounds` says into how many rounds the axis is cut first, each with its share of
+    every block; "KV" means as many as there are key/value groups. `stored` are the patterns on disk of one
+    slice.
     """
 
     pattern: str
     axis: int | None
     blocks: tuple[Block, ...]
     stored: tuple[str, ...] = ()
+    even: bool = False
+    rounds: int | str = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Family:
     unembedding: str
     tied: bool
     ignored: tuple[str, ...]
+    leftovers: tuple[tuple[str, str], ...]
     renames: tuple[tuple[str, str], ...]
     unread: Mapping[str, str]
     config: Mapping[str, tuple[str, ...]]
@@ -112,10 +121,12 @@ def families() -> dict[str, Family]:
     Raises:
         TakebackError: a file of the user's can't be read, or has a family that there is already.
 
-    >>> " ".join(sorted(families()))
-    'gemma2 gemma3 gpt2 gpt_neox llama mixtral olmo2 opt phi3 qwen2 qwen3 qwen3_moe'
+    >>> families()["mamba"].model_types
+    ('mamba', 'mamba2', 'falcon_mamba')
     """
-    blocks = tomllib.loads(files("takeback.anatomy").joinpath("families.toml").read_text("utf-8"))
+    blocks: dict[str, Any] = {}
+    for part in PARTS:
+        blocks |= tomllib.loads(files("takeback.anatomy").joinpath(part).read_text("utf-8"))
     for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
         try:
             own = tomllib.loads(Path(path).read_text("utf-8"))
@@ -134,15 +145,34 @@ def family_of(model_type: str) -> Family:
     'llama'
 
     Raises:
-        UnknownName: no family has this model type; the message lists those known, or says what to do.
+        UnknownName: no family has this model type, or it is one that is not read; it says what to do.
     """
-    known = {model_type: family for family in families().values() for model_type in family.model_types}
+    family = known_family(model_type)
+    if family is None:
+        raise UnknownName(no_family(model_type))
+    return family
+
+
+def known_family(model_type: str) -> Family | None:
+    """Return the family of a config's `model_type`, None where no family has it.
+
+    Raises:
+        UnknownName: the type is one that is not read; the message says what to do.
+    """
     for family in families().values():
         if model_type in family.unread:
             raise UnknownName(f"models of the type {model_type!r} are not read: {family.unread[model_type]}")
-    if model_type not in known:
-        raise unknown_name("model family", model_type, known)
-    return known[model_type]
+        if model_type in family.model_types:
+            return family
+    return None
+
+
+def no_family(model_type: str) -> str:
+    """Say in one line what is missing of a type that no family has, and how to add it."""
+    return (
+        f"no family knows the model type {model_type!r}, so that its components are whole tensors (T:NAME) "
+        "and layers (L3.*); `takeback family MODEL` proposes a block that tells its heads and neurons apart"
+    )
 
 
 @cache
@@ -195,12 +225,12 @@ def unwrapped(name: str) -> str:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a name pattern: `{l}` and `{i}` stand for numbers, `a|b` at the end for either word."""
+    """Compile a name pattern: `{l}` and `{i}` are numbers, `a|b` at the end either word, `*` anything."""
     stem, _, last = pattern.rpartition(".")
     text = re.escape(f"{stem}.") + f"(?:{'|'.join(map(re.escape, last.split('|')))})"
     for place in "li":
         text = text.replace(re.escape(f"{{{place}}}"), rf"(?P<{place}>[0-9]+)")
-    return re.compile(text)
+    return re.compile(text.replace(re.escape("*"), ".+"))
 
 
 def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -208,8 +238,9 @@ def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:
     if "like" not in block:
         return dict(block)
     parent = _inherited(blocks, block["like"])
-    joined = {key: {**parent.get(key, {}), **block.get(key, {})} for key in ("config", "tensors")}
-    return {**parent, **block, **joined}
+    own, theirs = block.get("tensors", {}), parent["tensors"]
+    tensors = {**own, **{pattern: owner for pattern, owner in theirs.items() if pattern not in own}}
+    return {**parent, **block, "config": {**parent["config"], **block.get("config", {})}, "tensors": tensors}
 
 
 def _family(name: str, block: Mapping[str, Any]) -> Family:
@@ -224,6 +255,7 @@ def _family(name: str, block: Mapping[str, Any]) -> Family:
         unembedding=block["unembedding"],
         tied=block["tied"],
         ignored=tuple(block.get("ignored", ())),
+        leftovers=tuple((pattern, key) for pattern, key in block.get("leftovers", ())),
         renames=tuple((pattern, replacement) for pattern, replacement in block.get("renames", ())),
         unread=block.get("unread", {}),
         config={size: _words(key) for size, key in block["config"].items()},
@@ -236,10 +268,12 @@ def _claims(family: str, pattern: str, owner: str | Mapping[str, Any]) -> list[C
     """Read one entry of `tensors`: the claim on the live tensor and those on its stored parts."""
     if isinstance(owner, str):
         return [Claim(pattern, None, (_block(family, pattern, owner),))]
-    blocks = tuple(_block(family, pattern, text) for text in owner["split"])
+    even = owner.get("even")
+    blocks = tuple(_block(family, pattern, text) for text in ([even] if even else owner["split"]))
     stored = tuple(owner.get("stored", ()))
     parts = [Claim(part, None, (Block(blocks[0].kind),)) for part in stored]
-    return [Claim(pattern, owner["axis"], blocks, stored), *parts]
+    rounds = owner.get("rounds", 1)
+    return [Claim(pattern, owner["axis"], blocks, stored, even is not None, rounds), *parts]
 
 
 def _block(family: str, pattern: str, text: str) -> Block:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from takeback.anatomy.anatomy import Anatomy, Cut
-from takeback.anatomy.families import Block, Family, Match
+from takeback.anatomy.families import Block, Claim, Family, Match
 from takeback.anatomy.region import RESOLUTIONS
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -39,17 +40,21 @@ class Sizes:
         return count, self.head_width if kind in ("H", "KV") else 1
 
 
-def read_sizes(family: Family, config: Any, tied: bool) -> Sizes:
+def read_sizes(family: Family, config: Any, tied: bool, layer: int | None = None) -> Sizes:
     """Read the sizes from a config (an object or a mapping) by the keys that the family names.
+
+    Where a config has a value for each layer, those of `layer` are read; of the first, if none is named. A
+    family whose block names no heads has none.
 
     Raises:
         TakebackError: the config lacks a size.
     """
-    keys = family.config
+    keys, settings = family.config, _of_layer(config, layer or 0)
 
     def read(size: str) -> int | None:
-        values = (value_of(config, key) for key in keys.get(size, ()))
-        return next((value for value in values if value is not None), None)
+        values = (value_of(settings, key) for key in keys.get(size, ()))
+        found = next((value for value in values if value is not None), None)
+        return found[layer or 0] if isinstance(found, (list, tuple)) else found
 
     def needed(size: str) -> int:
         value = read(size)
@@ -59,11 +64,21 @@ def read_sizes(family: Family, config: Any, tied: bool) -> Sizes:
             )
         return value
 
-    heads, hidden, neurons = needed("heads"), needed("hidden"), read("neurons")
+    heads, hidden, neurons = needed("heads") if "heads" in keys else 0, needed("hidden"), read("neurons")
     if neurons is None and family.hidden_times is not None:
         neurons = family.hidden_times * hidden
-    groups, width = read("groups") or heads, read("head_width") or hidden // heads
+    groups, width = read("groups") or heads, read("head_width") or hidden // max(heads, 1)
     return Sizes(needed("layers"), heads, groups, width, neurons, read("experts"), tied)
+
+
+def _of_layer(config: Any, layer: int) -> Any:
+    """Return the settings of one layer, where a config has some that differ from layer to layer."""
+    if isinstance(config, Mapping):
+        own = config.get("per_layer_config") or {}
+        return {**config, **own.get(str(layer), {})}
+    if getattr(config, "is_heterogeneous", False):
+        return config.per_layer_config[layer] if layer < len(config.per_layer_config) else config
+    return config
 
 
 def value_of(config: Any, key: str) -> Any:
@@ -84,7 +99,15 @@ def decoder_anatomy(
     """
     if resolution not in RESOLUTIONS:
         raise unknown_name("resolution", resolution, RESOLUTIONS)
-    sizes = read_sizes(family, config, tied=family.unembedding not in shapes)
+    tied = family.unembedding not in shapes
+    sizes = _grouped(family, shapes, read_sizes(family, config, tied))
+
+    @cache
+    def sizes_of(layer: int | None) -> Sizes:
+        if layer is None or layer >= sizes.layers:
+            return sizes
+        return _grouped(family, shapes, read_sizes(family, config, tied, layer))
+
     common = value_of(config, COMMON_ROWS)
     rows = {} if common is None else dict.fromkeys(family.vocabulary, common)
     cuts: dict[str, tuple[Cut, ...]] = {}
@@ -96,7 +119,8 @@ def decoder_anatomy(
                 f"tensor {name!r} is unknown to the family {family.name}: no component owns it"
             )
         _check_index(family, name, match, sizes)
-        cuts[name] = _by_rows(_cuts(name, shape, match, sizes, resolution), shape, rows.get(name))
+        owned = _cuts(name, shape, match, sizes_of(match.layer), resolution)
+        cuts[name] = _by_rows(owned, shape, rows.get(name))
         if match.claim.stored:
             stored[name] = tuple(match.parts(index) for index in range(shape[0]))
     _check_layers(family, sizes, (cut for owned in cuts.values() for cut in owned))
@@ -108,24 +132,51 @@ def decoder_anatomy(
         groups=sizes.groups,
         shapes=dict(shapes),
         cuts=cuts,
-        absent=_absent(sizes, resolution) | _absent_outside(family, config, shapes),
+        absent=_absent(sizes, resolution, {cut.kind for owned in cuts.values() for cut in owned})
+        | _absent_outside(family, config, shapes),
         stored=stored,
     )
+
+
+def _grouped(family: Family, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> Sizes:
+    """Count key/value groups by a tensor that joins each with its queries, which no config key need tell.
+
+    Raises:
+        TakebackError: the tensor is not as long as some number of groups makes it.
+    """
+    for name, shape in shapes.items():
+        match = family.match(name)
+        if match is None or match.claim.rounds != "KV":
+            continue
+        rest = shape[match.claim.axis or 0] - sizes.heads * sizes.head_width
+        groups = rest // (2 * sizes.head_width)
+        if rest <= 0 or rest % (2 * sizes.head_width) or sizes.heads % groups:
+            raise TakebackError(
+                f"tensor {name!r} has shape {tuple(shape)}, which no number of key/value groups of width "
+                f"{sizes.head_width} beside {sizes.heads} heads makes; config and tensors are of other models"
+            )
+        return replace(sizes, groups=groups)
+    return sizes
 
 
 def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolution: str) -> tuple[Cut, ...]:
     claim, layer = match.claim, match.layer
     kinds = [_owner(block.kind, sizes, resolution) for block in claim.blocks]
-    if claim.axis is not None:
+    if claim.axis is not None and not claim.even:
         _check_length(name, shape, claim.axis, claim.blocks, sizes)
     if claim.axis is None or set(kinds) == {"MLP"}:
         return (Cut(name, kinds[0], layer, match.index),)
+    if claim.even:
+        count, width = _even(name, shape, claim, sizes)
+        return (Cut(name, kinds[0], layer, 0, claim.axis, 0, width, count),)
     cuts: list[Cut] = []
-    start = 0
-    for block, kind in zip(claim.blocks, kinds, strict=True):
-        count, width = sizes.cut(block.kind)
-        cuts.append(Cut(name, kind, layer, 0, claim.axis, start, width * block.times, count))
-        start += count * width * block.times
+    start, rounds = 0, sizes.groups if claim.rounds == "KV" else int(claim.rounds)
+    for turn in range(rounds):
+        for block, kind in zip(claim.blocks, kinds, strict=True):
+            count, width = sizes.cut(block.kind)
+            members, wide = count // rounds, width * block.times
+            cuts.append(Cut(name, kind, layer, turn * members, claim.axis, start, wide, members))
+            start += members * wide
     return tuple(cuts)
 
 
@@ -147,6 +198,19 @@ def _owner(kind: str, sizes: Sizes, resolution: str) -> str:
     if kind == "UNEMBED" and sizes.tied:
         return "EMBED"
     return kind
+
+
+def _even(name: str, shape: tuple[int, ...], claim: Claim, sizes: Sizes) -> tuple[int, int]:
+    """Return how many members an axis is cut evenly among, and how wide each is (a neuron: one entry)."""
+    (block,), axis = claim.blocks, claim.axis or 0
+    length = shape[axis] if axis < len(shape) else 0
+    count = length if block.kind == "N" else sizes.cut(block.kind)[0]
+    if not count or length % count:
+        raise TakebackError(
+            f"tensor {name!r} has shape {tuple(shape)}, of which axis {axis} can't be cut evenly among "
+            f"{count} {block.kind}; config and tensors are of different models"
+        )
+    return count, length // count
 
 
 def _check_length(
@@ -183,16 +247,18 @@ def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
         )
 
 
-def _absent(sizes: Sizes, resolution: str) -> dict[str, str]:
+def _absent(sizes: Sizes, resolution: str, there: Set[str]) -> dict[str, str]:
     """Tell, for the kinds that this anatomy lacks on purpose, where their parameters are."""
     absent: dict[str, str] = {}
-    if sizes.groups == sizes.heads:
+    if sizes.groups == sizes.heads and "KV" not in there:
         absent["KV"] = "every head has its own key and value rows; name the head (H)"
+    if not sizes.heads:
+        absent["H"] = absent["KV"] = "it has no attention; its layers are mixers (MIXER)"
     if resolution == "heads":
         absent["N"] = absent["MLPB"] = "neurons are components at the resolution 'neurons'; name the MLP"
     else:
         absent["MLP"] = "at the resolution 'neurons' an MLP is its neurons; name them (N*)"
-    if sizes.experts is not None:
+    if "E" in there:
         absent["MLP"] = "where a layer has experts they are its MLP; name them (E*) and the ROUTER"
     return absent
 

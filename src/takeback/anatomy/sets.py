@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import chain
 
-from takeback.component import Component, ComponentSet
+from takeback.component import TENSOR, Component, ComponentSet
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
-_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E"})
+_MLPS = frozenset({"MLP", "N", "MLPB", "ROUTER", "E", "SHARED"})
+_MIXERS = frozenset({"DELTA", "MIXER"})
 _KINDS = {
     "all heads": _HEADS,
     "all mlps": _MLPS,
     "all norms": frozenset({"LN1", "LN2", "LN3", "LN4", "NORM"}),
     "embeddings": frozenset({"EMBED", "EMBED+", "UNEMBED", "UNEMBED+"}),
     "attention rest": frozenset({"ATTN"}),
+    "all latents": frozenset({"LATENT"}),
+    "all mixers": _MIXERS,
+    "residual rest": frozenset({"ALTUP", "LAUREL", "PLE", "SCALE"}),
     "all units": frozenset({"U"}),
     "outputs": frozenset({"OUTPUTS", "HEAD"}),
 }
@@ -25,14 +29,19 @@ Rule = Callable[[Component], str | None]
 SET_FAMILIES: dict[str, Rule] = {
     "each head": lambda c: str(c) if c.kind == "H" else None,
     "each mlp": lambda c: f"L{c.layer} mlp" if c.kind in _MLPS else None,
+    "each mixer": lambda c: str(c) if c.kind in _MIXERS else None,
     "heads of each layer": lambda c: f"L{c.layer} heads" if c.kind in _HEADS else None,
     "each unit": lambda c: str(c) if c.kind == "U" else None,
     "each layer": lambda c: None if c.layer is None else f"L{c.layer}",
-    "each kind": lambda c: next((name for name, kinds in _KINDS.items() if c.kind in kinds), None),
+    "each tensor": lambda c: str(c) if c.kind == TENSOR else None,
+    "each kind": lambda c: next(
+        (name for name, kinds in _KINDS.items() if c.kind in kinds), c.alike if c.kind == TENSOR else None
+    ),
 }
 """Each family of sets, as the rule that says to which set of it a component belongs (None: to no one).
 
-Heads of a layer take their key/value groups with them; an MLP is all of it, neurons and experts included.
+Heads of a layer take their key/value groups with them; an MLP is all of it, neurons and experts included,
+shared ones too.
 """
 
 

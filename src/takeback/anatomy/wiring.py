@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from takeback.anatomy.partition import value_of
+from takeback.anatomy.tensors import TENSORS
 from takeback.run.errors import TakebackError
 
 Roles = Mapping[str, str]
@@ -76,13 +77,26 @@ def wiring_of(family: str) -> Wiring:
     Raises:
         TakebackError: it has none, so that its circuits are not known.
     """
-    wirings = _wirings()
-    if family not in wirings:
-        raise TakebackError(
-            f"circuits are not known for models of the family {family}; leave them out, or say in "
-            f"circuits.toml which tensor is the query, key, value …; known: {', '.join(wirings)}"
-        )
-    return wirings[family]
+    wiring = known_wiring(family)
+    if wiring is None:
+        raise TakebackError(no_circuits(family))
+    return wiring
+
+
+def known_wiring(family: str) -> Wiring | None:
+    """Return the wiring of a family, None where it has none."""
+    return _wirings().get(family)
+
+
+def no_circuits(family: str) -> str:
+    """Say in one line that a family's circuits are not known, and how to add them."""
+    whose = (
+        "this model, of which no family is known" if family == TENSORS else f"models of the family {family}"
+    )
+    return (
+        f"circuits are not known for {whose}; leave them out, or say in its block which tensor is the query, "
+        "key, value … (docs/families.md)"
+    )
 
 
 @cache

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 from takeback.anatomy import Family, family_of
+from takeback.anatomy.source import family_in
 from takeback.checkpoint.checkpoint import Checkpoint
-from takeback.checkpoint.shards import ITEM_SIZES, Entry
+from takeback.checkpoint.shards import Entry
 from takeback.checkpoint.vocabulary import SharedVocabulary
 from takeback.run.errors import TakebackError
 
 
 def made_alike(base: Checkpoint, tuned: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
-    """Return both sides with rows for one vocabulary, and what one of them alone has laid aside.
-
-    Where one has the experts of a layer stacked and the other one by one, they are taken one by one.
+    """Return both sides with rows for one vocabulary, and heads that one of them alone has laid aside.
 
     Sides of another kind, and whatever else differs, are returned as they are.
     """
@@ -25,8 +23,9 @@ def made_alike(base: Checkpoint, tuned: Checkpoint) -> tuple[Checkpoint, Checkpo
         return base, tuned
     if base.settings["model_type"] != tuned.settings["model_type"]:
         return base, tuned
-    family = family_of(tuned.settings["model_type"])
-    base, tuned = _experts_apart(family, base, tuned), _experts_apart(family, tuned, base)
+    family = family_in(tuned.settings)
+    if family is None:
+        return base, tuned
     base, tuned = _laid_aside(family, base, tuned), _laid_aside(family, tuned, base)
     return _one_vocabulary(family, base, tuned)
 
@@ -50,36 +49,6 @@ def vocabulary_of(folder: Path) -> dict[str, int] | None:
         return _read_vocabulary(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise TakebackError(f"{folder} has a broken tokenizer: {error}") from error
-
-
-def _experts_apart(family: Family, side: Checkpoint, other: Checkpoint) -> Checkpoint:
-    """Cut stacked tensors of a side into those that the other has in their place."""
-    entries, stored = dict[str, Entry](), dict(side.stored)
-    for name, entry in side.entries.items():
-        match = family.match(name)
-        pieces = None
-        if name not in other.entries and name not in side.deltas and match is not None and match.claim.stored:
-            slices = [match.parts(place) for place in range(entry.shape[0])]
-            pieces = _pieces(entry, [part for parts in slices for part in parts], other)
-        entries |= {name: entry} if pieces is None else pieces
-        stored |= {part: other.stored[part] for part in pieces or ()}
-    return side if entries.keys() == side.entries.keys() else replace(side, entries=entries, stored=stored)
-
-
-def _pieces(entry: Entry, names: list[str], other: Checkpoint) -> dict[str, Entry] | None:
-    """Cut a tensor into consecutive ones, as the other side has them; None where they do not fit."""
-    if not all(name in other.entries for name in names):
-        return None
-    shapes = [other.entries[name].shape for name in names]
-    if sum(map(math.prod, shapes)) != math.prod(entry.shape) or any(
-        shape[1:] != entry.shape[2:] for shape in shapes
-    ):
-        return None
-    size, offset, found = ITEM_SIZES[entry.element], entry.offset, dict[str, Entry]()
-    for name, shape in zip(names, shapes, strict=True):
-        found[name] = replace(entry, shape=shape, offset=offset, cut=True)
-        offset += math.prod(shape) * size
-    return found
 
 
 def _laid_aside(family: Family, side: Checkpoint, other: Checkpoint) -> Checkpoint:

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from takeback.anatomy import Anatomy, Family, Region, anatomy_of, canonical_name, family_of
+from takeback.anatomy import Anatomy, Family, Region, anatomy_of, canonical_name
 from takeback.anatomy.families import unwrapped
-from takeback.anatomy.partition import COMMON_ROWS, says_tied
-from takeback.anatomy.source import canonical_names
+from takeback.anatomy.partition import COMMON_ROWS
+from takeback.anatomy.source import canonical_names, family_in
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
@@ -29,6 +29,8 @@ from takeback.checkpoint.shards import (
     stale_files,
     weight_entries,
 )
+from takeback.checkpoint.stored import unstacked, without_leftovers
+from takeback.checkpoint.ties import embeddings_of, is_tied
 from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import weights_digest
 from takeback.draw.page import Section, Table, fragment
@@ -148,7 +150,7 @@ class Checkpoint:
     @property
     def tied(self) -> bool:
         """Whether the input embeddings are also the output embeddings."""
-        return self.settings is not None and says_tied(self._family(self.settings), self.settings)
+        return self.settings is not None and is_tied(family_in(self.settings), self.settings, self.shapes)
 
     def read(self, name: str) -> torch.Tensor:
         """Read one tensor, in its stored element type; it must not be written to.
@@ -222,7 +224,8 @@ class Checkpoint:
         """The rows of the vocabulary that an adapter brought in the place of its base's, if it did."""
         if not self.adapted or self.settings is None:
             return None
-        embedding = self.entries.get(self._family(self.settings).embedding)
+        family = family_in(self.settings)
+        embedding = None if family is None else self.entries.get(family.embedding)
         own = embedding is not None and embedding.file.parent != self.folder
         return embedding.shape[0] if embedding is not None and own else None
 
@@ -236,18 +239,18 @@ class Checkpoint:
     @property
     def output_embeddings(self) -> str | None:
         """The tensor of untied output embeddings in this family, None for a plain state dict."""
-        return None if self.settings is None else self._family(self.settings).unembedding
+        return self._embeddings[1] if self._embeddings else None
 
     def untied(self) -> Checkpoint:
         """Return this model with output embeddings of their own, a copy of the input embeddings."""
-        if self.settings is None or not self.tied:
+        if self.settings is None or self._embeddings is None or not self.tied:
             return self
-        family = self._family(self.settings)
+        embed, unembed = self._embeddings
         return replace(
             self,
             settings=_untied(self.settings),
-            entries={**self.entries, family.unembedding: self.entries[family.embedding]},
-            stored={**self.stored, family.unembedding: family.unembedding},
+            entries={**self.entries, unembed: self.entries[embed]},
+            stored={**self.stored, unembed: unembed},
         )
 
     @property
@@ -304,7 +307,8 @@ class Checkpoint:
         if self.settings is None:
             return None
         config = _full_config(self.folder, self.settings)
-        config.tie_word_embeddings = self.tied
+        if "tie_word_embeddings" in self.settings or family_in(self.settings) is not None:
+            config.tie_word_embeddings = self.tied
         if self.resized is not None:
             config.get_text_config().vocab_size = self.resized
         if self.vocabulary is not None:
@@ -322,9 +326,10 @@ class Checkpoint:
         except (TakebackError, TypeError):
             return anatomy_of(self, resolution)
 
-    @staticmethod
-    def _family(settings: Mapping[str, Any]) -> Family:
-        return family_of(settings["model_type"])
+    @property
+    def _embeddings(self) -> tuple[str, str] | None:
+        settings = self.settings
+        return None if settings is None else embeddings_of(family_in(settings), settings, self.shapes)
 
     @cached_property
     def _digest(self) -> str:
@@ -396,10 +401,10 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
             f"{base} is a plain state dict; an adapter needs a Hugging Face folder as its base"
         )
     folder = locate(adapter)
-    family = family_of(opened.settings["model_type"])
+    family = family_in(opened.settings)
     changed = read_adapter(folder, family, opened.entries, opened.tied)
-    embedding = family.embedding
-    if opened.tied and (embedding in changed.deltas or embedding in changed.replaced):
+    names = embeddings_of(family, opened.settings, opened.shapes)
+    if names and opened.tied and (names[0] in changed.deltas or names[0] in changed.replaced):
         raise TakebackError(
             f"{folder} changes embeddings that are tied in {base}; untie those first, or merge it with peft"
         )
@@ -438,14 +443,21 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
     settings = _read_settings(folder)
-    family = family_of(settings["model_type"])
+    family = family_in(settings)
     entries = canonical_names(found, family)
-    stored = {name: _unwrapped(family, entry.stored) for name, entry in entries.items()}
+    if family is not None:
+        entries = without_leftovers(family, settings, unstacked(family, entries))
+    stored = {
+        name: name if entry.within else _unwrapped(family, entry.stored) for name, entry in entries.items()
+    }
     settings = _without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
-    if says_tied(family, settings):
-        settings = _tie(settings, family, entries, stored)
-    elif not {family.embedding, family.unembedding} & entries.keys():
+    if family is None:
+        settings = _with_default(folder, settings, entries)
+    names = embeddings_of(family, settings, {name: entry.shape for name, entry in entries.items()})
+    if names and is_tied(family, settings, {name: entry.shape for name, entry in entries.items()}):
+        settings = _tie(settings, names, entries, stored)
+    elif family is not None and not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
@@ -453,8 +465,10 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
     return Checkpoint(ref, folder, settings, entries, stored, (folder,), warnings=told)
 
 
-def _unwrapped(family: Family, stored: str) -> str:
+def _unwrapped(family: Family | None, stored: str) -> str:
     """Return what a file of this model calls a tensor, without what a wrapper added."""
+    if family is None:
+        return stored
     plain = unwrapped(stored)
     return plain if canonical_name(family, plain) == canonical_name(family, stored) else stored
 
@@ -469,7 +483,8 @@ def _without_quantization(
     if not settings.get("quantization_config"):
         return settings
     odd = [name for name, entry in entries.items() if entry.element not in _PLAIN]
-    odd += [name for name in entries if family_of(settings["model_type"]).match(name) is None]
+    family = family_in(settings)
+    odd += [name for name in entries if family is None or family.match(name) is None]
     if odd:
         raise TakebackError(
             f"{folder} holds quantized weights ({odd[0]} is {entries[odd[0]].element}); load it dequantized "
@@ -484,10 +499,10 @@ def _holds_network(folder: Path) -> bool:
 
 
 def _tie(
-    settings: Mapping[str, Any], family: Family, entries: dict[str, Entry], stored: dict[str, str]
+    settings: Mapping[str, Any], names: tuple[str, str], entries: dict[str, Entry], stored: dict[str, str]
 ) -> Mapping[str, Any]:
     """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
-    embed, unembed = family.embedding, family.unembedding
+    embed, unembed = names
     if unembed not in entries:
         return settings
     if embed not in entries:
@@ -497,6 +512,20 @@ def _tie(
         return _untied(settings)
     del entries[unembed], stored[unembed]
     return settings
+
+
+def _with_default(
+    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Entry]
+) -> Mapping[str, Any]:
+    """Ask transformers whether a type without a family ties what is stored twice, if nothing says it."""
+    names = embeddings_of(None, settings, {name: entry.shape for name, entry in entries.items()})
+    if names is None or names[1] not in entries or "tie_word_embeddings" in settings:
+        return settings
+    try:
+        tied = bool(getattr(_full_config(folder, settings), "tie_word_embeddings", False))
+    except TakebackError:  # a type that transformers does not know either
+        tied = False
+    return {**settings, "tie_word_embeddings": tied}
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ _NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
 class Entry:
     """Says where one stored tensor lies: its file, its name there, its type and shape, its first byte.
 
-    One that is `cut` is a stretch of that tensor and no tensor of the file.
+    `within` is for a stretch of a stacked tensor: the slice on the first axis, and the rows of it.
     """
 
     file: Path
@@ -68,7 +68,7 @@ class Entry:
     element: str
     shape: tuple[int, ...]
     offset: int
-    cut: bool = False
+    within: tuple[int, int, int] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -90,25 +90,16 @@ class Entry:
 
     def read(self, index: tuple[slice, ...] = ()) -> torch.Tensor:
         """Read the tensor, or the part of it at `index`; the result must not be written to."""
-        if self.cut:
-            return self._stretch()[index]
         try:
             with safe_open(self.file, framework="pt") as shard:
+                if self.within is not None:
+                    place, start, stop = self.within
+                    return shard.get_slice(self.stored)[place, start:stop][index]
                 if not index:
                     return shard.get_tensor(self.stored)
                 return shard.get_slice(self.stored)[index]
         except (OSError, SafetensorError) as error:
             raise TakebackError(f"could not read {self.stored} from {self.file}: {error}") from error
-
-    def _stretch(self) -> torch.Tensor:
-        import torch
-
-        with self.opened() as stream:
-            stream.seek(self.offset)
-            found = bytearray(stream.read(self.nbytes))
-        if len(found) != self.nbytes:
-            raise TakebackError(f"could not read {self.stored} from {self.file}: it is truncated")
-        return torch.frombuffer(found, dtype=getattr(torch, self.element)).reshape(self.shape)
 
 
 def weight_entries(folder: Path) -> dict[str, Entry]:

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.cli.options import Run, RunOptions, argument, option
+from takeback.cli.options import RESUMED, RunOptions, WrittenRun, argument, option
 from takeback.run.errors import TakebackError
 
 Change = Annotated[
     list[str] | None, option("--set", "FIELD=VALUE", "Replace a field: --set seed=1 (repeatable).")
 ]
 RunFolder = Annotated[
-    Path | None, option("--out -o", "DIR", "Run folder; by default runs/ and the name of recipe or plan.")
+    Path | None,
+    option("--out -o", "DIR", "Run folder; by default runs/ and the name of recipe or plan."),
+    RESUMED,
 ]
 
 
@@ -54,7 +56,7 @@ def demo(
     typer.echo(f"report: {report}")
 
 
-def report(run: Run) -> None:
+def report(run: WrittenRun) -> None:
     """Draw the report of a run again from its record."""
     from takeback.report import write_report
 

@@ -38,6 +38,8 @@ def components(model: Model, resolution: Resolution = "heads", as_json: Json = F
     if as_json:
         return print_json(rows)
     print_table(rows, f"{model}: {anatomy.family}, {anatomy.parameters(anatomy.universe):,} parameters")
+    if anatomy.note:
+        typer.echo(f"takeback: {anatomy.note}", err=True)
 
 
 def diff(

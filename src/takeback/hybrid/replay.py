@@ -15,8 +15,11 @@ from transformers import PreTrainedModel
 from takeback.anatomy.source import family_in
 from takeback.run.errors import TakebackError
 
-CACHES = ("past_key_values", "layer_past")
+CACHES = ("past_key_values", "layer_past", "cache")
 """What layers call the cache of keys and values that they are given."""
+
+WAYS = 16
+"""Most rows at once of a model that is read plainly."""
 
 MOST_READ = 0.75
 """Largest share of positions that is read of which the last layer is computed at those alone: all keys and
@@ -33,10 +36,12 @@ class Inputs:
     Attributes:
         arguments: `input_ids` and whatever else the forward takes, such as `attention_mask`.
         read: the positions that are read, shape (rows, reads).
+        order: the row that each read position stands in, (rows, reads), where each way has a row of its own.
     """
 
     arguments: Mapping[str, Any]
     read: Tensor
+    order: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Inputs:
         """Return some of the rows."""
@@ -50,10 +55,30 @@ class Inputs:
 
 def plain_logits(model: PreTrainedModel, inputs: Inputs) -> Tensor:
     """Return the logits at the read positions as the model's own forward gives them."""
+    if inputs.order is not None:
+        return _gathered(model, inputs.arguments["input_ids"], inputs.order, inputs.read)
     length = inputs.arguments["input_ids"].shape[1]
     kept = length - int(inputs.read.min())
     logits = model(**inputs.arguments, use_cache=False, logits_to_keep=kept).logits
-    return _at(logits, inputs.read - (length - kept))
+    return _at(logits, inputs.read - (length - logits.shape[1]))  # some models keep all
+
+
+def _gathered(model: PreTrainedModel, tokens: Tensor, order: Tensor, read: Tensor) -> Tensor:
+    """Return the logits at places of rows, some rows at a time, padded behind."""
+    known = inspect.signature(model.forward).parameters
+    first = int(read.min())
+    kept = tokens.shape[1] - first
+    options = {"use_cache": False, "logits_to_keep": kept}
+    options = {name: value for name, value in options.items() if name in known}
+    found: Tensor | None = None
+    for some in torch.arange(len(tokens), device=tokens.device).split(WAYS):
+        logits: Tensor = model(input_ids=tokens[some], **options).logits[:, -kept:]
+        here = (order >= some[0]) & (order <= some[-1])
+        if found is None:
+            found = logits.new_zeros((*order.shape, logits.shape[-1]))
+        found[here.to(logits.device)] = logits[order[here] - some[0], read[here] - first]
+    assert found is not None
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +89,17 @@ class Replay:
         model: the model; while a piece runs, the forward of its layers may be replaced for that moment.
         layers: its decoder layers, from below.
         cut: whether the last layer may be computed at the read positions only, from all keys and values.
+        members: how many values a layer gives, the hidden states first; 0 where it gives these alone.
     """
 
     model: PreTrainedModel
     layers: tuple[nn.Module, ...]
     cut: bool = True
+    members: int = 0
     _signatures: dict[type, inspect.Signature] = field(default_factory=dict[type, inspect.Signature])
 
     @classmethod
-    def of(cls, model: PreTrainedModel, cut: bool = True) -> Replay:
+    def of(cls, model: PreTrainedModel, cut: bool = True, members: int = 0) -> Replay:
         """Find the layers of a model of a known family.
 
         Raises:
@@ -80,13 +107,13 @@ class Replay:
         """
         family = family_in(model.config)
         if family is None:
-            raise TakebackError("the model has no config that names its family")
+            raise TakebackError("no family says where the layers of its type are")
         pattern = next(claim.pattern for claim in family.claims if "{l}" in claim.pattern)
         try:
             stack = model.get_submodule(pattern.partition(".{l}")[0])
         except AttributeError:
             raise TakebackError(f"{type(model).__name__} has no layers under {pattern!r}") from None
-        return cls(model, tuple(stack.children()), cut)
+        return cls(model, tuple(stack.children()), cut, members)
 
     def start(self, inputs: Inputs) -> tuple[Tensor, tuple[Call, ...]]:
         """Return the first layer's hidden states, and the arguments with which each layer is called.
@@ -97,41 +124,45 @@ class Replay:
         embedded: list[Tensor] = []
         calls: dict[nn.Module, Call] = {}
 
-        def record(layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        def record(layer: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             calls[layer] = self._named(layer, args, kwargs)
             embedded.append(hidden)
-            return hidden
+            return self._as_given(hidden)
 
+        last = inputs.read.new_tensor([inputs.arguments["input_ids"].shape[1] - 1])  # ints may cut layers
         with self._instead(record):
-            self.model(**inputs.arguments, use_cache=False, logits_to_keep=1)
+            self.model(**inputs.arguments, use_cache=False, logits_to_keep=last)
         if list(calls) != list(self.layers) or len(embedded) != len(self.layers):
             raise TakebackError(f"{type(self.model).__name__} does not call each of its layers once in order")
         return embedded[0], tuple(calls.values())
 
     def layer(self, number: int, hidden: Tensor, call: Call, read: Tensor) -> Tensor:
-        """Return a layer's output, shape (rows, positions, width); of the last one at the read positions."""
+        """Return a layer's output, (…, rows, positions, width); of the last one at the read positions."""
         layer = self.layers[number]
         if number < len(self.layers) - 1:
-            return layer(hidden, **call)
-        if not self.cut or read.shape[1] > MOST_READ * hidden.shape[1]:
-            return _at(layer(hidden, **call), read)
+            return _hidden(layer(hidden, **call))
+        if not self.cut or read.shape[1] > MOST_READ * hidden.shape[-2]:
+            return _at(_hidden(layer(hidden, **call)), read)
         cache = next((name for name in CACHES if name in call), None)
         if cache is None:
             raise TakebackError(f"{type(layer).__name__} takes no cache of keys and values")
         seen = _KeysAndValues.of(lambda keys: layer(hidden, **{**call, cache: keys}))
-        return layer(_at(hidden, read), **{**_at_reads(call, hidden, read), cache: seen})
+        return _hidden(layer(_at(hidden, read), **{**_at_reads(call, hidden, read), cache: seen}))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits of the last layer's output: all that the model does after its layers.
 
         Every position is a row of its own, so that the model may be asked about a single token meanwhile.
         """
-        rows, reads, width = hidden.shape
-        alone = hidden.reshape(rows * reads, 1, width)
+        rows, reads = hidden.shape[-3:-1]
+        alone = hidden.flatten(-3, -2).unsqueeze(-2)
         one = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
-        with self._instead(lambda *_, **__: alone):
+        with self._instead(lambda *_, **__: self._as_given(alone)):
             found = self.model(input_ids=one, attention_mask=one + 1, use_cache=False).logits
         return found.reshape(rows, reads, -1)
+
+    def _as_given(self, hidden: Tensor) -> Any:
+        return (hidden, *(None,) * (self.members - 1)) if self.members else hidden
 
     def _named(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         if type(layer) not in self._signatures:
@@ -144,7 +175,7 @@ class Replay:
         return dict(list(call.items())[2:])
 
     @contextmanager
-    def _instead(self, forward: Callable[..., Tensor]) -> Generator[None]:
+    def _instead(self, forward: Callable[..., Any]) -> Generator[None]:
         """Let `forward(layer, hidden states, ...)` stand for every layer's forward inside the block."""
         with ExitStack() as restored:
             for layer in self.layers:
@@ -154,7 +185,23 @@ class Replay:
             yield
 
 
-def _bound(forward: Callable[..., Tensor], layer: nn.Module) -> Callable[..., Tensor]:
+def members_given(model: PreTrainedModel, inputs: Inputs) -> tuple[Tensor, int]:
+    """Return the logits at the read positions, and how many values a layer gives (0: hidden states alone)."""
+    given: list[Any] = []
+    first = Replay.of(model).layers[0]
+    hook = first.register_forward_hook(lambda _, __, output: given.append(output))
+    try:
+        found = plain_logits(model, inputs)
+    finally:
+        hook.remove()
+    return found, len(given[0]) if given and isinstance(given[0], tuple) else 0
+
+
+def _hidden(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _bound(forward: Callable[..., Any], layer: nn.Module) -> Callable[..., Any]:
     return lambda *args, **kwargs: forward(layer, *args, **kwargs)
 
 
@@ -191,13 +238,14 @@ class _KeysAndValues:
 
 
 def _at(hidden: Tensor, read: Tensor) -> Tensor:
-    """Return the read positions of (rows, positions, width)."""
-    return hidden.gather(1, read.to(hidden.device)[:, :, None].expand(-1, -1, hidden.shape[2]))
+    """Return the read positions of (…, rows, positions, width)."""
+    places = read.to(hidden.device)[:, :, None].expand(*hidden.shape[:-3], -1, -1, hidden.shape[-1])
+    return hidden.gather(-2, places)
 
 
 def _at_reads(call: Call, hidden: Tensor, read: Tensor) -> Call:
     """Cut what a call says of every position down to the read ones: masks, positions and their embeddings."""
-    rows, length = hidden.shape[:2]
+    rows, length = hidden.shape[-3:-1]
 
     def cut(value: Tensor) -> Tensor:
         if value.dim() == 4 and value.shape[-2] == length:

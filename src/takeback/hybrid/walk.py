@@ -19,7 +19,7 @@ from takeback.anatomy import Anatomy, anatomy_of
 from takeback.component import Component, ComponentSet
 from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
 from takeback.hybrid.memory import is_out_of_memory, units_of
-from takeback.hybrid.replay import Call, Inputs, Replay, plain_logits
+from takeback.hybrid.replay import Call, Inputs, Replay, members_given, plain_logits
 from takeback.run.errors import TakebackError, warned
 
 ROWS = 16
@@ -35,6 +35,12 @@ HELD = 2**29
 
 InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
 """Where slices come from: another model in memory, its state dict, or a checkpoint."""
+
+MISFITS = (TypeError, ValueError, RuntimeError, AttributeError, LookupError)
+"""What a model raises whose layers can't be run one by one."""
+
+State: TypeAlias = tuple[Tensor, tuple[Call, ...]]
+"""Hidden states, and the arguments with which each layer is called."""
 
 Path: TypeAlias = tuple[ComponentSet, ...]
 """What a hybrid takes back at each stage: the embedding, each layer, all above them."""
@@ -92,6 +98,12 @@ class Hybrids:
         An end is good until the next one is asked for. The model must be in evaluation mode; at most
         2 + log2(hybrids) hidden states of these inputs are held at a time.
         """
+        if inputs.order is not None:
+            if not self._tried:
+                self._tried = True
+                self._one_by_one_as("it takes no trees of tokens")
+            yield from self._one_by_one(inputs, paths)
+            return
         if not self._tried:
             row = inputs.rows(0, 1).arguments
             ends = torch.tensor([[0, inputs.arguments["input_ids"].shape[1] - 1]], device=self.model.device)
@@ -100,7 +112,7 @@ class Hybrids:
             yield from self._one_by_one(inputs, paths)
         else:
             walk = _Walk(self, self._replay, inputs, paths)
-            yield from walk.below(0, list(range(len(paths))), torch.empty(0))
+            yield from walk.below(0, list(range(len(paths))), walk.start)
 
     def taken_back(self, components: ComponentSet) -> AbstractContextManager[None]:
         """Take a set back in place until the block ends."""
@@ -125,16 +137,20 @@ class Hybrids:
 
     def _fitting(self, row: Inputs) -> Replay | None:
         """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
-        wanted = plain_logits(self.model, row).float()
+        try:
+            logits, members = members_given(self.model, row)
+        except TakebackError as error:
+            return self._one_by_one_as(str(error))
+        wanted = logits.float()
         near = 1e-4 if wanted.dtype == self.model.dtype else 0.1
         why = "its layers do not give what its forward gives"
         for cut in (True, False):
             try:
-                replay = Replay.of(self.model, cut)
+                replay = Replay.of(self.model, cut, members)
                 walk = _Walk(self, replay, row, [path_of(self._anatomy.universe - self._anatomy.universe)])
-                ((_, end),) = walk.below(0, [0], torch.empty(0))
+                ((_, end),) = walk.below(0, [0], walk.start)
                 found = end.logits()
-            except (TakebackError, TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+            except (TakebackError, *MISFITS) as error:
                 if is_out_of_memory(error):
                     raise
                 why = str(error)
@@ -143,8 +159,10 @@ class Hybrids:
                 wanted.abs().max()
             ):
                 return replay
+        return self._one_by_one_as(why)
+
+    def _one_by_one_as(self, why: str) -> None:
         warned(f"hybrids of {type(self.model).__name__} run one by one: {why}")
-        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +170,7 @@ class End:
     """Where the layers of a hybrid end.
 
     Attributes:
-        states: the last layer's output, shape (rows, reads, width).
+        states: the last layer's output, shape (…, rows, reads, width).
         head: what makes logits of hidden states: all that the model does after its layers.
     """
 
@@ -167,9 +185,9 @@ class End:
     @torch.inference_mode()
     def some(self, places: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the logits, shape (some, vocabulary), at places of rows x reads, at most so many at once."""
-        flat = self.states.flatten(0, 1)
+        flat = self.states.flatten(-3, -2)
         for chunk in places.split(most):
-            yield chunk, self.head(flat[chunk][None])[0]
+            yield chunk, self.head(flat[..., chunk, :].unsqueeze(-3))[0]
 
 
 class _Walk:
@@ -177,26 +195,25 @@ class _Walk:
 
     def __init__(self, hybrids: Hybrids, replay: Replay, inputs: Inputs, paths: Sequence[Path]) -> None:
         self._hybrids, self._replay, self._inputs, self._paths = hybrids, replay, inputs, paths
-        self._embedded: Tensor
-        self._calls: tuple[Call, ...]
-        self._embedded, self._calls = replay.start(inputs)
+        self.start: State = replay.start(inputs)
 
-    def below(self, stage: int, members: list[int], hidden: Tensor) -> Iterator[tuple[int, End]]:
+    def below(self, stage: int, members: list[int], state: State) -> Iterator[tuple[int, End]]:
         """Yield the ends of hybrids that agree below a stage, from the hidden states that they share there.
 
         The largest branch goes last and takes the place of what it came from, so that few states are held.
+        With the states goes how layers are called, since embeddings may be among what they are given.
         """
         with ExitStack() as swapped:
-            while stage < len(self._calls) + 2:
+            while stage < len(state[1]) + 2:
                 *branches, (largest, members_of_largest) = self._branches(stage, members)
                 for part, branch in branches:
                     with self._hybrids.taken_back(part):
-                        yield from self.below(stage + 1, branch, self._step(stage, hidden, part))
+                        yield from self.below(stage + 1, branch, self._step(stage, state, part))
                 swapped.enter_context(self._hybrids.taken_back(largest))
-                hidden = self._step(stage, hidden, largest)
+                state = self._step(stage, state, largest)
                 stage, members = stage + 1, members_of_largest
             for place in members:
-                yield place, End(hidden, self._replay.logits)
+                yield place, End(state[0], self._replay.logits)
 
     def _branches(self, stage: int, members: list[int]) -> list[tuple[ComponentSet, list[int]]]:
         found: dict[ComponentSet, list[int]] = {}
@@ -204,13 +221,14 @@ class _Walk:
             found.setdefault(self._paths[place][stage], []).append(place)
         return sorted(found.items(), key=lambda branch: (len(branch[1]), not branch[0]))
 
-    def _step(self, stage: int, hidden: Tensor, part: ComponentSet) -> Tensor:
+    def _step(self, stage: int, state: State, part: ComponentSet) -> State:
         """Compute one stage with what is taken back there in place; the last one is left to `End`."""
+        hidden, calls = state
         if stage == 0:
-            return self._replay.start(self._inputs)[0] if part else self._embedded
-        if stage <= len(self._calls):
-            return self._replay.layer(stage - 1, hidden, self._calls[stage - 1], self._inputs.read)
-        return hidden
+            return self._replay.start(self._inputs) if part else state
+        if stage <= len(calls):
+            return self._replay.layer(stage - 1, hidden, calls[stage - 1], self._inputs.read), calls
+        return state
 
 
 def hybrid_logits(

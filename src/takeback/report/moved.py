@@ -19,6 +19,10 @@ KINDS = {
     "H": "heads",
     "KV": "heads",
     "ATTN": "attention rest",
+    "LATENT": "latents",
+    "DELTA": "mixers",
+    "MIXER": "mixers",
+    **dict.fromkeys(("ALTUP", "LAUREL", "PLE", "SCALE"), "residual rest"),
     "EMBED": "embeddings",
     "UNEMBED": "embeddings",
     "EMBED+": "embeddings",
@@ -29,7 +33,7 @@ KINDS = {
 MOST = 80
 """Components that the table lists: those with the largest share in some arm."""
 
-_MLPS = ("MLP", "N", "MLPB", "ROUTER", "E")
+_MLPS = ("MLP", "N", "MLPB", "ROUTER", "E", "SHARED")
 
 
 def moved(record: Record) -> Section:

@@ -14,11 +14,16 @@ import shutil
 import socket
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from takeback.run.errors import TakebackError
+
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_TOLD = ("os error 28", "os error 27", "PytorchStreamWriter", "unexpected pos")
+"""How safetensors and torch, which give no number, tell of such a refusal."""
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -42,7 +47,7 @@ def atomic_file(path: str | Path, replace: bool = True) -> Generator[Path]:
         'whole'
     """
     path = Path(path)
-    draft = _own(path, "part")
+    draft, made = _own(path, "part"), missing_folders(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in _left(path, "part"):
@@ -58,6 +63,7 @@ def atomic_file(path: str | Path, replace: bool = True) -> Generator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+        remove_empty(made)
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
             is written, or the disk refuses.
     """
     path = Path(path)
-    draft, aside = _own(path, "part"), _own(path, "old")
+    draft, aside, made = _own(path, "part"), _own(path, "old"), missing_folders(path.parent)
     try:
         for left in _left(path, "old"):  # of a run that was killed after either of the two renames below
             _settle(path, left)
@@ -100,6 +106,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
         with suppress(OSError):
             _settle(path, aside)
+        remove_empty(made)
 
 
 def claim(path: str | Path, text: str) -> bool:
@@ -128,6 +135,7 @@ def only_one(folder: str | Path) -> Generator[None]:
     try:
         yield
     except BaseException:
+        remove_empty(one for one in folder.iterdir() if one.is_dir())
         if not there and [*folder.iterdir()] == [place]:
             place.unlink()
             remove_empty(made)
@@ -136,15 +144,25 @@ def only_one(folder: str | Path) -> Generator[None]:
         lock.release()
 
 
+_WRITTEN: ContextVar[frozenset[Path]] = ContextVar("written", default=frozenset())
+"""Outputs that this thread is the writer of."""
+
+
 @contextmanager
 def one_writer(path: str | Path) -> Generator[None]:
     """Let one process at a time make an output, a file or a folder; nothing of the lock stays beside it.
+
+    Who is the writer already is so within it too.
 
     Raises:
         TakebackError: another process is making it, or the disk refuses.
     """
     told = f"another process is writing {path}; wait or choose another output"
     path = Path(os.path.abspath(path))
+    held = _WRITTEN.get()
+    if path in held:
+        yield
+        return
     place, made = path.parent / f".{path.name}.writing", missing_folders(path.parent)
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         place = path / ".writing"
@@ -152,13 +170,33 @@ def one_writer(path: str | Path) -> Generator[None]:
     while not _is_locked(place):  # the one before removed the file while it was being opened here
         lock.release()
         lock = _taken(place, told)
+    mark = _WRITTEN.set(held | {path})
     try:
         yield
     finally:
+        _WRITTEN.reset(mark)
         with suppress(OSError):
             place.unlink()
         lock.release()
         remove_empty(made)
+
+
+@contextmanager
+def full_disk_told(folder: str | Path, kept: str) -> Generator[None]:
+    """Tell of a disk that others' code could not write to in one line, which ends with what is kept.
+
+    Raises:
+        TakebackError: the disk is full, a quota is used up, or it may only be read.
+    """
+    try:
+        yield
+    except TakebackError:
+        raise
+    except Exception as error:
+        if not _of_disk(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else "No space left on device"
+        raise TakebackError(f"could not write into {folder}: {reason}; {kept}") from error
 
 
 @contextmanager
@@ -316,6 +354,17 @@ def _settle(path: Path, aside: Path) -> None:
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _of_disk(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, is of a disk that takes no more."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            return True
+        if any(told in str(error) for told in _TOLD):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unwritten(path: Path, error: OSError) -> TakebackError:

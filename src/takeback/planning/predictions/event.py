@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from takeback.planning.checkin.front import at, read_text
 from takeback.run.errors import TakebackError
-from takeback.run.files import atomic_file
+from takeback.run.files import atomic_file, one_writer
 from takeback.run.yaml_text import as_yaml
 from takeback.study.conjectures.conjecture import slug
 
@@ -138,7 +138,16 @@ def append(path: str | Path, event: Event) -> Event:
         TakebackError: the file can't be read or added to, or the event does not fit what is there.
     """
     path = Path(path)
-    text = read_text(path, "predictions") if path.exists() else ""
+    with one_writer(path):
+        text = read_text(path, "predictions") if path.exists() else ""
+        whole, sealed = _with(event, text, path)
+        with atomic_file(path) as draft:
+            draft.write_bytes(whole.encode("utf-8"))
+    return sealed
+
+
+def _with(event: Event, text: str, path: Path) -> tuple[str, Event]:
+    """Return a file's text with an event more, and that event, sealed."""
     before = parse_events(text, path)
     last = next((one.seal for one, _ in reversed(before) if one.seal), "")
     event = event.model_copy(update={"seal": event.sealed(last)})
@@ -151,9 +160,7 @@ def append(path: str | Path, event: Event) -> Event:
     whole = (text if text.endswith("\n") or not text else f"{text}\n") + item
     if [one for one, _ in parse_events(whole, path)] != [*(one for one, _ in before), event]:
         raise TakebackError(f"{path} is laid out so that nothing can be added; write items beginning with -")
-    with atomic_file(path) as draft:
-        draft.write_bytes(whole.encode("utf-8"))
-    return event
+    return whole, event
 
 
 def _event(fields: Any, path: str | Path, line: int) -> Event:

@@ -7,7 +7,7 @@ differences of squared norms, which lose half of all digits. The error is a few 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,14 +77,14 @@ def product_change(tuned: Factors, base: Factors) -> Distance:
     width = base[0].shape[-1]
     left = _triangle(np.concatenate([tuned[0], base[0]], axis=-1))
     right = _triangle(np.concatenate([tuned[1], -base[1]], axis=-1))
-    norm = _norm(left[..., width:] @ right[..., width:].swapaxes(-1, -2), (-2, -1))
-    return Distance.beyond_rounding(_norm(left @ right.swapaxes(-1, -2), (-2, -1)), norm)
+    norm = _norm(_core(left[..., width:], right[..., width:]), (-2, -1))
+    return Distance.beyond_rounding(_norm(_core(left, right), (-2, -1)), norm)
 
 
 def product_norm(factors: Factors) -> Array:
     """Return the Frobenius norm of L Rᵀ."""
     left, right = (_triangle(factor) for factor in factors)
-    return _norm(left @ right.swapaxes(-1, -2), (-2, -1))
+    return _norm(_core(left, right), (-2, -1))
 
 
 def outer_change(tuned: Factors, base: Factors) -> Distance:
@@ -134,7 +134,16 @@ def _split(tuned: NDArray[Any], base: NDArray[Any]) -> tuple[NDArray[Any], Array
 
 def _triangle(matrix: Array) -> Array:
     """Return R of the thin QR decomposition."""
-    return cast("Array", np.linalg.qr(matrix, mode="r"))
+    import torch
+
+    return torch.linalg.qr(torch.from_numpy(matrix), mode="r")[1].numpy()
+
+
+def _core(left: Array, right: Array) -> Array:
+    """Return A Bᵀ."""
+    import torch
+
+    return (torch.from_numpy(left) @ torch.from_numpy(right).mT).numpy()
 
 
 def _norm(values: Array, axes: tuple[int, ...]) -> Array:

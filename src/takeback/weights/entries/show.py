@@ -67,17 +67,26 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
 
 def _narrow(head: str, found: Diff) -> list[Column]:
     """Return the columns that fit a terminal."""
-    tolerances = found.atoms.tolerances[:1]
-    heads = [f"by > {one:.0e}".replace("e-0", "e-") + "*" * (one == TOLERANCES[0]) for one in tolerances]
     return [
         Column(head, None, "name"),
         Column("parameters", "{:,}".format),
         Column("‖Δ‖/‖W‖", lambda value: ABSENT if value is None else f"{value:.2g}", "relative"),
         Column("of ‖Δ‖²", percent, "share"),
+        *_bits(found),
+        Column("max |Δ|", "{:.2g}".format, "max_abs"),
+    ]
+
+
+def _bits(found: Diff) -> list[Column]:
+    """Return how entries moved; not where names need the room."""
+    if any(found.segments.parts.tensors):
+        return []
+    tolerances = found.atoms.tolerances[:1]
+    heads = [f"by > {one:.0e}".replace("e-0", "e-") + "*" * (one == TOLERANCES[0]) for one in tolerances]
+    return [
         Column("changed bits", percent, "changed_bitwise"),
         Column("in bf16", percent, "changed_bf16"),
         *(Column(name, percent, column_of(one)) for name, one in zip(heads, tolerances, strict=True)),
-        Column("max |Δ|", "{:.2g}".format, "max_abs"),
     ]
 
 
