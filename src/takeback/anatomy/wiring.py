@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from takeback.anatomy.own import Stamp, own_blocks, own_files
 from takeback.anatomy.partition import value_of
 from takeback.anatomy.tensors import TENSORS
 from takeback.run.errors import TakebackError
@@ -85,7 +86,7 @@ def wiring_of(family: str) -> Wiring:
 
 def known_wiring(family: str) -> Wiring | None:
     """Return the wiring of a family, None where it has none."""
-    return _wirings().get(family)
+    return _wirings(own_files()).get(family)
 
 
 def no_circuits(family: str) -> str:
@@ -100,9 +101,19 @@ def no_circuits(family: str) -> str:
 
 
 @cache
-def _wirings() -> dict[str, Wiring]:
-    blocks = tomllib.loads(files("takeback.anatomy").joinpath("circuits.toml").read_text("utf-8"))
-    return {name: Wiring(**_inherited(blocks, name)) for name in blocks}
+def _wirings(stamp: Stamp) -> Mapping[str, Wiring]:
+    packaged = tomllib.loads(files("takeback.anatomy").joinpath("circuits.toml").read_text("utf-8"))
+    own = {name: block["circuits"] for name, block in own_blocks(stamp).items() if "circuits" in block}
+    blocks, found = {**packaged, **own}, dict[str, Wiring]()
+    for name in blocks:
+        try:
+            found[name] = Wiring(**_inherited(blocks, name))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            why = " ".join(f"{type(error).__name__} {error}".split())[:120]
+            raise TakebackError(
+                f"the circuits of the family {name} are none: {why}; docs/families.md says what they have"
+            ) from error
+    return found
 
 
 def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from takeback.anatomy import Family, family_of
 from takeback.anatomy.source import family_in
@@ -12,6 +12,8 @@ from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.shards import Entry
 from takeback.checkpoint.vocabulary import SharedVocabulary
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_json, read_object
+from takeback.run.reading import Unreadable
 
 
 def made_alike(base: Checkpoint, tuned: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
@@ -47,8 +49,9 @@ def vocabulary_of(folder: Path) -> dict[str, int] | None:
     """
     try:
         return _read_vocabulary(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise TakebackError(f"{folder} has a broken tokenizer: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = error.why if isinstance(error, Unreadable) else error
+        raise TakebackError(f"{folder} has a broken tokenizer: {why}") from error
 
 
 def _laid_aside(family: Family, side: Checkpoint, other: Checkpoint) -> Checkpoint:
@@ -104,9 +107,12 @@ def _widest_tokenizer(base: Checkpoint, tuned: Checkpoint) -> Path | None:
     return None
 
 
+_MOST_OF_TOKENIZER = 1 << 30
+
+
 def _read_vocabulary(folder: Path) -> dict[str, int] | None:
     if (folder / "tokenizer.json").is_file():
-        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer: Any = read_json(folder / "tokenizer.json", most=_MOST_OF_TOKENIZER)
         vocabulary = tokenizer["model"].get("vocab", {})
         if isinstance(vocabulary, list):
             vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
@@ -116,6 +122,6 @@ def _read_vocabulary(folder: Path) -> dict[str, int] | None:
         }
     if (folder / "vocab.json").is_file():
         added = folder / "added_tokens.json"
-        extra = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
-        return {**json.loads((folder / "vocab.json").read_text(encoding="utf-8")), **extra}
+        extra = read_object(added) if added.is_file() else {}
+        return {**read_object(folder / "vocab.json"), **extra}
     return None

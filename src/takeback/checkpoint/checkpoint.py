@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, canonical_name
-from takeback.anatomy.families import unwrapped
+from takeback.anatomy.families import own_block, unwrapped
 from takeback.anatomy.partition import COMMON_ROWS
 from takeback.anatomy.source import canonical_names, family_in
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
@@ -30,13 +29,18 @@ from takeback.checkpoint.shards import (
     weight_entries,
 )
 from takeback.checkpoint.stored import unstacked, without_leftovers
+from takeback.checkpoint.stream.file import DIGEST, NAMES
+from takeback.checkpoint.stream.folder import ANCHORS, Stream, is_stream, split_step
+from takeback.checkpoint.stream.patched import Patched, Replayed
 from takeback.checkpoint.ties import embeddings_of, is_tied
 from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
-from takeback.checkpoint.weights import weights_digest
+from takeback.checkpoint.weights import names_digest, weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name, warned
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
+from takeback.run.json_text import read_object
+from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +56,7 @@ class Checkpoint:
     tokenizer and generation config, earlier ones first. In a pair, `vocabulary` says how it reads beside a
     vocabulary of another size, and `aside` holds tensors of this side alone, which are not compared.
     `warnings` tells what is odd about its files.
+    `promised` is the content hash that a stream's file says it has, if it says one.
     """
 
     ref: str
@@ -64,6 +69,7 @@ class Checkpoint:
     vocabulary: SharedVocabulary | None = None
     aside: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
     warnings: tuple[str, ...] = ()
+    promised: str | None = None
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
@@ -138,14 +144,22 @@ class Checkpoint:
     def files(self) -> list[Path]:
         """The files that its tensors lie in, an adapter's too."""
         deltas = (file for delta in self.deltas.values() for file in delta.files)
-        return sorted({*(entry.file for entry in self.entries.values()), *deltas})
+        patches = (
+            patch.values.file
+            for entry in self.entries.values()
+            if isinstance(entry, Patched)
+            for patch in entry.patches
+        )
+        return sorted({*(entry.file for entry in self.entries.values()), *patches, *deltas})
 
     @property
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
         view = [] if self.vocabulary is None else [self.vocabulary.common, self.vocabulary.rows]
-        return identity(states, sorted(self.entries), self.settings, *view, versions=False)
+        own = own_block(family_in(self.settings))
+        families = [own] if own else ()
+        return identity(states, sorted(self.entries), self.settings, *view, *families, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -170,11 +184,12 @@ class Checkpoint:
         Raises:
             UnknownName: there is no such tensor.
         """
-        stored = Mapped(self._entry(name))
+        entry = self._entry(name)
+        stored = Replayed(entry) if isinstance(entry, Patched) else Mapped(entry)
         whole = Merged(stored, self.deltas[name]) if name in self.deltas else stored
         if self.vocabulary is None or name not in self.vocabulary.tensors:
             return whole
-        return Padded(whole, math.prod(self.entries[name].shape))
+        return Padded(whole, math.prod(entry.shape))
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.
@@ -230,6 +245,15 @@ class Checkpoint:
         return embedding.shape[0] if embedding is not None and own else None
 
     @property
+    def streamed(self) -> bool:
+        """Whether it is a step of a stream of deltas, so that no folder holds it as transformers loads it."""
+        return (
+            self.settings is not None
+            and not any(entry.file.parent == self.folder for entry in self.entries.values())
+            and not self.adapted
+        )
+
+    @property
     def separated(self) -> bool:
         """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
         unembed = self.output_embeddings
@@ -251,6 +275,7 @@ class Checkpoint:
             settings=_untied(self.settings),
             entries={**self.entries, unembed: self.entries[embed]},
             stored={**self.stored, unembed: unembed},
+            promised=None,
         )
 
     @property
@@ -279,7 +304,7 @@ class Checkpoint:
 
     def stored_config(self) -> dict[str, Any]:
         """Read config.json as it is, but for what the tensors make untrue of them."""
-        config: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(self.folder / "config.json")
         if "quantization_config" not in (self.settings or {}):
             config.pop("quantization_config", None)
         if self.resized is not None:
@@ -333,7 +358,15 @@ class Checkpoint:
 
     @cached_property
     def _digest(self) -> str:
-        return weights_digest(self) if self.alone is self else self.alone.digest
+        if self.alone is not self:
+            return self.alone.digest
+        digest = weights_digest(self)
+        if self.promised not in (None, digest):
+            raise TakebackError(
+                f"{self.ref} is damaged: its tensors are not those that were packed; fetch or pack its "
+                "stream again, from the anchor before it on"
+            )
+        return digest
 
     @cached_property
     def _anatomies(self) -> dict[str, Anatomy]:
@@ -347,7 +380,8 @@ class Checkpoint:
 
 @told.register(Checkpoint)
 def _(checkpoint: Checkpoint) -> Any:
-    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests()]
+    own = own_block(family_in(checkpoint.settings))
+    return [checkpoint.digest, checkpoint.runs_as, checkpoint.side_digests(), *([own] if own else ())]
 
 
 @dataclass(frozen=True)
@@ -381,17 +415,25 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the local
     cache, else from the hub; without a revision from the cache only), `base+adapter` with a PEFT LoRA
     adapter, merged in float32 as tensors are read (the adapter alone is one of the base that its config
-    names), a `.safetensors` file with the state dict of an MLP (or a folder with it as `model.safetensors`),
-    or a Stable-Baselines3 `.zip`, of which the policy's tensors are read and nothing is unpickled.
+    names), `RUN@step=N` or `RUN@step=last` of a stream of sparse deltas, replayed as tensors are read, a
+    `.safetensors` file with the state dict of an MLP (or a folder with it as `model.safetensors`), or a
+    Stable-Baselines3 `.zip`, of which the policy's tensors are read and nothing is unpickled.
 
     Raises:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
     """
+    run, step = split_step(str(ref))
+    if step is not None and Path(run).expanduser().is_dir():
+        return _open_step(str(ref), locate(run), step)
     base, adapter = split_adapter(str(ref))
-    place = locate(base)
+    run, step = split_step(base)
+    place = locate(run)
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
-    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    if step is not None:
+        opened = _open_step(str(ref), place, step)
+    else:
+        opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
     for text in opened.warnings:
         warned(text)
     if adapter is None:
@@ -413,6 +455,7 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         entries={**opened.entries, **changed.replaced},
         deltas=changed.deltas,
         side_folders=(folder, *opened.side_folders),
+        promised=None,
     )
 
 
@@ -438,10 +481,40 @@ def _open_file(ref: str, file: Path) -> Checkpoint:
     return Checkpoint(ref, file.parent, None, entries, {name: name for name in entries})
 
 
+def _open_step(ref: str, folder: Path, named: str) -> Checkpoint:
+    stream = Stream.open(folder)
+    step = stream.step(named)
+    found, beside, said = stream.entries(step), stream.beside(step), stream.chain(step)[-1].metadata
+    anchor = read_metadata(next(iter(found.values())).file)
+    has_config = (beside / "config.json").exists()
+    if KEY in anchor or (NAMES in anchor and not has_config):
+        _check_floating(folder, found)
+        opened = Checkpoint(ref, folder, None, found, {name: name for name in found})
+    elif has_config:
+        opened = _of_entries(ref, beside, found)
+    else:
+        raise TakebackError(
+            f"{folder} has no config.json beside its {ANCHORS}; put the one of the model that was trained "
+            "there, with its tokenizer"
+        )
+    same_names = said.get(NAMES) == names_digest(opened.entries)
+    return replace(opened, promised=said.get(DIGEST) if same_names else None)
+
+
 def _open_folder(ref: str, folder: Path) -> Checkpoint:
+    if is_stream(folder) and not (folder / "model.safetensors").exists():
+        steps = Stream.open(folder).steps
+        raise TakebackError(
+            f"{folder} is a stream of {len(steps)} steps from {steps[0]} to {steps[-1]}; name one: "
+            f"{folder}@step={steps[-1]}"
+        )
     found = weight_entries(folder)
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
+    return _of_entries(ref, folder, found)
+
+
+def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoint:
     settings = _read_settings(folder)
     family = family_in(settings)
     entries = canonical_names(found, family)
@@ -531,16 +604,27 @@ def _with_default(
 def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
-        raw: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
+        raw = read_object(file, strict=True)
+    except Missing:
         raise TakebackError(
             f"{folder} has no config.json; name the weights file itself if it is an MLP's"
         ) from None
-    except (OSError, ValueError) as error:
-        raise TakebackError(f"{file} is not a config: {error}") from error
-    if not isinstance(raw, dict) or "model_type" not in raw:
-        raise TakebackError(f"{file} is not a config: it has no model_type")
+    except Unreadable as error:
+        raise TakebackError(f"{file} is not a config: {error.why}") from error
+    if not isinstance(raw.get("model_type"), str):
+        raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
+    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
+    if many:
+        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     return raw
+
+
+MOST_LAYERS = 10_000
+"""A config with more is refused before anything is made for each of them."""
+
+
+def _is_more(value: object, most: int) -> bool:
+    return isinstance(value, int) and value > most
 
 
 def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
@@ -555,10 +639,6 @@ def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
         lines = " ".join(str(error).split())
         file = folder / "config.json"
         raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"it holds {text}, which is no JSON")
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import parse_json, read_json
+from takeback.run.reading import Unreadable, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ ELEMENTS: Mapping[str, str] = {
     "I16": "int16",
     "I8": "int8",
     "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
     "BOOL": "bool",
 }
 """The element types of the safetensors format that this package reads and writes, as torch names them."""
@@ -45,6 +48,8 @@ ITEM_SIZES: Mapping[str, int] = {
     "int16": 2,
     "int8": 1,
     "uint8": 1,
+    "uint16": 2,
+    "uint32": 4,
     "bool": 1,
 }
 """The bytes of an entry of each type."""
@@ -83,7 +88,7 @@ class Entry:
             TakebackError: it cannot be read any more.
         """
         try:
-            with self.file.open("rb") as stream:
+            with open_regular(self.file) as stream:
                 yield stream
         except (OSError, ValueError) as error:
             raise TakebackError(f"could not read {self.stored} from {self.file}: {error}") from error
@@ -145,7 +150,7 @@ def read_header(file: Path) -> dict[str, Entry]:
     """
     try:
         size = file.stat().st_size
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > size - 8:
                 raise TakebackError(f"{file} is truncated or not a safetensors file ({size} bytes)")
@@ -180,9 +185,9 @@ def _rows(file: Path, text: bytes) -> dict[str, Any]:
     try:
         if not text.startswith(b"{"):
             raise ValueError("it does not begin with a brace")
-        header: Any = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _broken(file, str(error)) from error
+        header: Any = parse_json(text, "it", strict=True, once=True)
+    except ValueError as error:
+        raise _broken(file, error.why if isinstance(error, Unreadable) else str(error)) from error
     about = header.pop("__metadata__", None)
     if about is not None and not (isinstance(about, dict) and _all_text(cast("dict[Any, Any]", about))):
         raise _broken(file, "its __metadata__ is no table of texts")
@@ -191,18 +196,6 @@ def _rows(file: Path, text: bytes) -> dict[str, Any]:
 
 def _all_text(about: Mapping[Any, Any]) -> bool:
     return all(isinstance(value, str) for value in about.values())
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
-    return found
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"it holds {text}, which is no JSON")
 
 
 def _entry(file: Path, name: str, row: Any, data: tuple[int, int]) -> Entry:
@@ -247,7 +240,7 @@ def _broken(file: Path, why: str) -> TakebackError:
 
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        places = read_json(index)["weight_map"]
         strange = [name for name in places.values() if not _is_plain(name)]
         if strange:
             raise ValueError(f"it names {strange[0]!r}, which is no file of its folder")
@@ -303,7 +296,7 @@ def adapter_base(folder: Path) -> str | None:
     A path that is not one from here is taken from the adapter's folder.
     """
     try:
-        config: Any = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "adapter_config.json")
         named, revision = config.get("base_model_name_or_path"), config.get("revision")
     except (OSError, ValueError, AttributeError):
         return None

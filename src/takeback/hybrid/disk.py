@@ -35,9 +35,9 @@ def write_hybrid(
             refuses.
     """
     out = Path(out)
-    _check_output(made, out, overwrite)
+    check_output(made, out, overwrite)
     with one_writer(out):
-        _check_output(made, out, overwrite)  # the one before may have made it meanwhile
+        check_output(made, out, overwrite)  # the one before may have made it meanwhile
         _write(made, out, overwrite, shard_bytes)
     return out
 
@@ -97,17 +97,21 @@ def _tokens(side: Checkpoint) -> int:
     return 1 + max(known.values(), default=-1) if known else 0
 
 
-def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:
-    """Raise unless `out` is free, or may be overwritten and holds an earlier hybrid and no parent."""
+def check_output(made: Hybrid, out: Path, overwrite: bool, one_file: str | None = None) -> None:
+    """Raise unless `out` is free, or may be overwritten and holds an earlier hybrid and no parent.
+
+    `one_file` says what is written as one file, where it is no hybrid as its sides are stored.
+    """
     places = _both_ways(out)
     parents = {way for parent in _parents(made) for way in _both_ways(parent)}
     held = next((parent for parent in sorted(parents) if places & {parent, *parent.parents}), None)
     if held is not None:
         is_one = "is" if held in places else f"holds {held},"
         raise TakebackError(f"{out} {is_one} one of the hybrid's parents; choose another output")
-    plain = made.pair.tuned.config is None
+    plain = made.pair.tuned.config is None or one_file is not None
     if plain and out.suffix != ".safetensors":
-        raise TakebackError(f"{out}: a hybrid of plain state dicts is one file; end its name in .safetensors")
+        what = one_file or "a hybrid of plain state dicts"
+        raise TakebackError(f"{out}: {what} is one file; end its name in .safetensors")
     if not out.exists():
         return
     if plain != out.is_file():

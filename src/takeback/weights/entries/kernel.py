@@ -101,8 +101,9 @@ def step_counts(base: NDArray[Any], tuned: NDArray[Any], counts: NDArray[np.int6
     """Add to `counts`, of `STEP_SHAPE`, how many entries of each size moved how many steps of bfloat16."""
     base, tuned = map(np.ascontiguousarray, (base, tuned))
     assert counts.shape == STEP_SHAPE
-    types, values = zip(_typed(base), _typed(tuned), ("int64", base.size), _typed(counts), strict=True)
-    machine_code(_LOOPS, "step_counts", *types)(*values)
+    told = [_typed(base), _typed(tuned), ("int64", int(base.size)), _typed(counts)]
+    code = machine_code(_LOOPS, "step_counts", *(kind for kind, _ in told))
+    code(*(value for _, value in told))
 
 
 def _called(

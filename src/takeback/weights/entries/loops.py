@@ -1,4 +1,5 @@
 # pyright: reportUntypedFunctionDecorator=false, reportMissingParameterType=false, reportUnusedFunction=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false
 # pyright: reportPrivateImportUsage=false, reportCallIssue=false, reportIndexIssue=false, reportUnnecessaryComparison=false
 """The loops over the entries of two tensors, in the Python that numba compiles; see `machine_code`.
 

@@ -56,7 +56,7 @@ class UlpsWork(PairWork):
         counts = np.zeros(STEP_SHAPE, np.int64)
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
-            step_counts(*(_stored(side, start, stop) for side in sides), counts)
+            step_counts(_stored(sides[0], start, stop), _stored(sides[1], start, stop), counts)
         if counts[-1].any():
             raise TakebackError(f"tensor {item} holds a value that is not finite")
         return _table(item, counts[:-1])

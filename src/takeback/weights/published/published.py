@@ -98,7 +98,7 @@ class PublishedWork(PairWork):
     def _slices(self, item: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Read both sides of a live tensor, of a stack slice by slice."""
         joined = [
-            [torch.cat([side.read(part) for part in parts]) for parts in self._live[item]]
+            [torch.cat([_wide(side.read(part)) for part in parts]) for parts in self._live[item]]
             for side in (self.pair.base, self.pair.tuned)
         ]
         if joined[0][0].ndim == 3:
@@ -139,7 +139,7 @@ def published(
 ) -> Published:
     """Compute the published measures of a pair as their code does, one tensor at a time.
 
-    Each matrix is decomposed in full, as the published code does: 4096 × 4096 takes a minute on one core.
+    Each matrix is decomposed on its smaller side: 4096 × 4096 takes ten seconds on one core.
 
     Raises:
         TakebackError: a tensor holds a value that is not finite, a file cannot be read any more, several
@@ -147,6 +147,11 @@ def published(
     """
     tensors = collect(PublishedWork(pair), out, workers, threads)
     return Published(str(pair), definitions(tensors), tensors)
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in a type that torch calculates with: 8-bit numbers, exactly, as bfloat16."""
+    return tensor if tensor.element_size() > 1 else tensor.to(torch.bfloat16)
 
 
 def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:

@@ -96,6 +96,7 @@ def gram(matrix: torch.Tensor, energy: float | None = None, rank: int = 0) -> Sp
     rows, columns = _shape(matrix)
     tall = matrix if rows >= columns else matrix.T
     product, square = tall.T @ tall, _square(matrix)
+    vectors: torch.Tensor | None = None
     if energy is None and not rank:
         squares = torch.linalg.eigvalsh(product).flip(0)
     else:
@@ -103,7 +104,7 @@ def gram(matrix: torch.Tensor, energy: float | None = None, rank: int = 0) -> Sp
     values = np.sqrt(_array(squares.clamp(min=0)))
     rounding = 3 * _UNIT * (math.sqrt(rows) + math.sqrt(columns))
     found = Spectrum(values, square, (rows, columns), error=float(values[0]) ** 2 * rounding)
-    if energy is None and not rank:
+    if vectors is None:
         return found
     short = vectors[:, : rank or leading_count(found, energy or 1.0)]
     long = _orthonormal(tall @ short)

@@ -102,8 +102,8 @@ class Options:
     Attributes:
         energy: Share of ‖W‖² that chooses the leading subspaces' dimension.
         decomposed: Random Δ that are decomposed for the nulls of ranks, drift and rotation.
-        settled: Matrices whose smaller side is longer have one of them: means over so many directions vary
-            by a percent from draw to draw. The largest angle varies by a third, and is no mean.
+        settled: Matrices whose smaller side is longer have one of them: means over many directions vary
+            little from draw to draw. The largest angle is no mean and does vary.
         largest: Matrices whose smaller side is longer are sketched, not decomposed.
         sketched: Directions in the sketch of Δ.
         seed: Of all draws.
@@ -111,7 +111,7 @@ class Options:
 
     energy: float = 0.5
     decomposed: int = 3
-    settled: int = 256
+    settled: int = 48
     largest: int = 1024
     sketched: int = 256
     seed: int = 0
@@ -204,7 +204,8 @@ def _moves(before: _Before, tuned: torch.Tensor, change: float) -> dict[str, flo
     """Return what a change of this norm did to W's singular values and leading subspaces.
 
     Decomposed are Gram matrices; where rounding may have moved a number by more than a millionth of it (the
-    drift by more than a millionth, an angle by 1e-9°), the matrices themselves.
+    drift by more than a millionth, an angle by 1e-9°), the matrices themselves. Where W + Δ is zero it has
+    no subspaces, and angles are left out.
     """
     after = gram(tuned, rank=before.space.rank)
     found = _moved(before, after, change)
@@ -215,10 +216,11 @@ def _moves(before: _Before, tuned: torch.Tensor, change: float) -> dict[str, flo
 
 def _moved(before: _Before, after: Spectrum, change: float) -> dict[str, float]:
     k, drift = before.space.rank, after.values - before.spectrum.values
+    turned = rotation(before.space, leading_of_rank(after, k)) if after.square else {}
     return {
         "drift": float(np.sum(drift**2)) / change**2,
         "drift_leading": float(np.max(np.abs(drift[:k]) / before.spectrum.values[:k])),
-        **rotation(before.space, leading_of_rank(after, k)),
+        **turned,
     }
 
 
@@ -227,7 +229,7 @@ def _certain(found: dict[str, float], before: Spectrum, after: Spectrum, rank: i
     error, known = before.errors + after.errors, before.values[:rank]
     size, drift = float(np.linalg.norm(error)) / change, found["drift"]
     doubt = {"drift": 2 * size * np.sqrt(drift) + size**2, "drift_leading": np.max(error[:rank] / known)}
-    if rank < len(before.values):
+    if rank < len(before.values) and after.square:
         apart = before.values[rank - 1] ** 2 - before.values[rank] ** 2
         turned = np.degrees((before.error + after.error) / max(apart, before.error))
         doubt |= dict.fromkeys(("rotation_left_max", "rotation_right_max"), turned)
@@ -249,7 +251,10 @@ def _chance(before: _Before, delta: torch.Tensor, draws: int, rng: np.random.Gen
             moves[null].append(_moves(before, before.matrix + change, norm))
     found: Measured = {f"{name}_permuted": value for name, value in mean_ranks(spectra).items()}
     for null, drawn in moves.items():
-        found |= {f"{name}_{null}": float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+        found |= {
+            f"{name}_{null}": float(np.mean([one[name] for one in drawn]))
+            for name in set.intersection(*map(set, drawn))
+        }
     return found
 
 
