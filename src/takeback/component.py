@@ -185,7 +185,7 @@ class Component:
         """Return the component's place in the canonical order, for sorting; whole tensors come last."""
         if self.tensor is not None:
             where = (2, 0) if self.layer is None else (1, self.layer)
-            return (*where, len(_RANKS), 0, natural(self.tensor))
+            return (where[0], where[1], len(_RANKS), 0, natural(self.tensor))
         if self.layer is None:
             return (0 if self.kind in _FIRST else 2, 0, MODEL_KINDS.index(self.kind), 0, ())
         return (1, self.layer, _RANKS[self.kind], self.index or 0, ())
