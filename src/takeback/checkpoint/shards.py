@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
-from takeback.run.json_text import read_json
-from takeback.run.reading import open_regular
+from takeback.run.json_text import parse_json, read_json
+from takeback.run.reading import Unreadable, open_regular
 
 if TYPE_CHECKING:
     import torch
