@@ -6,12 +6,12 @@ from takeback.run.lazy import lazy_names
 
 if TYPE_CHECKING:
     from takeback.checkpoint.checkpoint import Checkpoint as Checkpoint
-    from takeback.checkpoint.checkpoint import open_checkpoint as open_checkpoint
     from takeback.checkpoint.load import load_model as load_model
     from takeback.checkpoint.load import load_network as load_network
     from takeback.checkpoint.load import load_tokenizer as load_tokenizer
     from takeback.checkpoint.network import Network as Network
     from takeback.checkpoint.network_config import NetworkConfig as NetworkConfig
+    from takeback.checkpoint.opening import open_checkpoint as open_checkpoint
     from takeback.checkpoint.pair import Difference as Difference
     from takeback.checkpoint.pair import Pair as Pair
     from takeback.checkpoint.pair import PairMismatch as PairMismatch

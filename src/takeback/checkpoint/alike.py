@@ -49,7 +49,7 @@ def vocabulary_of(folder: Path) -> dict[str, int] | None:
     """
     try:
         return _read_vocabulary(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, Unreadable) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         why = error.why if isinstance(error, Unreadable) else error
         raise TakebackError(f"{folder} has a broken tokenizer: {why}") from error
 

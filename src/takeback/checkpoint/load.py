@@ -46,21 +46,10 @@ def load_model(
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
         )
-    if (
-        checkpoint.heads
-        and checkpoint.output_embeddings not in checkpoint.shapes
-        and (checkpoint.heads[0].partition(".")[0] in INSTEAD)
-    ):
-        raise TakebackError(
-            f"{checkpoint.ref} has {checkpoint.heads[0]} where a language model has output embeddings, so it "
-            "answers no prompts; diff and hybrid read it"
-        )
+    _check_speaks(checkpoint)
+    built = checkpoint.wrapped or not checkpoint.plain or checkpoint.resized is not None
     try:
-        model: Any = (
-            _built(checkpoint, dtype)
-            if checkpoint.wrapped or checkpoint.resized or not checkpoint.plain
-            else _whole(checkpoint, dtype, device)
-        )
+        model: Any = _built(checkpoint, dtype) if built else _whole(checkpoint, dtype, device)
     except torch.OutOfMemoryError as error:
         raise _too_large(checkpoint, device) from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -68,7 +57,7 @@ def load_model(
         raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
     if any(str(where) in (CPU, "disk") for where in getattr(model, "hf_device_map", {}).values()):
         raise _too_large(checkpoint, device)
-    if checkpoint.adapted or checkpoint.separated or checkpoint.wrapped or not checkpoint.plain:
+    if built or checkpoint.adapted or checkpoint.separated:
         _fill(model, replace(checkpoint, vocabulary=None))
     for name in checkpoint.heads:
         _add_head(model, name, checkpoint.read(name).to(model.dtype))
@@ -82,6 +71,17 @@ def load_model(
 
 INSTEAD = ("score", "classifier")
 """Heads that transformers puts in the place of output embeddings; value heads stand beside them."""
+
+
+def _check_speaks(checkpoint: Checkpoint) -> None:
+    """Raise if a model has another head in the place of output embeddings."""
+    silent = [name for name in checkpoint.heads if name.partition(".")[0] in INSTEAD]
+    if silent and checkpoint.output_embeddings not in checkpoint.shapes:
+        raise TakebackError(
+            f"{checkpoint.ref} has {silent[0]} where a language model has output embeddings, so it answers "
+            "no prompts; diff and hybrid read it"
+        )
+
 
 ABSENT = "absent rows"
 """The name beside a model's tensors of which rows of a shared vocabulary it has not."""
@@ -157,7 +157,7 @@ def _whole(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> Pr
 
 
 def _built(checkpoint: Checkpoint, dtype: torch.dtype | None) -> PreTrainedModel:
-    """Build the model of a folder that transformers does not load; its tensors are filled in later."""
+    """Build a model that no folder holds as transformers loads it; its tensors are filled in later."""
     from transformers import AutoModelForCausalLM
 
     kind = narrowest_dtype(*checkpoint.dtypes.values()) if dtype is None else dtype

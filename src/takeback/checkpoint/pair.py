@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.alike import cut_to, made_alike, vocabulary_of
-from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.forms.plain import PLAIN
+from takeback.checkpoint.opening import open_checkpoint
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told

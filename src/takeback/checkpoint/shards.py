@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
-from takeback.run.json_text import read_json
-from takeback.run.reading import open_regular
+from takeback.run.json_text import parse_json, read_json
+from takeback.run.reading import Unreadable, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -186,9 +185,9 @@ def _rows(file: Path, text: bytes) -> dict[str, Any]:
     try:
         if not text.startswith(b"{"):
             raise ValueError("it does not begin with a brace")
-        header: Any = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _broken(file, str(error)) from error
+        header: Any = parse_json(text, "it", strict=True, once=True)
+    except ValueError as error:
+        raise _broken(file, error.why if isinstance(error, Unreadable) else str(error)) from error
     about = header.pop("__metadata__", None)
     if about is not None and not (isinstance(about, dict) and _all_text(cast("dict[Any, Any]", about))):
         raise _broken(file, "its __metadata__ is no table of texts")
@@ -197,18 +196,6 @@ def _rows(file: Path, text: bytes) -> dict[str, Any]:
 
 def _all_text(about: Mapping[Any, Any]) -> bool:
     return all(isinstance(value, str) for value in about.values())
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
-    return found
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"it holds {text}, which is no JSON")
 
 
 def _entry(file: Path, name: str, row: Any, data: tuple[int, int]) -> Entry:

@@ -37,8 +37,10 @@ def read_object(path: str | Path | Traversable, missing: str = "", *, strict: bo
     return cast("dict[str, Any]", found)
 
 
-def parse_json(text: str | bytes, source: object, *, strict: bool = False) -> Any:
+def parse_json(text: str | bytes, source: object, *, strict: bool = False, once: bool = False) -> Any:
     """Return what a text holds as JSON; a strict one holds no NaN and no number that is infinite.
+
+    With `once` no object has a name twice.
 
     Raises:
         Unreadable: it is no JSON, nests too deeply, or has a number of too many digits or half a character.
@@ -52,7 +54,7 @@ def parse_json(text: str | bytes, source: object, *, strict: bool = False) -> An
     finite: Mapping[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if strict else {}
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        found: Any = json.loads(text, parse_int=_whole, **finite)
+        found: Any = json.loads(text, parse_int=_whole, object_pairs_hook=_once if once else None, **finite)
     except RecursionError:
         raise unreadable(source, f"it nests deeper than {MOST_LEVELS} levels", "JSON") from None
     except ValueError as error:
@@ -101,3 +103,11 @@ def _finite(digits: str) -> float:
 
 def _refused(text: str) -> float:
     raise ValueError(f"it holds {text}, which is no JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
