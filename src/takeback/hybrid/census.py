@@ -78,9 +78,9 @@ def page(fates: Iterable[Fate]) -> str:
 _HEAD = """# Every model type
 
 Made by `make families` with transformers {version}: a tiny random model of each of its {types} types for
-causal language modelling is built offline, and laws 1 to 4 are tried on it: every entry is owned once, live and
-on disk; both ends are bit-exact, in memory and on disk; takebacks commute; a head is a head and a neuron is
-a neuron in the unmodified module. {told}.
+causal language modelling is built offline, and laws 1 to 4 are tried on it: every entry is owned once, live
+and on disk; both ends are bit-exact, in memory and on disk; takebacks commute; a head is a head and a neuron
+is a neuron in the unmodified module. {told}.
 
 *Laws hold* says so of a default config made tiny. *Tensors only* says that no block tells heads apart:
 `diff` and `hybrid` take whole tensors and layers. *Cannot be built* says why transformers makes no tiny model
