@@ -265,3 +265,58 @@ def test_html_names_every_component_once_and_marks_the_members() -> None:
         "L0.H1 (in the set)",
         "NORM (in the set)",
     ]
+
+
+@st.composite
+def tensor_sets(draw: st.DrawFn, count: int = 3) -> list[ComponentSet]:
+    """Sets of whole tensors, of names as models have them and of any names at all."""
+    word = st.sampled_from(["model", "layers", "mixer", "norm", "weight", "bias", "0", "1", "10", "L1", "H0"])
+    usual = st.lists(word, min_size=1, max_size=5).map(".".join)
+    odd = st.text(st.sampled_from("a.0*#~%+ \n:L3é\ud800\"'<T"), max_size=6)
+    there = draw(st.lists(usual | odd | st.text(max_size=4), min_size=1, max_size=25, unique=True))
+    parts = [Component.of_tensor(name) for name in there]
+    parts += draw(st.lists(components(), max_size=3, unique=True))
+    universe = ComponentSet(parts)
+    return [ComponentSet(draw(st.lists(st.sampled_from(parts))), universe) for _ in range(count)]
+
+
+@given(tensor_sets(), st.randoms(use_true_random=False))
+def test_whole_tensors_parse_back_whatever_their_names(
+    sets: list[ComponentSet], chance: random.Random
+) -> None:
+    for one in sets:
+        words = str(one).split()
+        assert ComponentSet.parse(" ".join(words), one.universe) == one
+        chance.shuffle(words)
+        assert ComponentSet.parse("\n".join(words), one.universe) == one
+        assert ComponentSet.parse(" ".join(map(str, one)), one.universe) == one
+        assert [Component.parse(str(part)) for part in one] == list(one) == sorted(one)
+        assert pickle.loads(pickle.dumps(one)) == one
+
+
+@given(tensor_sets())
+def test_algebra_of_whole_tensors_is_that_of_sets(sets: list[ComponentSet]) -> None:
+    a, b, c = sets
+    assert frozenset(a | b) == frozenset(a) | frozenset(b)
+    assert frozenset(~a) == frozenset(a.universe) - frozenset(a)
+    assert ~(a | b) == ~a & ~b
+    assert a & (b | c) == (a & b) | (a & c)
+
+
+def test_wildcards_of_whole_tensors() -> None:
+    tensors = [
+        "wte.weight",
+        *(f"h.{layer}.{rest}" for layer in (0, 2, 10) for rest in ("norm.weight", "mixer.norm.weight")),
+    ]
+    universe = ComponentSet(map(Component.of_tensor, tensors))
+    for text, expected in {
+        "L2.*": ["h.2.mixer.norm.weight", "h.2.norm.weight"],
+        "T:h.#.norm.weight": ["h.0.norm.weight", "h.2.norm.weight", "h.10.norm.weight"],
+        "T:h.*.mixer.*": [f"h.{layer}.mixer.norm.weight" for layer in (0, 2, 10)],
+        "~L*.*": ["wte.weight"],
+        "T:wte.weight": ["wte.weight"],
+    }.items():
+        assert [one.tensor for one in ComponentSet.parse(text, universe)] == expected
+    assert str(ComponentSet.parse("T:h.*.mixer.*", universe)) == "T:h.#.mixer.norm.weight"
+    with pytest.raises(UnknownName, match=r"T:h\.2\.norm\.weight"):
+        ComponentSet.parse("T:h.2.norm.wieght", universe)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, total_ordering
 from html import escape
 from typing import Any
+from urllib.parse import quote, unquote
 
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
@@ -24,6 +25,9 @@ LAYER_KINDS = (
 MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
 """Kinds that a model holds once, outside its layers."""
 
+TENSOR = "T"
+"""The kind of a whole tensor, in a layer or outside: what a model of an unknown family is made of."""
+
 MOST_MARKS = 64
 """A kind with more members in a layer than this is drawn as a count."""
 
@@ -31,9 +35,38 @@ Place = tuple[int | None, str]
 """A layer, None outside them, and a kind."""
 
 _RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
+_TENSOR_PREFIX = f"{TENSOR}:"
+_PLAIN = "/:+=@()[]$!|"
+"""What stands as it is in the name of a tensor, besides letters, digits and `_.-~`."""
+_LONGEST_NUMBER = 6
 _NUMBER = r"(0|[1-9][0-9]*)"
 _INDEXED = "|".join(INDEXED_KINDS)
 _LAYER_NAME = re.compile(rf"L{_NUMBER}\.(?:(?P<indexed>{_INDEXED}){_NUMBER}|(?P<single>[A-Z]+[1-4]?))")
+
+
+def layer_in(tensor: str) -> int | None:
+    """Return the layer that a tensor's name tells, its first number; None where it tells none.
+
+    >>> layer_in("model.layers.3.mixer.in_proj.weight"), layer_in("lm_head.weight")
+    (3, None)
+    """
+    return next((int(part) for part in tensor.split(".") if _is_number(part)), None)
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key by which numbers in names count by value.
+
+    >>> sorted(["10.weight", "2.weight"], key=natural)
+    ['2.weight', '10.weight']
+    """
+    parts = re.split("([0-9]+)", name, flags=re.ASCII)
+    return tuple(
+        (len(part.lstrip("0")), part) if place % 2 else (-1, part) for place, part in enumerate(parts)
+    )
+
+
+def _is_number(part: str) -> bool:
+    return len(part) <= _LONGEST_NUMBER and part.isascii() and part.isdigit()
 
 
 @total_ordering
@@ -43,12 +76,15 @@ class Component:
 
     The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
     attention, what stands in its place, the MLP or the experts, what else changes the residual stream, the
-    norms), `NORM`, `UNEMBED`.
+    norms), `NORM`, `UNEMBED`. A whole tensor, `T:model.layers.3.mixer.D`, is in the layer that its name
+    tells; in its text form blanks, stars and the like are `%` and their codes.
 
     >>> Component("H", layer=3, index=5)
     Component('L3.H5')
     >>> Component.parse("L3.KV1") < Component.parse("NORM")
     True
+    >>> Component.of_tensor("model.layers.3.a b")
+    Component('T:model.layers.3.a%20b')
 
     Raises:
         TakebackError: the kind is unknown, or its layer or index is missing, negative or out of place.
@@ -57,8 +93,12 @@ class Component:
     kind: str
     layer: int | None = None
     index: int | None = None
+    tensor: str | None = None
 
     def __post_init__(self) -> None:
+        if self.kind == TENSOR or self.tensor is not None:
+            self._check_tensor()
+            return
         if self.kind not in _RANKS and self.kind not in MODEL_KINDS:
             raise unknown_name("kind of component", self.kind, LAYER_KINDS + MODEL_KINDS)
         has_layer, has_index = self.layer is not None, self.index is not None
@@ -76,24 +116,58 @@ class Component:
     def parse(cls, text: str) -> Component:
         """Read a component from its name.
 
-        >>> Component.parse("L0.LN2").kind
-        'LN2'
+        >>> Component.parse("L0.LN2").kind, Component.parse("T:h.7.ln.weight").layer
+        ('LN2', 7)
 
         Raises:
             TakebackError: `text` has not the form of a component's name.
         """
         if text in MODEL_KINDS:
             return cls(text)
+        if text.startswith(_TENSOR_PREFIX):
+            return cls.of_tensor(unquote(text.removeprefix(_TENSOR_PREFIX), errors="surrogatepass"))
         match = _LAYER_NAME.fullmatch(text)
         if match is None or (match["single"] is not None and match["single"] not in _RANKS):
             raise TakebackError(f"{text!r} is not a component's name; names look like L3.H5, L3.MLP or EMBED")
         index = None if match["indexed"] is None else int(match[3])
         return cls(match["indexed"] or match["single"], int(match[1]), index)
 
+    @classmethod
+    def of_tensor(cls, name: str) -> Component:
+        """Return the component that is the tensor `name`, all of it."""
+        return cls(TENSOR, layer_in(name), None, name)
+
+    @property
+    def alike(self) -> str:
+        """What it shares with its likes in other layers: its kind, of a tensor its name without numbers.
+
+        >>> Component.of_tensor("model.layers.3.mixer.D").alike
+        'T:model.layers.#.mixer.D'
+        """
+        if self.tensor is None:
+            return self.kind
+        name = ".".join("#" if _is_number(part) else _quoted(part) for part in self.tensor.split("."))
+        return _TENSOR_PREFIX + name
+
+    @property
+    def within(self) -> str:
+        """Its name without its layer: what stands below each other in a picture of layers.
+
+        >>> Component("H", 3, 5).within, Component.of_tensor("h.3.experts.5.w1").within
+        ('H5', 'T:h.#.experts.5.w1')
+        """
+        if self.tensor is None:
+            return f"{self.kind}{'' if self.index is None else self.index}"
+        parts = [_quoted(part) for part in self.tensor.split(".")]
+        layer = next((place for place, part in enumerate(parts) if _is_number(part)), None)
+        return _TENSOR_PREFIX + ".".join("#" if place == layer else part for place, part in enumerate(parts))
+
     def __str__(self) -> str:
+        if self.tensor is not None:
+            return _TENSOR_PREFIX + _quoted(self.tensor)
         if self.layer is None:
             return self.kind
-        return f"L{self.layer}.{self.kind}{'' if self.index is None else self.index}"
+        return f"L{self.layer}.{self.within}"
 
     def __repr__(self) -> str:
         return f"Component({str(self)!r})"
@@ -103,11 +177,39 @@ class Component:
             return NotImplemented
         return self.place() < other.place()
 
-    def place(self) -> tuple[int, int, int, int]:
-        """Return the component's place in the canonical order, for sorting."""
+    def place(self) -> tuple[int, int, int, int, tuple[Any, ...]]:
+        """Return the component's place in the canonical order, for sorting; whole tensors come last."""
+        if self.tensor is not None:
+            where = (2, 0) if self.layer is None else (1, self.layer)
+            return (*where, len(_RANKS), 0, natural(self.tensor))
         if self.layer is None:
-            return (0 if self.kind == "EMBED" else 2, 0, MODEL_KINDS.index(self.kind), 0)
-        return (1, self.layer, _RANKS[self.kind], self.index or 0)
+            return (0 if self.kind == "EMBED" else 2, 0, MODEL_KINDS.index(self.kind), 0, ())
+        return (1, self.layer, _RANKS[self.kind], self.index or 0, ())
+
+    def _check_tensor(self) -> None:
+        fits = self.kind == TENSOR and self.index is None
+        if self.tensor is None or not fits or self.layer != layer_in(self.tensor):
+            raise TakebackError(
+                f"no component has kind {self.kind}, layer {self.layer}, index {self.index} and tensor "
+                f"{self.tensor!r}; a tensor's name looks like T:model.layers.3.mixer.D"
+            )
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe=_PLAIN, errors="surrogatepass")
+
+
+_WILD = {"*": ".*", "#": f"[0-9]{{1,{_LONGEST_NUMBER}}}"}
+
+
+def _as_regex(pattern: str) -> str:
+    """Write a wildcard so that what lies between stars is sought once, at its first place."""
+    pieces = [
+        "".join(_WILD.get(part, re.escape(part)) for part in re.split("(#)", piece))
+        for piece in pattern.split("*")
+    ]
+    inner = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1] if piece)
+    return pieces[0] if len(pieces) == 1 else f"{pieces[0]}{inner}.*{pieces[-1]}"
 
 
 class _Space:
@@ -140,10 +242,25 @@ class _Space:
             if component.layer is not None:
                 layer, kind = f"L{component.layer}", component.kind
                 star = "*" if kind in INDEXED_KINDS else ""
-                for rank, pattern in enumerate((f"{layer}.*", f"*.{kind}{star}", f"{layer}.{kind}*")):
+                patterns = (f"{layer}.*", f"*.{kind}{star}", f"{layer}.{kind}*")
+                for rank, pattern in enumerate(patterns if component.tensor is None else patterns[:1]):
                     groups.setdefault((rank, pattern), []).append(place)
-        ordered = sorted(groups, key=lambda group: group[0])
-        return [(group[1], _mask(groups[group])) for group in ordered if len(groups[group]) > 1]
+            if component.tensor is not None:
+                groups.setdefault((1, component.alike), []).append(place)
+        ordered = [group for group in sorted(groups, key=lambda group: group[0]) if len(groups[group]) > 1]
+        if TENSOR in {component.kind for component in self.components}:
+            return [(pattern, self.mask(pattern)) for _, pattern in ordered]
+        return [(group[1], _mask(groups[group])) for group in ordered]
+
+    @cached_property
+    def matched(self) -> list[tuple[str, int]]:
+        """What wildcards are held against: the names, and those of tensors with their layer in front too."""
+        layered = (
+            (f"L{one.layer}.{name}", place)
+            for name, place in self.names.items()
+            if (one := self.components[place]).tensor is not None and one.layer is not None
+        )
+        return [*self.names.items(), *layered]
 
     def same(self, other: _Space) -> bool:
         return self is other or (self.digest == other.digest and self.components == other.components)
@@ -151,7 +268,7 @@ class _Space:
     def unknown(self, name: str) -> UnknownName:
         """Build the error for a name that matches nothing, with the reason where the anatomy gives one."""
         kind = re.sub(r"(?<!LN)[0-9*]+$", "", name.rpartition(".")[2])
-        if kind in self.absent:
+        if kind in self.absent and not name.startswith(_TENSOR_PREFIX):
             return UnknownName(f"no component {name!r} in this model: {self.absent[kind]}")
         return unknown_name("component", name, self.names)
 
@@ -159,9 +276,9 @@ class _Space:
         """Return the mask of what one name or wildcard matches."""
         if pattern == "*":
             return self.everything
-        if "*" in pattern:
-            matches = re.compile(".*".join(map(re.escape, pattern.split("*")))).fullmatch
-            mask = _mask(place for name, place in self.names.items() if matches(name))
+        if "*" in pattern or "#" in pattern:
+            matches = re.compile(_as_regex(pattern)).fullmatch
+            mask = _mask(place for name, place in self.matched if matches(name))
             if not mask:
                 raise self.unknown(pattern)
             return mask
@@ -215,7 +332,8 @@ class ComponentSet(Set[Component]):
     def parse(cls, text: str, universe: ComponentSet) -> ComponentSet:
         """Read a set from blank-separated names, in any order.
 
-        `*` in a name stands for anything, `*` alone is everything, the empty text nothing. A name after `~`
+        `*` in a name stands for anything, `#` for a number, `*` alone is everything, the empty text nothing.
+        `L3.*` is all of a layer, of a model of whole tensors those with that number. A name after `~`
         is taken out. The set is the union of the plain names (everything, if all names have a `~`) without
         the union of those taken out.
 
@@ -247,6 +365,8 @@ class ComponentSet(Set[Component]):
     def resolution(self) -> str:
         """The resolution of the anatomy that this is a set of: "neurons" where it has components of that."""
         kinds = {component.kind for component in self.universe}
+        if kinds == {TENSOR}:
+            return "tensors"
         return "neurons" if "N" in kinds or kinds == {"U"} else "heads"
 
     def __contains__(self, item: object) -> bool:
@@ -385,7 +505,11 @@ def text_map(cells: Mapping[Place, str]) -> list[str]:
 def _axes(places: Iterable[Place]) -> tuple[list[str], list[int]]:
     """Return the kinds and the layers that there are, in order."""
     there = set(places)
-    kinds = [kind for kind in LAYER_KINDS if any(one == kind for _, one in there)]
+    kinds = [
+        kind
+        for kind in (*LAYER_KINDS, TENSOR)
+        if any(one == kind for layer, one in there if layer is not None)
+    ]
     return kinds, sorted({layer for layer, _ in there if layer is not None})
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,6 +57,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def write_alone(path: Path) -> None:
+    with one_writer(path):
+        pass
+
+
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 300
     while not path.exists():
@@ -90,6 +97,28 @@ def test_two_commands_at_once(command: str, players: tuple[str, str], tmp_path: 
     assert line in second.stderr.splitlines()
     subprocess.run([sys.executable, "-m", "takeback", *words[1:]], cwd=apart, check=True, capture_output=True)
     assert contents(together) == contents(apart)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_written_and_says_that_the_command_goes_on(
+    players: tuple[str, str], tmp_path: Path
+) -> None:
+    words = ["takeback", "sweep", *players, *COMMANDS["sweep"]]
+    started = tmp_path / "started"
+    code = WAITS.format(started=str(started), go=str(tmp_path / "go"), words=words)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, stderr=-1) as process:
+        wait_for(started, process)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    line = "takeback: stopped; what was finished is kept, and the same command goes on"
+    assert told.splitlines()[-1] == line
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
+    again = subprocess.run(
+        [sys.executable, "-m", "takeback", *words[1:]], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert again.returncode == 0
+    assert (tmp_path / "out.parquet").is_file()
 
 
 @pytest.mark.parametrize("what", WRITES)
@@ -161,11 +190,12 @@ def test_a_file_that_is_not_to_be_replaced_is_not(tmp_path: Path) -> None:
 
 def test_one_writer_refuses_another_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "out"
-    with one_writer(path):
-        with pytest.raises(TakebackError, match="another process is writing"), one_writer(path):
-            pytest.fail("the block must not run")
-        with one_writer(tmp_path / "deep" / "other"):
-            pass
+    with one_writer(path), ThreadPoolExecutor() as other:
+        with pytest.raises(TakebackError, match="another process is writing"):
+            other.submit(write_alone, path).result()
+        with one_writer(tmp_path / "deep" / "other"), one_writer(path):
+            assert names(tmp_path / "deep") == {".out.writing", ".other.writing"}
+        assert names(tmp_path / "deep") == {".out.writing"}
     assert names(tmp_path) == set()
     with one_writer(path):
         path.mkdir()

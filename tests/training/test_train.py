@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kill import run_and_kill
+from kill import run, run_and_kill
 from takeback.arenas import arena, judge
 from takeback.checkpoint import shipped
 from takeback.measure.measures import measures
@@ -48,6 +48,32 @@ def test_a_killed_run_ends_with_the_same_files_as_an_unbroken_one(tmp_path, meth
     half = broken / "checkpoints" / "checkpoint-99"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"torn")
+    train(check_recipe(recipe), broken, lambda done, total: None)
+    assert digests(broken) == digests(unbroken)
+
+
+@pytest.mark.slow
+def test_a_disk_that_takes_no_more_is_told_in_a_line_and_the_run_goes_on(tmp_path):
+    recipe = fields("sft", steps=4)
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    train(check_recipe(recipe), unbroken, lambda done, total: None)
+    code = """
+import resource
+from takeback.run.errors import TakebackError
+from takeback.training import check_recipe, train
+
+for most in (0, 100, 1_000_000, 6_000_000):  # recipe, README, weights, the state of the optimizer
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    try:
+        train(check_recipe({recipe!r}), {out!r}, print)
+    except TakebackError as error:
+        print("told:", error)
+"""
+    ended = run(code.format(recipe=recipe, out=str(broken)))
+    told = [line for line in ended.stdout.splitlines() if line.startswith("told: ")]
+    assert len(told) == 4, ended.stdout
+    assert all("could not write" in line for line in told)
+    assert told[-1].endswith("goes on from the last whole checkpoint")
     train(check_recipe(recipe), broken, lambda done, total: None)
     assert digests(broken) == digests(unbroken)
 

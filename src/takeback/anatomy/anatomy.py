@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
+from typing import TypeAlias
 
 from takeback.anatomy.region import Region
 from takeback.anatomy.sets import named_sets, parse_set
-from takeback.component import Component, ComponentSet
+from takeback.component import TENSOR, Component, ComponentSet
 from takeback.run.errors import unknown_name
 
 
@@ -32,6 +33,8 @@ class Cut:
 
     def component(self, place: int) -> Component:
         """Return the owner of the stretch at `place`, 0 to `count` - 1."""
+        if self.kind == TENSOR:
+            return Component.of_tensor(self.tensor)
         return Component(self.kind, self.layer, None if self.index is None else self.index + place)
 
     def region(self, place: int) -> Region:
@@ -74,11 +77,14 @@ class Anatomy:
     @cached_property
     def universe(self) -> ComponentSet:
         """The set of all components."""
-        series = {
-            (cut.kind, cut.layer, cut.index, cut.count): cut for cuts in self.cuts.values() for cut in cuts
-        }
+        series = {(*_series(cut), cut.index, cut.count): cut for cuts in self.cuts.values() for cut in cuts}
         components = [cut.component(place) for cut in series.values() for place in range(cut.count)]
         return ComponentSet(components, absent=self.absent)
+
+    @property
+    def note(self) -> str | None:
+        """What is missing of a model that is known by tensors and layers only, in one line."""
+        return self.absent["H"] if self.resolution == "tensors" else None
 
     def parse(self, text: str) -> ComponentSet:
         """Read a set of this model's components from its text form or its family's name; see `parse_set`.
@@ -111,7 +117,7 @@ class Anatomy:
         runs = _runs(what & self.universe) if isinstance(what, ComponentSet) else [(what, what)]
         pieces: dict[str, list[Region]] = {}
         for first, last in runs:
-            for cut in self._owned.get((first.layer, first.kind), ()):
+            for cut in self._owned.get(_series(first), ()):
                 if (region := cut.between(first, last)) is not None:
                     pieces.setdefault(cut.tensor, []).append(region)
         if isinstance(what, Component) and not pieces:
@@ -155,12 +161,20 @@ class Anatomy:
         return {name: place for place, name in enumerate(self.cuts)}
 
     @cached_property
-    def _owned(self) -> dict[tuple[int | None, str], list[Cut]]:
-        owned: dict[tuple[int | None, str], list[Cut]] = {}
+    def _owned(self) -> dict[_Series, list[Cut]]:
+        owned: dict[_Series, list[Cut]] = {}
         for cuts in self.cuts.values():
             for cut in cuts:
-                owned.setdefault((cut.layer, cut.kind), []).append(cut)
+                owned.setdefault(_series(cut), []).append(cut)
         return owned
+
+
+_Series: TypeAlias = tuple[int | None, str, str | None]
+"""A layer, a kind, and the tensor of a component that is a whole one."""
+
+
+def _series(one: Cut | Component) -> _Series:
+    return one.layer, one.kind, one.tensor if one.kind == TENSOR else None
 
 
 def _runs(components: Iterable[Component]) -> list[tuple[Component, Component]]:

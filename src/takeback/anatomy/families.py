@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+from takeback.anatomy.own import Stamp, own_blocks, own_files
 from takeback.component import INDEXED_KINDS, LAYER_KINDS, MODEL_KINDS
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
-
-OWN = "TAKEBACK_FAMILIES"
-"""The variable of the environment that names TOML files with a user's own families."""
 
 PARTS = ("families.toml", "decoders.toml", "mixtures.toml")
 """The files of the package that hold families: those explained, like ones, those with experts or mixers."""
@@ -93,28 +89,61 @@ class Family:
         return any(compiled(pattern).fullmatch(name) for pattern in self.ignored)
 
 
-@cache
-def families() -> dict[str, Family]:
-    """Return the known families by name, as `families.toml` and the files of `$TAKEBACK_FAMILIES` give them.
+def families() -> Mapping[str, Family]:
+    """Return the known families by name: a user's own of `takeback.anatomy.own`, and those that come along.
 
     Raises:
-        TakebackError: a file of the user's can't be read, or has a family that there is already.
+        TakebackError: a file of the user's can't be read or has a block that is none, or one that there is.
 
     >>> families()["mamba"].model_types
     ('mamba', 'mamba2', 'falcon_mamba')
     """
+    return _families(own_files())
+
+
+@cache
+def _families(stamp: Stamp) -> Mapping[str, Family]:
+    packaged = _packaged()
+    own = own_blocks(stamp)
+    if again := own.keys() & packaged.keys():
+        raise TakebackError(f"a file of families has {min(again)}, which comes along; call it otherwise")
+    blocks = {**own, **packaged}
+    found: dict[str, Family] = {}
+    for name in own:
+        try:
+            found[name] = _family(name, _inherited(blocks, name))
+        except TakebackError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            why = " ".join(f"{type(error).__name__} {error}".split())[:120]
+            raise TakebackError(
+                f"the block of the family {name} is none: {why}; docs/families.md says what one has"
+            ) from error
+    return found | {name: _family(name, _inherited(packaged, name)) for name in packaged}
+
+
+@cache
+def _packaged() -> Mapping[str, Any]:
     blocks: dict[str, Any] = {}
     for part in PARTS:
         blocks |= tomllib.loads(files("takeback.anatomy").joinpath(part).read_text("utf-8"))
-    for path in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
-        try:
-            own = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise TakebackError(f"{path}, which ${OWN} names, can't be read: {error}") from error
-        if again := own.keys() & blocks.keys():
-            raise TakebackError(f"{path}, which ${OWN} names, has {min(again)} again; call it otherwise")
-        blocks |= own
-    return {name: _family(name, _inherited(blocks, name)) for name in blocks}
+    return blocks
+
+
+def packaged_blocks() -> Mapping[str, Mapping[str, Any]]:
+    """Return the blocks that come along by name, each with what it takes from the one that it is like."""
+    return {name: _inherited(_packaged(), name) for name in _packaged()}
+
+
+def own_block(family: Family | None) -> Mapping[str, Any] | None:
+    """Return what a user's file says of a family, with what it is like; None of one that comes along.
+
+    Results depend on it as on the code of takeback.
+    """
+    own = own_blocks(own_files())
+    if family is None or family.name not in own:
+        return None
+    return {**own[family.name], "all": _inherited({**own, **_packaged()}, family.name)}
 
 
 def family_of(model_type: str) -> Family:
@@ -124,18 +153,36 @@ def family_of(model_type: str) -> Family:
     'llama'
 
     Raises:
-        UnknownName: no family has this model type; the message lists those known, or says what to do.
+        UnknownName: no family has this model type, or it is one that is not read; it says what to do.
     """
-    known = {model_type: family for family in families().values() for model_type in family.model_types}
-    for family in families().values():
+    family = known_family(model_type)
+    if family is None:
+        raise UnknownName(no_family(model_type))
+    return family
+
+
+def known_family(model_type: str) -> Family | None:
+    """Return the family of a config's `model_type`, None where no family has it.
+
+    Raises:
+        UnknownName: the type is one that is not read; the message says what to do.
+    """
+    for family in families().values():  # a user's own come first
+        if model_type in family.model_types:
+            return family
         if model_type in family.unread:
             raise UnknownName(f"models of the type {model_type!r} are not read: {family.unread[model_type]}")
-    if model_type not in known:
-        raise unknown_name("model family", model_type, known)
-    return known[model_type]
+    return None
 
 
-@cache
+def no_family(model_type: str) -> str:
+    """Say in one line what is missing of a type that no family has, and how to add it."""
+    return (
+        f"no family knows the model type {model_type!r}, so that its components are whole tensors (T:NAME) "
+        "and layers (L3.*); `takeback family MODEL` proposes a block that tells its heads and neurons apart"
+    )
+
+
 def canonical_name(family: Family | str, stored: str) -> str | None:
     """Return the name a live module gives a stored tensor, or None for a leftover that is no parameter.
 
@@ -151,15 +198,19 @@ def canonical_name(family: Family | str, stored: str) -> str | None:
     Raises:
         UnknownName: `family` is a model type of no known family.
     """
-    family = family_of(family) if isinstance(family, str) else family
+    return _canonical(family_of(family) if isinstance(family, str) else family, stored)
+
+
+@cache
+def _canonical(family: Family, stored: str) -> str | None:
     name = stored
     for pattern, replacement in family.renames:
         name = re.sub(pattern, replacement, name)
     for candidate in (name, family.prefix + name):
-        if family.match(candidate) is not None:
-            return candidate
         if family.ignores(candidate):
             return None
+        if family.match(candidate) is not None:
+            return candidate
     return stored
 
 

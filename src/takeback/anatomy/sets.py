@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import chain
 
-from takeback.component import Component, ComponentSet
+from takeback.component import TENSOR, Component, ComponentSet
 from takeback.run.errors import TakebackError, UnknownName, unknown_name
 
 _HEADS = frozenset({"H", "KV"})
@@ -33,7 +33,10 @@ SET_FAMILIES: dict[str, Rule] = {
     "heads of each layer": lambda c: f"L{c.layer} heads" if c.kind in _HEADS else None,
     "each unit": lambda c: str(c) if c.kind == "U" else None,
     "each layer": lambda c: None if c.layer is None else f"L{c.layer}",
-    "each kind": lambda c: next((name for name, kinds in _KINDS.items() if c.kind in kinds), None),
+    "each tensor": lambda c: str(c) if c.kind == TENSOR else None,
+    "each kind": lambda c: next(
+        (name for name, kinds in _KINDS.items() if c.kind in kinds), c.alike if c.kind == TENSOR else None
+    ),
 }
 """Each family of sets, as the rule that says to which set of it a component belongs (None: to no one).
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, cast
 
 from takeback.anatomy.anatomy import Anatomy
-from takeback.anatomy.families import Family, canonical_name, families, family_of
+from takeback.anatomy.families import Family, canonical_name, families, known_family, no_family
 from takeback.anatomy.partition import decoder_anatomy, value_of
+from takeback.anatomy.region import RESOLUTIONS
 from takeback.anatomy.stack import stack_anatomy
-from takeback.run.errors import TakebackError
+from takeback.anatomy.tensors import TENSORS, tensor_anatomy
+from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,20 +37,22 @@ class Described(Protocol):
 def anatomy_of(source: nn.Module | Described, resolution: str = "heads") -> Anatomy:
     """Return the anatomy of a Hugging Face decoder or of a stack of linear layers, live or in a checkpoint.
 
+    Where no family knows the model type, and of any other state dict, every tensor is a component.
+
     No weights are read: a module may be on the meta device. `resolution` is "heads" or "neurons"; a stack of
     linear layers has units in any case, but many outputs are one component unless it is "neurons". Where a
     config says that embeddings are tied, a stored unembedding is a copy without a component of its own; in a
     live module it counts whether the parameters are one.
 
     Raises:
-        UnknownName: the family or the resolution is unknown; the message lists those known.
+        UnknownName: the resolution is unknown, or the model type is one that is not read.
         TakebackError: a tensor that nothing claims, or one whose shape does not fit the config.
     """
     if is_module(source):
         config = getattr(source, "config", None)
         family = family_in(config)
         shapes = {name: tuple(parameter.shape) for name, parameter in parameters_of(source).items()}
-        if family is None:
+        if _type_in(config) is None:
             _check_linear(source)
     else:
         described = cast("Described", source)
@@ -58,7 +62,7 @@ def anatomy_of(source: nn.Module | Described, resolution: str = "heads") -> Anat
         if family is not None and says_tied(family, config):
             shapes = {name: shape for name, shape in shapes.items() if name != family.unembedding}
     if family is None:
-        return stack_anatomy(shapes, resolution)
+        return _without_family(_type_in(config), shapes, resolution)
     return decoder_anatomy(family, config, shapes, resolution)
 
 
@@ -69,13 +73,13 @@ def is_module(source: object) -> TypeGuard[nn.Module]:
 
 
 def family_in(config: Any) -> Family | None:
-    """Return the family that a config's `model_type` names, None where there is no config or model type.
+    """Return the family that a config's `model_type` names, None where no family has it or there is none.
 
     Raises:
-        UnknownName: the model type is of no known family.
+        UnknownName: the model type is one that is not read; the message says what to do.
     """
-    model_type = None if config is None else value_of(config, "model_type")
-    return family_of(model_type) if model_type else None
+    model_type = _type_in(config)
+    return None if model_type is None else known_family(model_type)
 
 
 def says_tied(family: Family, config: Any) -> bool:
@@ -87,22 +91,22 @@ def says_tied(family: Family, config: Any) -> bool:
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's parameters by canonical name, tied ones once.
 
-    Buffers that files hold and the family claims are among them, as a router's bias that training moves.
-
-    Raises:
-        UnknownName: the module's config names an unknown family.
+    Buffers that files hold and the family claims are among them, as a router's bias that training moves;
+    where no family says what is a parameter, all that hold floats.
     """
-    family = family_in(getattr(module, "config", None))
+    config = getattr(module, "config", None)
+    family = family_in(config)
     found: dict[str, Tensor] = dict(module.named_parameters())
-    if family is not None:
-        kept = module.state_dict(keep_vars=True)
-        found |= {
-            name: buffer
-            for name, buffer in module.named_buffers()
-            if name in kept and family.match(name) is not None
-        }
-        if family.unembedding in found and family.embedding not in found:
-            found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
+    if family is None and _type_in(config) is None:
+        return found
+    kept = module.state_dict(keep_vars=True)
+    found |= {
+        name: buffer
+        for name, buffer in module.named_buffers()
+        if name in kept and (buffer.is_floating_point() if family is None else family.match(name) is not None)
+    }
+    if family is not None and family.unembedding in found and family.embedding not in found:
+        found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
     return canonical_names(found, family)
 
 
@@ -122,6 +126,27 @@ def canonical_names(stored: Mapping[str, Value], family: Family | None) -> dict[
         if canonical is not None:
             renamed[canonical] = value
     return renamed
+
+
+def _type_in(config: Any) -> str | None:
+    return None if config is None else value_of(config, "model_type") or None
+
+
+def _without_family(
+    model_type: str | None, shapes: Mapping[str, tuple[int, ...]], resolution: str
+) -> Anatomy:
+    if resolution not in (*RESOLUTIONS, TENSORS):
+        raise unknown_name("resolution", resolution, RESOLUTIONS)
+    if model_type is None:
+        try:
+            return stack_anatomy(shapes, resolution)
+        except TakebackError as error:
+            reason = f"its components are whole tensors (T:NAME), as {error}"
+    else:
+        reason = no_family(model_type)
+        if resolution == "neurons":
+            raise TakebackError(reason)
+    return tensor_anatomy(shapes, reason)
 
 
 def _check_linear(module: nn.Module) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from takeback.anatomy.anatomy import Anatomy, Cut
 from takeback.anatomy.region import RESOLUTIONS
+from takeback.component import natural
 from takeback.run.errors import TakebackError, unknown_name
 
 WIDE = 64
@@ -40,7 +40,7 @@ def stack_anatomy(shapes: Mapping[str, tuple[int, ...]], resolution: str = "head
     for name in shapes:
         layers.setdefault(name.rpartition(".")[0], []).append(name)
     cuts: dict[str, tuple[Cut, ...]] = {}
-    for layer, stem in enumerate(sorted(layers, key=_natural)):
+    for layer, stem in enumerate(sorted(layers, key=natural)):
         weight = f"{stem}.weight".removeprefix(".")
         rows = shapes[weight][0] if len(shapes.get(weight, ())) == 2 else None
         for name in layers[stem]:
@@ -65,8 +65,3 @@ def stack_anatomy(shapes: Mapping[str, tuple[int, ...]], resolution: str = "head
         absent={kind: reason for kind in ("H", "KV", "MLP", "N")},
         stored={},
     )
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key by which numbers in names count by value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split("([0-9]+)", name) if part]

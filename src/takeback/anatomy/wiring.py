@@ -9,7 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from takeback.anatomy.own import Stamp, own_blocks, own_files
 from takeback.anatomy.partition import value_of
+from takeback.anatomy.tensors import TENSORS
 from takeback.run.errors import TakebackError
 
 Roles = Mapping[str, str]
@@ -76,19 +78,42 @@ def wiring_of(family: str) -> Wiring:
     Raises:
         TakebackError: it has none, so that its circuits are not known.
     """
-    wirings = _wirings()
-    if family not in wirings:
-        raise TakebackError(
-            f"circuits are not known for models of the family {family}; leave them out, or say in "
-            f"circuits.toml which tensor is the query, key, value …; known: {', '.join(wirings)}"
-        )
-    return wirings[family]
+    wiring = known_wiring(family)
+    if wiring is None:
+        raise TakebackError(no_circuits(family))
+    return wiring
+
+
+def known_wiring(family: str) -> Wiring | None:
+    """Return the wiring of a family, None where it has none."""
+    return _wirings(own_files()).get(family)
+
+
+def no_circuits(family: str) -> str:
+    """Say in one line that a family's circuits are not known, and how to add them."""
+    whose = (
+        "this model, of which no family is known" if family == TENSORS else f"models of the family {family}"
+    )
+    return (
+        f"circuits are not known for {whose}; leave them out, or say in its block which tensor is the query, "
+        "key, value … (docs/families.md)"
+    )
 
 
 @cache
-def _wirings() -> dict[str, Wiring]:
-    blocks = tomllib.loads(files("takeback.anatomy").joinpath("circuits.toml").read_text("utf-8"))
-    return {name: Wiring(**_inherited(blocks, name)) for name in blocks}
+def _wirings(stamp: Stamp) -> Mapping[str, Wiring]:
+    packaged = tomllib.loads(files("takeback.anatomy").joinpath("circuits.toml").read_text("utf-8"))
+    own = {name: block["circuits"] for name, block in own_blocks(stamp).items() if "circuits" in block}
+    blocks, found = {**packaged, **own}, dict[str, Wiring]()
+    for name in blocks:
+        try:
+            found[name] = Wiring(**_inherited(blocks, name))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            why = " ".join(f"{type(error).__name__} {error}".split())[:120]
+            raise TakebackError(
+                f"the circuits of the family {name} are none: {why}; docs/families.md says what they have"
+            ) from error
+    return found
 
 
 def _inherited(blocks: Mapping[str, Any], name: str) -> dict[str, Any]:

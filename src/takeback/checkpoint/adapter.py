@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.anatomy import Family, canonical_name
-from takeback.anatomy.wiring import wiring_of
+from takeback.anatomy.wiring import known_wiring
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_json
 from takeback.run.machine_code import machine_code
+from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -124,13 +125,13 @@ class Adapter:
     replaced: dict[str, Entry] = field(default_factory=dict[str, Entry])
 
 
-def read_adapter(folder: Path, family: Family, base: Mapping[str, Entry], tied: bool) -> Adapter:
+def read_adapter(folder: Path, family: Family | None, base: Mapping[str, Entry], tied: bool) -> Adapter:
     """Read which tensors of the `base` a LoRA adapter changes, and how.
 
     Raises:
         TakebackError: the adapter is no plain LoRA (the message names what it is), or does not fit the base.
     """
-    names = _Names(folder, family, frozenset(base), tied)
+    names = _Names(folder, family, base, tied)
     settings = _settings(folder)
     if not (folder / "adapter_model.safetensors").is_file():
         weight_entries(folder)
@@ -147,7 +148,7 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Entry], tied: 
             adapter.replaced[target] = entry
     for module, pair in halves.items():
         target = names.target(f"{module}.weight")
-        delta = _delta(folder, module, pair, settings, names.inputs_first(target))
+        delta = _delta(folder, module, pair, settings, names.inputs_first(target, pair))
         _check_shape(folder, target, delta.shape, base)
         wide = "float64" if base[target].element == "float64" else "float32"
         adapter.deltas[target] = replace(delta, element=wide)
@@ -157,13 +158,13 @@ def read_adapter(folder: Path, family: Family, base: Mapping[str, Entry], tied: 
 def _settings(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     try:
-        settings: Any = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        settings = read_json(file)
+    except Missing:
         raise TakebackError(
             f"{folder} has no adapter_config.json; write base+adapter with a PEFT adapter's folder"
         ) from None
-    except (OSError, ValueError) as error:
-        raise TakebackError(f"{file} is not an adapter's config: {error}") from error
+    except Unreadable as error:
+        raise TakebackError(f"{file} is not an adapter's config: {error.why}") from error
     if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type") if isinstance(settings, dict) else None
         raise TakebackError(
@@ -191,13 +192,13 @@ class _Names:
     """Finds the tensors of a base that an adapter's names stand for."""
 
     folder: Path
-    family: Family
-    tensors: frozenset[str]
+    family: Family | None
+    tensors: Mapping[str, Entry]
     tied: bool
 
     def target(self, name: str) -> str:
         """Return the canonical name of the tensor that the adapter's `name` stands for."""
-        target = canonical_name(self.family, name)
+        target = name if self.family is None else canonical_name(self.family, name)
         if target is None or target not in self.tensors:
             tied = ", or has it tied" if self.tied else ""
             raise TakebackError(
@@ -206,10 +207,19 @@ class _Names:
             )
         return target
 
-    def inputs_first(self, target: str) -> bool:
-        """Return whether a weight is (inputs, outputs): in some families all but the embeddings are."""
-        outside = target in (self.family.embedding, self.family.unembedding)
-        return not outside and wiring_of(self.family.name).transposed
+    def inputs_first(self, target: str, pair: Mapping[str, Entry]) -> bool:
+        """Return whether a weight is (inputs, outputs): in some families all but the embeddings are.
+
+        Where nothing says it, the shapes do, and a square one is (outputs, inputs) as in most models.
+        """
+        if self.family is not None and target in (self.family.embedding, self.family.unembedding):
+            return False
+        wiring = None if self.family is None else known_wiring(self.family.name)
+        if wiring is not None:
+            return wiring.transposed
+        a, b = pair.get("A"), pair.get("B")
+        shape = self.tensors[target].shape
+        return a is not None and b is not None and shape[::-1] == (b.shape[0], a.shape[1]) != shape
 
 
 def _delta(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from takeback.anatomy.own import own_families
 from takeback.cli import (
     agency,
     behaviour,
@@ -15,7 +19,9 @@ from takeback.cli import (
     compare,
     conjecture,
     course,
+    family,
     localise,
+    pack,
     plan,
     runs,
     study,
@@ -24,8 +30,28 @@ from takeback.cli import (
 from takeback.cli.options import command_of, option
 from takeback.run.errors import TakebackError
 
+
+class _Anywhere(TyperGroup):
+    """Lets `--families FILE` stand before the command or behind it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move it to the front."""
+        moved: list[str] = []
+        left: list[str] = []
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                left += [word, *words]
+            elif word == "--families":
+                moved += [word, *islice(words, 1)]
+            else:
+                (moved if word.startswith("--families=") else left).append(word)
+        return super().parse_args(ctx, [*moved, *left])
+
+
 app = typer.Typer(
     name="takeback",
+    cls=_Anywhere,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -36,6 +62,8 @@ for command in (
     weights.diff,
     weights.hybrid,
     weights.align,
+    pack.pack,
+    family.family,
     runs.train,
     behaviour.behaviour,
     behaviour.sweep,
@@ -69,20 +97,32 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def takeback(
+    context: typer.Context,
     version: Annotated[
         bool, option("--version", None, "Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    families: Annotated[
+        list[Path] | None,
+        option("--families", "FILE", "Your own blocks of model families, with any command; repeatable."),
+    ] = None,
 ) -> None:
     """See what a fine-tune changed inside a model, and take it back."""
+    if families:
+        context.with_resource(own_families(families))
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # ‖Δ‖ on another code page
     try:
         app()
     except TakebackError as error:
-        typer.echo(f"takeback: {error}", err=True)
+        typer.echo(f"takeback: {' '.join(str(error).splitlines())}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"takeback: {str(error.filename)[:200]}: {error.strerror}", err=True)
         sys.exit(2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from takeback.cli.options import (
+    WRITTEN,
     Base,
     Controls,
     DeviceOptions,
@@ -45,7 +46,7 @@ def behaviour(
         int, option("--moves", "N", "White moves after which a game counts as unfinished.", min=1)
     ] = 30,
     measures: Measures = None,
-    out: Annotated[Path | None, option("--out -o", "DIR", "Also write tables here.")] = None,
+    out: Annotated[Path | None, option("--out -o", "DIR", "Also write tables here."), WRITTEN] = None,
     as_json: Json = False,
 ) -> None:
     """Measure what a model does on held-out situations: legality, utility of every goal, biases, games.
@@ -90,7 +91,7 @@ def behaviour(
 def sweep(
     base: Base,
     tuned: Tuned,
-    out: Annotated[Path, option("--out -o", "FILE", "Parquet file of effects to write.")],
+    out: Annotated[Path, option("--out -o", "FILE", "Parquet file of effects to write."), WRITTEN],
     place: PlaceOptions,
     read: ReadOptions,
     sets: Sets = None,

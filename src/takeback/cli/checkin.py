@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import Json, OutOptions, argument, option
+from takeback.cli.options import WRITTEN, Json, OutOptions, argument, option
 from takeback.cli.plain import print_json
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -109,7 +109,7 @@ def resolve(
 
 def hat(
     profile: Annotated[Path, argument("PROFILE", "The questions that a person tends to ask.")],
-    target: Annotated[Path, argument("TARGET", "A project's file, or a tree.")],
+    target: Annotated[Path, argument("TARGET", "A project's file, or a tree."), WRITTEN],
     answers: Annotated[
         Path | None,
         option("--answers", "FILE", "YAML with answers by question or number; without it you are asked."),

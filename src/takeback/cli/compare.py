@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from takeback.cli.options import Measures, OutOptions, Run, argument, option
+from takeback.cli.options import Measures, OutOptions, WrittenRun, argument, option
 
 
 def compare(
@@ -21,7 +21,7 @@ def compare(
 
 
 def contrasts(
-    run: Run,
+    run: WrittenRun,
     output: OutOptions,
     plan: Annotated[
         str | None, option("--plan", "PLAN", "Take contrasts and the rule of agency from this plan instead.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.cli.options import Json, Run, argument, command_of, option
+from takeback.cli.options import WRITTEN, Json, Run, WrittenRun, argument, command_of, option
 from takeback.cli.plain import print_json, print_table
 from takeback.run.errors import TakebackError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 
 @command_of(app)
 def add(
-    where: Annotated[Path, argument("RUN_OR_PLAN", "A plan's YAML file, or the folder of a run.")],
+    where: Annotated[Path, argument("RUN_OR_PLAN", "A plan's YAML file, or the folder of a run."), WRITTEN],
     sentence: Annotated[str, option("--sentence", "TEXT", "What is expected, in words.")],
     rule: Annotated[str, option("--rule", "RULE", "What decides it, such as 'count(games) > 3'.")],
     probability: Annotated[
@@ -59,7 +59,7 @@ def list_conjectures(run: Run, as_json: Json = False) -> None:
 
 
 @command_of(app)
-def resolve(run: Run, as_json: Json = False) -> None:
+def resolve(run: WrittenRun, as_json: Json = False) -> None:
     """Decide a finished run's conjectures by its tables, score their authors, and write what came out."""
     from takeback.study.conjectures.resolve import resolve_at_end
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -18,6 +18,7 @@ import typer
 
 from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.limits import MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 ENGINES = ("local", "ray")
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+WRITTEN = object()
+"""Marks a file or folder that a command writes, and so has to itself as long as it runs."""
+RESUMED = object()
+"""Marks the folder of a run, which sees to that itself and goes on wherever it was stopped."""
+STOPPED = 130
+"""The exit code of a command that was stopped by Ctrl-C."""
 
 
 def argument(metavar: str, told: str) -> Any:
@@ -48,13 +57,20 @@ Base = Annotated[
 ]
 Tuned = Annotated[str, argument("TUNED", "Checkpoint after tuning, in any of these forms.")]
 Run = Annotated[Path, argument("RUN", "A run folder, such as runs/demo.")]
+WrittenRun = Annotated[Path, argument("RUN", "A run folder, such as runs/demo."), WRITTEN]
 Json = Annotated[bool, option("--json", None, "Print JSON instead of tables.")]
-Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0)]
+Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0, max=MOST_SEED)]
 Threads = Annotated[
     int,
-    option("--threads", "N", "CPU threads of each worker; results depend on them in last bits.", min=1),
+    option(
+        "--threads",
+        "N",
+        "CPU threads of each worker; results depend on them in last bits.",
+        min=1,
+        max=MOST_THREADS,
+    ),
 ]
-Folder = Annotated[Path, option("--out -o", "DIR", "Folder to write.")]
+Folder = Annotated[Path, option("--out -o", "DIR", "Folder to write."), WRITTEN]
 Resolution = Annotated[
     str, option("--resolution", "NAME", "heads, or neurons to split each MLP into its neurons.")
 ]
@@ -303,7 +319,9 @@ class OutOptions:
     """Where results go."""
 
     out: Annotated[
-        Path | None, option("--out -o", "DIR", "Also write tables and a page here; a killed run goes on.")
+        Path | None,
+        option("--out -o", "DIR", "Also write tables and a page here; a killed run goes on."),
+        WRITTEN,
     ] = None
     as_json: Json = False
 
@@ -350,25 +368,43 @@ def spread(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def called(**given: Any) -> Any:
+        outputs = [given[name] for name, one in taken.items() if _is(WRITTEN, one) and given.get(name)]
+        resumed = bool(outputs) or any(_is(RESUMED, one) for one in taken.values())
         made = {
             name: group(**{one.name: given.pop(one.name) for one in fields(group) if one.name in given})
             for name, group in groups.items()
         }
-        with _alone(made.get("output"), given.get("shard")):
-            return command(**given, **made)
+        try:
+            with _alone([] if given.get("shard") else outputs):
+                return command(**given, **made)
+        except KeyboardInterrupt:
+            kept = (
+                "what was finished is kept, and the same command goes on"
+                if resumed
+                else "nothing was written"
+            )
+            typer.echo(f"takeback: stopped; {kept}", err=True)
+            raise typer.Exit(STOPPED) from None
 
     called.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
     vars(called)["__signature__"] = inspect.Signature(list(taken.values()))
     return called
 
 
-def _alone(output: object, shard: str | None) -> AbstractContextManager[None]:
-    """Return what lets one command at a time write an output; jobs of an array share theirs."""
+def _is(mark: object, parameter: inspect.Parameter) -> bool:
+    return any(told is mark for told in getattr(parameter.annotation, "__metadata__", ()))
+
+
+@contextmanager
+def _alone(outputs: Sequence[Path | list[Path]]) -> Generator[None]:
+    """Let one command at a time write its outputs; jobs of an array share theirs."""
     from takeback.run.files import one_writer
 
-    if not isinstance(output, OutOptions) or output.out is None or shard is not None:
-        return nullcontext()
-    return one_writer(output.out)
+    paths = {path for told in outputs for path in (told if isinstance(told, list) else [told])}
+    with ExitStack() as stack:
+        for path in sorted(paths):
+            stack.enter_context(one_writer(path))
+        yield
 
 
 def _spread(group: Any) -> dict[str, inspect.Parameter]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import Json, argument, command_of, option
+from takeback.cli.options import WRITTEN, Json, argument, command_of, option
 from takeback.cli.plain import print_json
 from takeback.run.errors import TakebackError
 
@@ -35,7 +35,7 @@ def plan() -> None:
 @command_of(app)
 def merge(
     trees: Annotated[list[Path], argument("TREES", "Trees of people, and trees merged before.")],
-    out: Annotated[Path, option("--out -o", "FILE", "Where the merged tree goes.")],
+    out: Annotated[Path, option("--out -o", "FILE", "Where the merged tree goes."), WRITTEN],
     decisions: Annotated[
         Path | None,
         option("--decisions", "FILE", "The file of proposals and decisions; by default beside --out."),
@@ -93,7 +93,7 @@ def extend(
     tree: TreeFile,
     author: Annotated[str, option("--author", "NAME", "Whose copy it is.")],
     out: Annotated[
-        Path | None, option("--out -o", "FILE", "By default TREE-AUTHOR.md beside the tree.")
+        Path | None, option("--out -o", "FILE", "By default TREE-AUTHOR.md beside the tree."), WRITTEN
     ] = None,
     stage: Annotated[str, option("--stage", "STAGE", "before-reading or after-reading.")] = "after-reading",
     date: Annotated[str, option("--date", "DATE", "Of the copy; by default today.")] = "",
@@ -133,7 +133,9 @@ def compare(before: TreeFile, after: TreeFile, near: Near = 0.75, as_json: Json 
 @command_of(app)
 def draw(
     tree: TreeFile,
-    out: Annotated[list[Path], option("--out -o", "FILE", "A name that ends in .html or .svg; repeatable.")],
+    out: Annotated[
+        list[Path], option("--out -o", "FILE", "A name that ends in .html or .svg; repeatable."), WRITTEN
+    ],
     runs: Runs = Path(),
 ) -> None:
     """Draw a tree as one HTML page that folds and can be searched, or as SVG."""

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.cli.options import Run, RunOptions, argument, option
+from takeback.cli.options import RESUMED, RunOptions, WrittenRun, argument, option
 from takeback.run.errors import TakebackError
 
 Change = Annotated[
     list[str] | None, option("--set", "FIELD=VALUE", "Replace a field: --set seed=1 (repeatable).")
 ]
 RunFolder = Annotated[
-    Path | None, option("--out -o", "DIR", "Run folder; by default runs/ and the name of recipe or plan.")
+    Path | None,
+    option("--out -o", "DIR", "Run folder; by default runs/ and the name of recipe or plan."),
+    RESUMED,
 ]
 
 
@@ -54,7 +56,7 @@ def demo(
     typer.echo(f"report: {report}")
 
 
-def report(run: Run) -> None:
+def report(run: WrittenRun) -> None:
     """Draw the report of a run again from its record."""
     from takeback.report import write_report
 
@@ -63,15 +65,12 @@ def report(run: Run) -> None:
 
 def changes_of(texts: list[str] | None) -> dict[str, Any]:
     """Read what --set asks for."""
-    import yaml
+    from takeback.run.yaml_text import parse_yaml
 
     changes: dict[str, Any] = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise TakebackError(f"--set takes field=value, not {text!r}")
-        try:
-            changes[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise TakebackError(f"--set {name}: {value!r} is no YAML value") from None
+        changes[name] = parse_yaml(value, f"--set {name}")
     return changes

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from takeback.component import INDEXED_KINDS, LAYER_KINDS, Component
+from takeback.component import INDEXED_KINDS, MOST_MARKS, TENSOR, Component
 from takeback.draw.colour import STEPS, paint, step_of
 from takeback.draw.svg import FAINT, coordinate, drawing, element, text
 
 _LEFT, _TOP, _GAP = 30.0, 20.0, 5.0
 LEGEND = 150.0
+
+MOST_LETTERS = 11
+"""A longer name below a square is cut."""
 
 ACROSS = 32
 """Units in a row; a layer of more goes on in the next."""
@@ -43,8 +46,8 @@ class Ends:
 class _Columns:
     """Where each column of a layer's components begins, and how wide it is."""
 
-    left: Mapping[tuple[str, int | None], float]
-    width: Mapping[tuple[str, int | None], float]
+    left: Mapping[str, float]
+    width: Mapping[str, float]
     height: float
     end: float
 
@@ -74,7 +77,7 @@ def heat_map(
     for place, component in enumerate(outside):
         x = _LEFT + place * 66
         parts.append(square(cells[component], (x, y, 60, 22), ends.limit, scale))
-        parts.append(text(x + 30, y + 35, component.kind, "middle", size=10))
+        parts.append(text(x + 30, y + 35, _below(component), "middle", size=10))
     y += 52 if outside else 10
     width = max(end, _LEFT + 66 * len(outside), _LEFT + 190)
     return drawing(width, y + 26, [*parts, *legend((_LEFT, y), ends, scale)], label)
@@ -91,12 +94,13 @@ def _rows(
     """Draw layers as rows of the same columns; return also where they end, below and on the right."""
     layers = sorted({component.layer for component in inside if component.layer is not None})
     columns = _columns(inside)
-    parts = [_heading(key, columns) for key in columns.left]
+    parts = [_heading(key, columns) for key in columns.left if not key.startswith(TENSOR + ":")]
+    there = {(component.layer, component.within): cells[component] for component in inside}
     for place, layer in enumerate(layers):
         y = _TOP + place * (columns.height + 1)
         parts.append(text(_LEFT - 6, y + columns.height / 2 + 4, f"L{layer}", "end"))
         for key, x in columns.left.items():
-            cell = cells.get(Component(key[0], layer, key[1]))
+            cell = there.get((layer, key))
             parts.append(square(cell, (x, y, columns.width[key], columns.height), limit, scale))
     return parts, _TOP + len(layers) * (columns.height + 1), columns.end
 
@@ -139,27 +143,33 @@ def _path(box: tuple[float, float, float, float], title: str) -> str:
 
 
 def _columns(components: list[Component]) -> _Columns:
-    keys = sorted(
-        {(component.kind, component.index) for component in components},
-        key=lambda key: (LAYER_KINDS.index(key[0]), key[1] or 0),
-    )
-    narrow = 42.0 if len(keys) <= 9 else 30.0 if len(keys) <= 18 else 18.0
-    left: dict[tuple[str, int | None], float] = {}
-    width: dict[tuple[str, int | None], float] = {}
+    first = {component.within: component for component in reversed(components)}
+    keys = sorted(first.values(), key=lambda component: component.place()[2:])
+    narrow = 42.0 if len(keys) <= 9 else 30.0 if len(keys) <= 18 else 18.0 if len(keys) <= MOST_MARKS else 6.0
+    left: dict[str, float] = {}
+    width: dict[str, float] = {}
     x = _LEFT
-    for _, group in groupby(keys, key=lambda key: key[0] if key[0] in INDEXED_KINDS else ""):
-        for key in group:
+    for _, group in groupby(keys, key=lambda one: one.kind if one.kind in INDEXED_KINDS else ""):
+        for one in group:
+            key, slim = one.within, one.kind in INDEXED_KINDS or one.kind == TENSOR
             left[key] = x
-            width[key] = narrow if key[0] in INDEXED_KINDS else max(narrow, 34.0)
+            width[key] = narrow if slim else max(narrow, 34.0)
             x += width[key] + 1
         x += _GAP
     return _Columns(left, width, 26.0 if narrow > 40 else 22.0 if narrow > 20 else 16.0, x)
 
 
-def _heading(key: tuple[str, int | None], columns: _Columns) -> str:
-    name = f"{key[0]}{'' if key[1] is None else key[1]}"
+def _heading(key: str, columns: _Columns) -> str:
     size = 11 if columns.width[key] > 24 else 8.5
-    return text(columns.left[key] + columns.width[key] / 2, _TOP - 6, name, "middle", size=size)
+    return text(columns.left[key] + columns.width[key] / 2, _TOP - 6, key, "middle", size=size)
+
+
+def _below(component: Component) -> str:
+    """Name a component outside the layers below its square; of a tensor, the module that holds it."""
+    if component.tensor is None:
+        return component.kind
+    words = component.tensor.removesuffix(".weight").rpartition(".")[2]
+    return words if len(words) <= MOST_LETTERS else f"{words[: MOST_LETTERS - 1]}…"
 
 
 def square(cell: Cell | None, box: tuple[float, float, float, float], limit: float, scale: str) -> str:

@@ -45,9 +45,13 @@ class Hybrid:
 
     @property
     def caveat(self) -> str | None:
-        """The settings that base ran with and the hybrid has not, in one line, None where all are equal."""
+        """What a user has to know, in one line, if anything.
+
+        These are the settings that base ran with and the hybrid has not, and that no family knows the model.
+        """
         settings = [one for one in self.differences if one.kind in ("config", "tokenizer")]
-        return f"the hybrid has tuned's settings, base has others: {summary(settings)}" if settings else None
+        other = f"the hybrid has tuned's settings, base has others: {summary(settings)}" if settings else None
+        return "; ".join(line for line in (other, self.pair.anatomy().note) if line) or None
 
     @property
     def config(self) -> PreTrainedConfig | None:

@@ -162,6 +162,7 @@ def _check_fit(base: ReadableWeights, anatomy: Anatomy, regions: Iterable[Region
 def _check_tied(base: ReadableWeights, anatomy: Anatomy) -> None:
     family = families().get(anatomy.family)
     if family is None:
+        _check_whole(base, anatomy)
         return
     shapes, unembedding = base.shapes, family.unembedding
     if unembedding in anatomy.shapes:
@@ -169,6 +170,18 @@ def _check_tied(base: ReadableWeights, anatomy: Anatomy) -> None:
             raise TakebackError("base has tied embeddings and the model has not; untie base first")
     elif unembedding in shapes and not _is_copy(base, family):
         raise TakebackError("the model has tied embeddings and base has not; untie the model first")
+
+
+def _check_whole(base: ReadableWeights, anatomy: Anatomy) -> None:
+    """Raise if `base` has a tensor that the model has not, but for one that it holds twice, as tied ones."""
+    names = [name for name in base.shapes if name not in anatomy.shapes]
+    for name in names:
+        shape = tuple(base.shapes[name])
+        alike = [one for one in base.shapes if one != name and tuple(base.shapes[one]) == shape]
+        if not any(torch.equal(base.read(one), base.read(name)) for one in alike):
+            raise TakebackError(
+                f"base has a tensor {name!r}, which the model has not, or has tied to another"
+            )
 
 
 def _is_copy(base: ReadableWeights, family: Family) -> bool:

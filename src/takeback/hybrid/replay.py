@@ -18,6 +18,9 @@ from takeback.run.errors import TakebackError
 CACHES = ("past_key_values", "layer_past", "cache")
 """What layers call the cache of keys and values that they are given."""
 
+WAYS = 16
+"""Most rows at once of a model that is read plainly."""
+
 MOST_READ = 0.75
 """Largest share of positions that is read of which the last layer is computed at those alone: all keys and
 values are needed in any case, and of a layer's work they are about a fifth."""
@@ -33,10 +36,12 @@ class Inputs:
     Attributes:
         arguments: `input_ids` and whatever else the forward takes, such as `attention_mask`.
         read: the positions that are read, shape (rows, reads).
+        order: the row that each read position stands in, (rows, reads), where each way has a row of its own.
     """
 
     arguments: Mapping[str, Any]
     read: Tensor
+    order: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Inputs:
         """Return some of the rows."""
@@ -50,10 +55,30 @@ class Inputs:
 
 def plain_logits(model: PreTrainedModel, inputs: Inputs) -> Tensor:
     """Return the logits at the read positions as the model's own forward gives them."""
+    if inputs.order is not None:
+        return _gathered(model, inputs.arguments["input_ids"], inputs.order, inputs.read)
     length = inputs.arguments["input_ids"].shape[1]
     kept = length - int(inputs.read.min())
     logits = model(**inputs.arguments, use_cache=False, logits_to_keep=kept).logits
     return _at(logits, inputs.read - (length - logits.shape[1]))  # some models keep all
+
+
+def _gathered(model: PreTrainedModel, tokens: Tensor, order: Tensor, read: Tensor) -> Tensor:
+    """Return the logits at places of rows, some rows at a time, padded behind."""
+    known = inspect.signature(model.forward).parameters
+    first = int(read.min())
+    kept = tokens.shape[1] - first
+    options = {"use_cache": False, "logits_to_keep": kept}
+    options = {name: value for name, value in options.items() if name in known}
+    found: Tensor | None = None
+    for some in torch.arange(len(tokens), device=tokens.device).split(WAYS):
+        logits: Tensor = model(input_ids=tokens[some], **options).logits[:, -kept:]
+        here = (order >= some[0]) & (order <= some[-1])
+        if found is None:
+            found = logits.new_zeros((*order.shape, logits.shape[-1]))
+        found[here.to(logits.device)] = logits[order[here] - some[0], read[here] - first]
+    assert found is not None
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +107,7 @@ class Replay:
         """
         family = family_in(model.config)
         if family is None:
-            raise TakebackError("the model has no config that names its family")
+            raise TakebackError("no family says where the layers of its type are")
         for name, _ in model.named_parameters():
             match = family.match(name)
             if match is not None and match.layer is not None:

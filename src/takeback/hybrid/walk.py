@@ -99,6 +99,12 @@ class Hybrids:
         An end is good until the next one is asked for. The model must be in evaluation mode; at most
         2 + log2(hybrids) hidden states of these inputs are held at a time.
         """
+        if inputs.order is not None:
+            if not self._tried:
+                self._tried = True
+                self._one_by_one_as("it takes no trees of tokens")
+            yield from self._one_by_one(inputs, paths)
+            return
         if not self._tried:
             row = inputs.rows(0, 1).arguments
             last = inputs.arguments["input_ids"].shape[1] - 1
@@ -133,7 +139,10 @@ class Hybrids:
 
     def _fitting(self, row: Inputs) -> Replay | None:
         """Return the fastest replay that gives the model's own logits on a row, else None and a warning."""
-        logits, members = members_given(self.model, row)
+        try:
+            logits, members = members_given(self.model, row)
+        except TakebackError as error:
+            return self._one_by_one_as(str(error))
         wanted = logits.float()
         near = 1e-4 if wanted.dtype == self.model.dtype else 0.1
         why = "its layers do not give what its forward gives"
@@ -152,8 +161,10 @@ class Hybrids:
                 wanted.abs().max()
             ):
                 return replay
+        return self._one_by_one_as(why)
+
+    def _one_by_one_as(self, why: str) -> None:
         warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
-        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from takeback.measure.standard import LEGAL
 from takeback.report.record import Arm, Record, matched
 from takeback.report.rows import TAKE_BACK, Effect, Shift, excludes_zero
 
-SINGLES = ("each head", "each mlp", "each unit")
+SINGLES = ("each head", "each mlp", "each unit", "each tensor")
 """Families of sets of one component, drawn as heat maps."""
 
 

@@ -89,7 +89,7 @@ def _layers(record: Record, arm: Arm, gain: ArmGain) -> list[Undone]:
         place = record.square(rows[0])
         if place.layer is not None:
             value = mean(_undoes(rows, gain))
-            name = str(place).partition(".")[2]
+            name = place.within
             lost = -value if gain.told else value
             cells.setdefault(place.layer, {})[name] = Cell(lost, tooltip(rows, gain), _written(value, gain))
     wholes = {

@@ -5,6 +5,7 @@ What a killed run leaves behind (`.name.….part`) is never read and is swept aw
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -12,13 +13,20 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from takeback.run.errors import TakebackError
+from takeback.run.reading import read_text
+
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_TOLD = ("os error 28", "os error 27", "PytorchStreamWriter", "unexpected pos")
+"""How safetensors and torch, which give no number, tell of such a refusal."""
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -42,7 +50,7 @@ def atomic_file(path: str | Path, replace: bool = True) -> Generator[Path]:
         'whole'
     """
     path = Path(path)
-    draft = _own(path, "part")
+    draft, made = _own(path, "part"), missing_folders(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in _left(path, "part"):
@@ -58,6 +66,7 @@ def atomic_file(path: str | Path, replace: bool = True) -> Generator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+        remove_empty(made)
 
 
 @contextmanager
@@ -71,7 +80,7 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
             is written, or the disk refuses.
     """
     path = Path(path)
-    draft, aside = _own(path, "part"), _own(path, "old")
+    draft, aside, made = _own(path, "part"), _own(path, "old"), missing_folders(path.parent)
     try:
         for left in _left(path, "old"):  # of a run that was killed after either of the two renames below
             _settle(path, left)
@@ -100,13 +109,14 @@ def atomic_folder(path: str | Path, replace: bool = False) -> Generator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
         with suppress(OSError):
             _settle(path, aside)
+        remove_empty(made)
 
 
 def claim(path: str | Path, text: str) -> bool:
     """Write a text where there is none yet, and return whether the file holds just that text."""
     path = Path(path)
     if path.exists():
-        return path.read_text(encoding="utf-8") == text
+        return read_text(path) == text
     with atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return True
@@ -128,6 +138,7 @@ def only_one(folder: str | Path) -> Generator[None]:
     try:
         yield
     except BaseException:
+        remove_empty(one for one in folder.iterdir() if one.is_dir())
         if not there and [*folder.iterdir()] == [place]:
             place.unlink()
             remove_empty(made)
@@ -136,15 +147,25 @@ def only_one(folder: str | Path) -> Generator[None]:
         lock.release()
 
 
+_WRITTEN: ContextVar[frozenset[Path]] = ContextVar("written", default=frozenset())
+"""Outputs that this thread is the writer of."""
+
+
 @contextmanager
 def one_writer(path: str | Path) -> Generator[None]:
     """Let one process at a time make an output, a file or a folder; nothing of the lock stays beside it.
+
+    Who is the writer already is so within it too.
 
     Raises:
         TakebackError: another process is making it, or the disk refuses.
     """
     told = f"another process is writing {path}; wait or choose another output"
     path = Path(os.path.abspath(path))
+    held = _WRITTEN.get()
+    if path in held:
+        yield
+        return
     place, made = path.parent / f".{path.name}.writing", missing_folders(path.parent)
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         place = path / ".writing"
@@ -152,13 +173,33 @@ def one_writer(path: str | Path) -> Generator[None]:
     while not _is_locked(place):  # the one before removed the file while it was being opened here
         lock.release()
         lock = _taken(place, told)
+    mark = _WRITTEN.set(held | {path})
     try:
         yield
     finally:
+        _WRITTEN.reset(mark)
         with suppress(OSError):
             place.unlink()
         lock.release()
         remove_empty(made)
+
+
+@contextmanager
+def full_disk_told(folder: str | Path, kept: str) -> Generator[None]:
+    """Tell of a disk that others' code could not write to in one line, which ends with what is kept.
+
+    Raises:
+        TakebackError: the disk is full, a quota is used up, or it may only be read.
+    """
+    try:
+        yield
+    except TakebackError:
+        raise
+    except Exception as error:
+        if not _of_disk(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else "No space left on device"
+        raise TakebackError(f"could not write into {folder}: {reason}; {kept}") from error
 
 
 @contextmanager
@@ -189,12 +230,33 @@ def is_held(path: str | Path) -> bool:
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
+    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache.
+
+    Where neither can be written to, it is one of this process alone, which goes when it ends.
+
+    Raises:
+        TakebackError: `$TAKEBACK_CACHE` is no folder that can be written to.
+    """
     import platformdirs
 
-    root = os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback")
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    own = os.environ.get("TAKEBACK_CACHE")
+    folder = Path(own or platformdirs.user_cache_dir("takeback")) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if own:
+            raise TakebackError(f"the cache {folder} can't be written: {error.strerror or error}") from None
+        folder = Path(_passing_cache()) / name
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _passing_cache() -> str:
+    folder = tempfile.mkdtemp(prefix="takeback-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
@@ -316,6 +378,17 @@ def _settle(path: Path, aside: Path) -> None:
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _of_disk(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, is of a disk that takes no more."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            return True
+        if any(told in str(error) for told in _TOLD):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unwritten(path: Path, error: OSError) -> TakebackError:

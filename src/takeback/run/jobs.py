@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,11 +13,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, nullcontext
 from functools import partial
 from multiprocessing.connection import wait as wait_for
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from takeback.run.errors import TakebackError
 from takeback.run.job import Finished, Job, OnRay, Waiting, Workers, silent
 from takeback.run.progress import Display, Report
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
+    Reports: TypeAlias = Queue[tuple[str, str, int, int]]
 
 Count = Callable[[int, int], None]
 """Told how many jobs are done of how many."""
@@ -85,44 +91,50 @@ class _Board:
 def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finished:
     context = mp.get_context("spawn")
     others = set(mp.active_children())
-    with context.Manager() as manager:
-        reports = manager.Queue()
-        count = min(workers, len(jobs))
-        with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
-            running: dict[Future[Any], Job] = {}
-            waiting = Waiting(jobs)
-            try:
-                while True:
-                    while len(running) < 2 * count and (job := waiting.next()) is not None:
-                        running[pool.submit(_run_job, job, reports)] = job
-                    if not running:
-                        break
-                    done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                    _drain(reports, board)
-                    for future in done:
-                        job, result = running.pop(future), future.result()
-                        waiting.end(job.name)
-                        yield job, result
-            except BaseException as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in set(mp.active_children()) - others:
-                    process.terminate()
-                if isinstance(error, BrokenProcessPool):
-                    raise TakebackError(
-                        "a worker died (no memory?); run again with fewer --workers, it goes on"
-                    ) from None
-                raise
+    reports: Reports = context.Queue()  # a pipe, no process of its own that could outlive this one
+    count = min(workers, len(jobs))
+    with ProcessPoolExecutor(count, context, _start_worker, (reports,)) as pool:
+        running: dict[Future[Any], Job] = {}
+        waiting = Waiting(jobs)
+        try:
+            while True:
+                while len(running) < 2 * count and (job := waiting.next()) is not None:
+                    running[pool.submit(_run_job, job)] = job
+                if not running:
+                    break
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(reports, board)
+                for future in done:
+                    job, result = running.pop(future), future.result()
+                    waiting.end(job.name)
+                    yield job, result
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(mp.active_children()) - others:
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise TakebackError(
+                    "a worker died (no memory?); run again with fewer --workers, it goes on"
+                ) from None
+            raise
 
 
-def _run_job(job: Job, reports: Any) -> Any:
+_REPORTS: list[Reports] = []
+"""Where a worker tells how far it is."""
+
+
+def _run_job(job: Job) -> Any:
     def report(stage: str, done: int, total: int) -> None:
-        reports.put((job.name, stage, done, total))
+        _REPORTS[0].put((job.name, stage, done, total))
 
     return job.run(report)
 
 
-def _start_worker() -> None:
+def _start_worker(reports: Reports) -> None:
     """End this process when the one that started it is gone: nothing may write beside a second run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it stops it
+    reports.cancel_join_thread()
+    _REPORTS.append(reports)
     parent = mp.parent_process()
 
     def watch() -> None:
@@ -133,7 +145,7 @@ def _start_worker() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _drain(reports: Any, board: _Board) -> None:
+def _drain(reports: Reports, board: _Board) -> None:
     while True:
         try:
             name, stage, done, total = reports.get_nowait()

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from takeback.arenas import arena
 from takeback.checkpoint import load_tokenizer, open_checkpoint
-from takeback.run.files import atomic_file, atomic_folder, only_one
+from takeback.run.files import atomic_file, atomic_folder, full_disk_told, only_one
 from takeback.run.progress import Display, no_library_bars
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
@@ -66,7 +66,8 @@ def train(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> 
         claim = claim_of(recipe)
         refuse_other(out, claim)
         if not (out / "final").exists():
-            _make(recipe, out, claim, progress)
+            with full_disk_told(out, "the same command goes on from the last whole checkpoint"):
+                _make(recipe, out, claim, progress)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return out / "final"
 

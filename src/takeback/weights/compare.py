@@ -10,7 +10,7 @@ from pathlib import Path
 from takeback.checkpoint import Pair
 from takeback.checkpoint.pair import summaries
 from takeback.draw.result import Result, Results
-from takeback.run.errors import unknown_name
+from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
 from takeback.run.parts import Shard, Work, collect_shard
 from takeback.weights.entries import TOLERANCES, Pass, UlpsWork, diff, ulps
@@ -89,9 +89,11 @@ def compare(
         TakebackError: a measure fails, or several workers have no `out`.
     """
     settings, out = settings or PairSettings(), None if out is None else Path(out)
-    chosen = {"diff": _diff, **_named(measures)}
+    chosen = {"diff": _diff, **_named(measures, pair)}
     found = {name: measure(pair, settings).find(out, workers) for name, measure in chosen.items()}
     also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
+    anatomy = pair.anatomy()
+    also += [f"{line[:1].upper()}{line[1:]}." for line in (_left_out(measures, pair), anatomy.note) if line]
     return Results(str(pair), tuple(also), found)
 
 
@@ -109,7 +111,7 @@ def compare_shard(
         UnknownName: there is no such measure.
         TakebackError: a measure fails.
     """
-    for measure in (_diff, *_named(measures).values()):
+    for measure in (_diff, *_named(measures, pair).values()):
         collect_shard(measure(pair, settings).work, out, shard, workers)
 
 
@@ -141,8 +143,26 @@ def follow(
     return Results(found.title, (), {found.name: found})
 
 
-def _named(names: Sequence[str]) -> dict[str, Callable[[Pair, PairSettings], PairMeasure]]:
+def _named(names: Sequence[str], pair: Pair) -> dict[str, Callable[[Pair, PairSettings], PairMeasure]]:
     for name in names:
         if name not in MEASURES:
             raise unknown_name("measure", name, (*MEASURES, "all"))
-    return {name: MEASURES[name] for name in MEASURES if name in names}
+    out = {"circuits"} if _left_out(names, pair) else set[str]()
+    return {name: MEASURES[name] for name in MEASURES if name in names and name not in out}
+
+
+def _left_out(names: Sequence[str], pair: Pair) -> str | None:
+    """Say why circuits are left out where all measures are asked for.
+
+    Raises:
+        TakebackError: they are asked for by name, and can't be measured.
+    """
+    if "circuits" not in names:
+        return None
+    try:
+        _circuits(pair, PairSettings()).work.items()
+    except TakebackError as error:
+        if set(MEASURES) <= set(names):
+            return str(error)
+        raise
+    return None

@@ -179,7 +179,7 @@ def _table(
 
 def _names(couple: ComponentSet) -> dict[str, str]:
     a, b = couple
-    return {"a": str(a), "b": str(b), "kinds": " ".join(sorted((a.kind, b.kind)))}
+    return {"a": str(a), "b": str(b), "kinds": " ".join(sorted((a.alike, b.alike)))}
 
 
 def _parts(answers: Answers, couple: ComponentSet, direction: str, measure: str) -> dict[str, float]:

@@ -78,7 +78,11 @@ def built_in(components: ComponentSet) -> list[NamedSet]:
     ['L0 heads', 'L0', 'all heads', 'all mlps', 'L0 mlp + L1 mlp']
     """
     present = [name for name, rule in SET_FAMILIES.items() if any(map(rule, components))]
-    families = {name: _within(components, name) for name in present if name not in ("each head", "each unit")}
+    families = {
+        name: _within(components, name)
+        for name in present
+        if name not in ("each head", "each unit", "each tensor")
+    }
     mlps = {name: members for name, members in families.pop("each mlp", {}).items() if members}
     families["neighbouring mlps"] = {
         f"{one} + {other}": mlps[one] | mlps[other] for one, other in pairwise(mlps)

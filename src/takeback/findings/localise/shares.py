@@ -264,4 +264,4 @@ def _peers(named: NamedSet, every: Sequence[NamedSet]) -> list[int]:
 
 
 def _kinds(named: NamedSet) -> list[str]:
-    return [component.kind for component in named.components]
+    return [component.alike for component in named.components]

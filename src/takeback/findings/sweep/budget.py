@@ -25,7 +25,7 @@ from takeback.run.stats import mean_estimate
 FEW: Final = ("each layer", "each kind")
 """The families of which every set is read."""
 
-MANY: Final = ("each head", "each mlp")
+MANY: Final = ("each head", "each mlp", "each tensor")
 """The families of which the strongest are."""
 
 GRADIENTS: Final = 6

@@ -26,7 +26,7 @@ CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
 _CANDIDATES = 256
 
 MakeUp = tuple[tuple[str, int], ...]
-"""How many components of each kind a set has, by kind."""
+"""How many components of each kind a set has, by kind; of tensors, by `Component.alike`."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def random_controls(
 
 
 def _make_up(components: ComponentSet) -> MakeUp:
-    return tuple(sorted(Counter(component.kind for component in components).items()))
+    return tuple(sorted(Counter(component.alike for component in components).items()))
 
 
 def _draws(anatomy: Anatomy, make_up: MakeUp, random: np.random.Generator) -> list[ComponentSet]:
-    kinds = {kind: [c for c in anatomy.universe if c.kind == kind] for kind, _ in make_up}
+    kinds = {kind: [c for c in anatomy.universe if c.alike == kind] for kind, _ in make_up}
     drawn: dict[ComponentSet, None] = {}
     for _ in range(_CANDIDATES):
         members = [

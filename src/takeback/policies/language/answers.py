@@ -17,7 +17,7 @@ from takeback.hybrid.memory import in_halves
 from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.hybrid.walk import End, Hybrids, Path, path_of
 from takeback.policies.answers import AnswerReadouts
-from takeback.policies.language.forward import arguments
+from takeback.policies.language.forward import inputs_of
 from takeback.policies.language.packing import ROWS, PackedRows, visibility
 from takeback.policies.language.prompts import prompt_text, prompt_tokens, spelled
 from takeback.policies.policy import View, by_model
@@ -273,10 +273,7 @@ class _Plain:
 
 
 def _ends(hybrids: Any, rows: PackedRows, paths: Sequence[Path]) -> Iterator[tuple[int, End]]:
-    count, length = rows.tokens.shape
-    model = hybrids.model
-    read = torch.arange(length - rows.nodes - 1, length, device=model.device).expand(count, -1)
-    return hybrids.ends(Inputs(arguments(model, rows), read), paths)
+    return hybrids.ends(inputs_of(hybrids.model, rows), paths)
 
 
 def _spelled(

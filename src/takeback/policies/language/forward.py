@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from takeback.hybrid.replay import Inputs, plain_logits
 from takeback.policies.language.packing import PackedRows
+from takeback.policies.language.unroll import takes_trees, unrolled
 from takeback.run.errors import TakebackError
 
 
@@ -47,16 +49,29 @@ def next_token_logits(model: PreTrainedModel, rows: PackedRows) -> torch.Tensor:
     Raises:
         TakebackError: the model's attention can't take a mask for each pair of tokens.
     """
-    output = model(**arguments(model, rows), use_cache=False, logits_to_keep=rows.nodes + 1)
+    inputs = inputs_of(model, rows)
+    if inputs.order is not None:
+        return plain_logits(model, inputs).float()
+    output = model(**inputs.arguments, use_cache=False, logits_to_keep=rows.nodes + 1)
     return output.logits.float()
 
 
-def arguments(model: PreTrainedModel, rows: PackedRows) -> dict[str, Any]:
-    """Return what a model's forward takes so that each node of packed rows sees what it should.
+def inputs_of(model: PreTrainedModel, rows: PackedRows) -> Inputs:
+    """Return what a model is given so that each node of packed rows sees its prompt and ancestors only.
+
+    A model whose layers take no such mask is given each way through a tree in a row of its own.
 
     Raises:
-        TakebackError: the model's attention can't take a mask for each pair of tokens.
+        TakebackError: the implementation of its attention takes no masks; it can be loaded with another.
     """
+    if not takes_trees(model):
+        return unrolled(model, rows)
+    count, length = rows.tokens.shape
+    read = torch.arange(length - rows.nodes - 1, length, device=model.device).expand(count, -1)
+    return Inputs(_arguments(model, rows), read)
+
+
+def _arguments(model: PreTrainedModel, rows: PackedRows) -> dict[str, Any]:
     positions = torch.from_numpy(rows.positions)
     return {
         "input_ids": torch.from_numpy(rows.tokens).to(model.device),
@@ -75,10 +90,6 @@ def _masks(model: PreTrainedModel, sees: torch.Tensor, positions: torch.Tensor) 
         )
     kinds = set[str](getattr(config, "layer_types", None) or ())
     window: int | None = getattr(config, "sliding_window", None)
-    if unknown := kinds - {"full_attention", "sliding_attention"}:
-        raise TakebackError(
-            f"layers of type {', '.join(sorted(unknown))} take no tree masks; use a plain decoder"
-        )
 
     def additive(window: int | None) -> torch.Tensor:
         visible = sees

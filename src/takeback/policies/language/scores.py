@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from takeback.hybrid.replay import Inputs
 from takeback.hybrid.walk import Hybrids, Path
-from takeback.policies.language.forward import arguments
+from takeback.policies.language.forward import inputs_of
 from takeback.policies.language.packing import PackedRows
 from takeback.policies.policy import View, by_model
 
@@ -28,10 +27,7 @@ class HybridScores:
 
     def __call__(self, rows: PackedRows, which: Sequence[int], /) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield each hybrid's number and log-probabilities, (rows, 1 + nodes, vocabulary), in any order."""
-        count, length = rows.tokens.shape
-        model = self.hybrids.model
-        read = torch.arange(length - rows.nodes - 1, length, device=model.device).expand(count, -1)
-        inputs = Inputs(arguments(model, rows), read)
+        inputs = inputs_of(self.hybrids.model, rows)
         for place, logits in self.hybrids.logits(inputs, [self.paths[policy] for policy in which]):
             yield which[place], torch.log_softmax(logits.float(), dim=-1)
 

@@ -28,7 +28,7 @@ from takeback.study.plan import Plan, load_plan
 PER_SEED: TypeAlias = "Mapping[int, float]"
 """A number for each seed; seeds for which there is none are left out."""
 
-SINGLES: Final = ("each head", "each mlp", "each unit")
+SINGLES: Final = ("each head", "each mlp", "each unit", "each tensor")
 """Families of sets that hold a component each."""
 WHOLE: Final = 0.5
 """Of ‖Δ‖², what the fewest components are counted to hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,36 +10,41 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
-from takeback.component import Component
+from takeback.component import TENSOR, Component
 
 _ABSENT = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Names parts of a model as components are named, in canonical order; -1 stands for no layer or index."""
+    """Names parts of a model as components are named, in canonical order; -1 stands for no layer or index.
+
+    `tensors` has the text forms of those that are whole tensors, "" for all others.
+    """
 
     kinds: NDArray[np.str_]
     layers: NDArray[np.int64]
     indices: NDArray[np.int64]
+    tensors: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.kinds)
 
     def components(self) -> list[Component]:
         """Return them as components."""
-        rows = zip(self.kinds.tolist(), self.layers.tolist(), self.indices.tolist(), strict=True)
         return [
-            Component(kind, None if layer < 0 else layer, None if index < 0 else index)
-            for kind, layer, index in rows
+            Component.parse(tensor)
+            if tensor
+            else Component(kind, None if layer < 0 else layer, None if index < 0 else index)
+            for kind, layer, index, tensor in self._rows()
         ]
 
     def names(self) -> list[str]:
         """Return the names of the components; without a kind, of the layers."""
-        rows = zip(self.kinds.tolist(), self.layers.tolist(), self.indices.tolist(), strict=True)
         return [
-            kind if layer < 0 else f"L{layer}" + f".{kind}{'' if index < 0 else index}" * bool(kind)
-            for kind, layer, index in rows
+            tensor
+            or (kind if layer < 0 else f"L{layer}" + f".{kind}{'' if index < 0 else index}" * bool(kind))
+            for kind, layer, index, tensor in self._rows()
         ]
 
     def table(self) -> pd.DataFrame:
@@ -50,8 +55,9 @@ class Parts:
 
     def by_layer(self) -> tuple[NDArray[np.intp], Parts]:
         """Return for each part the place of its layer, or of itself where it is in none, and those places."""
-        kinds = np.where(self.layers < 0, self.kinds, "")
-        return replace(self, kinds=kinds, indices=np.full(len(self), _ABSENT)).together()
+        alone = self.layers < 0
+        kinds, tensors = np.where(alone, self.kinds, ""), np.where(alone, self.tensors, "")
+        return replace(self, kinds=kinds, indices=np.full(len(self), _ABSENT), tensors=tensors).together()
 
     def without_neurons(self) -> tuple[NDArray[np.intp], Parts]:
         """Return for each part the place of what it is shown as, and those: an MLP for its neurons."""
@@ -61,11 +67,19 @@ class Parts:
 
     def together(self) -> tuple[NDArray[np.intp], Parts]:
         """Return for each part the place of the run of equal ones that it is in, and one of each run."""
-        fields = (self.kinds, self.layers, self.indices)
+        fields = (self.kinds, self.layers, self.indices, self.tensors)
         changes = np.logical_or.reduce([values[1:] != values[:-1] for values in fields])
         place = np.concatenate([[0], np.cumsum(changes)]).astype(np.intp)[: len(self)]
         first = np.flatnonzero(np.concatenate([[True], changes]))[: len(self)]
-        return place, Parts(self.kinds[first], self.layers[first], self.indices[first])
+        return place, self.some(first)
+
+    def some(self, places: NDArray[np.intp]) -> Parts:
+        """Return those at some places."""
+        return Parts(self.kinds[places], self.layers[places], self.indices[places], self.tensors[places])
+
+    def _rows(self) -> Iterator[tuple[str, int, int, str]]:
+        fields = (self.kinds, self.layers, self.indices, self.tensors)
+        return zip(*(values.tolist() for values in fields), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +96,19 @@ class Segments:
         owned = [(place, cut) for place, name in enumerate(tensors) for cut in anatomy.cuts[name]]
         counts = [cut.count for _, cut in owned]
         within = np.concatenate([np.arange(count) for count in counts])
-        firsts = np.array([cut.component(0).place() for _, cut in owned]).repeat(counts, axis=0)
+        places = [cut.component(0).place() for _, cut in owned]
+        names = {name: rank for rank, name in enumerate(sorted({place[-1] for place in places}))}
+        firsts = np.array([(*place[:-1], names[place[-1]]) for place in places]).repeat(counts, axis=0)
         indexed = np.array([cut.index is not None for _, cut in owned]).repeat(counts)
         firsts[:, 3] += within * indexed
         _, where, component = np.unique(firsts, axis=0, return_index=True, return_inverse=True)
         kinds = np.array([cut.kind for _, cut in owned]).repeat(counts)
         layers = np.array([_ABSENT if cut.layer is None else cut.layer for _, cut in owned]).repeat(counts)
         indices = np.where(indexed, firsts[:, 3], _ABSENT)
+        whole = [str(cut.component(0)) if cut.kind == TENSOR else "" for _, cut in owned]
         tensor = np.array([place for place, _ in owned]).repeat(counts)
-        return cls(tensor, component.reshape(-1), Parts(kinds[where], layers[where], indices[where]))
+        parts = Parts(kinds, layers, indices, np.array(whole, np.object_).repeat(counts))
+        return cls(tensor, component.reshape(-1), parts.some(where))
 
 
 def _or_missing(values: NDArray[np.int64]) -> pd.Series:
