@@ -140,9 +140,15 @@ def test_what_is_wrong_with_a_neuron_is_told(monkeypatch: pytest.MonkeyPatch) ->
         check_neurons(model)
 
 
+def test_a_type_without_a_block_is_proved_as_far_as_tensors_go() -> None:
+    proof = prove(tiny_config("doge"))
+    assert not proof.holds
+    assert proof.broken is None
+    assert [law.number for law in proof.laws] == [1, 2, 3]
+    assert str(proof).startswith("doge by tensors: laws 1 to 3 hold")
+
+
 def test_what_cannot_be_built_or_is_not_tiny_is_refused() -> None:
-    with pytest.raises(UnknownName, match="bert"):
-        prove(transformers.BertConfig(hidden_size=24))
     with pytest.raises(TakebackError, match=r"has [0-9,]+ parameters; make it tiny"):
         prove(transformers.LlamaConfig())
     with pytest.raises(UnknownName, match="did you mean 'llama'"):

@@ -86,7 +86,8 @@ is a neuron in the unmodified module. {told}.
 
 *Laws hold* says so of a default config made tiny. *Tensors only* says that no block tells heads apart:
 `diff` and `hybrid` take whole tensors and layers, for which laws 1 to 3 were tried. *Cannot be built* says
-why there is no tiny model here; a block may hold all the same. How to add one: [Architecture families](families.md).
+why there is no tiny model here; a block may hold all the same. How to add one:
+[Architecture families](families.md).
 """
 
 
