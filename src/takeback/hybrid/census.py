@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -93,7 +95,9 @@ why there is no tiny model here; a block may hold all the same. How to add one:
 
 def _short(text: str) -> str:
     """Return the beginning of a message as one cell of a table."""
-    text = " ".join(text.split()).replace("|", "/")
+    text = " ".join(re.sub(re.escape(tempfile.gettempdir()) + r"/\w+", "a folder", text).split()).replace(
+        "|", "/"
+    )
     return text if len(text) <= 140 else text[:139].rstrip() + "…"
 
 
