@@ -230,7 +230,7 @@ def _drafts(module: PreTrainedModel, config: Any) -> Iterator[Block]:
             yield _block(module, config, like, {**owners, name: other})
 
 
-def _overlap(names: Iterable[str], block: Mapping[str, Any], tails: Mapping[str, Owner]) -> tuple[float, ...]:
+def _overlap(names: Iterable[str], block: Mapping[str, Any], tails: Mapping[str, Owner]) -> float:
     there = {pattern for pattern, _ in _singles(block["tensors"])}
     found = list(names)
     same = sum(_tail(name) in tails for name in found)
@@ -268,7 +268,7 @@ _WORDS = (
 
 
 def _spanning(name: str, rank: int) -> Owner | None:
-    """Return who owns the gains of a norm on queries or keys that spans heads, None of any other tensor."""
+    """Return who owns the gains of a norm on queries or keys that spans heads, None of other tensors."""
     for words, kind in (("q_norm|query_norm|q_layernorm", "H"), ("k_norm|key_norm|k_layernorm", "KV")):
         if rank == 1 and re.search(rf"\.({words})\.", name):
             return {"axis": 0, "split": [kind]}
