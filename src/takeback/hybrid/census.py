@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from takeback.anatomy.tensors import TENSORS
 from takeback.hybrid.proof import prove
 from takeback.hybrid.tiny import tiny_config
 from takeback.run.errors import TakebackError, UnknownName
 
-PROVED, TENSORS, REFUTED, UNBUILT = "laws hold", "tensors only", "a law fails", "cannot be built"
+PROVED, WHOLE, REFUTED, UNBUILT = "laws hold", "tensors only", "a law fails", "cannot be built"
 """What may become of a model type."""
 
 
@@ -42,12 +45,13 @@ def fate_of(model_type: str) -> Fate:
     try:
         proof = prove(tiny_config(model_type))
     except UnknownName as error:
-        told = str(error) if "are not read" in str(error) else "no block"
-        return Fate(model_type, TENSORS, "", told)
+        return Fate(model_type, UNBUILT, "", _short(str(error)))
     except TakebackError as error:
         return Fate(model_type, UNBUILT, "", _short(str(error)))
     if proof.broken is not None:
         return Fate(model_type, REFUTED, proof.family, _short(str(proof.broken)))
+    if proof.family == TENSORS:
+        return Fate(model_type, WHOLE, "", "laws 1 to 3: " + proof.laws[0].told)
     return Fate(model_type, PROVED, proof.family, proof.laws[-1].told)
 
 
@@ -69,7 +73,7 @@ def page(fates: Iterable[Fate]) -> str:
 
     fates = list(fates)
     counts = Counter(fate.outcome for fate in fates)
-    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PROVED, TENSORS, REFUTED, UNBUILT))
+    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PROVED, WHOLE, REFUTED, UNBUILT))
     lines = [_HEAD.format(version=transformers.__version__, types=len(fates), told=told)]
     lines += ["| model type | outcome | block | tried in law 4, or why not |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *map(str, fates)]) + "\n"
@@ -83,14 +87,17 @@ and on disk; both ends are bit-exact, in memory and on disk; takebacks commute; 
 is a neuron in the unmodified module. {told}.
 
 *Laws hold* says so of a default config made tiny. *Tensors only* says that no block tells heads apart:
-`diff` and `hybrid` take whole tensors and layers. *Cannot be built* says why transformers makes no tiny model
-here; a block may hold all the same. How to add one: [Architecture families](families.md).
+`diff` and `hybrid` take whole tensors and layers, for which laws 1 to 3 were tried. *Cannot be built* says
+why there is no tiny model here; a block may hold all the same. How to add one:
+[Architecture families](families.md).
 """
 
 
 def _short(text: str) -> str:
     """Return the beginning of a message as one cell of a table."""
-    text = " ".join(text.split()).replace("|", "/")
+    text = " ".join(re.sub(re.escape(tempfile.gettempdir()) + r"/\w+", "a folder", text).split()).replace(
+        "|", "/"
+    )
     return text if len(text) <= 140 else text[:139].rstrip() + "…"
 
 
