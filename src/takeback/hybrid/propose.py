@@ -268,7 +268,7 @@ _WORDS = (
 
 
 def _spanning(name: str, rank: int) -> Owner | None:
-    """Return who owns the gains of a norm on queries or keys that spans the heads, None of any other tensor."""
+    """Return who owns the gains of a norm on queries or keys that spans the heads, None of others."""
     for words, kind in (("q_norm|query_norm|q_layernorm", "H"), ("k_norm|key_norm|k_layernorm", "KV")):
         if rank == 1 and re.search(rf"\.({words})\.", name):
             return {"axis": 0, "split": [kind]}
