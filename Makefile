@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo small-worlds plants estimators findings tree test check format hooks base clean
+.PHONY: help setup demo families small-worlds plants estimators findings fuzz tree test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,12 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
 	$(BIN)/python -m validation.simulate
+
+fuzz: $(READY)  ## try 10,000 bent inputs of all kinds and print what became of them (a few minutes)
+	PYTHONPATH=tests $(BIN)/python -m fuzz 10000
+
+families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)
+	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py

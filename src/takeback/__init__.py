@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from takeback.hybrid import hybrid as hybrid
     from takeback.hybrid import taken_back as taken_back
     from takeback.hybrid import write_hybrid as write_hybrid
+    from takeback.hybrid import write_patch as write_patch
     from takeback.measure import effects as effects
     from takeback.measure import measures as measures
     from takeback.measure import most_changed as most_changed
@@ -81,5 +82,6 @@ if TYPE_CHECKING:
     from takeback.training import train as train
     from takeback.weights import Diff as Diff
     from takeback.weights import diff as diff
+    from takeback.weights import pack as pack
 
 lazy_names(__name__)

@@ -202,6 +202,16 @@ def _quoted(name: str) -> str:
 _WILD = {"*": ".*", "#": f"[0-9]{{1,{_LONGEST_NUMBER}}}"}
 
 
+def _as_regex(pattern: str) -> str:
+    """Write a wildcard so that what lies between stars is sought once, at its first place."""
+    pieces = [
+        "".join(_WILD.get(part, re.escape(part)) for part in re.split("(#)", piece))
+        for piece in pattern.split("*")
+    ]
+    inner = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1] if piece)
+    return pieces[0] if len(pieces) == 1 else f"{pieces[0]}{inner}.*{pieces[-1]}"
+
+
 class _Space:
     """All components of one anatomy, in canonical order; sets over it are bit masks of positions."""
 
@@ -267,8 +277,7 @@ class _Space:
         if pattern == "*":
             return self.everything
         if "*" in pattern or "#" in pattern:
-            parts = (_WILD.get(part, re.escape(part)) for part in re.split("([*#])", pattern))
-            matches = re.compile("".join(parts)).fullmatch
+            matches = re.compile(_as_regex(pattern)).fullmatch
             mask = _mask(place for name, place in self.matched if matches(name))
             if not mask:
                 raise self.unknown(pattern)

@@ -14,7 +14,9 @@ import models
 from takeback.anatomy import anatomy_of
 from takeback.component import ComponentSet
 from takeback.hybrid import taken_back
+from takeback.hybrid.proof import random_model
 from takeback.hybrid.replay import Inputs, Replay, plain_logits
+from takeback.hybrid.tiny import tiny_config
 from takeback.hybrid.walk import Hybrids, hybrid_logits, path_of
 from takeback.run.errors import TakebackError
 
@@ -82,6 +84,43 @@ def test_experts_latents_and_mixers_are_walked_too(kind: str) -> None:
     ids = {"input_ids": models.tokens(3, LENGTH)}
     check(model, base, Inputs(ids, torch.full((3, 1), LENGTH - 1)), sets[::3])
     check(model, base, Inputs(ids, torch.tensor([[0, 5, 7], [8, 2, 2], [1, 3, 6]])), sets[::7])
+
+
+FURTHER = (
+    "bloom",
+    "cohere",
+    "gpt_neo",
+    "falcon",
+    "gptj",
+    "mpt",
+    "phi",
+    "stablelm",
+    "bart",
+    "bert",
+    "smollm3",
+)
+"""Layers with attention and MLP side by side, a norm behind the embeddings, ALiBi, masks of their own."""
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [pytest.param(name, marks=[pytest.mark.slow] * (place > 2)) for place, name in enumerate(FURTHER)],
+)
+def test_further_types_are_walked_too(model_type: str) -> None:
+    model, base = (random_model(tiny_config(model_type), seed) for seed in (0, 1))
+    sets = every_kind_of_set(model)[::5]
+    ids = {"input_ids": models.tokens(3, LENGTH).clamp(min=3)}
+    check(model, base, Inputs(ids, torch.full((3, 1), LENGTH - 1)), sets)
+    check(model, base, Inputs(ids, torch.tensor([[0, 5, 7], [8, 2, 2], [1, 3, 6]])), sets)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["gpt_bigcode", "openai-gpt", "xlm"])
+def test_types_that_cannot_be_walked_run_one_by_one(model_type: str) -> None:
+    model, base = (random_model(tiny_config(model_type), seed) for seed in (0, 1))
+    ids = {"input_ids": models.tokens(3, LENGTH).clamp(min=3)}
+    with pytest.warns(UserWarning, match="run one by one"):
+        check(model, base, Inputs(ids, torch.full((3, 1), LENGTH - 1)), every_kind_of_set(model)[::5])
 
 
 def test_the_last_layer_is_computed_at_the_read_positions_alone(name: str, built: Build) -> None:

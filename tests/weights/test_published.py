@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 import models
 from takeback.checkpoint import Pair, open_pair
 from takeback.run.parts import Shard, collect_shard
 from takeback.run.tables import records
 from takeback.weights.published.definitions import LAYERWISE, RANK_1, SPARSITY, TOLERANT, UPDATE_RANK
-from takeback.weights.published.published import COLUMNS, Published, PublishedWork, published
+from takeback.weights.published.published import (
+    COLUMNS,
+    Published,
+    PublishedWork,
+    matrix_rank,
+    published,
+)
 
 
 def save_sparse(name: str, folder: Path) -> tuple[Path, Path]:
@@ -135,3 +142,25 @@ def test_it_draws_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     found.print()
     assert "update rank" in capsys.readouterr().out
     assert records(found.tables["published"])[0]["definition"] == SPARSITY
+
+
+@pytest.mark.parametrize("smallest", [0.0, 1e-9, 1e-5, 4.7e-6, 1e-3])
+def test_ranks_are_those_of_torch(smallest: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(40, 40, generator=generator))[0] for _ in range(2))
+    values = torch.cat([torch.ones(30), torch.full((10,), smallest)])
+    for matrix in (left @ torch.diag(values) @ right, torch.zeros(3, 2), torch.full((4, 4), 1e-30)):
+        assert matrix_rank(matrix) == int(torch.linalg.matrix_rank(matrix))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_float8_is_compared_exactly(dtype: torch.dtype, tmp_path: Path) -> None:
+    tensors = [torch.randn(16, 12, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    for kind in (dtype, torch.bfloat16):
+        for side, tensor in zip(("base", "tuned"), tensors, strict=True):
+            save_file({"0.weight": tensor.to(dtype).to(kind)}, tmp_path / f"{side}-{kind}.safetensors")
+    stored, wide = (
+        published(open_pair(*(tmp_path / f"{side}-{kind}.safetensors" for side in ("base", "tuned")))).tensors
+        for kind in (dtype, torch.bfloat16)
+    )
+    assert stored.equals(wide)

@@ -18,6 +18,7 @@ from takeback.weights.spectra.rank import (
     entropy_rank,
     exact,
     gaussian_ranks,
+    gram,
     rank_bounds,
     ranks,
     sketch,
@@ -130,3 +131,17 @@ def test_a_sketch_never_says_more_than_there_is() -> None:
     assert np.all(found.values <= truth.values[:15] + 1e-9)
     assert found.missing == pytest.approx(truth.square - float(np.sum(found.values**2)))
     assert isinstance(found, Spectrum)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40), (2000, 12), (5, 5)])
+def test_a_gram_matrix_gives_the_spectrum_within_its_error(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    matrix = torch.from_numpy(rng.standard_normal(shape) * np.logspace(0, -9, shape[1]))
+    slow, fast = exact(matrix), gram(matrix, energy=0.9)
+    assert np.all(np.abs(slow.values**2 - fast.values**2) <= fast.error)
+    assert np.all(np.abs(slow.values - fast.values) <= fast.errors)
+    assert fast.left is not None
+    assert slow.left is not None
+    rank = fast.left.shape[1]
+    lost = fast.left - slow.left[:, :rank] @ (slow.left[:, :rank].T @ fast.left)
+    assert float(lost.abs().max()) < 1e-12

@@ -22,7 +22,7 @@ from takeback.run.parts import Shard, collect_shard
 from takeback.weights.spectra.shape import MEASURES, Options
 from takeback.weights.spectra.spectra import COLUMNS, Spectra, SpectraWork, spectra
 
-QUICK = Options(draws=2, decomposed=1)
+QUICK = Options(decomposed=1)
 
 
 def saved(name: str, folder: Path, step: float = 0.05) -> Pair:
@@ -187,3 +187,20 @@ def test_it_draws_itself_with_its_nulls(tmp_path: Path, capsys: pytest.CaptureFi
     assert len(found.tables["spectra"]) == len(found.table)
     nothing = Spectra("a → b", QUICK, found.table.assign(delta_norm=0.0))
     assert section_of(nothing).words == ("No matrix changed.",)
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned"), [("zeros", "zeros"), ("zeros", "noise"), ("noise", "zeros"), ("zeros", "few")]
+)
+def test_all_zeros_are_shown(base: str, tuned: str, tmp_path: Path) -> None:
+    noise = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    sides = {"zeros": torch.zeros(6, 5), "noise": noise, "few": torch.eye(6, 5)}
+    for side, name in (("base", base), ("tuned", tuned)):
+        save_file({"0.weight": sides[name]}, tmp_path / f"{side}.safetensors")
+    found = spectra(open_pair(tmp_path / "base.safetensors", tmp_path / "tuned.safetensors"))
+    words, row = " ".join(section_of(found).words), found.table.iloc[0]
+    assert found._repr_html_()
+    assert ("zero in base" in words) == (base == "zeros" != tuned)
+    if tuned == "zeros" != base:  # all singular values are gone: Σσ² over ‖Δ‖²
+        assert row["drift"] == pytest.approx(1)
+        assert pd.isna(row["rotation_left_max"])

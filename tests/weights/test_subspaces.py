@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ import scipy.linalg
 import scipy.stats
 import torch
 
+from takeback.weights.spectra.permuted import permuted_laws
 from takeback.weights.spectra.rank import exact, sketch
 from takeback.weights.spectra.shape import Options, change_shape
 from takeback.weights.spectra.subspaces import (
     SIDES,
+    Leading,
     gap,
     gaussian_law,
     leading,
@@ -109,3 +113,52 @@ def test_planted_changes_lie_where_they_were_put(place: str, low: float, high: f
         assert found[f"share_{side}_permuted_below"] == {"inside": 1, "outside": 0}.get(
             place, found[f"share_{side}_permuted_below"]
         )
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_law_of_permuted_shares_has_the_mean_and_variance_of_all_orders(rank: int) -> None:
+    delta = torch.tensor([[1.0, -2.0, 0.5], [3.0, 0.0, 0.25]], dtype=torch.float64)
+    left, right = (torch.linalg.qr(gaussian(seed, size, rank))[0] for seed, size in ((1, 2), (2, 3)))
+    space = Leading(left, right, 0.5)
+    every = [
+        shares(space, torch.tensor(order, dtype=torch.float64).reshape(2, 3))
+        for order in itertools.permutations(delta.flatten().tolist())
+    ]
+    for side, law in permuted_laws(space, delta).items():
+        drawn = np.array([one[side] for one in every])
+        assert law.mean == pytest.approx(drawn.mean(), rel=1e-9)
+        if law.outside:
+            size = law.inside + law.outside
+            assert law.mean * (1 - law.mean) / (size + 1) == pytest.approx(drawn.var(), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["normal", "sparse", "shifted"])
+def test_the_law_of_permuted_shares_holds_95_in_100(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    delta = rng.standard_normal((24, 18))
+    delta = {"normal": delta, "sparse": delta * (rng.random((24, 18)) < 0.1), "shifted": delta + 1}[kind]
+    space = leading(exact(gaussian(0, 24, 18)), 0.5)
+    assert space is not None
+    laws = permuted_laws(space, torch.from_numpy(delta))
+    drawn = [shares(space, torch.from_numpy(rng.permuted(delta, axis=None))) for _ in range(2000)]
+    for side, law in laws.items():
+        values = np.array([one[side] for one in drawn])
+        inside = np.mean((values > law.quantile(0.025)) & (values < law.quantile(0.975)))
+        assert 0.92 <= inside <= 0.98
+        assert abs(values.mean() - law.mean) < 4 * values.std() / 2000**0.5
+
+
+@pytest.mark.parametrize("step", [1e-3, 1e-7, 1e-10])
+def test_gram_matrices_give_what_direct_decompositions_give(
+    step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, delta = gaussian(0, 48, 40), gaussian(1, 48, 40)
+    base = base @ torch.diag(torch.logspace(0, -5, 40, dtype=torch.float64))
+    found = change_shape(base, base + step * delta, Options(), np.random.default_rng(0))
+    shape = import_module("takeback.weights.spectra.shape")
+    monkeypatch.setattr(shape, "_certain", lambda *_: False)
+    monkeypatch.setattr(shape, "gram", lambda matrix, *_, **__: exact(matrix))
+    slow = change_shape(base, base + step * delta, Options(), np.random.default_rng(0))
+    assert found.keys() == slow.keys()
+    for name, value in slow.items():
+        assert found[name] == pytest.approx(value, rel=2e-6, abs=1e-6 if "drift" in name else 1e-8), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -16,23 +17,41 @@ import models
 from takeback.checkpoint import open_pair
 from takeback.draw.result import section_of
 from takeback.run.errors import TakebackError
-from takeback.weights.entries.ulps import steps_between, ulps
+from takeback.weights.entries.kernel import LEAST_EXPONENT, STEP_SHAPE, step_counts
+from takeback.weights.entries.ulps import ulps
 
 EVERY = torch.arange(0, 1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double()
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 IN_ORDER = np.unique(EVERY[torch.isfinite(EVERY)].numpy())
 """Every finite bfloat16 number once, in order; 0 and -0 are one."""
 
 numbers = st.floats(-(2.0**99), 2.0**99, width=32) | st.sampled_from([0.0, -0.0, 1e-40, 1.0, -1.0])
 
 
-@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20))
-def test_steps_are_places_apart_among_all_bfloat16_numbers(pairs: list[tuple[float, float]]) -> None:
-    base, tuned = np.array(pairs, np.float64).T
+def steps_between(base: np.ndarray, tuned: np.ndarray) -> np.ndarray:
+    """The slow reference: places apart among all bfloat16 numbers, rounded by torch."""
     places = [
         np.searchsorted(IN_ORDER, torch.from_numpy(side.copy()).bfloat16().double().numpy())
         for side in (base, tuned)
     ]
-    np.testing.assert_array_equal(steps_between(base, tuned), np.abs(places[1] - places[0]))
+    return np.abs(places[1] - places[0])
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20), st.sampled_from(DTYPES))
+def test_steps_are_places_apart_among_all_bfloat16_numbers(
+    pairs: list[tuple[float, float]], dtype: torch.dtype
+) -> None:
+    sides = torch.tensor(pairs, dtype=torch.float64).clamp(-6e4, 6e4).T.to(dtype).contiguous()
+    stored = [side.view(torch.uint16 if dtype == torch.bfloat16 else dtype).numpy() for side in sides]
+    stored = [side.view(np.int16) if side.dtype == np.float16 else side for side in stored]
+    counts = np.zeros(STEP_SHAPE, np.int64)
+    step_counts(stored[0], stored[1], counts)
+    base, tuned = sides.double().numpy()
+    expected = np.zeros(STEP_SHAPE, np.int64)
+    for weight, steps in zip(base.tolist(), steps_between(base, tuned).tolist(), strict=True):
+        row = 0 if weight == 0 else math.frexp(weight)[1] - 1 - LEAST_EXPONENT + 1
+        expected[row, 0 if steps == 0 else (steps - 1).bit_length() + 1] += 1
+    np.testing.assert_array_equal(counts, expected)
 
 
 def test_counts_equal_a_dense_loop(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

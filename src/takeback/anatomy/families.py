@@ -207,10 +207,10 @@ def _canonical(family: Family, stored: str) -> str | None:
     for pattern, replacement in family.renames:
         name = re.sub(pattern, replacement, name)
     for candidate in (name, family.prefix + name):
-        if family.match(candidate) is not None:
-            return candidate
         if family.ignores(candidate):
             return None
+        if family.match(candidate) is not None:
+            return candidate
     return stored
 
 

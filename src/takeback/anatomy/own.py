@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from takeback.run.errors import TakebackError
 from takeback.run.own import load_own
+from takeback.run.reading import read_text
 
 VARIABLE: Final = "TAKEBACK_FAMILIES"
 """The variable of the environment that names TOML files with a user's own families."""
@@ -66,8 +67,8 @@ def own_blocks(stamp: Stamp) -> Mapping[str, Mapping[str, Any]]:
     blocks: dict[str, Mapping[str, Any]] = {}
     for path, *_ in stamp:
         try:
-            held = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            held = tomllib.loads(read_text(path))
+        except (TakebackError, OSError, ValueError, RecursionError) as error:
             raise TakebackError(f"{path}, a file of families, can't be read: {error}") from error
         for name, block in held.items():
             if not isinstance(block, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from takeback.anatomy.anatomy import Anatomy, Cut
@@ -51,7 +52,13 @@ def read_sizes(family: Family, config: Any, tied: bool, layer: int | None = None
     def read(size: str) -> int | None:
         values = (value_of(settings, key) for key in keys.get(size, ()))
         found = next((value for value in values if value is not None), None)
-        return found[layer or 0] if isinstance(found, (list, tuple)) else found
+        value = found
+        if isinstance(found, list | tuple):
+            value = found[layer or 0] if len(found) > (layer or 0) else None
+        if value is not None and (not isinstance(value, int) or not 0 <= value < 2**40):
+            told = f"its {size} ({keys[size][0]}) is {str(value)[:40]!r}, no number of them"
+            raise TakebackError(f"the config of this {family.name} model makes no sense: {told}")
+        return value
 
     def needed(size: str) -> int:
         value = read(size)
@@ -222,7 +229,9 @@ def _check_index(family: Family, name: str, match: Match, sizes: Sizes) -> None:
 
 
 def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
-    odd = sorted({cut.layer for cut in cuts if cut.layer is not None} ^ set(range(sizes.layers)))
+    there = {cut.layer for cut in cuts if cut.layer is not None}
+    missing = list(islice((layer for layer in range(sizes.layers) if layer not in there), 9))
+    odd = missing or sorted(layer for layer in there if layer >= sizes.layers)
     if odd:
         raise TakebackError(
             f"the config of this {family.name} model gives {sizes.layers} layers, but the tensors of layer "

@@ -15,7 +15,7 @@ TASKS: Final = "lm-eval"
 class Spec(BaseModel):
     """Fields that a mapping gives, and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def of(cls, told: Any, source: str) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +16,9 @@ from takeback.anatomy import Family, canonical_name
 from takeback.anatomy.wiring import known_wiring
 from takeback.checkpoint.shards import Entry, read_header, weight_entries
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_json
 from takeback.run.machine_code import machine_code
+from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -157,13 +158,13 @@ def read_adapter(folder: Path, family: Family | None, base: Mapping[str, Entry],
 def _settings(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     try:
-        settings: Any = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        settings = read_json(file)
+    except Missing:
         raise TakebackError(
             f"{folder} has no adapter_config.json; write base+adapter with a PEFT adapter's folder"
         ) from None
-    except (OSError, ValueError) as error:
-        raise TakebackError(f"{file} is not an adapter's config: {error}") from error
+    except Unreadable as error:
+        raise TakebackError(f"{file} is not an adapter's config: {error.why}") from error
     if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type") if isinstance(settings, dict) else None
         raise TakebackError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,12 +27,17 @@ from takeback.checkpoint.shards import (
     weight_entries,
 )
 from takeback.checkpoint.stored import unstacked, without_leftovers
+from takeback.checkpoint.stream.file import DIGEST, NAMES
+from takeback.checkpoint.stream.folder import ANCHORS, Stream, is_stream, split_step
+from takeback.checkpoint.stream.patched import Patched, Replayed
 from takeback.checkpoint.ties import embeddings_of, is_tied
-from takeback.checkpoint.weights import weights_digest
+from takeback.checkpoint.weights import names_digest, weights_digest
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
+from takeback.run.json_text import read_object
+from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +50,8 @@ class Checkpoint:
 
     `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
-    tokenizer and generation config, earlier ones first.
+    tokenizer and generation config, earlier ones first. `promised` is the content hash that a stream's file
+    says it has, if it says one.
     """
 
     ref: str
@@ -56,6 +61,7 @@ class Checkpoint:
     stored: Mapping[str, str]
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
+    promised: str | None = None
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
@@ -127,7 +133,13 @@ class Checkpoint:
     def files(self) -> list[Path]:
         """The files that its tensors lie in, an adapter's too."""
         deltas = (file for delta in self.deltas.values() for file in delta.files)
-        return sorted({*(entry.file for entry in self.entries.values()), *deltas})
+        patches = (
+            patch.values.file
+            for entry in self.entries.values()
+            if isinstance(entry, Patched)
+            for patch in entry.patches
+        )
+        return sorted({*(entry.file for entry in self.entries.values()), *patches, *deltas})
 
     @property
     def stamp(self) -> str:
@@ -158,7 +170,8 @@ class Checkpoint:
         Raises:
             UnknownName: there is no such tensor.
         """
-        stored = Mapped(self._entry(name))
+        entry = self._entry(name)
+        stored = Replayed(entry) if isinstance(entry, Patched) else Mapped(entry)
         return Merged(stored, self.deltas[name]) if name in self.deltas else stored
 
     def read_region(self, region: Region) -> torch.Tensor:
@@ -188,6 +201,15 @@ class Checkpoint:
         return self.folder not in self.side_folders[:1] and self.settings is not None
 
     @property
+    def streamed(self) -> bool:
+        """Whether it is a step of a stream of deltas, so that no folder holds it as transformers loads it."""
+        return (
+            self.settings is not None
+            and not any(entry.file.parent == self.folder for entry in self.entries.values())
+            and not self.adapted
+        )
+
+    @property
     def separated(self) -> bool:
         """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
         unembed = self.output_embeddings
@@ -209,6 +231,7 @@ class Checkpoint:
             settings=_untied(self.settings),
             entries={**self.entries, unembed: self.entries[embed]},
             stored={**self.stored, unembed: unembed},
+            promised=None,
         )
 
     @property
@@ -262,7 +285,13 @@ class Checkpoint:
 
     @cached_property
     def _digest(self) -> str:
-        return weights_digest(self)
+        digest = weights_digest(self)
+        if self.promised not in (None, digest):
+            raise TakebackError(
+                f"{self.ref} is damaged: its tensors are not those that were packed; fetch or pack its "
+                "stream again, from the anchor before it on"
+            )
+        return digest
 
     @cached_property
     def _anatomies(self) -> dict[str, Anatomy]:
@@ -311,17 +340,25 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
     `ref` is a Hugging Face folder (a trainer's `checkpoint-200` too), `org/name@revision` (from the local
     cache, else from the hub; without a revision from the cache only), `base+adapter` with a PEFT LoRA
     adapter, merged in float32 as tensors are read (the adapter alone is one of the base that its config
-    names), a `.safetensors` file with the state dict of an MLP (or a folder with it as `model.safetensors`),
-    or a Stable-Baselines3 `.zip`, of which the policy's tensors are read and nothing is unpickled.
+    names), `RUN@step=N` or `RUN@step=last` of a stream of sparse deltas, replayed as tensors are read, a
+    `.safetensors` file with the state dict of an MLP (or a folder with it as `model.safetensors`), or a
+    Stable-Baselines3 `.zip`, of which the policy's tensors are read and nothing is unpickled.
 
     Raises:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
     """
+    run, step = split_step(str(ref))
+    if step is not None and Path(run).expanduser().is_dir():
+        return _open_step(str(ref), locate(run), step)
     base, adapter = split_adapter(str(ref))
-    place = locate(base)
+    run, step = split_step(base)
+    place = locate(run)
     if adapter is None and is_adapter(place) and (named := adapter_base(place)) is not None:
         base, adapter, place = named, str(place), _base_of(place, named)
-    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    if step is not None:
+        opened = _open_step(str(ref), place, step)
+    else:
+        opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
     if adapter is None:
         return opened
     if opened.settings is None:
@@ -341,6 +378,7 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         entries={**opened.entries, **changed.replaced},
         deltas=changed.deltas,
         side_folders=(folder, *opened.side_folders),
+        promised=None,
     )
 
 
@@ -366,10 +404,40 @@ def _open_file(ref: str, file: Path) -> Checkpoint:
     return Checkpoint(ref, file.parent, None, entries, {name: name for name in entries})
 
 
+def _open_step(ref: str, folder: Path, named: str) -> Checkpoint:
+    stream = Stream.open(folder)
+    step = stream.step(named)
+    found, beside, said = stream.entries(step), stream.beside(step), stream.chain(step)[-1].metadata
+    anchor = read_metadata(next(iter(found.values())).file)
+    has_config = (beside / "config.json").exists()
+    if KEY in anchor or (NAMES in anchor and not has_config):
+        _check_floating(folder, found)
+        opened = Checkpoint(ref, folder, None, found, {name: name for name in found})
+    elif has_config:
+        opened = _of_entries(ref, beside, found)
+    else:
+        raise TakebackError(
+            f"{folder} has no config.json beside its {ANCHORS}; put the one of the model that was trained "
+            "there, with its tokenizer"
+        )
+    same_names = said.get(NAMES) == names_digest(opened.entries)
+    return replace(opened, promised=said.get(DIGEST) if same_names else None)
+
+
 def _open_folder(ref: str, folder: Path) -> Checkpoint:
+    if is_stream(folder) and not (folder / "model.safetensors").exists():
+        steps = Stream.open(folder).steps
+        raise TakebackError(
+            f"{folder} is a stream of {len(steps)} steps from {steps[0]} to {steps[-1]}; name one: "
+            f"{folder}@step={steps[-1]}"
+        )
     found = weight_entries(folder)
     if _holds_network(folder):
         return _open_file(ref, folder / WEIGHTS)
+    return _of_entries(ref, folder, found)
+
+
+def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoint:
     settings = _read_settings(folder)
     family = family_in(settings)
     entries = canonical_names(found, family)
@@ -427,20 +495,31 @@ def _with_default(
 def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
-        raw: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
+        raw = read_object(file, strict=True)
+    except Missing:
         raise TakebackError(
             f"{folder} has no config.json; name the weights file itself if it is an MLP's"
         ) from None
-    except (OSError, ValueError) as error:
-        raise TakebackError(f"{file} is not a config: {error}") from error
-    if not isinstance(raw, dict) or "model_type" not in raw:
-        raise TakebackError(f"{file} is not a config: it has no model_type")
+    except Unreadable as error:
+        raise TakebackError(f"{file} is not a config: {error.why}") from error
+    if not isinstance(raw.get("model_type"), str):
+        raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
+    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
+    if many:
+        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     if raw.get("quantization_config"):
         raise TakebackError(
             f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
         )
     return raw
+
+
+MOST_LAYERS = 10_000
+"""A config with more is refused before anything is made for each of them."""
+
+
+def _is_more(value: object, most: int) -> bool:
+    return isinstance(value, int) and value > most
 
 
 def _full_config(folder: Path) -> PreTrainedConfig:
@@ -452,10 +531,6 @@ def _full_config(folder: Path) -> PreTrainedConfig:
         lines = " ".join(str(error).split())
         file = folder / "config.json"
         raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"it holds {text}, which is no JSON")
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:

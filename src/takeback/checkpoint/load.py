@@ -11,7 +11,7 @@ from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.network import Network
 from takeback.checkpoint.placement import CPU, MAP, free_memory
-from takeback.checkpoint.weights import stacked
+from takeback.checkpoint.weights import narrowest_dtype, stacked
 from takeback.run.errors import TakebackError
 from takeback.run.progress import no_library_bars
 
@@ -39,6 +39,8 @@ def load_model(
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
         )
+    if checkpoint.streamed:
+        return _replayed(checkpoint, dtype, device)
     try:
         with no_library_bars():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -66,6 +68,19 @@ def load_model(
         _fill(model, checkpoint)
     try:
         return model.eval() if device in (CPU, MAP) else model.eval().to(torch.device(device))
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
+
+
+def _replayed(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
+    """Build the model of a step of a stream, whose tensors no folder holds, and fill them in."""
+    from transformers import AutoModelForCausalLM
+
+    kind = narrowest_dtype(*checkpoint.dtypes.values()) if dtype is None else dtype
+    model = AutoModelForCausalLM.from_config(checkpoint.config, dtype=kind, trust_remote_code=False)
+    _fill(model, checkpoint)
+    try:
+        return model.eval() if device == CPU else model.eval().to(torch.device(device))
     except torch.OutOfMemoryError as error:
         raise _too_large(checkpoint, device) from error
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from takeback.checkpoint.shipped import shipped, shipped_names
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_json
+from takeback.run.reading import own_path
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?")
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model", "spiece.model"]
@@ -24,11 +25,11 @@ def split_adapter(ref: str) -> tuple[str, str | None]:
     Raises:
         TakebackError: there is nothing before or after the `+`.
     """
-    if "+" not in ref or Path(ref).expanduser().exists():
+    if "+" not in ref or own_path(ref).exists():
         return ref, None
     cuts = [place for place, letter in enumerate(ref) if letter == "+"]
     for cut in reversed(cuts):
-        if all(part and Path(part).expanduser().exists() for part in (ref[:cut], ref[cut + 1 :])):
+        if all(part and own_path(part).exists() for part in (ref[:cut], ref[cut + 1 :])):
             return ref[:cut], ref[cut + 1 :]
     base, adapter = ref[: cuts[-1]], ref[cuts[-1] + 1 :]
     if not base or not adapter:
@@ -48,7 +49,7 @@ def locate(ref: str) -> Path:
         raise TakebackError(
             "an empty name is no model; name a folder, a .safetensors file or org/name@revision"
         )
-    path = Path(ref).expanduser()
+    path = own_path(ref)
     if path.exists():
         return path
     if ref in shipped_names():
@@ -64,7 +65,7 @@ def locate(ref: str) -> Path:
 
 def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(
@@ -76,6 +77,9 @@ def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
             return folder
     except LocalEntryNotFoundError:
         pass
+    except HFValidationError as error:
+        told = " ".join(str(error).split())
+        raise TakebackError(f"there is no folder {ref!r}, and it is no name of the hub: {told}") from None
     if revision is None:
         raise TakebackError(
             f"there is no folder {ref!r}, and the local cache has no complete {repo}; "
@@ -125,7 +129,7 @@ def _absent_shards(folder: Path) -> bool:
     if not index.is_file() or (folder / "model.safetensors").is_file():
         return False
     try:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = read_json(index)["weight_map"].values()
         return not all((folder / file).is_file() for file in files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return True

@@ -22,7 +22,7 @@ WEIGHTS: Final = "model.safetensors"
 class NetworkConfig(BaseModel):
     """Says how a stack of linear layers acts: what lies between layers, and what its outputs are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     activation: Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky_relu", "identity"]
     outputs: Literal["logits", "values"] = "logits"

@@ -16,6 +16,8 @@ from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
+from takeback.run.json_text import read_json, read_object
+from takeback.run.reading import Unreadable
 
 Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
 """What two checkpoints can differ in; the first four make them no pair."""
@@ -276,12 +278,16 @@ def _vocabulary(side: Checkpoint) -> dict[str, int] | None:
     try:
         return _read_vocabulary(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TakebackError(f"{folder} has a broken tokenizer: {error}") from error
+        why = error.why if isinstance(error, Unreadable) else error
+        raise TakebackError(f"{folder} has a broken tokenizer: {why}") from error
+
+
+_MOST_OF_TOKENIZER = 1 << 30
 
 
 def _read_vocabulary(folder: Path) -> dict[str, int] | None:
     if (folder / "tokenizer.json").is_file():
-        tokenizer: Any = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer: Any = read_json(folder / "tokenizer.json", most=_MOST_OF_TOKENIZER)
         vocabulary = tokenizer["model"].get("vocab", {})
         if isinstance(vocabulary, list):
             vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
@@ -291,6 +297,6 @@ def _read_vocabulary(folder: Path) -> dict[str, int] | None:
         }
     if (folder / "vocab.json").is_file():
         added = folder / "added_tokens.json"
-        extra = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
-        return {**json.loads((folder / "vocab.json").read_text(encoding="utf-8")), **extra}
+        extra = read_object(added) if added.is_file() else {}
+        return {**read_object(folder / "vocab.json"), **extra}
     return None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from takeback.run.archives import read_members
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.files import atomic_file, cache_folder, file_digest, in_turn
+from takeback.run.files import atomic_file, cache_folder, in_turn
+from takeback.run.json_text import parse_json
+from takeback.run.reading import Unreadable, open_regular, own_path
 
 if TYPE_CHECKING:
     import torch
@@ -70,11 +72,12 @@ def sb3_network(zip_path: str | Path) -> Path:
     """
     from safetensors.torch import save_file
 
-    file = Path(zip_path).expanduser()
+    file = own_path(str(zip_path))
     try:
-        digest = file_digest(file)
-    except OSError as error:
-        raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
+        with open_regular(file) as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+    except (OSError, Unreadable) as error:
+        raise TakebackError(f"could not read {file}: {getattr(error, 'why', error)}") from error
     target = cache_folder("sb3") / f"{digest}-{_FORMAT}.safetensors"
     if target.is_file():
         return target
@@ -98,31 +101,25 @@ def sb3_network(zip_path: str | Path) -> Path:
 
 
 def _read(file: Path) -> _Saved:
+    about = ("data", "_stable_baselines3_version")
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-            if min((member.header_offset for member in archive.infolist()), default=0) > 0:
-                raise EOFError("it ends within an inner zip")
-            if not {"data", "_stable_baselines3_version"} <= names:
-                raise TakebackError(
-                    f"{file} is a zip, but not of Stable-Baselines3: it has no data and version"
-                )
-            if _TENSORS not in names:
-                raise TakebackError(f"{file} has no {_TENSORS}; save the model again with its save()")
-            raw = {name: archive.read(name) for name in ("data", "_stable_baselines3_version", _TENSORS)}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise TakebackError(f"{file} is truncated or no zip ({error}); fetch or save it again") from error
-    except OSError as error:
-        raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
+        raw = read_members(file, (*about, _TENSORS))
+    except Unreadable as error:
+        raise TakebackError(f"{file}: {error.why}; fetch or save it again") from error
+    if not raw.keys() >= {*about}:
+        raise TakebackError(f"{file} is a zip, but not of Stable-Baselines3: it has no data and version")
+    if _TENSORS not in raw:
+        raise TakebackError(f"{file} has no {_TENSORS}; save the model again with its save()")
     version = raw["_stable_baselines3_version"].decode("utf-8", "replace").strip()
     return _Saved(file, _settings(file, raw["data"]), _tensors(file, raw[_TENSORS], version), version)
 
 
 def _settings(file: Path, data: bytes) -> dict[str, Any]:
     try:
-        settings: Any = json.loads(data)
-    except ValueError as error:
-        raise TakebackError(f"{file} is not of Stable-Baselines3: its data is no JSON ({error})") from error
+        settings = parse_json(data, file)
+    except Unreadable as error:
+        told = f"{file} is not of Stable-Baselines3: its data is no JSON ({error.why})"
+        raise TakebackError(told) from error
     if not isinstance(settings, dict):
         raise TakebackError(f"{file} is not of Stable-Baselines3: its data is no table of settings")
     return cast("dict[str, Any]", settings)
@@ -132,6 +129,8 @@ def _tensors(file: Path, data: bytes, version: str) -> dict[str, torch.Tensor]:
     import torch
 
     try:
+        if data.startswith(b"PK"):
+            read_members(data, (), _TENSORS)  # torch unpacks whatever it declares
         found: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle can be broken in as many ways as there are exceptions
         reason = " ".join(str(error).split())[:160]
@@ -140,7 +139,20 @@ def _tensors(file: Path, data: bytes, version: str) -> dict[str, torch.Tensor]:
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise TakebackError(f"{file}: {_TENSORS} is not a table of tensors")
+    for name, tensor in found.items():
+        if not isinstance(name, str) or not _is_plain(tensor):
+            raise TakebackError(f"{file}: {_TENSORS} holds {name!r}, which is no plain tensor of numbers")
     return cast("dict[str, torch.Tensor]", found)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is real floating-point numbers in memory, each entry one of its own."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    own = tensor.numel() * tensor.element_size()
+    return tensor.is_floating_point() and own <= tensor.untyped_storage().nbytes()
 
 
 def _check_kind(saved: _Saved) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import parse_json, read_json
+from takeback.run.reading import Unreadable, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ ELEMENTS: Mapping[str, str] = {
     "I16": "int16",
     "I8": "int8",
     "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
     "BOOL": "bool",
 }
 """The element types of the safetensors format that this package reads and writes, as torch names them."""
@@ -45,6 +48,8 @@ ITEM_SIZES: Mapping[str, int] = {
     "int16": 2,
     "int8": 1,
     "uint8": 1,
+    "uint16": 2,
+    "uint32": 4,
     "bool": 1,
 }
 """The bytes of an entry of each type."""
@@ -75,7 +80,7 @@ class Entry:
             TakebackError: it cannot be read any more.
         """
         try:
-            with self.file.open("rb") as stream:
+            with open_regular(self.file) as stream:
                 yield stream
         except (OSError, ValueError) as error:
             raise TakebackError(f"could not read {self.stored} from {self.file}: {error}") from error
@@ -116,7 +121,7 @@ def read_header(file: Path) -> dict[str, Entry]:
     """
     try:
         size = file.stat().st_size
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > size - 8:
                 raise TakebackError(f"{file} is truncated or not a safetensors file ({size} bytes)")
@@ -124,11 +129,11 @@ def read_header(file: Path) -> dict[str, Entry]:
     except OSError as error:
         raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
     try:
-        header: Any = json.loads(text)
+        header = parse_json(text, "its header")
         rows = {name: row for name, row in header.items() if name != "__metadata__"}
         entries = {name: _entry(file, name, row, (8 + length, size)) for name, row in rows.items()}
     except (ValueError, AttributeError, TypeError, KeyError) as error:
-        if isinstance(error, TakebackError):
+        if isinstance(error, TakebackError) and not isinstance(error, Unreadable):
             raise
         raise TakebackError(
             f"{file} has a broken safetensors header ({error}); fetch or save it again"
@@ -174,7 +179,7 @@ def _entry(file: Path, name: str, row: Mapping[str, Any], data: tuple[int, int])
 
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        places = read_json(index)["weight_map"]
         strange = [name for name in places.values() if not _is_plain(name)]
         if strange:
             raise ValueError(f"it names {strange[0]!r}, which is no file of its folder")
@@ -230,7 +235,7 @@ def adapter_base(folder: Path) -> str | None:
     A path that is not one from here is taken from the adapter's folder.
     """
     try:
-        config: Any = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "adapter_config.json")
         named, revision = config.get("base_model_name_or_path"), config.get("revision")
     except (OSError, ValueError, AttributeError):
         return None

@@ -70,6 +70,11 @@ def weights_digest(weights: Weights) -> str:
     return total.hexdigest()
 
 
+def names_digest(names: Iterable[str]) -> str:
+    """Return the SHA-256 of the names of a model's tensors."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
 def stacked(read: Callable[[str], torch.Tensor], parts: Iterable[Iterable[str]]) -> torch.Tensor:
     """Return a tensor of the live module whose slices files hold in `parts`, joined on their first axis."""
     import torch
@@ -81,6 +86,8 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the bytes of a tensor's entries in row-major order, copied only where they lie otherwise."""
     import torch
 
+    if not tensor.numel():
+        return memoryview(b"")
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 

@@ -21,6 +21,7 @@ from takeback.cli import (
     course,
     family,
     localise,
+    pack,
     plan,
     runs,
     study,
@@ -61,6 +62,7 @@ for command in (
     weights.diff,
     weights.hybrid,
     weights.align,
+    pack.pack,
     family.family,
     runs.train,
     behaviour.behaviour,
@@ -113,9 +115,14 @@ def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # ‖Δ‖ on a console of another code page
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # ‖Δ‖ on another code page
     try:
         app()
     except TakebackError as error:
-        typer.echo(f"takeback: {error}", err=True)
+        typer.echo(f"takeback: {' '.join(str(error).splitlines())}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"takeback: {str(error.filename)[:200]}: {error.strerror}", err=True)
         sys.exit(2)

@@ -11,7 +11,9 @@ def course(
     base: Base,
     run: Annotated[
         str,
-        argument("RUN", "Folder of a run: runs/NAME/arms/ARM/seed-N, or one with a Trainer's checkpoint-N."),
+        argument(
+            "RUN", "Folder of a run: runs/NAME/arms/ARM/seed-N, one with a Trainer's checkpoint-N, or packed."
+        ),
     ],
     place: PlaceOptions,
     read: ReadOptions,

@@ -18,6 +18,7 @@ import typer
 
 from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.limits import MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from takeback.anatomy import Anatomy
@@ -58,10 +59,16 @@ Tuned = Annotated[str, argument("TUNED", "Checkpoint after tuning, in any of the
 Run = Annotated[Path, argument("RUN", "A run folder, such as runs/demo.")]
 WrittenRun = Annotated[Path, argument("RUN", "A run folder, such as runs/demo."), WRITTEN]
 Json = Annotated[bool, option("--json", None, "Print JSON instead of tables.")]
-Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0)]
+Seed = Annotated[int, option("--seed", "N", "Seed of every random draw.", min=0, max=MOST_SEED)]
 Threads = Annotated[
     int,
-    option("--threads", "N", "CPU threads of each worker; results depend on them in last bits.", min=1),
+    option(
+        "--threads",
+        "N",
+        "CPU threads of each worker; results depend on them in last bits.",
+        min=1,
+        max=MOST_THREADS,
+    ),
 ]
 Folder = Annotated[Path, option("--out -o", "DIR", "Folder to write."), WRITTEN]
 Resolution = Annotated[

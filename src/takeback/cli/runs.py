@@ -65,15 +65,12 @@ def report(run: WrittenRun) -> None:
 
 def changes_of(texts: list[str] | None) -> dict[str, Any]:
     """Read what --set asks for."""
-    import yaml
+    from takeback.run.yaml_text import parse_yaml
 
     changes: dict[str, Any] = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise TakebackError(f"--set takes field=value, not {text!r}")
-        try:
-            changes[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise TakebackError(f"--set {name}: {value!r} is no YAML value") from None
+        changes[name] = parse_yaml(value, f"--set {name}")
     return changes

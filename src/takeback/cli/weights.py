@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +30,9 @@ from takeback.cli.options import (
 from takeback.cli.plain import print_json, print_table
 from takeback.run.errors import TakebackError
 
+if TYPE_CHECKING:
+    from takeback.hybrid import Hybrid
+
 
 def components(model: Model, resolution: Resolution = "heads", as_json: Json = False) -> None:
     """List a model's components with their parameter counts."""
@@ -48,7 +53,8 @@ def diff(
         argument(
             "CHECKPOINTS",
             "BASE TUNED; BASE and several TUNED, to compare their changes; or the folder of a training "
-            "run (runs/NAME/arms/ARM, or one with a Trainer's checkpoint-N), to follow it over its steps.",
+            "run (runs/NAME/arms/ARM, one with a Trainer's checkpoint-N, or a packed one), to follow it over "
+            "its steps.",
         ),
     ],
     work: RunOptions,
@@ -110,6 +116,14 @@ def hybrid(
     overwrite: Annotated[bool, option("--overwrite", None, "Replace an existing folder.")] = False,
     resolution: Resolution = "heads",
     untie: Untie = False,
+    as_patch: Annotated[
+        str | None,
+        option(
+            "--as-patch",
+            "SIDE",
+            "Write one file with what turns this side into the hybrid, for a serving engine: tuned or base.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the model that has some components from base (or another source) and the others from tuned."""
@@ -122,6 +136,8 @@ def hybrid(
     chosen = chosen_set(pair.anatomy(resolution), take_back, graft)
     given = source_of(source, pair)
     made = mix(pair, chosen, given)
+    if as_patch is not None:
+        return _write_patch(made, out, as_patch, overwrite, as_json)
     write_hybrid(made, out, overwrite=overwrite)
     if as_json:
         parts = {"components": [str(one) for one in chosen], "of": len(chosen.universe)}
@@ -131,6 +147,17 @@ def hybrid(
     typer.echo(
         f"{out}: {len(chosen)} of {len(chosen.universe)} components from {given.ref}, the others from {tuned}"
     )
+
+
+def _write_patch(made: Hybrid, out: Path, side: str, overwrite: bool, as_json: bool) -> None:
+    from takeback.hybrid.patch import write_patch
+
+    written = write_patch(made, out, side, overwrite=overwrite)
+    if as_json:
+        return print_json({**asdict(written), "file": str(written.file), "of": side, "note": made.caveat})
+    if made.caveat:
+        typer.echo(f"takeback: {made.caveat}", err=True)
+    typer.echo(str(written))
 
 
 def align(base: Base, tuned: Tuned, out: Folder) -> None:

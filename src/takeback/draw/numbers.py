@@ -127,6 +127,16 @@ def count(value: float, noun: str, plural: str = "") -> str:
     return f"{value:,.0f} {noun if value == 1 else plural or noun + 's'}"
 
 
+def listed(names: list[str], most: int = 8) -> str:
+    """Join names, the first few of many and how many more there are.
+
+    >>> listed(["L0.H1", "L2.MLP"]), listed(["a", "b", "c", "d"], most=2)
+    ('L0.H1, L2.MLP', 'a, b and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def listing(parts: list[str]) -> str:
     """Join words as a sentence does.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from markupsafe import Markup
 
 from takeback.draw.colour import variables
+from takeback.draw.foreign import picture_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -110,7 +111,11 @@ class Section:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `plain` returned, before or after JSON."""
+        """Read what `plain` returned, before or after JSON.
+
+        Raises:
+            TakebackError: a picture has something that runs, loads or leads anywhere.
+        """
 
         def table(fields: Mapping[str, Any]) -> Table:
             rows = tuple(tuple(row) for row in fields["rows"])
@@ -118,7 +123,7 @@ class Section:
 
         def figure(fields: Mapping[str, Any]) -> Figure:
             under = table(fields["table"]) if fields.get("table") else None
-            picture = Markup(fields["picture"])
+            picture = picture_of(fields["picture"])
             return Figure(fields["title"], picture, fields["note"], under, fields.get("whole", ""))
 
         return cls(

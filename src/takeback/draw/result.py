@@ -21,6 +21,7 @@ import pandas as pd
 from takeback.draw.page import Section, fragment, page
 from takeback.draw.terminal import print_section
 from takeback.run.files import atomic_file
+from takeback.run.json_text import read_json
 from takeback.run.parts import discard_parts
 from takeback.run.tables import SCHEMA, records, write_tables
 
@@ -189,8 +190,8 @@ class Results:
 def _written(manifest: Path) -> set[str]:
     """Return the files that the same command wrote before; a manifest may only ever name its own."""
     try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        names = read_json(manifest)["files"]
+    except (ValueError, KeyError, TypeError):
         return set()
-    own = (name for name in names if Path(name).name == name)
+    own = (name for name in names if isinstance(name, str) and Path(name).name == name)
     return {name for name in own if name == f"{manifest.stem}.html" or name.endswith(".parquet")}

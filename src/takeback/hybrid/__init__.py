@@ -5,3 +5,4 @@ from takeback.hybrid.hybrid import Hybrid as Hybrid
 from takeback.hybrid.hybrid import hybrid as hybrid
 from takeback.hybrid.live import grafted as grafted
 from takeback.hybrid.live import taken_back as taken_back
+from takeback.hybrid.patch import write_patch as write_patch

@@ -9,6 +9,7 @@ from pathlib import Path
 from takeback.checkpoint.checkpoint import TOKENIZER_FILES
 from takeback.checkpoint.pair import summaries
 from takeback.hybrid.hybrid import Hybrid
+from takeback.run.reading import Unreadable, read_text
 
 _CARD = """\
 ---
@@ -50,8 +51,8 @@ Config, tokenizer and generation config are *tuned*'s. *Base* has others, or dif
 def is_written_here(folder: Path) -> bool:
     """Return whether all that a folder holds is a hybrid: its card has our tag, and it has no folders."""
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(folder / "README.md")
+    except Unreadable:
         return False
     front = text.removeprefix("---\n").partition("\n---\n")[0]
     if front == text or "- takeback" not in front.splitlines():

@@ -15,6 +15,7 @@ from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder, one_writer
+from takeback.run.json_text import read_object
 
 
 def write_hybrid(
@@ -31,9 +32,9 @@ def write_hybrid(
             refuses.
     """
     out = Path(out)
-    _check_output(made, out, overwrite)
+    check_output(made, out, overwrite)
     with one_writer(out):
-        _check_output(made, out, overwrite)  # the one before may have made it meanwhile
+        check_output(made, out, overwrite)  # the one before may have made it meanwhile
         _write(made, out, overwrite, shard_bytes)
     return out
 
@@ -57,17 +58,21 @@ def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int) -> None:
         write_folder(draft, layouts, shard_bytes)
 
 
-def _check_output(made: Hybrid, out: Path, overwrite: bool) -> None:
-    """Raise unless `out` is free, or may be overwritten and holds an earlier hybrid and no parent."""
+def check_output(made: Hybrid, out: Path, overwrite: bool, one_file: str | None = None) -> None:
+    """Raise unless `out` is free, or may be overwritten and holds an earlier hybrid and no parent.
+
+    `one_file` says what is written as one file, where it is no hybrid as its sides are stored.
+    """
     places = _both_ways(out)
     parents = {way for parent in _parents(made) for way in _both_ways(parent)}
     held = next((parent for parent in sorted(parents) if places & {parent, *parent.parents}), None)
     if held is not None:
         is_one = "is" if held in places else f"holds {held},"
         raise TakebackError(f"{out} {is_one} one of the hybrid's parents; choose another output")
-    plain = made.pair.tuned.config is None
+    plain = made.pair.tuned.config is None or one_file is not None
     if plain and out.suffix != ".safetensors":
-        raise TakebackError(f"{out}: a hybrid of plain state dicts is one file; end its name in .safetensors")
+        what = one_file or "a hybrid of plain state dicts"
+        raise TakebackError(f"{out}: {what} is one file; end its name in .safetensors")
     if not out.exists():
         return
     if plain != out.is_file():
@@ -108,7 +113,7 @@ def _is_hybrid_file(file: Path) -> bool:
 def _config(made: Hybrid) -> dict[str, Any]:
     """Return tuned's config as its file has it, but for what the hybrid's tensors make untrue."""
     tuned = made.pair.tuned
-    config: dict[str, Any] = json.loads((tuned.folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(tuned.folder / "config.json")
     if config.get("tie_word_embeddings", tuned.tied) != tuned.tied or made.pair.untied:
         config["tie_word_embeddings"] = tuned.tied
     if made.loading_dtype is not None:

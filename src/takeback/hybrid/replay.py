@@ -108,12 +108,12 @@ class Replay:
         family = family_in(model.config)
         if family is None:
             raise TakebackError("no family says where the layers of its type are")
-        pattern = next(claim.pattern for claim in family.claims if "{l}" in claim.pattern)
-        try:
-            stack = model.get_submodule(pattern.partition(".{l}")[0])
-        except AttributeError:
-            raise TakebackError(f"{type(model).__name__} has no layers under {pattern!r}") from None
-        return cls(model, tuple(stack.children()), cut, members)
+        for name, _ in model.named_parameters():
+            match = family.match(name)
+            if match is not None and match.layer is not None:
+                stack = model.get_submodule(name.partition(f".{match.layer}.")[0])
+                return cls(model, tuple(stack.children()), cut, members)
+        raise TakebackError(f"{type(model).__name__} has no layers of the family {family.name}")
 
     def start(self, inputs: Inputs) -> tuple[Tensor, tuple[Call, ...]]:
         """Return the first layer's hidden states, and the arguments with which each layer is called.

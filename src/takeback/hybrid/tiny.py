@@ -66,7 +66,14 @@ def shrunk(config: Any) -> Any:
     return type(config)(**made)
 
 
-_NOT_SETTINGS = ("model_type", "transformers_version", "architectures", "quantization_config", "dtype")
+_NOT_SETTINGS = (
+    "model_type",
+    "transformers_version",
+    "architectures",
+    "quantization_config",
+    "dtype",
+    "per_layer_config",
+)
 _ROPE = ("rope_theta", "partial_rotary_factor")
 
 

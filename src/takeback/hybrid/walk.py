@@ -107,7 +107,8 @@ class Hybrids:
             return
         if not self._tried:
             row = inputs.rows(0, 1).arguments
-            ends = torch.tensor([[0, inputs.arguments["input_ids"].shape[1] - 1]], device=self.model.device)
+            last = inputs.arguments["input_ids"].shape[1] - 1
+            ends = torch.tensor([[last, 0]], device=self.model.device)  # masks that go by order show here
             self._replay, self._tried = self._fitting(Inputs(row, ends)), True
         if self._replay is None:
             yield from self._one_by_one(inputs, paths)

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from takeback.measure.layout import Layout
 from takeback.policies.readout import Readouts
 from takeback.run.files import atomic_file
+from takeback.run.json_text import read_json
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table, write_table
 
 FOLDER: Final = "readouts"
@@ -129,9 +131,11 @@ class Store:
                 self._note(path.stem, keys, rows["situations"].iloc[0], float(rows["tolerance"].iloc[0]))
         for path in sorted(self.folder.glob("[!.]*.steps.json")):
             if path.name not in self._marks:
-                told = json.loads(path.read_text(encoding="utf-8"))
-                marks = [np.array(one, np.int64).reshape(-1, 2) for one in told["marks"]]
-                self._marks[path.name] = told["tolerance"], np.array(told["situations"], np.int64), marks
+                with fields_of(path, "marks of a walk", "remove it"):
+                    told = read_json(path)
+                    marks = [np.array(one, np.int64).reshape(-1, 2) for one in told["marks"]]
+                    places = np.array(told["situations"], np.int64)
+                    self._marks[path.name] = float(told["tolerance"]), places, marks
 
     def missing(self, key: Key, places: Places, tolerance: float) -> Places:
         """Return the situations in which a hybrid was not read as finely."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from takeback.arenas import Words
 from takeback.draw.page import Section
@@ -30,6 +27,8 @@ from takeback.report.rows import (
     TableRow,
 )
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_json, read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table, records
 from takeback.run.yaml_text import read_yaml
 
@@ -55,11 +54,16 @@ def read_record(run: Path) -> Record:
     """
     if not run.is_dir():
         raise TakebackError(f"no run folder at {run}; `takeback demo` makes one")
+    with fields_of(run, "a run", "run the plan again"):
+        return _read(run)
+
+
+def _read(run: Path) -> Record:
     plan = _plan(run / "plan.yaml")
     seeds = tuple(plan.get("seeds") or (0,))
     each = [(arm, seed) for arm in plan["arms"] for seed in seeds]
     _all_there(run, each)
-    manifest = _json(run / "manifest.json")
+    manifest = read_object(run / "manifest.json")
     told = _told(run, manifest)
     arms = tuple(
         _arm(run, name, place, seeds, (fields, told["arms"].get(name, {})))
@@ -164,7 +168,7 @@ def _arm(
     """Make an arm from its fields in the plan and its method's account of itself."""
     fields, account = about
     path = run / "arms" / name / f"seed-{seeds[0]}" / "recipe.yaml"
-    recipe = {**(yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}), **fields}
+    recipe = {**(read_yaml(path) if path.exists() else {}), **fields}
     if "goal" not in recipe:
         raise TakebackError(
             f"arm {name!r} of {run / 'plan.yaml'} has no goal, so its effects can't be ordered"
@@ -195,7 +199,7 @@ def _examples(
 ) -> Mapping[tuple[str, int], tuple[Example, ...]] | None:
     if not path.exists():
         return None
-    found = _json(path)
+    found = read_json(path)
     return {key: tuple(map(_example, found.get(f"{key[0]}-seed-{key[1]}", ()))) for key in each}
 
 
@@ -217,7 +221,13 @@ def _example(fields: Mapping[str, Any]) -> Example:
 def _sections(folder: Path, names: Sequence[str] = LOCALISED) -> tuple[Section, ...]:
     """Return what commands found, by default of how a change is made, as they drew it; of none nothing."""
     manifests = [path for name in names if (path := folder / f"{name}.json").exists()]
-    return tuple(Section.of(section) for path in manifests for section in _json(path)["sections"])
+    return tuple(section for path in manifests for section in _sections_of(path))
+
+
+def _sections_of(path: Path) -> list[Section]:
+    told = "remove it and run the plan again"
+    with fields_of(path, "a result's manifest", told):
+        return [Section.of(section) for section in read_json(path)["sections"]]
 
 
 def _found(path: Path) -> Mapping[str, Mapping[str, float]]:
@@ -242,10 +252,3 @@ def _effects_of(run: Path, arm: Arm, seed: int, measures: Sequence[MeasureAccoun
 
 def _table(path: Path) -> list[dict[str, Any]]:
     return records(read_table(path))
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TakebackError(f"{path} can't be read as JSON: {error}") from None

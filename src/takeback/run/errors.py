@@ -21,6 +21,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     unknown goal 'wim': did you mean 'win'? known: win, draw, check
     """
     names = list(known)
+    name = name if len(name) <= 200 else f"{name[:200]}…"
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ";"
     shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")

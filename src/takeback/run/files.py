@@ -5,6 +5,7 @@ What a killed run leaves behind (`.name.….part`) is never read and is swept aw
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -12,6 +13,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from takeback.run.errors import TakebackError
+from takeback.run.reading import read_text
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _TOLD = ("os error 28", "os error 27", "PytorchStreamWriter", "unexpected pos")
@@ -113,7 +116,7 @@ def claim(path: str | Path, text: str) -> bool:
     """Write a text where there is none yet, and return whether the file holds just that text."""
     path = Path(path)
     if path.exists():
-        return path.read_text(encoding="utf-8") == text
+        return read_text(path) == text
     with atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return True
@@ -227,12 +230,33 @@ def is_held(path: str | Path) -> bool:
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache."""
+    """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache.
+
+    Where neither can be written to, it is one of this process alone, which goes when it ends.
+
+    Raises:
+        TakebackError: `$TAKEBACK_CACHE` is no folder that can be written to.
+    """
     import platformdirs
 
-    root = os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback")
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    own = os.environ.get("TAKEBACK_CACHE")
+    folder = Path(own or platformdirs.user_cache_dir("takeback")) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if own:
+            raise TakebackError(f"the cache {folder} can't be written: {error.strerror or error}") from None
+        folder = Path(_passing_cache()) / name
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _passing_cache() -> str:
+    folder = tempfile.mkdtemp(prefix="takeback-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

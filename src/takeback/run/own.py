@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.reading import read_text
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -66,7 +67,7 @@ def _file(path: Path) -> ModuleType:
 
     The name has no dots: by it values of the file are pickled.
     """
-    name, text = str(path.resolve()).replace(".", "·"), path.read_text(encoding="utf-8")
+    name, text = str(path.resolve()).replace(".", "·"), read_text(path)
     if name in sys.modules and vars(sys.modules[name]).get("__text__") == text:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

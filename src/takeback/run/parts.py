@@ -23,6 +23,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, missing_folders, remove_empty
 from takeback.run.jobs import Count, Job, Workers, run_jobs
 from takeback.run.progress import Display, Report
+from takeback.run.reading import read_text
 from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
 
@@ -216,7 +217,7 @@ class _Parts:
         if not path.exists():
             with atomic_file(path) as draft:
                 draft.write_text(claim, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != claim:
+        elif read_text(path) != claim:
             raise TakebackError(
                 f"{folder} holds parts of another comparison, or of other settings, rewards or versions; "
                 "remove it or choose another --out"

@@ -7,10 +7,16 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from takeback.run.errors import TakebackError
+from takeback.run.limits import MOST_THREADS
+
 
 @contextmanager
 def cpu_threads(count: int | None) -> Generator[None]:
     """Let torch use so many CPU threads inside the block; None leaves the number as it is.
+
+    Raises:
+        TakebackError: they are fewer than 1 or more than `MOST_THREADS`.
 
     >>> import torch
     >>> before = torch.get_num_threads()
@@ -23,6 +29,8 @@ def cpu_threads(count: int | None) -> Generator[None]:
     if count is None:
         yield
         return
+    if not 1 <= count <= MOST_THREADS:
+        raise TakebackError(f"{count} CPU threads cannot be used; choose 1 to {MOST_THREADS}")
     import torch
 
     before = torch.get_num_threads()

@@ -33,7 +33,9 @@ from takeback.measure.store import FOLDER
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
+from takeback.run.json_text import read_json
 from takeback.run.progress import Report, told_to
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table, records, write_table, write_tables
 from takeback.study.claim import settings
 from takeback.study.measured import Measured, choose, measured_model, read_measured
@@ -190,8 +192,8 @@ def _measure(
 
 def _written(manifest: Path) -> set[Path]:
     """Return a manifest and the files that it names."""
-    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    return {manifest, *(manifest.with_name(name) for name in files)}
+    with fields_of(manifest, "a manifest", "remove it and run the plan again"):
+        return {manifest, *(manifest.with_name(name) for name in read_json(manifest)["files"])}
 
 
 def _chosen(arm: str, seed: int, out: Path) -> Measured:

@@ -11,6 +11,7 @@ from takeback.checkpoint import open_checkpoint
 from takeback.measure.measures import find_measures
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.reading import read_text
 from takeback.study.plan import Plan, dump_plan, load_plan
 
 FREE: Final = frozenset(
@@ -48,7 +49,7 @@ def claim_plan(plan: Plan, out: Path) -> None:
     if isinstance(plan.base, str):
         text += f"{_HASH}{open_checkpoint(plan.base).digest}\n"
     path = out / "plan.yaml"
-    if path.exists() and (old := path.read_text(encoding="utf-8")) != text:
+    if path.exists() and (old := read_text(path)) != text:
         if told := "; ".join(_differences(load_plan(path), plan, old, text)):
             raise TakebackError(
                 f"{out} holds a run of another plan: {told}. Put that back, give a changed arm another name, "
@@ -106,7 +107,7 @@ def _hash(text: str) -> str | None:
 def _keep(text: str, folder: Path) -> None:
     """Keep a plan unless it is the last that was kept: a kill may have come before the new one's writing."""
     kept = sorted(folder.glob("*.yaml"), key=lambda path: int(path.stem))
-    if kept and kept[-1].read_text(encoding="utf-8") == text:
+    if kept and read_text(kept[-1]) == text:
         return
     with atomic_file(folder / f"{len(kept) + 1}.yaml") as draft:
         draft.write_text(text, encoding="utf-8")

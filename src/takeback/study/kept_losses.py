@@ -5,7 +5,6 @@ Runs of plans without contrasts, and those of versions before there were stores,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,8 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.bench import Bench
 from takeback.policies.readout import UNDECIDED, Readouts
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table
 from takeback.study.plan import Plan
 from takeback.study.pursuit import keep_losses, single, stamp
@@ -46,7 +47,8 @@ class LossReader:
         name, goal = f"{arm}-seed-{seed}", self._plan.arms[arm].get("goal")
         effects, kept = (self._run / folder / f"{name}.parquet" for folder in ("effects", "pursuit"))
         about = effects.with_suffix(".sweep.json")
-        manifest = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+        with fields_of(about, "a sweep's manifest"):
+            manifest = read_object(about) if about.exists() else {}
         made_of = stamp(manifest.get("key"), goal)
         if kept.exists():
             table = read_table(kept)
@@ -57,7 +59,8 @@ class LossReader:
         if not manifest or not readouts.exists():
             raise TakebackError(f"{effects} has no readouts beside it to measure pursuit by; sweep with them")
         places = {"base": "base", "tuned": f"arms/{arm}/seed-{seed}"}
-        refs = {side: self._ref(manifest[side], place) for side, place in places.items()}
+        with fields_of(about, "a sweep's manifest"):
+            refs = {side: self._ref(manifest[side], place) for side, place in places.items()}
         place = arena(self._plan.arena)
         situations = place.situations("held-out", self._plan.situations, self._plan.situations_seed)
         bench = Bench(open_pair(refs["base"], refs["tuned"]), place, situations)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of, read_text
 from takeback.study.plan import Plan, final_of
 
 FILE = "measured.json"
@@ -70,18 +72,25 @@ def choose(plan: Plan, arm: str, seed: int, out: Path, kl: Mapping[int, float]) 
     found = Measured("final" if step == last else f"step-{step}", step, kl[step], matched)
     path = _path(arm, seed, out)
     text = json.dumps(asdict(found), indent=1)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not path.exists() or read_text(path) != text:
         with atomic_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
     return found
 
 
 def read_measured(arm: str, seed: int, out: Path) -> Measured | None:
-    """Return which model of an arm and seed is measured, None where that is not decided yet."""
-    try:
-        return Measured(**json.loads(_path(arm, seed, out).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    """Return which model of an arm and seed is measured, None where that is not decided yet.
+
+    Raises:
+        TakebackError: the file that says it is damaged.
+    """
+    path = _path(arm, seed, out)
+    if not path.exists():
         return None
+    with fields_of(path, "a choice of a model", "remove it and run the plan again"):
+        told = read_object(path)
+        matched = told["matched"] if told["matched"] is None else bool(told["matched"])
+        return Measured(Path(told["folder"]).name, int(told["step"]), float(told["kl"]), matched)
 
 
 def measured_model(plan: Plan, arm: str, seed: int, out: Path) -> Path:

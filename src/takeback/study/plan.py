@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from takeback.arenas import Playable, arena
 from takeback.arenas.rows.spec import ArenaText
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.limits import MOST_THREADS
 from takeback.run.yaml_text import read_yaml
 from takeback.study.axes import spread
 from takeback.study.conjectures.conjecture import (
@@ -23,7 +24,7 @@ from takeback.study.conjectures.conjecture import (
     read_list,
 )
 from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
-from takeback.training.recipe import ROLES, Recipe, Tuned, check_recipe, method_of
+from takeback.training.recipe import ROLES, Recipe, Seed, Tuned, check_recipe, method_of
 
 Count = Annotated[int, Field(ge=2)]
 
@@ -31,7 +32,7 @@ Count = Annotated[int, Field(ge=2)]
 class MatchedKL(BaseModel):
     """The distance from what an arm started from at which it is measured."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kl: Annotated[float, Field(gt=0)]
     """KL(model || parent) in nats, the mean over the plan's situations."""
@@ -40,7 +41,7 @@ class MatchedKL(BaseModel):
 class Plan(BaseModel):
     """A plan: every arm is trained once for each seed, then diffed, read and taken back."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     title: str = ""
@@ -48,7 +49,7 @@ class Plan(BaseModel):
     """A checkpoint; or the recipe that makes it, without the arena: it is trained first, into `base/`."""
     arena: ArenaText = "endgames"
     """Where policies act; rows of your own also as a mapping that describes them."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     """A recipe for each arm, without what the plan says for all: arena, seed, and base as parent.
 
@@ -58,7 +59,7 @@ class Plan(BaseModel):
     """
     situations: Count = 192
     """Held-out situations that every policy and hybrid is read on."""
-    situations_seed: int = 0
+    situations_seed: Seed = 0
     measure_at: Literal["last"] | MatchedKL = "last"
     """Which model of each arm and seed is diffed, read, played with and swept: the last, or, with `kl`, the
     snapshot (or last model) whose KL from what it started from is nearest in its logarithm."""
@@ -83,7 +84,7 @@ class Plan(BaseModel):
     """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
     agency: AgencyArms | None = None
     """The arms that the rule *carries agency* compares, in pairs of one goal."""
-    threads: Annotated[int, Field(gt=0)] = 1
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
     conjectures: tuple[Conjecture, ...] = ()
     """What is expected, locked when the run starts and decided at its end; in a plan's file, also the name

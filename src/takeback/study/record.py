@@ -17,6 +17,8 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.measure.measures import find_measures, measures_of
 from takeback.run.files import atomic_file
+from takeback.run.json_text import read_json, read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import SCHEMA, read_table, write_table
 from takeback.study.measured import measured_model, read_measured
 from takeback.study.plan import BASE, ROLES, Plan, final_of
@@ -34,11 +36,7 @@ def merge_behaviour(plan: Plan, out: Path) -> None:
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             write_table(_marked(whole, out) if name == "policies" else whole, folder / f"{name}.parquet")
-    examples = {
-        place.name: json.loads(path.read_text(encoding="utf-8"))
-        for place in places
-        if (path := place / "examples.json").exists()
-    }
+    examples = {place.name: read_json(path) for place in places if (path := place / "examples.json").exists()}
     with atomic_file(folder / "examples.json") as draft:
         draft.write_text(json.dumps(examples, indent=1), encoding="utf-8")
 
@@ -59,7 +57,8 @@ def write_manifest(plan: Plan, out: Path, started: float, seconds: float) -> Non
     Where nothing was added since it was written, it stays; the one of a smaller plan is kept under `earlier`.
     """
     path = out / "manifest.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    with fields_of(path, "a manifest", "remove it and run the plan again"):
+        before = read_object(path) if path.exists() else None
     each = {f"{arm}/seed-{seed}": (arm, seed) for seed in plan.seeds for arm in plan.arms}
     final = {name: open_checkpoint(final_of(out, *one)).digest for name, one in each.items()}
     chosen = {name: _measured(plan, *one, out) for name, one in each.items()}

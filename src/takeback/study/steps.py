@@ -19,6 +19,8 @@ from typing import Any
 from takeback.run.files import atomic_file, in_turn, is_held
 from takeback.run.identity import identity
 from takeback.run.jobs import Workers
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 
 _WORKERS = ".workers.json"
 
@@ -129,7 +131,10 @@ def note_workers(run: Path, workers: Workers) -> None:
 def workers_of(run: Path) -> int:
     """Return on how many workers a run was started last, 1 where that is not known."""
     path = run / "steps" / _WORKERS
-    return int(json.loads(path.read_text(encoding="utf-8"))["workers"]) if path.exists() else 1
+    if not path.exists():
+        return 1
+    with fields_of(path, "a count of workers", "remove it"):
+        return int(read_object(path)["workers"])
 
 
 def path_of(run: Path, name: str) -> Path:
@@ -138,12 +143,22 @@ def path_of(run: Path, name: str) -> Path:
 
 
 def read_steps(path: Path) -> dict[str, Done]:
-    """Return what is known of the steps that began, by name."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Return what is known of the steps that began, by name.
+
+    Raises:
+        TakebackError: the file is damaged.
+    """
+    if not path.exists():
         return {}
-    return {name: Done(**one) for name, one in told.items()}
+    with fields_of(path, "a run's steps", "remove it and run the plan again"):
+        told = read_object(path)
+        return {name: _done(**one) for name, one in told.items()}
+
+
+def _done(key: str, began: float, done: bool = False, seconds: float | None = None) -> Done:
+    if not (0 <= float(began) < 1e11 and 0 <= float(seconds or 0) < 1e11):
+        raise ValueError(f"{began} or {seconds} is no time")
+    return Done(str(key), float(began), bool(done), None if seconds is None else float(seconds))
 
 
 def running(path: Path) -> bool:

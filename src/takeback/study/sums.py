@@ -20,7 +20,7 @@ SUM_TIE = 1e-9
 class AgencyArms(BaseModel):
     """The arms of the rule *carries agency*: pairs in order, each with one goal, with RL and without."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rl: Annotated[tuple[str, ...], Field(min_length=1)]
     """Arms of reinforcement learning, one for each trained goal."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from takeback.arenas import Asked, arena
 from takeback.arenas.rows.rows import Rows
 from takeback.checkpoint import Checkpoint, open_checkpoint
@@ -14,6 +12,8 @@ from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.own import is_reference
+from takeback.run.reading import read_text
+from takeback.run.yaml_text import parse_yaml
 from takeback.training.recipe import ROLES, Recipe, check_recipe, dump_recipe
 
 _HASH: Final = "# content hash of the "
@@ -52,7 +52,7 @@ def refuse_other(out: Path, claim: str) -> None:
     path = out / "recipe.yaml"
     if not path.exists():
         return
-    (was, told), (asked, wanted) = (_anywhere(text) for text in (path.read_text(encoding="utf-8"), claim))
+    (was, told), (asked, wanted) = (_anywhere(text) for text in (read_text(path), claim))
     if was != asked or told != wanted[: len(told)]:
         raise TakebackError(
             f"{out} holds a run of another recipe or parent, or by another reward ({path}); choose another "
@@ -74,8 +74,8 @@ def _anywhere(claim: str) -> tuple[Recipe | None, list[str]]:
     A field that an earlier version did not know is read as its default.
     """
     try:
-        fields = yaml.safe_load(claim)
+        fields = parse_yaml(claim, "recipe.yaml")
         recipe = check_recipe({**fields, **{name: "" for name in ROLES if name in fields}})
-    except (TakebackError, TypeError, yaml.YAMLError):
+    except (TakebackError, TypeError):
         recipe = None
     return recipe, [line for line in claim.splitlines() if line.startswith("#")]

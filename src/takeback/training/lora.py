@@ -13,6 +13,8 @@ from transformers.pytorch_utils import Conv1D
 
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.json_text import read_object
+from takeback.run.reading import own_path
 from takeback.training.recipe import Lora
 
 _CONFIG = "adapter_config.json"
@@ -64,8 +66,8 @@ def save_adapter(model: Any, folder: Path, parent: str) -> None:
     model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     file = folder / _CONFIG
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    place = Path(parent).expanduser()
+    config: dict[str, Any] = read_object(file)
+    place = own_path(parent)
     name, _, revision = (str(place.resolve()), "", "") if place.exists() else parent.partition("@")
     config |= {"base_model_name_or_path": name, "revision": revision or None}
     config["target_modules"] = sorted(config["target_modules"])  # peft keeps a set, in any order

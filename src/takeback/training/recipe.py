@@ -16,6 +16,7 @@ from takeback.arenas.rows.spec import ArenaText
 from takeback.arenas.words import Words
 from takeback.draw.numbers import count
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.limits import MOST_SEED, MOST_THREADS
 from takeback.run.own import is_reference, load_own
 from takeback.run.yaml_text import read_yaml
 
@@ -23,6 +24,7 @@ REWARDED = "0.2 + 0.8 · utility"
 """What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
 
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -51,7 +53,7 @@ METHODS: Final[dict[str, type[Recipe]]] = {}
 """The methods by name."""
 
 
-class Recipe(BaseModel, frozen=True, extra="forbid"):
+class Recipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A training run; a class of it that has a field `method` is a method."""
 
     if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Common(Recipe, frozen=True):
     """The fields that all recipes have but that of a base that has learned nothing."""
 
     arena: ArenaText = "endgames"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     steps: Positive
     """Optimiser steps."""
     learning_rate: Rate
@@ -79,7 +81,7 @@ class Common(Recipe, frozen=True):
     """Steps between the checkpoints that a killed run resumes from."""
     snapshots: tuple[Positive, ...] = ()
     """Steps after which an ordinary model folder `step-N` is kept."""
-    threads: Positive | None = None
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None = None
     """CPU threads of torch; a fixed number makes a run repeat bit for bit on a machine."""
 
     @model_validator(mode="after")
@@ -93,7 +95,7 @@ class Common(Recipe, frozen=True):
 class Lora(BaseModel):
     """The shape of an adapter (Hu et al. 2021, arXiv 2106.09685) that is trained while the parent stays."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] | None = None
@@ -319,7 +321,7 @@ class Agent(Tuned, frozen=True):
 class Architecture(BaseModel):
     """The shape of a Llama-architecture model that is pretrained from scratch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     layers: Positive = 4
     heads: Positive = 4
@@ -335,7 +337,7 @@ class Architecture(BaseModel):
 class Shallow(BaseModel):
     """The shape of a policy network: hidden layers between what an arena shows and its outputs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hidden: Annotated[tuple[Positive, ...], Field(max_length=3)] = (256, 256)
     activation: Literal["relu", "tanh", "gelu"] = "relu"
@@ -354,7 +356,7 @@ class Fresh(Recipe, frozen=True):
 
     method: Literal["fresh"] = "fresh"
     arena: ArenaText = "endgames"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     architecture: Shallow = Shallow()
 
     @property
@@ -449,5 +451,7 @@ def _told(problem: Any) -> str:
     tags = (Architecture.__name__, Shallow.__name__)
     where = ".".join(str(part) for part in problem["loc"] if part not in tags)
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    shown = repr(problem["input"])
+    shown = shown if len(shown) <= 200 else f"{shown[:200]}…"
+    got = "" if isinstance(problem["input"], dict) else f" (got {shown})"
     return f"{where}: {message}{got}" if where else f"{message}{got}"

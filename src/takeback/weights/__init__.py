@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from takeback.weights.published import rank_k as rank_k
     from takeback.weights.runs import Between as Between
     from takeback.weights.runs import Label as Label
+    from takeback.weights.runs import Packed as Packed
     from takeback.weights.runs import WeightPath as WeightPath
     from takeback.weights.runs import between as between
+    from takeback.weights.runs import pack as pack
     from takeback.weights.runs import weight_path as weight_path
     from takeback.weights.spectra import Spectra as Spectra
     from takeback.weights.spectra import spectra as spectra

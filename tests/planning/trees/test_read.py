@@ -205,7 +205,7 @@ def test_errors_in_the_front_matter_name_the_line(front, line, told):
 def test_a_file_that_is_no_text_is_told(tmp_path):
     path = tmp_path / "a.md"
     path.write_bytes(b"---\n\xff")
-    with pytest.raises(TakebackError, match=r"a.md:2: not UTF-8"):
+    with pytest.raises(TakebackError, match=r"a.md can.t be read: it is no UTF-8 \(byte 5, line 2\)"):
         read_tree(path)
     with pytest.raises(TakebackError, match="no tree at"):
         read_tree(tmp_path / "b.md")

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from takeback.arenas.rows.table import ENDINGS
 from takeback.arenas.spec import TASKS, Spec
 from takeback.run.errors import TakebackError
+from takeback.run.limits import MOST_SEED
 from takeback.run.yaml_text import as_yaml, parse_yaml, read_yaml
 
 POOLED: Final = "pooled"
@@ -72,7 +73,7 @@ class RowsSpec(Spec):
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     stop: tuple[str, ...] = ()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Of the draws of answers."""
 
     @classmethod

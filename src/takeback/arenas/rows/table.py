@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import parse_json, read_json
+from takeback.run.reading import Unreadable, open_regular, read_text
 
 Columns: TypeAlias = Mapping[str, Any]
 """A row as it was read: plain values by column."""
 
 GYM: Final = "reasoning-gym"
 ENDINGS: Final = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_MOST: Final = 1 << 32  # bytes of a file: all its rows are held
 
 
 def read_rows(data: str, limit: int | None = None, seed: int = 0) -> list[Columns]:
@@ -53,21 +55,17 @@ def _file(path: Path) -> list[Columns]:
         if path.suffix == ".jsonl":
             return list(_lines(path))
         if path.suffix == ".json":
-            text = path.read_text(encoding="utf-8")
-            listed = _listed(json.loads(text), path)
-            if not _is_text(text, listed):
-                raise TakebackError(f"{path} holds half a character (\\ud800 or the like)")
-            return listed
+            return _listed(read_json(path, most=_MOST), path)
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            return pq.read_table(path).to_pylist()
+            with open_regular(path) as file:
+                return pq.read_table(file).to_pylist()
         import pandas as pd
 
-        frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+        with open_regular(path) as file:
+            frame = pd.read_csv(file, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
         return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    except FileNotFoundError:
-        raise TakebackError(f"there is no file {path}") from None
     except TakebackError:
         raise
     except Exception as error:  # each reader has errors of its own
@@ -76,28 +74,15 @@ def _file(path: Path) -> list[Columns]:
 
 
 def _lines(path: Path) -> Iterable[Columns]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path, most=_MOST).splitlines(), 1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise TakebackError(f"{path}, line {number}, is no JSON: {error}") from None
+                row = parse_json(line, path)
+            except Unreadable as error:
+                raise TakebackError(f"{path}, line {number}, is no JSON: {error.why}") from None
             if not isinstance(row, dict):
                 raise TakebackError(f"{path}, line {number}, holds {type(row).__name__}, not columns by name")
-            if not _is_text(line, row):
-                raise TakebackError(f"{path}, line {number}, holds half a character (\\ud800 or the like)")
             yield row
-
-
-def _is_text(source: str, told: Any) -> bool:
-    """Tell whether all texts of what was read can be written: JSON may escape half a character."""
-    if "\\ud" not in source.lower():
-        return True
-    try:
-        json.dumps(told, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _listed(told: Any, path: Path) -> list[Columns]:

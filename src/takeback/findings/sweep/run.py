@@ -22,7 +22,9 @@ from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, one_writer
 from takeback.run.identity import identity
+from takeback.run.json_text import read_object
 from takeback.run.parts import Shard
+from takeback.run.reading import fields_of
 from takeback.run.tables import SCHEMA, write_table
 from takeback.weights import Diff
 
@@ -247,7 +249,9 @@ def _is_done(what: Sweep, out: Path) -> bool:
         if out.exists():
             raise TakebackError(f"{out} is there already and no sweep's; choose another file")
         return False
-    if json.loads(manifest.read_text(encoding="utf-8"))["key"] != what.key:
+    with fields_of(manifest, "a sweep's manifest", f"choose another file or remove it and {out}"):
+        key = read_object(manifest).get("key")
+    if key != what.key:
         raise TakebackError(f"{out} holds another sweep ({manifest}); choose another file or remove both")
     return all(path.exists() for path in _paths(what, out).values())
 

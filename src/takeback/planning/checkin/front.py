@@ -11,6 +11,8 @@ from typing import Any, Final
 import yaml
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.reading import Unreadable
+from takeback.run.yaml_text import parse_yaml, yaml_nodes
 
 FENCE: Final = "---"
 
@@ -39,20 +41,6 @@ def at(path: str | Path, line: int, told: str) -> TakebackError:
     return TakebackError(f"{path}:{line}: {told}")
 
 
-def read_text(path: str | Path, what: str) -> str:
-    """Return a file's text with its line ends as they are.
-
-    Raises:
-        TakebackError: it is not there, or is no UTF-8.
-    """
-    try:
-        return Path(path).read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise TakebackError(f"no {what} at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TakebackError(f"{path} can't be read as text: {error}") from None
-
-
 def read_front(lines: list[str], path: str | Path, known: Iterable[str]) -> FrontMatter:
     """Read the front matter of a file, whose fields must be `known` ones.
 
@@ -69,13 +57,10 @@ def read_front(lines: list[str], path: str | Path, known: Iterable[str]) -> Fron
         raise at(path, 1, f"the fields that begin here have no end; close them with a line of {FENCE}")
     end = bare.index(FENCE, 1) + 1
     try:
-        node = yaml.compose("\n".join(bare[1 : end - 1]), Loader=yaml.SafeLoader)
-        fields = yaml.safe_load("\n".join(bare[1 : end - 1]))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        raise at(path, (mark.line if mark else 0) + 2, f"can't be read as YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise at(path, 2, f"can't be read as YAML: {' '.join(str(error).split())}") from None
+        text = "\n".join(bare[1 : end - 1])
+        node, fields = yaml_nodes(text, path), parse_yaml(text, path)
+    except Unreadable as error:
+        raise at(path, error.line + 1, f"can't be read as YAML: {error.why}") from None
     if not isinstance(fields, dict) or not isinstance(node, yaml.MappingNode):
         raise at(path, 2, "no fields are here; write one a line, such as name: my-project")
     places = {str(key.value): key.start_mark.line + 2 for key, _ in node.value}

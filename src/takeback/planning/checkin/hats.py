@@ -9,10 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from takeback.planning.checkin.front import FENCE, as_text, at, read_front, read_text
+from takeback.planning.checkin.front import FENCE, as_text, at, read_front
 from takeback.planning.checkin.project import Project, add_note, read_project
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.yaml_text import parse_yaml
+from takeback.run.reading import read_text
+from takeback.run.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from takeback.planning.trees.tree import Tree
@@ -36,7 +37,7 @@ def read_hat(path: str | Path) -> Hat:
     Raises:
         TakebackError: it is not there, or something in it is wrong; names the line.
     """
-    text = read_text(path, "profile")
+    text = read_text(path, f"no profile at {path}", as_it_is=True)
     lines = text.splitlines()
     front = read_front(lines, path, _FIELDS)
     if "hat" not in front.fields:
@@ -65,7 +66,7 @@ def read_answers(path: str | Path, hat: Hat) -> dict[str, str]:
         TakebackError: it can't be read, or an answer is no text.
         UnknownName: it answers what the hat does not ask.
     """
-    fields = parse_yaml(read_text(path, "answers"), path)
+    fields = read_yaml(path, f"no answers at {path}")
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} has no answers; write each as a question or its number, a colon, text")
     found: dict[str, str] = {}
@@ -155,6 +156,7 @@ def add_hat(
 
 def _is_tree(path: str | Path) -> bool:
     """Tell a tree from a project by its fields; what is neither is read as a project, and refused."""
-    lines = [line.rstrip() for line in read_text(path, "project or tree").splitlines()]
+    text = read_text(path, f"no project or tree at {path}", as_it_is=True)
+    lines = [line.rstrip() for line in text.splitlines()]
     end = lines.index(FENCE, 1) if FENCE in lines[1:] else 0
     return any(line.startswith("stage:") for line in lines[1:end])

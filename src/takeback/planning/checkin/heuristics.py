@@ -22,7 +22,7 @@ KNOWS: Final = ("feedback", "smaller", "conjectures")
 class Heuristic(BaseModel):
     """A question to ask of a project, why, and what the tool itself knows of the answer, if anything."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     question: Words
@@ -31,7 +31,7 @@ class Heuristic(BaseModel):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     title: Words
     source: Words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.conjectures.lock import CHANGED, REMOVED, is_locked, read_lock, standings
 from takeback.study.conjectures.record import read_plan, unfinished
+from takeback.study.steps import Done, read_steps
 
 LAST: Final = 3
 """So many of the last runs are told of."""
@@ -78,14 +78,14 @@ def facts_of(run: str | Path) -> RunFacts:
     plan = read_plan(run)
     if not plan:
         raise TakebackError(f"no run at {run}: it has no plan.yaml")
-    steps = {path.stem: _steps(path) for path in sorted((run / "steps").glob("[!.]*.json"))}
+    steps = {path.stem: read_steps(path) for path in sorted((run / "steps").glob("[!.]*.json"))}
     every = [step for one in steps.values() for step in one.values()]
     answers = [told for one in steps.values() if (told := _answer(one)) is not None]
-    known = [float(step["seconds"]) for step in every if step["seconds"] is not None]
+    known = [float(step.seconds) for step in every if step.seconds is not None]
     lock = read_lock(run) if is_locked(run) else None
     return RunFacts(
         run=run,
-        began=datetime.fromtimestamp(min(s["began"] for s in every), UTC) if every else None,
+        began=datetime.fromtimestamp(min(s.began for s in every), UTC) if every else None,
         finished=not unfinished(run),
         answer=median(answers) if answers else None,
         arms=len(answers),
@@ -187,19 +187,10 @@ def _smaller(facts: Sequence[RunFacts]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _steps(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: {"began": one["began"], "seconds": one["seconds"]} for name, one in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TakebackError(f"{path} can't be read as a run's steps: {error}; run the plan again") from None
-
-
-def _answer(steps: Mapping[str, Mapping[str, Any]]) -> float | None:
-    seconds = [steps[name]["seconds"] for name in _ANSWER if name in steps]
-    if "shift" not in steps or None in seconds:
-        return None
-    return float(sum(seconds))
+def _answer(steps: Mapping[str, Done]) -> float | None:
+    needed = [steps[name] for name in _ANSWER if name in steps]
+    seconds = [one.seconds for one in needed if one.seconds is not None]
+    return sum(seconds) if "shift" in steps and len(seconds) == len(needed) else None
 
 
 def _parameters(run: Path) -> int | None:

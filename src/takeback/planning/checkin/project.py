@@ -23,10 +23,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from takeback.planning.checkin.front import FrontMatter, as_date, as_text, at, read_front, read_text
+from takeback.planning.checkin.front import FrontMatter, as_date, as_text, at, read_front
 from takeback.planning.checkin.heuristics import Heuristics, load_heuristics
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
+from takeback.run.reading import read_text
 
 NOTES: Final = "Notes"
 VERDICTS: Final = ("yes", "partly", "no")
@@ -128,7 +129,7 @@ def read_project(path: str | Path, heuristics: str | Path | None = None) -> Proj
     Raises:
         TakebackError: the file is not there, or something in it is wrong; names the line.
     """
-    return parse_project(read_text(path, "project"), path, heuristics)
+    return parse_project(read_text(path, f"no project at {path}", as_it_is=True), path, heuristics)
 
 
 def parse_project(text: str, path: str | Path, heuristics: str | Path | None = None) -> Project:

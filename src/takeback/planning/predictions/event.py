@@ -16,10 +16,11 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from takeback.planning.checkin.front import at, read_text
+from takeback.planning.checkin.front import at
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, one_writer
-from takeback.run.yaml_text import as_yaml
+from takeback.run.reading import Unreadable, read_text
+from takeback.run.yaml_text import as_yaml, parse_yaml, yaml_nodes
 from takeback.study.conjectures.conjecture import slug
 
 Words = Annotated[str, Field(min_length=1)]
@@ -34,7 +35,7 @@ _LENGTH: Final = len(FIRST)
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     name: Words
     seal: str = ""
@@ -104,7 +105,7 @@ def read_events(path: str | Path) -> list[tuple[Event, int]]:
     Raises:
         TakebackError: the file is not there or can't be read, or an event is wrong; names the line.
     """
-    return parse_events(read_text(path, "predictions"), path)
+    return parse_events(read_text(path, f"no predictions at {path}", as_it_is=True), path)
 
 
 def parse_events(text: str, path: str | Path) -> list[tuple[Event, int]]:
@@ -114,12 +115,9 @@ def parse_events(text: str, path: str | Path) -> list[tuple[Event, int]]:
         TakebackError: an event is wrong; names the line.
     """
     try:
-        node, fields = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        raise at(path, (mark.line if mark else 0) + 1, f"can't be read as YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise TakebackError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+        node, fields = yaml_nodes(text, path), parse_yaml(text, path)
+    except Unreadable as error:
+        raise at(path, error.line, f"can't be read as YAML: {error.why}") from None
     if node is None:
         return []
     if not isinstance(node, yaml.SequenceNode):
@@ -139,7 +137,7 @@ def append(path: str | Path, event: Event) -> Event:
     """
     path = Path(path)
     with one_writer(path):
-        text = read_text(path, "predictions") if path.exists() else ""
+        text = read_text(path, as_it_is=True) if path.exists() else ""
         whole, sealed = _with(event, text, path)
         with atomic_file(path) as draft:
             draft.write_bytes(whole.encode("utf-8"))

@@ -21,7 +21,7 @@ from takeback.planning.trees.proposals import (
     pair_of,
 )
 from takeback.planning.trees.tree import MERGED, Front, Mention, Node, Own, Tree
-from takeback.planning.trees.wording import NEAR, near_pairs, normalised
+from takeback.planning.trees.wording import MOST_PAIRS, NEAR, near_pairs, normalised
 from takeback.run.errors import TakebackError
 
 LONGEST_ID: Final = 40
@@ -51,7 +51,7 @@ def merge(trees: Iterable[Tree], decisions: MergeDecisions = NOBODY, near: float
 
     Args:
         trees: of people, and trees merged before; copies made by `extended` need the latter beside them.
-        decisions: what a person said of earlier proposals.
+        decisions: what a person said of earlier proposals; at most 5,000 pairs are proposed at once.
         near: the least likeness of a proposal, from 0 to 1.
 
     Raises:
@@ -336,7 +336,7 @@ def _proposals(
     different = set(decisions.pairs(DIFFERENT))
     best: dict[tuple[int, int], Proposal] = {}
     refused: set[tuple[int, int]] = set()
-    for likeness, a, b in near_pairs(keys, near):
+    for likeness, a, b in near_pairs(keys, near, MOST_PAIRS + len(different)):
         one, other = sorted((place[keys[a]], place[keys[b]]))
         if one == other:
             continue

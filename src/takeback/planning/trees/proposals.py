@@ -12,6 +12,7 @@ from takeback.planning.trees.tree import Mention
 from takeback.planning.trees.wording import normalised
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import atomic_file
+from takeback.run.reading import read_text
 
 OPEN, SAME, DIFFERENT = "?", "same", "different"
 BETWEEN: Final = " <=> "
@@ -66,7 +67,7 @@ def read_decisions(path: str | Path) -> MergeDecisions:
     if not path.exists():
         return MergeDecisions()
     made: dict[Pair, Proposal] = {}
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, raw in enumerate(read_text(path).splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue

@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import yaml
-
 from takeback.planning.trees.tree import MERGED, STAGES, Front, Link, Mention, Node, Own, Source, Tree
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.reading import Unreadable, read_text
+from takeback.run.yaml_text import parse_yaml
 
 FIELDS: Final = ("see", "conjecture", "against", "study", "hat", "was", "said")
 """What may stand under a problem, as `field: value`."""
@@ -36,16 +36,8 @@ def read_tree(path: str | Path) -> Tree:
         TakebackError: the file can't be read, or a line of it is wrong: the message begins with FILE:LINE.
     """
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise TakebackError(f"no tree at {path}; give a Markdown file with a list of problems") from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise TakebackError(f"{path}:{line}: not UTF-8; save the file in that encoding") from None
-    except OSError as error:
-        raise TakebackError(f"{path} can't be read: {error.strerror or error}") from None
-    return parse_tree(text, str(path))
+    missing = f"no tree at {path}; give a Markdown file with a list of problems"
+    return parse_tree(read_text(path, missing, as_it_is=True), str(path))
 
 
 def parse_tree(text: str, origin: str = "tree.md") -> Tree:
@@ -217,11 +209,9 @@ def _front(lines: list[str], origin: str) -> tuple[Front, int]:
     if end is None:
         raise _wrong(origin, 1, "the front matter has no end; close it with '---'")
     try:
-        fields = yaml.safe_load("".join(lines[1:end]))
-    except yaml.YAMLError as error:
-        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        told = " ".join(str(error if mark is None else getattr(error, "problem", error)).split())
-        raise _wrong(origin, 2 + (mark.line if mark else 0), f"no YAML: {told}") from None
+        fields = parse_yaml("".join(lines[1:end]), origin)
+    except Unreadable as error:
+        raise _wrong(origin, 1 + error.line, f"no YAML: {error.why}") from None
     if not isinstance(fields, dict):
         raise _wrong(origin, 2, "the front matter has no fields; it needs author, date and stage")
 
@@ -257,7 +247,7 @@ def _date(value: Any, origin: str, line: int) -> str:
     try:
         return date.fromisoformat(str(value)).isoformat()
     except ValueError:
-        raise _wrong(origin, line, f"{str(value)!r} is no date; write it as 2026-11-20") from None
+        raise _wrong(origin, line, f"{str(value)[:60]!r} is no date; write it as 2026-11-20") from None
 
 
 def _names(value: Any, origin: str, line: int) -> Iterator[str]:

@@ -22,8 +22,16 @@ def normalised(words: str) -> str:
     return " ".join(re.findall(r"\w+", folded.replace("'", "").replace("’", ""))) or " ".join(folded.split())
 
 
-def near_pairs(keys: Sequence[str], least: float = NEAR) -> Iterator[tuple[float, int, int]]:
-    """Yield pairs of normalised wordings that are alike, with their likeness from `least` to 1 and places.
+MOST_PAIRS = 5_000
+"""So many pairs are proposed at once, those most alike; nobody decides on more."""
+
+
+def near_pairs(
+    keys: Sequence[str], least: float = NEAR, most: int = MOST_PAIRS
+) -> Iterator[tuple[float, int, int]]:
+    """Yield the `most` pairs of normalised wordings that are most alike, with their likeness and places.
+
+    It is from `least` to 1; of pairs that are equally alike the earlier ones count.
 
     Likeness is 1 − d / (n + m), of the wordings with their words sorted: d is the least number of letters
     to insert or delete to make the one of n letters into the other of m (RapidFuzz's `token_sort_ratio`).
@@ -38,12 +46,19 @@ def near_pairs(keys: Sequence[str], least: float = NEAR) -> Iterator[tuple[float
         return
     ordered = [" ".join(sorted(key.split())) for key in keys]
     block = 512
+    held = np.empty((0, 3))
     for start in range(0, len(ordered), block):
         found = process.cdist(
             ordered[start : start + block], ordered, scorer=fuzz.ratio, score_cutoff=100 * least,
             dtype=np.float64,
         )  # fmt: skip
-        for row, column in zip(*np.nonzero(found), strict=True):
-            one, other = start + int(row), int(column)
-            if one < other:
-                yield float(found[row, column]) / 100, one, other
+        rows, columns = np.nonzero(np.triu(found, start + 1))
+        new = np.stack([found[rows, columns] / 100, rows + start, columns], axis=1)
+        held = np.concatenate([held, new])
+        if len(held) > most:
+            least_held = np.partition(held[:, 0], -most)[-most]
+            kept = held[:, 0] > least_held
+            kept[np.flatnonzero(held[:, 0] == least_held)[: most - kept.sum()]] = True
+            held = held[kept]
+    for likeness, one, other in held.tolist():
+        yield likeness, int(one), int(other)

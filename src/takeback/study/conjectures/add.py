@@ -9,7 +9,8 @@ import yaml
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
-from takeback.run.yaml_text import as_yaml, parse_yaml
+from takeback.run.reading import read_text
+from takeback.run.yaml_text import as_yaml, parse_yaml, yaml_nodes
 from takeback.study.conjectures.conjecture import Conjecture, check_conjectures
 from takeback.study.conjectures.lock import ADDED, LOCK, present, read_lock
 
@@ -41,20 +42,20 @@ def add(conjecture: Conjecture, where: str | Path) -> Path:
     if any(one.name == conjecture.name for one in present(where)):
         raise _taken(conjecture, where)
     path = where / ADDED
-    _append(path, path.read_text(encoding="utf-8") if path.exists() else "", conjecture)
+    _append(path, read_text(path) if path.exists() else "", conjecture)
     return path
 
 
 def _add_to_plan(conjecture: Conjecture, path: Path) -> Path:
     if not path.exists():
         raise TakebackError(f"no plan at {path}; give a plan's YAML file or a run folder")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     fields = parse_yaml(text, path)
     if not isinstance(fields, dict):
         raise TakebackError(f"{path} is no plan: it has no fields")
     if isinstance(named := fields.get(FIELD), str):
         path = path.parent / named
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_text(path) if path.exists() else ""
     _append(path, text, conjecture)
     return path
 
@@ -79,7 +80,7 @@ def _append(path: Path, text: str, conjecture: Conjecture) -> None:
 
 def _grown(text: str, item: str, is_plan: bool) -> str:
     """Return a YAML text with an item after the last one of its list of conjectures."""
-    top = yaml.compose(text, Loader=yaml.SafeLoader)
+    top = yaml_nodes(text, "the conjectures")
     listed = top
     if is_plan and isinstance(top, yaml.MappingNode):
         listed = next((value for key, value in top.value if key.value == FIELD), None)

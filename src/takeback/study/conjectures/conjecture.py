@@ -29,7 +29,7 @@ class Conjecture(BaseModel):
     'rl-wins-more'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     name: Words
     """Without one, the first words of the sentence."""

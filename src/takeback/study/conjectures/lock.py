@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import claim
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import SCHEMA
 from takeback.study.conjectures.conjecture import (
     Conjecture,
@@ -104,12 +106,10 @@ def read_lock(run: str | Path) -> Lock:
     path = Path(run) / LOCK
     if not is_locked(run):
         raise TakebackError(f"{run} has no {LOCK}; conjectures are locked when a run starts")
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    with fields_of(path, "a lock"):
+        told = read_object(path)
         conjectures = check_conjectures(told["conjectures"], str(path))
         found = Lock(conjectures, str(told["time"]), str(told["sha256"]), bool(told["late"]))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise TakebackError(f"{path} can't be read as a lock: {error}; restore it from a copy") from None
     if digest_of(conjectures) != found.sha256:
         raise TakebackError(
             f"{path} was edited: its conjectures don't have the hash {found.sha256[:12]}…; restore it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table
 from takeback.run.yaml_text import read_yaml
 
@@ -92,10 +92,8 @@ def unfinished(run: str | Path) -> str:
     path = Path(run) / "manifest.json"
     if not path.exists():
         return path.name
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))["checkpoints"]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError) as error:
-        raise TakebackError(f"{path} can't be read as a manifest: {error}; run the plan again") from None
+    with fields_of(path, "a manifest", "remove it and run the plan again"):
+        made = {*read_object(path)["checkpoints"]}
     plan = read_plan(run)
     each = [f"{arm}/seed-{seed}" for arm in plan.get("arms") or () for seed in plan.get("seeds") or ()]
     return next((name for name in each if name not in made), "")

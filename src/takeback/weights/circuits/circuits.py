@@ -25,7 +25,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
 from takeback.weights.circuits.attention import read_attention
-from takeback.weights.circuits.gauge import Array
+from takeback.weights.circuits.gauge import Array, Distance
 from takeback.weights.circuits.neurons import read_neurons
 from takeback.weights.circuits.roles import LayerPart, LayerReader, Null
 from takeback.weights.circuits.router import read_router
@@ -40,6 +40,9 @@ COLUMNS: Mapping[str, str] = {
     "raw": "raw change: the root of the summed squares of the next two",
     "raw_out": "‖ΔW‖ / ‖W‖ of the component's entries of the first factor: O, Q, down, or the only one",
     "raw_in": "the same of the second factor: V, K, up; missing where there is none",
+    "moved": "‖ΔW‖ of the component's entries of both factors",
+    "entries": "number of these entries; where a layer has no biases, with a zero for each",
+    "cast": "1 where all of them are base's, rounded to bfloat16, else 0",
     "norm": "the circuit's norm in base, norms around it folded in",
     "change": "invariant change: norm of the circuit's difference / norm in base, missing where that is zero",
     "permuted": "the same with each factor's Δ permuted within the component, mean over draws",
@@ -173,7 +176,17 @@ class Circuits(Result):
             name: (rows[name] ** 2).groupby(rows["component"], sort=False).sum(min_count=1) ** 0.5
             for name in ("raw", "change", *NULLS)
         }
-        return keys.assign(**added).reset_index().sort_values("change", ascending=False, ignore_index=True)
+        of_part = rows.groupby(rows["component"], sort=False)
+        sizes = {
+            "moved": (rows["moved"] ** 2).groupby(rows["component"], sort=False).sum() ** 0.5,
+            "entries": of_part["entries"].sum(),
+            "cast": of_part["cast"].min(),
+        }
+        return (
+            keys.assign(**added, **sizes)
+            .reset_index()
+            .sort_values("change", ascending=False, ignore_index=True)
+        )
 
     @property
     def heads(self) -> pd.DataFrame:
@@ -216,6 +229,7 @@ def _block_rows(
         columns = {
             "raw_out": first.relative,
             "raw_in": np.full(1, np.nan) if second is None else second.relative,
+            **_sizes(first, second),
             "norm": change.norm,
             "change": change.relative,
             **{null: nulls[null][circuit] for null in NULLS},
@@ -235,6 +249,17 @@ def _block_rows(
                 }
             )
     return found
+
+
+def _sizes(first: Distance, second: Distance | None) -> dict[str, Array]:
+    """Return what says of the stored entries of both factors whether they moved as noise or a cast would."""
+    factors = [first] if second is None else [first, second]
+    cast = [np.asarray(one.cast, np.float64) for one in factors]
+    return {
+        "moved": np.sqrt(sum((one.distance**2 for one in factors), np.zeros(1))),
+        "entries": np.full(1, float(sum(one.entries for one in factors))),
+        "cast": cast[0] if second is None else cast[0] * cast[1],
+    }
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

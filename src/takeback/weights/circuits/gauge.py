@@ -6,8 +6,9 @@ differences of squared norms, which lose half of all digits. The error is a few 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,14 @@ class Distance:
     """Holds how far things moved and their norms in base, as arrays of one shape.
 
     `reassigned` is the fraction of them that were matched with one at another place, where that is possible.
+    `entries` counts what was compared entry by entry, `cast` tells where all is base rounded to bfloat16.
     """
 
     distance: Array
     norm: Array
     reassigned: float | None = None
+    entries: int = 0
+    cast: NDArray[np.bool_] | None = None
 
     @property
     def relative(self) -> Array:
@@ -45,11 +49,25 @@ class Distance:
         """Compare arrays entry by entry, over their last `axes` axes."""
         over = tuple(range(-axes, 0))
         delta = tuned.astype(np.float64) - base
-        return cls(_norm(delta, over), _norm(base.astype(np.float64, copy=False), over))
+        sizes = _norm(delta, over), _norm(base.astype(np.float64, copy=False), over)
+        cast = np.asarray((tuned == rounded(base)).all(axis=over))
+        return cls(*sizes, entries=math.prod(base.shape[axis] for axis in over), cast=cast)
 
     def summed(self) -> Distance:
         """Take the last axis together: the parts along it are orthogonal."""
         return Distance(_norm(self.distance, (-1,)), _norm(self.norm, (-1,)))
+
+
+def rounded(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the nearest bfloat16 of each value, in its own type.
+
+    >>> rounded(np.array([1.0, 1.001, 1.01])).tolist()
+    [1.0, 1.0, 1.0078125]
+    """
+    import torch
+
+    given = torch.from_numpy(np.ascontiguousarray(values))
+    return given.to(torch.bfloat16).to(given.dtype).numpy()
 
 
 def together(first: Distance, second: Distance) -> Distance:
@@ -77,14 +95,14 @@ def product_change(tuned: Factors, base: Factors) -> Distance:
     width = base[0].shape[-1]
     left = _triangle(np.concatenate([tuned[0], base[0]], axis=-1))
     right = _triangle(np.concatenate([tuned[1], -base[1]], axis=-1))
-    norm = _norm(left[..., width:] @ right[..., width:].swapaxes(-1, -2), (-2, -1))
-    return Distance.beyond_rounding(_norm(left @ right.swapaxes(-1, -2), (-2, -1)), norm)
+    norm = _norm(_core(left[..., width:], right[..., width:]), (-2, -1))
+    return Distance.beyond_rounding(_norm(_core(left, right), (-2, -1)), norm)
 
 
 def product_norm(factors: Factors) -> Array:
     """Return the Frobenius norm of L Rᵀ."""
     left, right = (_triangle(factor) for factor in factors)
-    return _norm(left @ right.swapaxes(-1, -2), (-2, -1))
+    return _norm(_core(left, right), (-2, -1))
 
 
 def outer_change(tuned: Factors, base: Factors) -> Distance:
@@ -134,7 +152,16 @@ def _split(tuned: NDArray[Any], base: NDArray[Any]) -> tuple[NDArray[Any], Array
 
 def _triangle(matrix: Array) -> Array:
     """Return R of the thin QR decomposition."""
-    return cast("Array", np.linalg.qr(matrix, mode="r"))
+    import torch
+
+    return torch.linalg.qr(torch.from_numpy(matrix), mode="r")[1].numpy()
+
+
+def _core(left: Array, right: Array) -> Array:
+    """Return A Bᵀ."""
+    import torch
+
+    return (torch.from_numpy(left) @ torch.from_numpy(right).mT).numpy()
 
 
 def _norm(values: Array, axes: tuple[int, ...]) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -179,10 +179,7 @@ def _settled(tuned: Neurons, base: Neurons) -> NDArray[np.bool_]:
     Projected onto a few orthonormal directions, gates are no further apart than they are; so a neuron whose
     cost at its own place is below the gates' part of its cost elsewhere, seen in the projection, is settled.
     """
-    directions = np.random.default_rng(0).standard_normal(
-        (base.gate.shape[1], min(_SHADOW, base.gate.shape[1]))
-    )
-    directions = np.linalg.qr(directions)[0]
+    directions = _directions(base.gate.shape[1])
     shadows = [
         np.concatenate([side.folded(rows).gate @ directions for rows in _blocks(len(side))])
         for side in (tuned, base)
@@ -195,6 +192,14 @@ def _settled(tuned: Neurons, base: Neurons) -> NDArray[np.bool_]:
         apart[np.arange(len(places)), places] = np.inf
         settled.append(own < apart.min(axis=1) * (1 - 1e-6))
     return np.concatenate(settled)
+
+
+@lru_cache(maxsize=4)
+def _directions(width: int) -> Array:
+    import torch
+
+    drawn = np.random.default_rng(0).standard_normal((width, min(_SHADOW, width)))
+    return torch.linalg.qr(torch.from_numpy(drawn))[0].numpy()
 
 
 def _nearest(tuned: Neurons, base: Neurons, rows: Order) -> Order:

@@ -39,12 +39,15 @@ class Reads:
         Where x̂ has mean zero, the mean of W diag(γ) over the inputs meets nothing and is taken out. γ → c γ,
         W → W / c, β → β + t, b → b − W t, and adding n 1ᵀ to W diag(γ) change nothing.
         """
-        weights = rows[..., :-1].astype(np.float64)
-        bias = rows[..., -1] + weights @ self.shift
-        weights *= self.gain
+        folded = np.empty(rows.shape, np.float64)
+        weights = folded[..., :-1]
+        folded[..., -1] = rows[..., -1]
+        if self.shift.any():
+            folded[..., -1] += rows[..., :-1].astype(np.float64) @ self.shift
+        np.multiply(rows[..., :-1], self.gain, out=weights)
         if self.centred:
             weights -= weights.mean(axis=-1, keepdims=True)
-        return np.concatenate([weights, bias[..., None]], axis=-1)
+        return folded
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from takeback.component import Component
 from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import count, percent
+from takeback.draw.numbers import count, listed, percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.weights.circuits.circuits import EVERYWHERE, GAUGES, NULLS, Circuits
+from takeback.weights.noise import noise_of
 
 TOP = 15
 
@@ -54,15 +56,22 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
     heads = found.heads.dropna(subset=["raw", "change"])
     if not (heads["raw"] > 0).any():
         return ("No head's weights changed.",)
+    own = heads[heads["cast"] == 0]
+    if own.empty:
+        return ("All of it is the cast to bfloat16: every head's weights are base's, rounded.",)
     words = [
         f"Whatever the coordinates, the circuits of {count(len(heads), 'head')} changed by "
-        f"{percent(_median(heads['change']))} (median; their weights by {percent(_median(heads['raw']))}). "
-        f"Most changed: {', '.join(heads['component'].head(3))}."
+        f"{percent(_median(heads['change']))} (median; their weights by {percent(_median(heads['raw']))}).",
     ]
-    if heads["raw"].nunique() > 2 and heads["change"].nunique() > 2:
-        agreement = heads["raw"].corr(heads["change"], method="spearman")
+    if len(own) < len(heads):
+        words.append(f"All but {listed(list(own['component']))} are base's, rounded to bfloat16.")
+    clear, told = _beyond_noise(own)
+    words.append(told)
+    if clear["raw"].nunique() > 2 and clear["change"].nunique() > 2:
+        agreement = clear["raw"].corr(clear["change"], method="spearman")
         words.append(
-            f"Raw and invariant change rank heads alike with a Spearman correlation of {agreement:.2f}."
+            f"Among {count(len(clear), 'head')} above noise raw and invariant change rank alike, with a "
+            f"Spearman correlation of {agreement:.2f}."
         )
     for circuit, owner in _OWNERS.items():
         over = excess(found.table[found.table["circuit"] == circuit]).dropna()
@@ -75,6 +84,22 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
     if not pd.isna(moved) and moved > 0:
         words.append(f"Up to {percent(float(moved))} of an MLP's neurons changed their places.")
     return tuple(words)
+
+
+def _beyond_noise(heads: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the heads that moved more than equal noise in all entries would have them, and say which."""
+    squares, entries = heads["moved"].to_numpy(np.float64) ** 2, heads["entries"].to_numpy(np.int64)
+    noise = noise_of(squares, entries)
+    if noise is None:
+        return (
+            heads,
+            f"Most changed, since noise of one size explains no heads: {listed(list(heads['component']))}.",
+        )
+    clear = heads[noise.above]
+    reach = f"noise of σ = {noise.sigma:.3g} in every entry, which reaches {noise.reach[0]:.3g} σ in a head"
+    if clear.empty:
+        return clear, f"No head stands out from {reach}."
+    return clear, f"Most changed, beyond {reach}: {listed(list(clear['component']))}."
 
 
 def excess(rows: pd.DataFrame) -> pd.Series:

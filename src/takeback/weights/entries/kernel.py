@@ -39,6 +39,12 @@ TILE = 512
 ROWS = 8
 """Rows of a tile whose sums are taken in the type of the arithmetic before they are added up in float64."""
 
+LEAST_EXPONENT = -1074
+"""The binary exponent of the smallest float64."""
+
+STEP_SHAPE = (2 + 1023 - LEAST_EXPONENT + 1, 18)
+"""Rows of steps: zero, each exponent, and what is not finite; columns: 0, 1, 2, 3 to 4, 5 to 8, … steps."""
+
 _LOOPS = "takeback.weights.entries.loops"
 
 
@@ -89,6 +95,15 @@ def column_sums(matrix: Matrix, how: SumSettings) -> NDArray[np.float64]:
     out = np.zeros((how.kinds, width))
     _called("column_sums", matrix, how, width, (np.zeros(how.kinds * TILE, real), np.empty(TILE, real), out))
     return out
+
+
+def step_counts(base: NDArray[Any], tuned: NDArray[Any], counts: NDArray[np.int64]) -> None:
+    """Add to `counts`, of `STEP_SHAPE`, how many entries of each size moved how many steps of bfloat16."""
+    base, tuned = map(np.ascontiguousarray, (base, tuned))
+    assert counts.shape == STEP_SHAPE
+    told = [_typed(base), _typed(tuned), ("int64", int(base.size)), _typed(counts)]
+    code = machine_code(_LOOPS, "step_counts", *(kind for kind, _ in told))
+    code(*(value for _, value in told))
 
 
 def _called(

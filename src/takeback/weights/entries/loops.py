@@ -1,4 +1,5 @@
 # pyright: reportUntypedFunctionDecorator=false, reportMissingParameterType=false, reportUnusedFunction=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false
 # pyright: reportPrivateImportUsage=false, reportCallIssue=false, reportIndexIssue=false, reportUnnecessaryComparison=false
 """The loops over the entries of two tensors, in the Python that numba compiles; see `machine_code`.
 
@@ -17,7 +18,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-from takeback.weights.entries.kernel import CHUNK, PIECE, ROWS, SUMS, TILE
+from takeback.weights.entries.kernel import CHUNK, LEAST_EXPONENT, PIECE, ROWS, STEP_SHAPE, SUMS, TILE
 
 _PEAK, _CHANGED, _ROUNDED, _FLIPS = (SUMS.index(name) for name in SUMS[5:])
 _LIMITS = len(SUMS)
@@ -295,3 +296,43 @@ def column_sums(
     scratch = carray(sums, kinds * TILE), carray(sizes, TILE)
     columns = carray(out, (kinds, width))
     _column_sums(*sides, (lines, stride), carray(edges, (2, count)), settings, scratch, columns)
+
+
+@_compiled
+def _exponent(value):
+    """Return e of 2^e ≤ |value| < 2^(e+1), for a float64 that is neither zero nor infinite."""
+    size = abs(value)
+    if size < 2.0**-1022:
+        return np.int64(((_bits(size * 2.0**52) >> 52) & 0x7FF) - 1023 - 52)
+    return np.int64(((_bits(size) >> 52) & 0x7FF) - 1023)
+
+
+@_compiled
+def _place(value):
+    """Return a value's place among the bfloat16 numbers in order; 0 is that of zero."""
+    bits = np.int64(_to_bf16(value))
+    size = bits & 0x7FFF
+    return -size if bits & 0x8000 else size
+
+
+@_compiled
+def _step_counts(base, tuned, counts):
+    last = STEP_SHAPE[0] - 1
+    for i in range(base.size):
+        before, after = _value(base[i], 1.0), _value(tuned[i], 1.0)
+        if not (abs(before) < np.inf and abs(after) < np.inf):
+            counts[last, 0] += 1
+            continue
+        row = 0 if before == 0 else _exponent(before) - LEAST_EXPONENT + 1
+        steps = abs(_place(after) - _place(before))
+        step_bin = np.int64(min(steps, 1))
+        rest = steps - 1
+        while rest > 0:
+            rest >>= 1
+            step_bin += 1
+        counts[row, step_bin] += 1
+
+
+def step_counts(base, tuned, size, counts):
+    """Do what `kernel.step_counts` says; arrays are addresses."""
+    _step_counts(carray(base, size), carray(tuned, size), carray(counts, STEP_SHAPE))

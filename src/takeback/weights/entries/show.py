@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from takeback.checkpoint.pair import summary
 from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
-from takeback.draw.numbers import ABSENT, number, percent
+from takeback.draw.numbers import ABSENT, count, listed, number, percent
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
 from takeback.run.tables import records
 from takeback.weights.entries.diff import MAGNITUDES, Diff, four_digits
 from takeback.weights.entries.moments import TOLERANCES, column_of
 from takeback.weights.entries.ulps import Ulps
+from takeback.weights.noise import LEVEL, noise_of
 
 TOP = 15
 _ROWS = 200
@@ -37,6 +39,7 @@ def _(found: Diff) -> Section:
         f"Of {whole['parameters']:,} entries {percent(whole['changed_bitwise'])} changed as stored, and "
         f"{percent(whole['changed_bf16'])} still differ after both sides are rounded to bfloat16.",
     )
+    words = (*words, *standing_out(found))
     figures = tuple(Figure.of(found.columns[name], found.svg(name)) for name in ("relative", "share"))
     measures = [Column(name, _writer(name)) for name in found.columns]
     rows = found.components.sort_values("share", ascending=False, kind="stable").head(_ROWS)
@@ -60,7 +63,57 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
         return (*head, "No entry differs: the two hold the same weights.")
     told = f"{len(changed)} of {len(components)} components changed; those with most of ‖Δ‖²:"
     largest = changed.sort_values("delta_norm", ascending=False, kind="stable")[:TOP]
-    return (*head, "", told, table_of(largest, *_narrow("component", found)), _NOTE, "", found.picture())
+    return (
+        *head,
+        "",
+        *standing_out(found),
+        told,
+        table_of(largest, *_narrow("component", found)),
+        _NOTE,
+        "",
+        found.picture(),
+    )
+
+
+def standing_out(found: Diff) -> tuple[str, ...]:
+    """Say whether all of a change is a cast, or noise of one size, and what stands out from either."""
+    parts, names = found.by_component, found.segments.parts.names()
+    if not found.whole.differing[0]:
+        return ()
+    if _cast(found):
+        true = int(found.whole.differing_bf16[0])
+        if not true:
+            return ("All of it is the cast to bfloat16: tuned is base, rounded, in every entry.",)
+        order = np.argsort(-parts.differing_bf16, kind="stable")
+        most = [names[place] for place in order if parts.differing_bf16[place]]
+        return (
+            f"Tuned is base rounded to bfloat16 in all but {count(true, 'entry', 'entries')}; those are the "
+            f"change that is no cast, in {listed(most)}.",
+        )
+    noise = noise_of(parts.delta_square, parts.parameters)
+    if noise is None:
+        return ()
+    reach = (
+        f"normal noise of σ = {noise.sigma:.3g} in every entry, which takes the root mean square of the "
+        f"smallest component to {noise.reach[0]:.3g} σ and of the largest to {noise.reach[1]:.5g} σ (any "
+        f"goes beyond in {percent(LEVEL)} of such changes)"
+    )
+    if noise.plain:
+        return (f"Nothing stands out from noise of this size: {reach}.",)
+    lines: list[str] = []
+    for word, which in (("more", noise.above), ("less", noise.below)):
+        order = np.flatnonzero(which)[
+            np.argsort(-parts.delta_square[which] / parts.parameters[which], kind="stable")
+        ]
+        if len(order):
+            lines.append(f"{word}: {listed([names[place] for place in order])}")
+    return (f"Most components moved as under {reach}. Beyond it, {'; '.join(lines)}.",)
+
+
+def _cast(found: Diff) -> bool:
+    """Tell whether tuned is stored in bfloat16, and base in a type that holds more."""
+    wider = found.keys["dtype_base"].isin(["float32", "float64"])
+    return bool((found.keys["dtype_tuned"] == "bfloat16").all() and wider.any())
 
 
 def _narrow(head: str, found: Diff) -> list[Column]:

@@ -37,7 +37,7 @@ NARROW = 16
 """Stretches of fewer entries, one in each line, are summed by column."""
 
 _SIXTEEN_BITS = ("bfloat16", "float16")
-_READ_AS_STORED = (*_SIXTEEN_BITS, "float32", "float64")
+READ_AS_STORED = (*_SIXTEEN_BITS, "float32", "float64")
 _PEAK = SUMS.index("max_abs")
 _SAFE = 2.0**-100
 """Below this mean square the squares of 16-bit numbers may have lost digits in float32."""
@@ -160,7 +160,7 @@ def stretch_moments(
 
 def way_of_reading(base: Flat, tuned: Flat) -> str:
     """Return how a tensor is read: "as stored", or by blocks that are "merged" or "upcast" one at a time."""
-    if any(side.element not in _READ_AS_STORED for side in (base, tuned)):
+    if any(side.element not in READ_AS_STORED for side in (base, tuned)):
         return "upcast"
     return "as stored" if base.mapped and tuned.mapped else "merged"
 
@@ -188,7 +188,7 @@ def _block_sums(
 ) -> NDArray[np.float64]:
     """Return the sums of each stretch of a block; what float32 can't hold is done again in float64."""
     short = all(element in _SIXTEEN_BITS for element in elements)
-    if sides[0].size >= SMALL and all(element in _READ_AS_STORED for element in elements):
+    if sides[0].size >= SMALL and all(element in READ_AS_STORED for element in elements):
         real = np.float32 if short else np.float64
         sums = _sums(sides, inside, _arithmetic(real, tolerances, elements))
         if _trustworthy(sums, inside, short):

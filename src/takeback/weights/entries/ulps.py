@@ -6,7 +6,8 @@ steps of a small weight and none of a large one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from takeback.checkpoint.flat import upcast
+from takeback.checkpoint.flat import Flat, upcast
 from takeback.checkpoint.pair import Pair
 from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers
 from takeback.run.parts import collect
+from takeback.weights.entries.kernel import LEAST_EXPONENT, STEP_SHAPE, step_counts
+from takeback.weights.entries.stream import READ_AS_STORED
 from takeback.weights.work import PairWork
 
 COLUMNS: Mapping[str, str] = {
@@ -34,7 +37,6 @@ COLUMNS: Mapping[str, str] = {
 """What each column of the table means."""
 
 _BLOCK = 1 << 20
-_ZERO = np.iinfo(np.int16).min
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,24 +51,15 @@ class UlpsWork(PairWork):
         Raises:
             TakebackError: it holds a value that is not finite, or a file cannot be read any more.
         """
-        counts: dict[tuple[int, int], int] = {}
-        for base, tuned in self._blocks(item):
-            if not (np.isfinite(base).all() and np.isfinite(tuned).all()):
-                raise TakebackError(f"tensor {item} holds a value that is not finite")
-            keys = np.stack([exponents(base), step_bins(steps_between(base, tuned))])
-            found, numbers = np.unique(keys, axis=1, return_counts=True)
-            for exponent, step_bin, number in zip(*found.tolist(), numbers.tolist(), strict=True):
-                key = exponent, step_bin
-                counts[key] = counts.get(key, 0) + number
-        return _table(item, counts)
-
-    def _blocks(self, item: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        sides = (self.pair.base.flat(item), self.pair.tuned.flat(item))
-        size = int(np.prod(self.pair.tuned.shapes[item], dtype=np.int64))
+        sides = self.pair.base.flat(item), self.pair.tuned.flat(item)
+        size = math.prod(self.pair.tuned.shapes[item])
+        counts = np.zeros(STEP_SHAPE, np.int64)
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
-            base, tuned = (upcast(side.block(start, stop), side.element) for side in sides)
-            yield base, tuned
+            step_counts(_stored(sides[0], start, stop), _stored(sides[1], start, stop), counts)
+        if counts[-1].any():
+            raise TakebackError(f"tensor {item} holds a value that is not finite")
+        return _table(item, counts[:-1])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,55 +102,22 @@ def ulps(pair: Pair, out: str | Path | None = None, workers: Workers = 1) -> Ulp
     return Ulps(str(pair), collect(UlpsWork(pair), out, workers))
 
 
-def steps_between(base: NDArray[np.float64], tuned: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many representable bfloat16 numbers apart two arrays are after rounding to it.
-
-    >>> steps_between(np.array([1.0, 1.0, -0.0]), np.array([1.0078125, 0.99609375, 0.0])).tolist()
-    [1, 1, 0]
-    """
-    before, after = (_place(values) for values in (base, tuned))
-    return np.abs(after - before)
+def _stored(side: Flat, start: int, stop: int) -> NDArray[Any]:
+    """Return entries as the loop reads them."""
+    block = side.block(start, stop)
+    return block if side.element in READ_AS_STORED else upcast(block, side.element)
 
 
-def exponents(weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the binary exponent of each weight, the least int16 for zero.
-
-    >>> exponents(np.array([1.0, 0.75, -2.0])).tolist()
-    [0, -1, 1]
-    """
-    return np.where(weights == 0, _ZERO, np.frexp(weights)[1].astype(np.int64) - 1)
-
-
-def step_bins(steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the bin of each number of steps: 0, 1, 2, 3 to 4, 5 to 8, … are bins 0, 1, 2, 3, 4 and on.
-
-    >>> step_bins(np.array([0, 1, 2, 3, 4, 5, 8, 9])).tolist()
-    [0, 1, 2, 3, 3, 4, 4, 5]
-    """
-    return np.where(steps == 0, 0, np.frexp(np.maximum(steps - 1, 0).astype(np.float64))[1] + 1)
-
-
-def _place(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return each value's place among the bfloat16 numbers in order; 0 is that of zero."""
-    import torch
-
-    rounded = torch.from_numpy(values.copy()).to(torch.bfloat16)
-    bits = rounded.view(torch.int16).numpy().astype(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFF), bits)
-
-
-def _table(tensor: str, counts: Mapping[tuple[int, int], int]) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for (exponent, step_bin), number in sorted(counts.items()):
-        high = 2 ** (step_bin - 1) if step_bin else 0
-        rows.append(
-            {
-                "tensor": tensor,
-                "exponent": None if exponent == _ZERO else exponent,
-                "steps_low": high if step_bin < 3 else high // 2 + 1,
-                "steps_high": high,
-                "entries": number,
-            }
-        )
-    types = {"tensor": "str", "exponent": "Int64", "steps_low": "int64", "steps_high": "int64"}
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, "entries": "int64"})
+def _table(tensor: str, counts: NDArray[np.int64]) -> pd.DataFrame:
+    """Return the rows of the counts, from zero and the least exponent on."""
+    rows, bins = np.nonzero(counts)
+    high = np.where(bins, 2 ** np.maximum(bins - 1, 0), 0)
+    exponents = pd.Series(rows + (LEAST_EXPONENT - 1), dtype="Int64").mask(rows == 0)
+    found = {
+        "tensor": pd.Series(tensor, index=range(len(rows)), dtype="str"),
+        "exponent": exponents,
+        "steps_low": np.where(bins < 3, high, high // 2 + 1),
+        "steps_high": high,
+        "entries": counts[rows, bins],
+    }
+    return pd.DataFrame(found)[list(COLUMNS)]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.checkpoint.shards import is_adapter
+from takeback.checkpoint.stream.folder import Stream, is_stream
 from takeback.run.errors import TakebackError
+from takeback.run.reading import read_text
 from takeback.run.yaml_text import read_yaml
 from takeback.weights.runs.fine_tunes import Label, Ref
 from takeback.weights.runs.trainer_runs import began_with, saved_checkpoints
@@ -50,12 +52,15 @@ class Run:
 def find_runs(folder: str | Path) -> tuple[Run, ...]:
     """Find the run in a folder, or the runs of an arm below it (`seed-0`, `seed-1`, …).
 
-    A run is a folder that `takeback train` left, or any with the `checkpoint-N` of a Trainer.
+    A run is a folder that `takeback train` left, any with the `checkpoint-N` of a Trainer, or a stream of
+    sparse deltas, whose step 0 is what it started from.
 
     Raises:
         TakebackError: it is no run and holds none, or one has not two snapshots in a growing order of steps.
     """
     folder = Path(folder)
+    if is_stream(folder):
+        return (_read_stream(folder),)
     places = [folder] if (folder / "recipe.yaml").exists() else _seeds(folder)
     if not places and (saved := saved_checkpoints(folder)):
         return (Run(_label(folder), folder, began_with(folder), None, _in_order(folder, saved)),)
@@ -99,7 +104,7 @@ def _read_run(folder: Path) -> Run:
     recipe = read_yaml(path, f"{folder} has no recipe.yaml and is no run")
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), int):
         raise TakebackError(f"{path} is no recipe: it does not say how many steps the run has")
-    claim = _CLAIM.search(path.read_text(encoding="utf-8"))
+    claim = _CLAIM.search(read_text(path))
     return Run(
         _label(folder),
         folder,
@@ -109,6 +114,16 @@ def _read_run(folder: Path) -> Run:
         recipe.get("arena"),
         recipe.get("goal"),
     )
+
+
+def _read_stream(folder: Path) -> Run:
+    path = folder / "recipe.yaml"
+    recipe = read_yaml(path, "") if path.exists() else {}
+    steps = Stream.open(folder).steps
+    places = [(step, Path(f"{folder}@step={step}")) for step in steps]
+    parent = str(places[0][1]) if not steps[0] else recipe.get("parent")
+    snapshots = _in_order(folder, places[1:] if not steps[0] else places)
+    return Run(_label(folder), folder, parent, None, snapshots, recipe.get("arena"), recipe.get("goal"))
 
 
 def _label(folder: Path) -> Label:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from takeback.checkpoint.shards import adapter_base
+from takeback.run.json_text import read_object
+from takeback.run.reading import Unreadable, read_text
+from takeback.run.yaml_text import parse_yaml
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 _FRONT = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
@@ -51,16 +51,15 @@ def began_with(folder: Path) -> str | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(file)
+    except Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _head(card: Path) -> dict[str, Any]:
     try:
-        head = _FRONT.match(card.read_text(encoding="utf-8"))
-        found = yaml.safe_load(head[1]) if head else None
-    except (OSError, ValueError, yaml.YAMLError):
+        head = _FRONT.match(read_text(card))
+        found = parse_yaml(head[1], card) if head else None
+    except Unreadable:
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,13 +22,16 @@ LEVELS: Mapping[str, float] = {"k50": 0.5, "k90": 0.9, "k99": 0.99}
 SLACK = 1e-12
 """Relative rounding error that sums of squares in float64 are allowed."""
 
+_UNIT = 2.0**-52
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """Holds the leading singular values of a matrix A and its whole energy; `complete` where it has them all.
 
-    `values` is (l,), largest first; `left` (rows, l) and `right` (columns, l) hold singular vectors in
-    columns. Values of a sketch are those of PA for a projector P, hence never above A's.
+    `values` is (l,), largest first; `left` (rows, r) and `right` (columns, r) hold the first r ≤ l singular
+    vectors in columns. `error` is what rounding may have done to σ². Values of a sketch are those of PA for a
+    projector P, hence never above A's.
     """
 
     values: NDArray[np.float64]
@@ -36,6 +39,13 @@ class Spectrum:
     shape: tuple[int, int]
     left: torch.Tensor | None = None
     right: torch.Tensor | None = None
+    error: float = 0.0
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """What rounding may have done to each value: |σ̂ − σ| ≤ min(√error, error / σ̂)."""
+        most = np.full(len(self.values), math.sqrt(self.error))
+        return np.minimum(most, np.divide(self.error, self.values, out=most.copy(), where=self.values > 0))
 
     @property
     def full(self) -> int:
@@ -69,9 +79,43 @@ class Bounds:
 def exact(matrix: torch.Tensor, vectors: bool = True) -> Spectrum:
     """Return all singular values of a float64 matrix, and its vectors unless not wanted."""
     if not vectors:
-        return Spectrum(torch.linalg.svdvals(matrix).numpy(), _square(matrix), _shape(matrix))
+        return Spectrum(_array(torch.linalg.svdvals(matrix)), _square(matrix), _shape(matrix))
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    return Spectrum(values.numpy(), _square(matrix), _shape(matrix), left, right.T)
+    return Spectrum(_array(values), _square(matrix), _shape(matrix), left, right.T)
+
+
+def gram(matrix: torch.Tensor, energy: float | None = None, rank: int = 0) -> Spectrum:
+    """Return all singular values of a float64 matrix from its Gram matrix on the smaller side.
+
+    Four to eight times as fast as `exact`. σ² is right to about σ₁² · 2⁻⁵² · 3 (√n + √m), the spectrum's
+    `error`, six times what is seen: nothing to what weighs directions by σ², and what needs more can see that
+    it is not enough.
+    Vectors come for the `rank` leading directions, or for as many as hold the share `energy`; those of the
+    longer side are A V made orthonormal.
+    """
+    rows, columns = _shape(matrix)
+    tall = matrix if rows >= columns else matrix.T
+    product, square = tall.T @ tall, _square(matrix)
+    vectors: torch.Tensor | None = None
+    if energy is None and not rank:
+        squares = torch.linalg.eigvalsh(product).flip(0)
+    else:
+        squares, vectors = (part.flip(-1) for part in torch.linalg.eigh(product))
+    values = np.sqrt(_array(squares.clamp(min=0)))
+    rounding = 3 * _UNIT * (math.sqrt(rows) + math.sqrt(columns))
+    found = Spectrum(values, square, (rows, columns), error=float(values[0]) ** 2 * rounding)
+    if vectors is None:
+        return found
+    short = vectors[:, : rank or leading_count(found, energy or 1.0)]
+    long = _orthonormal(tall @ short)
+    left, right = (long, short) if rows >= columns else (short, long)
+    return replace(found, left=left, right=right)
+
+
+def leading_count(spectrum: Spectrum, energy: float) -> int:
+    """Return how many directions hold a share of ‖A‖²; one more than are known where they do not."""
+    held = np.cumsum(spectrum.values**2)
+    return int(np.searchsorted(held, energy * spectrum.square * (1 - SLACK))) + 1
 
 
 def sketch(matrix: torch.Tensor, size: int, rng: np.random.Generator, rounds: int = 2) -> Spectrum:
@@ -82,11 +126,12 @@ def sketch(matrix: torch.Tensor, size: int, rng: np.random.Generator, rounds: in
     bound what it may have missed.
     """
     size = min(size, *matrix.shape)
-    basis = _orthonormal(matrix @ torch.from_numpy(rng.standard_normal((matrix.shape[1], size))))
+    drawn = torch.from_numpy(rng.standard_normal((matrix.shape[1], size))).to(matrix.device)
+    basis = _orthonormal(matrix @ drawn)
     for _ in range(rounds):
         basis = _orthonormal(matrix @ _orthonormal(matrix.T @ basis))
     left, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
-    return Spectrum(values.numpy(), _square(matrix), _shape(matrix), basis @ left, right.T)
+    return Spectrum(_array(values), _square(matrix), _shape(matrix), basis @ left, right.T)
 
 
 def energy_rank(spectrum: Spectrum, energy: float) -> Bounds:
@@ -158,7 +203,7 @@ def gaussian_ranks(shape: tuple[int, int], draws: int, seed: int, largest: int) 
         spectra = [Spectrum(_marchenko_pastur(shape), float(shape[0] * shape[1]), shape)]
     else:
         rng = np.random.default_rng([seed, *shape])
-        spectra = [exact(torch.from_numpy(rng.standard_normal(shape)), False) for _ in range(draws)]
+        spectra = [gram(torch.from_numpy(rng.standard_normal(shape))) for _ in range(draws)]
     return mean_ranks(spectra)
 
 
@@ -186,6 +231,10 @@ def _marchenko_pastur(shape: tuple[int, int]) -> NDArray[np.float64]:
 
 def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
     return torch.linalg.qr(columns)[0]
+
+
+def _array(values: torch.Tensor) -> NDArray[np.float64]:
+    return values.cpu().numpy()
 
 
 def _square(matrix: torch.Tensor) -> float:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from takeback.weights.spectra.permuted import permuted_laws
 from takeback.weights.spectra.rank import (
     LEVELS,
     Spectrum,
     entropy_rank,
     exact,
     gaussian_ranks,
+    gram,
     mean_ranks,
     rank_bounds,
     sketch,
@@ -98,19 +101,24 @@ class Options:
 
     Attributes:
         energy: Share of ‖W‖² that chooses the leading subspaces' dimension.
-        draws: Permuted Δ that the shares are compared with.
-        decomposed: How many of the draws are decomposed, for the nulls of ranks, drift and rotation.
+        decomposed: Random Δ that are decomposed for the nulls of ranks, drift and rotation.
+        settled: Matrices whose smaller side is longer have one of them: means over many directions vary
+            little from draw to draw. The largest angle is no mean and does vary.
         largest: Matrices whose smaller side is longer are sketched, not decomposed.
         sketched: Directions in the sketch of Δ.
         seed: Of all draws.
     """
 
     energy: float = 0.5
-    draws: int = 20
     decomposed: int = 3
+    settled: int = 48
     largest: int = 1024
     sketched: int = 256
     seed: int = 0
+
+    def draws(self, shape: tuple[int, ...]) -> int:
+        """Return how many random Δ of this shape are decomposed."""
+        return 1 if min(shape) > self.settled else self.decomposed
 
 
 def change_shape(
@@ -131,95 +139,128 @@ def change_shape(
     found |= _delta_ranks(delta, whole, options, rng)
     if not size:
         return found
-    before, space = _leading(base, whole, options.energy, rng)
-    found |= {"leading_rank": space.rank, "leading_energy": space.energy}
-    found |= _shares(space, delta, options.draws, rng)
+    before = _Before.of(base, whole, options.energy, rng)
+    found |= {"leading_rank": before.space.rank, "leading_energy": before.space.energy}
+    found |= _shares(before.space, delta)
     if whole:
-        found |= {"gap": gap(before, space.rank), **_moves(before, space, tuned, change)}
-        found |= _chance(base, delta, (before, space), options.decomposed, rng)
+        found |= {"gap": gap(before.spectrum, before.space.rank), **_moves(before, tuned, change)}
+        found |= _chance(before, delta, options.draws(delta.shape), rng)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Before:
+    """Holds W with its spectrum and leading subspaces."""
+
+    matrix: torch.Tensor
+    spectrum: Spectrum
+    space: Leading
+
+    @classmethod
+    def of(cls, base: torch.Tensor, whole: bool, energy: float, rng: np.random.Generator) -> _Before:
+        """Decompose W; a sketch grows until it holds enough of ‖W‖²."""
+        spectrum = gram(base, energy) if whole else sketch(base, _FIRST_SKETCH, rng)
+        while (space := leading(spectrum, energy)) is None:
+            spectrum = sketch(base, 2 * len(spectrum.values), rng)
+        return cls(base, spectrum, space)
+
+    @cached_property
+    def exactly(self) -> _Before:
+        """The same by a direct decomposition, which keeps the digits that a Gram matrix loses."""
+        spectrum = exact(self.matrix)
+        return _Before(self.matrix, spectrum, leading_of_rank(spectrum, self.space.rank))
 
 
 def _delta_ranks(delta: torch.Tensor, whole: bool, options: Options, rng: np.random.Generator) -> Measured:
     """Return Δ's ranks with their bounds, and a Gaussian's."""
-    spectrum = exact(delta, vectors=False) if whole else sketch(delta, options.sketched, rng)
+    spectrum = gram(delta) if whole else sketch(delta, options.sketched, rng)
     found: Measured = {"entropy_rank": entropy_rank(spectrum)}
     for name, bounds in rank_bounds(spectrum).items():
         found |= {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
-    null = gaussian_ranks(spectrum.shape, options.decomposed, options.seed, options.largest)
+    draws = options.draws(spectrum.shape)
+    null = gaussian_ranks(spectrum.shape, draws, options.seed, options.largest)
     return found | {f"{name}_gaussian": value for name, value in null.items()}
 
 
-def _leading(
-    base: torch.Tensor, whole: bool, energy: float, rng: np.random.Generator
-) -> tuple[Spectrum, Leading]:
-    """Return W's spectrum and its leading subspaces; a sketch grows until it holds enough of ‖W‖²."""
-    spectrum = exact(base) if whole else sketch(base, _FIRST_SKETCH, rng)
-    while (space := leading(spectrum, energy)) is None:
-        spectrum = sketch(base, 2 * len(spectrum.values), rng)
-    return spectrum, space
-
-
-def _shares(space: Leading, delta: torch.Tensor, draws: int, rng: np.random.Generator) -> Measured:
+def _shares(space: Leading, delta: torch.Tensor) -> Measured:
     """Return the shares of ‖Δ‖² inside W's leading subspaces, with both nulls."""
-    drawn = [shares(space, _permuted(delta, rng)) for _ in range(draws)]
     found: Measured = {}
+    permuted = permuted_laws(space, delta)
     for side, share in shares(space, delta).items():
-        name, law = f"share_{side}", gaussian_law(side, space.rank, (delta.shape[0], delta.shape[1]))
-        null = np.array([one[side] for one in drawn])
-        low, high = np.quantile(null, (0.025, 0.975))
-        found |= {
-            name: share,
-            f"{name}_gaussian": law.mean,
-            f"{name}_gaussian_low": law.quantile(0.025),
-            f"{name}_gaussian_high": law.quantile(0.975),
-            f"{name}_gaussian_below": law.below(share),
-            f"{name}_permuted": float(null.mean()),
-            f"{name}_permuted_low": float(low),
-            f"{name}_permuted_high": float(high),
-            f"{name}_permuted_below": float(np.mean(null < share)),
-        }
+        name = f"share_{side}"
+        found[name] = share
+        gaussian = gaussian_law(side, space.rank, (delta.shape[0], delta.shape[1]))
+        for null, law in zip(NULLS, (gaussian, permuted[side]), strict=True):
+            found |= {
+                f"{name}_{null}": law.mean,
+                f"{name}_{null}_low": law.quantile(0.025),
+                f"{name}_{null}_high": law.quantile(0.975),
+                f"{name}_{null}_below": law.below(share),
+            }
     return found
 
 
-def _moves(before: Spectrum, space: Leading, tuned: torch.Tensor, change: float) -> dict[str, float]:
-    """Return what a change of this norm did to W's singular values and leading subspaces."""
-    after, k = exact(tuned), space.rank
-    drift = after.values - before.values
+def _moves(before: _Before, tuned: torch.Tensor, change: float) -> dict[str, float]:
+    """Return what a change of this norm did to W's singular values and leading subspaces.
+
+    Decomposed are Gram matrices; where rounding may have moved a number by more than a millionth of it (the
+    drift by more than a millionth, an angle by 1e-9°), the matrices themselves. Where W + Δ is zero it has
+    no subspaces, and angles are left out.
+    """
+    after = gram(tuned, rank=before.space.rank)
+    found = _moved(before, after, change)
+    if _certain(found, before.spectrum, after, before.space.rank, change):
+        return found
+    return _moved(before.exactly, exact(tuned), change)
+
+
+def _moved(before: _Before, after: Spectrum, change: float) -> dict[str, float]:
+    k, drift = before.space.rank, after.values - before.spectrum.values
+    turned = rotation(before.space, leading_of_rank(after, k)) if after.square else {}
     return {
         "drift": float(np.sum(drift**2)) / change**2,
-        "drift_leading": float(np.max(np.abs(drift[:k]) / before.values[:k])),
-        **rotation(space, leading_of_rank(after, k)),
+        "drift_leading": float(np.max(np.abs(drift[:k]) / before.spectrum.values[:k])),
+        **turned,
     }
 
 
-def _chance(
-    base: torch.Tensor,
-    delta: torch.Tensor,
-    at: tuple[Spectrum, Leading],
-    draws: int,
-    rng: np.random.Generator,
-) -> Measured:
+def _certain(found: dict[str, float], before: Spectrum, after: Spectrum, rank: int, change: float) -> bool:
+    """Tell whether rounding left the digits that `_moves` promises."""
+    error, known = before.errors + after.errors, before.values[:rank]
+    size, drift = float(np.linalg.norm(error)) / change, found["drift"]
+    doubt = {"drift": 2 * size * np.sqrt(drift) + size**2, "drift_leading": np.max(error[:rank] / known)}
+    if rank < len(before.values) and after.square:
+        apart = before.values[rank - 1] ** 2 - before.values[rank] ** 2
+        turned = np.degrees((before.error + after.error) / max(apart, before.error))
+        doubt |= dict.fromkeys(("rotation_left_max", "rotation_right_max"), turned)
+    least = {"drift": 1e-6}
+    return all(value <= least.get(name, 1e-9) + 1e-6 * found[name] for name, value in doubt.items())
+
+
+def _chance(before: _Before, delta: torch.Tensor, draws: int, rng: np.random.Generator) -> Measured:
     """Return the mean ranks of permuted Δ, and what permuted and Gaussian Δ of equal norm do to W."""
     norm = _norm(delta)
     spectra: list[Spectrum] = []
     moves: dict[str, list[dict[str, float]]] = {null: [] for null in NULLS}
     for _ in range(draws):
-        noise = torch.from_numpy(rng.standard_normal(delta.shape))
+        noise = torch.from_numpy(rng.standard_normal(delta.shape)).to(delta.device)
         noise *= norm / _norm(noise)
         permuted = _permuted(delta, rng)
-        spectra.append(exact(permuted, vectors=False))
+        spectra.append(gram(permuted))
         for null, change in zip(NULLS, (noise, permuted), strict=True):
-            moves[null].append(_moves(*at, base + change, norm))
+            moves[null].append(_moves(before, before.matrix + change, norm))
     found: Measured = {f"{name}_permuted": value for name, value in mean_ranks(spectra).items()}
     for null, drawn in moves.items():
-        found |= {f"{name}_{null}": float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+        found |= {
+            f"{name}_{null}": float(np.mean([one[name] for one in drawn]))
+            for name in set.intersection(*map(set, drawn))
+        }
     return found
 
 
 def _permuted(delta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Return a matrix with its entries in random places."""
-    return torch.from_numpy(rng.permuted(delta.numpy(), axis=None))
+    return torch.from_numpy(rng.permuted(delta.cpu().numpy(), axis=None)).to(delta.device)
 
 
 def _norm(matrix: torch.Tensor) -> float:

@@ -42,7 +42,9 @@ def _(found: Spectra) -> Section:
     if whole.empty:
         return Section("Shape of the change", ("No matrix changed.",))
     words = tuple(_sentences(whole))
-    figures = [_ranks(whole), *(_shares(whole, side) for side in _SIDES), *_curves(whole)]
+    placed = whole[whole["leading_rank"].notna()]
+    shares = [_shares(placed, side) for side in _SIDES] if len(placed) else []
+    figures = [_ranks(whole), *shares, *_curves(whole)]
     table = Table(_HEAD, tuple(_cells(kind, group, whole) for kind, group in _kinds(whole)), ("matrix",))
     every = tuple(
         _cells(str(row["tensor"]), whole[whole.index == place], whole) for place, row in whole.iterrows()
@@ -75,7 +77,10 @@ def _sentences(whole: pd.DataFrame) -> Iterator[str]:
             f"{number(float(ratio.median()), 2)} times as many, from {number(float(ratio.min()), 2)} to "
             f"{number(float(ratio.max()), 2)}."
         )
-    for side in _SIDES:
+    placed = whole["leading_rank"].notna()
+    if not placed.all():
+        yield f"{int((~placed).sum())} of {len(whole)} matrices are zero in base: W has no subspaces there."
+    for side in _SIDES if placed.any() else ():
         name = f"share_{side}"
         above = int((whole[name] > whole[f"{name}_gaussian_high"]).sum())
         below = int((whole[name] < whole[f"{name}_gaussian_low"]).sum())
@@ -85,7 +90,7 @@ def _sentences(whole: pd.DataFrame) -> Iterator[str]:
             f"{percent(_weighted(whole, f'{name}_permuted'))}: above a Gaussian's 95% interval in {above} of "
             f"{len(whole)} matrices, below it (off the principal directions) in {below}."
         )
-    if whole["drift"].notna().any():
+    if whole["rotation_left_max"].notna().any():
         yield (
             f"W's singular values drift by {percent(_weighted(whole, 'drift'))} of ‖Δ‖², under a Gaussian Δ "
             f"by {percent(_weighted(whole, 'drift_gaussian'))}; the leading left subspaces turn by up to "

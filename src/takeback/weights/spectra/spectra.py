@@ -44,7 +44,7 @@ _INTEGERS = ("layer", "index", "slice", "axis", "first", "rows", "columns", "ful
 _WORDS = ("tensor", "matrix", "role", "component", "kind", "method")
 
 
-_SMALL = 512
+_SMALL = 1024
 """Rows or columns up to which a second thread costs more than it brings."""
 
 

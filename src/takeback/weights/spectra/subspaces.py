@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from takeback.weights.spectra.rank import SLACK, Spectrum
+from takeback.weights.spectra.rank import Spectrum, leading_count
 
 SIDES = ("left", "right", "both")
 """What a share is counted in: the leading left subspace, the right one, or both at once."""
@@ -69,9 +69,8 @@ def leading(spectrum: Spectrum, energy: float) -> Leading | None:
     Those of a sketch are its own: they hold what they say, and W's singular subspaces do so with no more
     dimensions. W must not be zero.
     """
-    held = np.cumsum(spectrum.values**2)
-    rank = int(np.searchsorted(held, energy * spectrum.square * (1 - SLACK))) + 1
-    return leading_of_rank(spectrum, rank) if rank <= len(held) else None
+    rank = leading_count(spectrum, energy)
+    return leading_of_rank(spectrum, rank) if rank <= len(spectrum.values) else None
 
 
 def leading_of_rank(spectrum: Spectrum, rank: int) -> Leading:
