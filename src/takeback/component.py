@@ -22,8 +22,11 @@ LAYER_KINDS = (
 )
 """Kinds that belong to a layer, in canonical order."""
 
-MODEL_KINDS = ("EMBED", "NORM", "UNEMBED", "OUTPUTS")
+MODEL_KINDS = ("EMBED", "EMBED+", "NORM", "UNEMBED", "UNEMBED+", "HEAD", "OUTPUTS")
 """Kinds that a model holds once, outside its layers."""
+
+NEW_ROWS = ("EMBED+", "UNEMBED+")
+"""Kinds that are rows of the larger of two vocabularies, which the smaller one has not."""
 
 TENSOR = "T"
 """The kind of a whole tensor, in a layer or outside: what a model of an unknown family is made of."""
@@ -34,6 +37,7 @@ MOST_MARKS = 64
 Place = tuple[int | None, str]
 """A layer, None outside them, and a kind."""
 
+_FIRST = ("EMBED", "EMBED+")
 _RANKS = {kind: rank for rank, kind in enumerate(LAYER_KINDS)}
 _TENSOR_PREFIX = f"{TENSOR}:"
 _PLAIN = "/:+=@()[]$!|"
@@ -74,10 +78,10 @@ def _is_number(part: str) -> bool:
 class Component:
     """Names one part of a model: a head, a key/value group, an MLP, a norm, the embeddings.
 
-    The canonical order: `EMBED`, the layers from below (in each the heads, the key/value groups, the rest of
-    attention, what stands in its place, the MLP or the experts, what else changes the residual stream, the
-    norms), `NORM`, `UNEMBED`. A whole tensor, `T:model.layers.3.mixer.D`, is in the layer that its name
-    tells; in its text form blanks, stars and the like are `%` and their codes.
+    The canonical order: `EMBED`, `EMBED+`, the layers from below (in each the heads, the key/value groups,
+    the rest of attention, what stands in its place, the MLP or the experts, what else changes the residual
+    stream, the norms), `NORM`, `UNEMBED`, `UNEMBED+`, `HEAD`. A whole tensor, `T:model.layers.3.mixer.D`, is
+    in the layer that its name tells; in its text form blanks, stars and the like are `%` and their codes.
 
     >>> Component("H", layer=3, index=5)
     Component('L3.H5')
@@ -181,9 +185,9 @@ class Component:
         """Return the component's place in the canonical order, for sorting; whole tensors come last."""
         if self.tensor is not None:
             where = (2, 0) if self.layer is None else (1, self.layer)
-            return (*where, len(_RANKS), 0, natural(self.tensor))
+            return (where[0], where[1], len(_RANKS), 0, natural(self.tensor))
         if self.layer is None:
-            return (0 if self.kind == "EMBED" else 2, 0, MODEL_KINDS.index(self.kind), 0, ())
+            return (0 if self.kind in _FIRST else 2, 0, MODEL_KINDS.index(self.kind), 0, ())
         return (1, self.layer, _RANKS[self.kind], self.index or 0, ())
 
     def _check_tensor(self) -> None:

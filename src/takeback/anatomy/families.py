@@ -18,6 +18,16 @@ PARTS = ("families.toml", "decoders.toml", "mixtures.toml")
 """The files of the package that hold families: those explained, like ones, those with experts or mixers."""
 
 
+_INSIDE = re.compile(r"(^|\.)(?:(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.)+")
+_BEFORE = re.compile(r"^(?:module|base_model\.model|pretrained_model)\.")
+_VISION = re.compile(r"^(?:language_model\.|(model\.)language_model\.)")
+_HEADS = re.compile(r"(?:score|v_head|value_head|reward_head|classifier)\.(?:.+\.)?(?:weight|bias)")
+_BUFFERS = re.compile(
+    r"(?:.+\.)?(?:(?:rotary_emb|rotary_pos_emb|rotary)\.(?:original_)?inv_freq|position_ids|"
+    r"(?:rotary_emb|rotary_pos_emb)\.(?:cos|sin)_cached)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Says who owns a stretch of an axis: the kind it is cut among, and how many widths each member has."""
@@ -82,11 +92,22 @@ class Family:
             if found is not None:
                 places = found.groupdict()
                 return Match(claim, _integer(places.get("l")), _integer(places.get("i")))
-        return None
+        return _HEAD_MATCH if _HEADS.fullmatch(name) else None
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The tensors that have a row, or an entry, for each token."""
+        return self.embedding, self.unembedding, self.unembedding.removesuffix("weight") + "bias"
 
     def ignores(self, name: str) -> bool:
         """Return whether the tensor `name` is a leftover in old files and no parameter."""
-        return any(compiled(pattern).fullmatch(name) for pattern in self.ignored)
+        return _BUFFERS.fullmatch(name) is not None or any(
+            compiled(pattern).fullmatch(name) for pattern in self.ignored
+        )
+
+
+_HEAD_MATCH = Match(Claim("score.weight", None, (Block("HEAD"),)), None, None)
+"""What claims a value, reward or classification head, in any family."""
 
 
 def families() -> Mapping[str, Family]:
@@ -203,15 +224,35 @@ def canonical_name(family: Family | str, stored: str) -> str | None:
 
 @cache
 def _canonical(family: Family, stored: str) -> str | None:
-    name = stored
-    for pattern, replacement in family.renames:
-        name = re.sub(pattern, replacement, name)
-    for candidate in (name, family.prefix + name):
-        if family.ignores(candidate):
-            return None
-        if family.match(candidate) is not None:
-            return candidate
+    for plain in dict.fromkeys((stored, unwrapped(stored))):
+        name = plain
+        for pattern, replacement in family.renames:
+            name = re.sub(pattern, replacement, name)
+        for candidate in (name, family.prefix + name):
+            if family.ignores(candidate):
+                return None
+            if family.match(candidate) is not None:
+                return candidate
     return stored
+
+
+def unwrapped(name: str) -> str:
+    """Return a tensor's name without what wrappers put before it, or in it.
+
+    FSDP and activation checkpointing (`_fsdp_wrapped_module`, `_checkpoint_wrapped_module`), `torch.compile`
+    (`_orig_mod`), DDP and DeepSpeed (`module`), peft (`base_model.model`), and vision-language models, whose
+    decoder is `language_model`.
+
+    >>> unwrapped("module.model.layers.0._fsdp_wrapped_module.mlp.up_proj.weight")
+    'model.layers.0.mlp.up_proj.weight'
+    >>> unwrapped("model.language_model.norm.weight"), unwrapped("language_model.lm_head.weight")
+    ('model.norm.weight', 'lm_head.weight')
+    """
+    plain = _INSIDE.sub(r"\1", name)
+    before = ""
+    while before != plain:
+        before, plain = plain, _BEFORE.sub("", plain)
+    return _VISION.sub(r"\1", plain)
 
 
 @cache

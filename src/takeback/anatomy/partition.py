@@ -13,6 +13,9 @@ from takeback.anatomy.families import Block, Claim, Family, Match
 from takeback.anatomy.region import RESOLUTIONS
 from takeback.run.errors import TakebackError, unknown_name
 
+COMMON_ROWS = "common_vocabulary"
+"""The key of a config under which a side of a pair says how many rows the other's vocabulary has too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
@@ -112,6 +115,8 @@ def decoder_anatomy(
             return sizes
         return _grouped(family, shapes, read_sizes(family, config, tied, layer))
 
+    common = value_of(config, COMMON_ROWS)
+    rows = {} if common is None else dict.fromkeys(family.vocabulary, common)
     cuts: dict[str, tuple[Cut, ...]] = {}
     stored: dict[str, tuple[tuple[str, ...], ...]] = {}
     for name, shape in shapes.items():
@@ -121,7 +126,8 @@ def decoder_anatomy(
                 f"tensor {name!r} is unknown to the family {family.name}: no component owns it"
             )
         _check_index(family, name, match, sizes)
-        cuts[name] = _cuts(name, shape, match, sizes_of(match.layer), resolution)
+        owned = _cuts(name, shape, match, sizes_of(match.layer), resolution)
+        cuts[name] = _by_rows(owned, shape, rows.get(name))
         if match.claim.stored:
             stored[name] = tuple(match.parts(index) for index in range(shape[0]))
     _check_layers(family, sizes, (cut for owned in cuts.values() for cut in owned))
@@ -133,7 +139,8 @@ def decoder_anatomy(
         groups=sizes.groups,
         shapes=dict(shapes),
         cuts=cuts,
-        absent=_absent(sizes, resolution, {cut.kind for owned in cuts.values() for cut in owned}),
+        absent=_absent(sizes, resolution, {cut.kind for owned in cuts.values() for cut in owned})
+        | _absent_outside(family, config, shapes),
         stored=stored,
     )
 
@@ -178,6 +185,15 @@ def _cuts(name: str, shape: tuple[int, ...], match: Match, sizes: Sizes, resolut
             cuts.append(Cut(name, kind, layer, turn * members, claim.axis, start, wide, members))
             start += members * wide
     return tuple(cuts)
+
+
+def _by_rows(cuts: tuple[Cut, ...], shape: tuple[int, ...], common: int | None) -> tuple[Cut, ...]:
+    """Give the rows that two vocabularies have in common to the owner of a tensor, the others to its `+`."""
+    if common is None or common >= shape[0]:
+        return cuts
+    (whole,) = cuts
+    first = replace(whole, axis=0, start=0, width=common)
+    return first, replace(first, kind=f"{whole.kind}+", start=common, width=shape[0] - common)
 
 
 def _owner(kind: str, sizes: Sizes, resolution: str) -> str:
@@ -243,8 +259,6 @@ def _check_layers(family: Family, sizes: Sizes, cuts: Iterable[Cut]) -> None:
 def _absent(sizes: Sizes, resolution: str, there: Set[str]) -> dict[str, str]:
     """Tell, for the kinds that this anatomy lacks on purpose, where their parameters are."""
     absent: dict[str, str] = {}
-    if sizes.tied:
-        absent["UNEMBED"] = "its embeddings are tied, so that UNEMBED is the same tensor as EMBED; name EMBED"
     if sizes.groups == sizes.heads and "KV" not in there:
         absent["KV"] = "every head has its own key and value rows; name the head (H)"
     if not sizes.heads:
@@ -256,3 +270,24 @@ def _absent(sizes: Sizes, resolution: str, there: Set[str]) -> dict[str, str]:
     if "E" in there:
         absent["MLP"] = "where a layer has experts they are its MLP; name them (E*) and the ROUTER"
     return absent
+
+
+def _absent_outside(family: Family, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """Tell the same of the kinds outside the layers."""
+    absent: dict[str, str] = {}
+    if family.unembedding not in shapes:
+        absent["UNEMBED"] = absent["UNEMBED+"] = (
+            "its embeddings are tied, so that UNEMBED is the same tensor as EMBED; name EMBED"
+            if says_tied(family, config)
+            else "it is a decoder without output embeddings"
+        )
+    if value_of(config, COMMON_ROWS) is None:
+        absent["EMBED+"] = absent["UNEMBED+"] = "base and tuned have vocabularies of one size"
+    absent["HEAD"] = "it has no value, reward or classification head"
+    return absent
+
+
+def says_tied(family: Family, config: Any) -> bool:
+    """Return whether a config, or else the family's default, ties the embeddings."""
+    tied = value_of(config, "tie_word_embeddings")
+    return family.tied if tied is None else bool(tied)

@@ -15,13 +15,13 @@ _KINDS = {
     "all heads": _HEADS,
     "all mlps": _MLPS,
     "all norms": frozenset({"LN1", "LN2", "LN3", "LN4", "NORM"}),
-    "embeddings": frozenset({"EMBED", "UNEMBED"}),
+    "embeddings": frozenset({"EMBED", "EMBED+", "UNEMBED", "UNEMBED+"}),
     "attention rest": frozenset({"ATTN"}),
     "all latents": frozenset({"LATENT"}),
     "all mixers": _MIXERS,
     "residual rest": frozenset({"ALTUP", "LAUREL", "PLE", "SCALE"}),
     "all units": frozenset({"U"}),
-    "outputs": frozenset({"OUTPUTS"}),
+    "outputs": frozenset({"OUTPUTS", "HEAD"}),
 }
 
 Rule = Callable[[Component], str | None]

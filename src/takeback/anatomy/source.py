@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, cast
 
 from takeback.anatomy.anatomy import Anatomy
 from takeback.anatomy.families import Family, canonical_name, families, known_family, no_family
-from takeback.anatomy.partition import decoder_anatomy, value_of
+from takeback.anatomy.partition import decoder_anatomy, says_tied, value_of
 from takeback.anatomy.region import RESOLUTIONS
 from takeback.anatomy.stack import stack_anatomy
 from takeback.anatomy.tensors import TENSORS, tensor_anatomy
@@ -80,12 +80,6 @@ def family_in(config: Any) -> Family | None:
     """
     model_type = _type_in(config)
     return None if model_type is None else known_family(model_type)
-
-
-def says_tied(family: Family, config: Any) -> bool:
-    """Return whether a config, or else the family's default, ties the embeddings."""
-    tied = value_of(config, "tie_word_embeddings")
-    return family.tied if tied is None else bool(tied)
 
 
 def parameters_of(module: nn.Module) -> dict[str, Tensor]:

@@ -144,7 +144,8 @@ def read_adapter(folder: Path, family: Family | None, base: Mapping[str, Entry],
             halves.setdefault(half[1], {})[half[2]] = entry
         else:  # modules_to_save, and embeddings that peft saves beside their adapter
             target = names.target(name.replace(".base_layer.", "."))
-            _check_shape(folder, target, entry.shape, base)
+            if family is None or target not in family.vocabulary or entry.shape[1:] != base[target].shape[1:]:
+                _check_shape(folder, target, entry.shape, base)
             adapter.replaced[target] = entry
     for module, pair in halves.items():
         target = names.target(f"{module}.weight")

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from takeback.anatomy import Anatomy, Region, anatomy_of
-from takeback.anatomy.families import own_block
+from takeback.anatomy import Anatomy, Region, anatomy_of, canonical_name
+from takeback.anatomy.families import Family, own_block, unwrapped
+from takeback.anatomy.partition import COMMON_ROWS
 from takeback.anatomy.source import canonical_names, family_in
 from takeback.checkpoint.adapter import LoraDelta, read_adapter
 from takeback.checkpoint.flat import Flat, Mapped, Merged
@@ -24,6 +25,7 @@ from takeback.checkpoint.shards import (
     is_adapter,
     read_header,
     read_metadata,
+    stale_files,
     weight_entries,
 )
 from takeback.checkpoint.stored import unstacked, without_leftovers
@@ -31,9 +33,10 @@ from takeback.checkpoint.stream.file import DIGEST, NAMES
 from takeback.checkpoint.stream.folder import ANCHORS, Stream, is_stream, split_step
 from takeback.checkpoint.stream.patched import Patched, Replayed
 from takeback.checkpoint.ties import embeddings_of, is_tied
+from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import names_digest, weights_digest
 from takeback.draw.page import Section, Table, fragment
-from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.errors import TakebackError, unknown_name, warned
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
 from takeback.run.json_text import read_object
@@ -50,8 +53,10 @@ class Checkpoint:
 
     `settings` is what config.json holds (None for a plain state dict), `entries` says where each tensor lies,
     `stored` what files of this model call it, `deltas` what an adapter adds. `side_folders` have
-    tokenizer and generation config, earlier ones first. `promised` is the content hash that a stream's file
-    says it has, if it says one.
+    tokenizer and generation config, earlier ones first. In a pair, `vocabulary` says how it reads beside a
+    vocabulary of another size, and `aside` holds tensors of this side alone, which are not compared.
+    `warnings` tells what is odd about its files; `promised` is the content hash that a stream's file says it
+    has, if it says one.
     """
 
     ref: str
@@ -62,6 +67,9 @@ class Checkpoint:
     side_folders: tuple[Path, ...] = ()
     deltas: Mapping[str, LoraDelta] = field(default_factory=dict[str, LoraDelta])
     promised: str | None = None
+    vocabulary: SharedVocabulary | None = None
+    aside: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         kind = "a network" if self.settings is None else self.settings["model_type"]
@@ -91,7 +99,10 @@ class Checkpoint:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each tensor by canonical name."""
-        return {name: entry.shape for name, entry in self.entries.items()}
+        shapes = {name: entry.shape for name, entry in self.entries.items()}
+        if self.vocabulary is None:
+            return shapes
+        return {name: self.vocabulary.shape(name, shape) for name, shape in shapes.items()}
 
     @property
     def dtypes(self) -> Mapping[str, torch.dtype]:
@@ -145,9 +156,10 @@ class Checkpoint:
     def stamp(self) -> str:
         """What tells these files from others without reading them: names, sizes, times, the config."""
         states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
+        view = [] if self.vocabulary is None else [self.vocabulary.common, self.vocabulary.rows]
         own = own_block(family_in(self.settings))
         families = [own] if own else ()
-        return identity(states, sorted(self.entries), self.settings, *families, versions=False)
+        return identity(states, sorted(self.entries), self.settings, *view, *families, versions=False)
 
     @property
     def tied(self) -> bool:
@@ -162,7 +174,9 @@ class Checkpoint:
             TakebackError: the file cannot be read any more.
         """
         tensor = self._entry(name).read()
-        return self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        tensor = self.deltas[name].merged(tensor) if name in self.deltas else tensor
+        shared = self.vocabulary
+        return shared.padded(tensor) if shared is not None and name in shared.tensors else tensor
 
     def flat(self, name: str) -> Flat:
         """Return the entries of one tensor in row-major order, to be looked at a stretch at a time.
@@ -172,7 +186,10 @@ class Checkpoint:
         """
         entry = self._entry(name)
         stored = Replayed(entry) if isinstance(entry, Patched) else Mapped(entry)
-        return Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        whole = Merged(stored, self.deltas[name]) if name in self.deltas else stored
+        if self.vocabulary is None or name not in self.vocabulary.tensors:
+            return whole
+        return Padded(whole, math.prod(self.entries[name].shape))
 
     def read_region(self, region: Region) -> torch.Tensor:
         """Read one stretch of a tensor, with the bits that reading the whole would give.
@@ -181,7 +198,9 @@ class Checkpoint:
             UnknownName: there is no such tensor.
             TakebackError: the file cannot be read any more.
         """
-        if region.tensor in self.deltas:
+        shared = self.vocabulary if self.vocabulary and region.tensor in self.vocabulary.tensors else None
+        beyond = shared is not None and (region.axis is None or (region.stop or 0) > shared.own)
+        if beyond or region.tensor in self.deltas:
             return self.read(region.tensor)[region.index]
         return self._entry(region.tensor).read(region.index)
 
@@ -210,6 +229,31 @@ class Checkpoint:
         )
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """The tensors of a value, reward or classification head."""
+        cuts = self.anatomy().cuts
+        return tuple(name for name, owned in cuts.items() if owned[0].kind == "HEAD")
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether its files have the names of a wrapper, which transformers does not know."""
+        return any(
+            self.stored.get(name) == unwrapped(entry.stored) != entry.stored
+            for name, entry in self.entries.items()
+            if entry.file.parent == self.folder
+        )
+
+    @property
+    def resized(self) -> int | None:
+        """The rows of the vocabulary that an adapter brought in the place of its base's, if it did."""
+        if not self.adapted or self.settings is None:
+            return None
+        family = family_in(self.settings)
+        embedding = None if family is None else self.entries.get(family.embedding)
+        own = embedding is not None and embedding.file.parent != self.folder
+        return embedding.shape[0] if embedding is not None and own else None
+
+    @property
     def separated(self) -> bool:
         """Whether its output embeddings are a copy that the files do not hold; see `untied`."""
         unembed = self.output_embeddings
@@ -235,8 +279,20 @@ class Checkpoint:
         )
 
     @property
+    def alone(self) -> Checkpoint:
+        """This model as its files have it, whatever it is paired with."""
+        if self.vocabulary is None and not self.aside:
+            return self
+        return replace(self, vocabulary=None, entries={**self.entries, **self.aside}, aside={})
+
+    @property
     def tokenizer_folder(self) -> Path | None:
-        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary."""
+        """The folder of the model's tokenizer: the first beside its weights that holds a vocabulary.
+
+        In a pair with vocabularies of two sizes it is the one that knows all tokens of both, if one does.
+        """
+        if self.vocabulary is not None and self.vocabulary.tokenizer is not None:
+            return self.vocabulary.tokenizer
         return next(
             (
                 folder
@@ -245,6 +301,15 @@ class Checkpoint:
             ),
             None,
         )
+
+    def stored_config(self) -> dict[str, Any]:
+        """Read config.json as it is, but for what the tensors make untrue of them."""
+        config = read_object(self.folder / "config.json")
+        if "quantization_config" not in (self.settings or {}):
+            config.pop("quantization_config", None)
+        if self.resized is not None:
+            config["vocab_size"] = self.resized
+        return config
 
     def side_files(self) -> Iterator[Path]:
         """Yield the files of the tokenizer and the generation config that belong to this model."""
@@ -266,15 +331,23 @@ class Checkpoint:
     def _config(self) -> PreTrainedConfig | None:
         if self.settings is None:
             return None
-        config = _full_config(self.folder)
+        config = _full_config(self.folder, self.settings)
         if "tie_word_embeddings" in self.settings or family_in(self.settings) is not None:
             config.tie_word_embeddings = self.tied
+        if self.resized is not None:
+            config.get_text_config().vocab_size = self.resized
+        if self.vocabulary is not None:
+            setattr(config, COMMON_ROWS, self.vocabulary.common)
+            config.get_text_config().vocab_size = self.vocabulary.rows
         return config
 
     def _read_anatomy(self, resolution: str) -> Anatomy:
         """Read it from config.json as it is, and only if that does not fit with the defaults filled in."""
+        settings = self.settings
+        if settings is not None and self.vocabulary is not None:
+            settings = {**settings, COMMON_ROWS: self.vocabulary.common}
         try:
-            return anatomy_of(_Described(self.settings, self.shapes), resolution)
+            return anatomy_of(_Described(settings, self.shapes), resolution)
         except (TakebackError, TypeError):
             return anatomy_of(self, resolution)
 
@@ -285,6 +358,8 @@ class Checkpoint:
 
     @cached_property
     def _digest(self) -> str:
+        if self.alone is not self:
+            return self.alone.digest
         digest = weights_digest(self)
         if self.promised not in (None, digest):
             raise TakebackError(
@@ -359,6 +434,9 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         opened = _open_step(str(ref), place, step)
     else:
         opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    opened = _open_folder(str(ref), place) if place.is_dir() else _open_file(str(ref), place)
+    for text in opened.warnings:
+        warned(text)
     if adapter is None:
         return opened
     if opened.settings is None:
@@ -443,18 +521,50 @@ def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoin
     entries = canonical_names(found, family)
     if family is not None:
         entries = without_leftovers(family, settings, unstacked(family, entries))
-    stored = {name: name if entry.within else entry.stored for name, entry in entries.items()}
+    stored = {
+        name: name if entry.within else _unwrapped(family, entry.stored) for name, entry in entries.items()
+    }
+    settings = _without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
     if family is None:
         settings = _with_default(folder, settings, entries)
     names = embeddings_of(family, settings, {name: entry.shape for name, entry in entries.items()})
     if names and is_tied(family, settings, {name: entry.shape for name, entry in entries.items()}):
         settings = _tie(settings, names, entries, stored)
-    elif family is not None and family.unembedding not in entries:
+    elif family is not None and not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
         )
-    return Checkpoint(ref, folder, settings, entries, stored, (folder,))
+    told = stale_files(folder)
+    return Checkpoint(ref, folder, settings, entries, stored, (folder,), warnings=told)
+
+
+def _unwrapped(family: Family | None, stored: str) -> str:
+    """Return what a file of this model calls a tensor, without what a wrapper added."""
+    if family is None:
+        return stored
+    plain = unwrapped(stored)
+    return plain if canonical_name(family, plain) == canonical_name(family, stored) else stored
+
+
+_PLAIN = ("float64", "float32", "float16", "bfloat16")
+
+
+def _without_quantization(
+    folder: Path, settings: dict[str, Any], entries: Mapping[str, Entry]
+) -> dict[str, Any]:
+    """Return settings without a quantization that the tensors do not have: it was left when it was undone."""
+    if not settings.get("quantization_config"):
+        return settings
+    odd = [name for name, entry in entries.items() if entry.element not in _PLAIN]
+    family = family_in(settings)
+    odd += [name for name in entries if family is None or family.match(name) is None]
+    if odd:
+        raise TakebackError(
+            f"{folder} holds quantized weights ({odd[0]} is {entries[odd[0]].element}); load it dequantized "
+            "and save that with save_pretrained"
+        )
+    return {name: value for name, value in settings.items() if name != "quantization_config"}
 
 
 def _holds_network(folder: Path) -> bool:
@@ -486,7 +596,7 @@ def _with_default(
     if names is None or names[1] not in entries or "tie_word_embeddings" in settings:
         return settings
     try:
-        tied = bool(getattr(_full_config(folder), "tie_word_embeddings", False))
+        tied = bool(getattr(_full_config(folder, settings), "tie_word_embeddings", False))
     except TakebackError:  # a type that transformers does not know either
         tied = False
     return {**settings, "tie_word_embeddings": tied}
@@ -507,10 +617,6 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
     if many:
         raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
-    if raw.get("quantization_config"):
-        raise TakebackError(
-            f"{folder} holds quantized weights; load it dequantized and save that with save_pretrained"
-        )
     return raw
 
 
@@ -522,11 +628,14 @@ def _is_more(value: object, most: int) -> bool:
     return isinstance(value, int) and value > most
 
 
-def _full_config(folder: Path) -> PreTrainedConfig:
+def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if "quantization_config" not in settings and hasattr(config, "quantization_config"):
+            delattr(config, "quantization_config")
+        return config
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         lines = " ".join(str(error).split())
         file = folder / "config.json"

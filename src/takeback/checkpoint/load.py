@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from takeback.anatomy import anatomy_of
+from takeback.anatomy.partition import COMMON_ROWS
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.network import Network
 from takeback.checkpoint.placement import CPU, MAP, free_memory
+from takeback.checkpoint.vocabulary import SharedVocabulary
 from takeback.checkpoint.weights import narrowest_dtype, stacked
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 from takeback.run.progress import no_library_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Model = TypeVar("Model")
 
 
 def load_model(
@@ -33,19 +42,105 @@ def load_model(
         TakebackError: the checkpoint is a plain state dict or lacks tensors, transformers can't load it, or
             it does not fit on the device.
     """
-    from transformers import AutoModelForCausalLM
-
     if checkpoint.config is None:
         raise TakebackError(
             f"{checkpoint.ref} is a plain state dict; a language model needs a folder with a config"
         )
-    if checkpoint.streamed:
-        return _replayed(checkpoint, dtype, device)
+    if (
+        checkpoint.heads
+        and checkpoint.output_embeddings not in checkpoint.shapes
+        and (checkpoint.heads[0].partition(".")[0] in INSTEAD)
+    ):
+        raise TakebackError(
+            f"{checkpoint.ref} has {checkpoint.heads[0]} where a language model has output embeddings, so it "
+            "answers no prompts; diff and hybrid read it"
+        )
     try:
+        model: Any = (
+            _built(checkpoint, dtype)
+            if checkpoint.wrapped or checkpoint.resized or checkpoint.streamed
+            else _whole(checkpoint, dtype, device)
+        )
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
+    if any(str(where) in (CPU, "disk") for where in getattr(model, "hf_device_map", {}).values()):
+        raise _too_large(checkpoint, device)
+    if checkpoint.adapted or checkpoint.separated or checkpoint.wrapped or checkpoint.streamed:
+        _fill(model, replace(checkpoint, vocabulary=None))
+    for name in checkpoint.heads:
+        _add_head(model, name, checkpoint.read(name).to(model.dtype))
+    if checkpoint.vocabulary is not None:
+        widen(model, checkpoint.vocabulary)
+    try:
+        return model.eval() if device in (CPU, MAP) else model.eval().to(torch.device(device))
+    except torch.OutOfMemoryError as error:
+        raise _too_large(checkpoint, device) from error
+
+
+INSTEAD = ("score", "classifier")
+"""Heads that transformers puts in the place of output embeddings; value heads stand beside them."""
+
+ABSENT = "absent rows"
+"""The name beside a model's tensors of which rows of a shared vocabulary it has not."""
+
+
+def absent_rows(model: nn.Module) -> Tensor | None:
+    """Return which rows of the vocabulary that it shares with another model a live one has not, (rows,)."""
+    return vars(model).get("absent_rows")
+
+
+def _add_head(model: PreTrainedModel, name: str, values: Tensor) -> None:
+    """Give a live model a value head, which it does not use, so that it has all of its components."""
+    *path, last = name.split(".")
+    part: nn.Module = model
+    for step in path:
+        if step not in dict(part.named_children()):
+            part.add_module(step, nn.Module())
+        part = part.get_submodule(step)
+    part.register_parameter(last, nn.Parameter(values.to(model.device), requires_grad=False))
+
+
+def widen(model: PreTrainedModel, vocabulary: SharedVocabulary) -> None:
+    """Give a live model the rows of a larger vocabulary, as zeros whose tokens have no probability.
+
+    Its logits of tokens that it has not are the lowest number of their type, so that a softmax over all of
+    them is that of the model alone. Which these are is in `absent_rows`, and may be changed.
+    """
+    embeddings, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    assert outputs is not None
+    tied = outputs.weight is embeddings.weight
+    for part in (embeddings, outputs):
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(vocabulary.padded(parameter.detach()), parameter.requires_grad))
+    if tied:
+        outputs.weight = embeddings.weight
+    for part, size in ((embeddings, "num_embeddings"), (outputs, "out_features")):
+        setattr(part, size, vocabulary.rows)
+    model.config.get_text_config().vocab_size = vocabulary.rows
+    setattr(model.config, COMMON_ROWS, vocabulary.common)
+    absent = vocabulary.absent.to(next(embeddings.parameters()).device)
+    vars(model)["absent_rows"] = absent
+
+    def without(_: nn.Module, __: Any, output: Any) -> Any:
+        lowest = torch.finfo(output.logits.dtype).min
+        output.logits = output.logits.masked_fill(absent.to(output.logits.device), lowest)
+        return output
+
+    model.register_forward_hook(without)
+
+
+def _whole(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
+    """Load what a folder holds, with an implementation of attention that is there."""
+    from transformers import AutoModelForCausalLM
+
+    def loaded(config: Any) -> Any:
         with no_library_bars():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            return AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
-                config=checkpoint.config,
+                config=config,
                 dtype="auto" if dtype is None else dtype,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -53,36 +148,53 @@ def load_model(
                 output_loading_info=True,
                 device_map="auto" if device == MAP else None,
             )
-    except torch.OutOfMemoryError as error:
-        raise _too_large(checkpoint, device) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise TakebackError(f"transformers can't load {checkpoint.folder}: {reason}") from error
-    model, told = loaded
+
+    model, told = _with_attention(checkpoint, loaded)
     if lost := sorted(set(told["missing_keys"]) - set(checkpoint.shapes)):
         shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
         raise TakebackError(f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {shown}")
-    if any(str(where) in (CPU, "disk") for where in getattr(model, "hf_device_map", {}).values()):
-        raise _too_large(checkpoint, device)
-    if checkpoint.adapted or checkpoint.separated:
-        _fill(model, checkpoint)
-    try:
-        return model.eval() if device in (CPU, MAP) else model.eval().to(torch.device(device))
-    except torch.OutOfMemoryError as error:
-        raise _too_large(checkpoint, device) from error
+    return model
 
 
-def _replayed(checkpoint: Checkpoint, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
-    """Build the model of a step of a stream, whose tensors no folder holds, and fill them in."""
+def _built(checkpoint: Checkpoint, dtype: torch.dtype | None) -> PreTrainedModel:
+    """Build the model of tensors that no folder holds by its names; they are filled in later."""
     from transformers import AutoModelForCausalLM
 
     kind = narrowest_dtype(*checkpoint.dtypes.values()) if dtype is None else dtype
-    model = AutoModelForCausalLM.from_config(checkpoint.config, dtype=kind, trust_remote_code=False)
-    _fill(model, checkpoint)
+    model = _with_attention(
+        checkpoint,
+        lambda config: AutoModelForCausalLM.from_config(config, dtype=kind, trust_remote_code=False),
+    )
+    if lost := sorted(
+        anatomy_of(model).shapes.keys() - checkpoint.shapes.keys() - anatomy_of(model).stored.keys()
+    ):
+        raise TakebackError(
+            f"{checkpoint.ref} lacks {len(lost)} of its model's tensors: {', '.join(lost[:3])}"
+        )
+    return model
+
+
+def _with_attention(checkpoint: Checkpoint, make: Callable[[Any], Model]) -> Model:
+    """Make a model of a config; an implementation of attention that is not installed is replaced."""
+    config: Any = checkpoint.alone.config
     try:
-        return model.eval() if device == CPU else model.eval().to(torch.device(device))
-    except torch.OutOfMemoryError as error:
-        raise _too_large(checkpoint, device) from error
+        return make(config)
+    except ImportError as error:
+        wanted = getattr(config, "_attn_implementation", None)
+        if wanted in (None, "eager", "sdpa"):
+            raise TakebackError(f"transformers can't load {checkpoint.folder}: {error}") from error
+        plain = copy.deepcopy(config)
+        plain._attn_implementation = "sdpa"
+        try:
+            model = make(plain)
+        except ValueError:  # the model has no such attention
+            plain._attn_implementation = "eager"
+            model = make(plain)
+        warned(
+            f"{checkpoint.ref} asks for the attention {wanted}, which is not installed here: "
+            f"{plain._attn_implementation} is used"
+        )
+        return model
 
 
 def _too_large(checkpoint: Checkpoint, device: str) -> TakebackError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from takeback.anatomy import Anatomy
+from takeback.checkpoint.alike import cut_to, made_alike, vocabulary_of
 from takeback.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from takeback.draw.page import Section, Table, fragment
 from takeback.run.errors import TakebackError
 from takeback.run.identity import told
-from takeback.run.json_text import read_json, read_object
-from takeback.run.reading import Unreadable
 
-Kind = Literal["architecture", "missing", "shape", "tying", "config", "tokenizer", "dtype"]
+Kind = Literal[
+    "architecture",
+    "missing",
+    "shape",
+    "tying",
+    "warning",
+    "vocabulary",
+    "aside",
+    "config",
+    "tokenizer",
+    "dtype",
+]
 """What two checkpoints can differ in; the first four make them no pair."""
 
 _TITLES: Mapping[Kind, str] = {
@@ -27,6 +37,9 @@ _TITLES: Mapping[Kind, str] = {
     "missing": "tensors on one side only",
     "shape": "other shape",
     "tying": "embeddings tied on one side only (untie=True, --untie, gives that side a copy)",
+    "warning": "warning",
+    "vocabulary": "vocabulary of another size (rows in common are compared, others are EMBED+, UNEMBED+)",
+    "aside": "on one side only and not compared (a hybrid keeps tuned's)",
     "config": "other config",
     "tokenizer": "other tokenizer",
     "dtype": "other element type",
@@ -81,6 +94,8 @@ class Difference:
         return self.kind in _FATAL
 
     def __str__(self) -> str:
+        if self.kind == "warning":
+            return self.place
         return f"{self.place} ({self.base or 'nothing'} in base, {self.tuned or 'nothing'} in tuned)"
 
 
@@ -133,12 +148,19 @@ class Pair:
         """Return which entries belong to which component, at the resolution "heads" or "neurons"."""
         return self.tuned.anatomy(resolution)
 
+    @property
+    def common(self) -> Pair:
+        """The pair without the rows that only the larger of two vocabularies has."""
+        (pair,) = in_common([self])
+        return pair
+
     @cached_property
     def _differences(self) -> tuple[Difference, ...]:
         other = _of_kind(self.base, self.tuned)
         if other is not None:
             return (other,)
         found = [*_of_tensors(self.base, self.tuned), *_of_configs(self.base, self.tuned)]
+        found += _of_one_side(self.base, self.tuned)
         found += _of_tokenizers(self.base, self.tuned)
         order = list(_TITLES)
         return tuple(sorted(found, key=lambda difference: order.index(difference.kind)))
@@ -163,10 +185,23 @@ def open_pair(base: str | Path | Checkpoint, tuned: str | Path | Checkpoint, unt
         side if isinstance(side, Checkpoint) else open_checkpoint(side) for side in (base, tuned)
     )
     untied = untie and before.tied != after.tied
-    pair = Pair(before.untied(), after.untied(), untied) if untied else Pair(before, after)
+    if untied:
+        before, after = before.untied(), after.untied()
+    pair = Pair(*made_alike(before, after), untied)
     if any(difference.fatal for difference in pair.differences()):
         raise PairMismatch(before.ref, after.ref, pair.differences())
     return pair
+
+
+def in_common(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Return pairs of one base with the rows of a vocabulary that all of their sides have."""
+    shared = [pair.tuned.vocabulary for pair in pairs if pair.tuned.vocabulary is not None]
+    if not shared:
+        return tuple(pairs)
+    rows = min(one.common for one in shared)
+    return tuple(
+        replace(pair, base=cut_to(pair.base, rows), tuned=cut_to(pair.tuned, rows)) for pair in pairs
+    )
 
 
 def summary(differences: Iterable[Difference]) -> str:
@@ -188,6 +223,14 @@ def summaries(differences: Iterable[Difference]) -> list[str]:
         more = f", … {sum(map(len, alike.values()))} in all" if len(told) > 3 else ""
         lines.append(f"{_TITLES[kind]}: {', '.join(told[:3])}{more}")
     return lines
+
+
+def told_besides(differences: Iterable[Difference]) -> list[str]:
+    """Tell in sentences what is odd about two checkpoints, and in what they differ besides values."""
+    found = list(differences)
+    odd = [f"WARNING: {one}." for one in found if one.kind == "warning"]
+    others = summaries(one for one in found if one.kind != "warning")
+    return [*odd, *(f"Besides values they differ in: {line}" for line in others)]
 
 
 def _kind_of(difference: Difference) -> Kind:
@@ -216,6 +259,22 @@ def _of_tensors(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
             yield Difference("shape", name, before, after)
         elif elements[0][name] != elements[1][name]:
             yield Difference("dtype", name, *(side[name] for side in elements))
+
+
+def _of_one_side(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
+    """Tell what is odd about either side's files, and what one side alone has."""
+    for text in dict.fromkeys((*base.warnings, *tuned.warnings)):
+        yield Difference("warning", text, None, None)
+    if base.vocabulary is not None and tuned.vocabulary is not None:
+        yield Difference(
+            "vocabulary", "rows", *(str(side.vocabulary.own) for side in (base, tuned) if side.vocabulary)
+        )
+    for name in {**base.aside, **tuned.aside}:
+        yield Difference("aside", name, *(_shape_aside(side, name) for side in (base, tuned)))
+
+
+def _shape_aside(side: Checkpoint, name: str) -> str | None:
+    return str(list(side.aside[name].shape)) if name in side.aside else None
 
 
 def _tying(side: Checkpoint) -> str:
@@ -271,32 +330,6 @@ def _of_tokenizers(base: Checkpoint, tuned: Checkpoint) -> Iterator[Difference]:
 
 
 def _vocabulary(side: Checkpoint) -> dict[str, int] | None:
-    """Read token -> id from a tokenizer's files, None where there are none that tell."""
-    folder = side.tokenizer_folder
-    if folder is None:
-        return None
-    try:
-        return _read_vocabulary(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        why = error.why if isinstance(error, Unreadable) else error
-        raise TakebackError(f"{folder} has a broken tokenizer: {why}") from error
-
-
-_MOST_OF_TOKENIZER = 1 << 30
-
-
-def _read_vocabulary(folder: Path) -> dict[str, int] | None:
-    if (folder / "tokenizer.json").is_file():
-        tokenizer: Any = read_json(folder / "tokenizer.json", most=_MOST_OF_TOKENIZER)
-        vocabulary = tokenizer["model"].get("vocab", {})
-        if isinstance(vocabulary, list):
-            vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
-        return {
-            **vocabulary,
-            **{added["content"]: added["id"] for added in tokenizer.get("added_tokens", ())},
-        }
-    if (folder / "vocab.json").is_file():
-        added = folder / "added_tokens.json"
-        extra = read_object(added) if added.is_file() else {}
-        return {**read_object(folder / "vocab.json"), **extra}
-    return None
+    """Read token -> id from a side's own tokenizer, None where there is none that tells."""
+    folder = side.alone.tokenizer_folder
+    return None if folder is None else vocabulary_of(folder)

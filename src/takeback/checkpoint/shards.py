@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
-from takeback.run.json_text import parse_json, read_json
-from takeback.run.reading import Unreadable, open_regular
+from takeback.run.json_text import read_json
+from takeback.run.reading import open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +55,9 @@ ITEM_SIZES: Mapping[str, int] = {
 }
 """The bytes of an entry of each type."""
 
+LARGEST_HEADER = 100_000_000
+"""The most bytes of a header, as in the safetensors library."""
+
 _PICKLED = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pt", "*.pth", "adapter_model.bin")
 _NOT_WEIGHTS = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"}
 
@@ -71,6 +75,11 @@ class Entry:
     shape: tuple[int, ...]
     offset: int
     within: tuple[int, int, int] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes in the file."""
+        return math.prod(self.shape) * ITEM_SIZES[self.element]
 
     @contextmanager
     def opened(self) -> Generator[BinaryIO]:
@@ -113,8 +122,29 @@ def weight_entries(folder: Path) -> dict[str, Entry]:
     raise _no_weights(folder)
 
 
+def stale_files(folder: Path) -> tuple[str, ...]:
+    """Tell of weights in a folder that are not read, or may be older than others beside them.
+
+    Of a single file and an index the single file is read, as by transformers.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    shards = sorted(folder.glob("model-*-of-*.safetensors"))
+    if not single.is_file() or not (index.is_file() or shards):
+        return ()
+    newest = max(file.stat().st_mtime_ns for file in (*shards, *([index] if index.is_file() else [])))
+    older = ", which is older than them" if single.stat().st_mtime_ns < newest else ""
+    return (
+        f"{folder} holds both model.safetensors and shards: model.safetensors was read{older}; remove what "
+        "is out of date",
+    )
+
+
 def read_header(file: Path) -> dict[str, Entry]:
-    """Read the header of a safetensors file and check it against the file's length: stored name -> entry.
+    """Read the header of a safetensors file and check it by the rules of the format: stored name -> entry.
+
+    The rules (https://github.com/huggingface/safetensors#format): JSON in UTF-8 that begins with a brace,
+    no name twice, shapes and places in whole numbers, and tensors that fill the file without holes, overlaps
+    and bytes after the last one.
 
     Raises:
         TakebackError: the file is missing, truncated or no safetensors file, or holds an unknown type.
@@ -125,21 +155,16 @@ def read_header(file: Path) -> dict[str, Entry]:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > size - 8:
                 raise TakebackError(f"{file} is truncated or not a safetensors file ({size} bytes)")
+            if length > LARGEST_HEADER:
+                raise _broken(file, f"it is {length} bytes long, more than {LARGEST_HEADER}")
             text = stream.read(length)
     except OSError as error:
         raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
-    try:
-        header = parse_json(text, "its header")
-        rows = {name: row for name, row in header.items() if name != "__metadata__"}
-        entries = {name: _entry(file, name, row, (8 + length, size)) for name, row in rows.items()}
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
-        if isinstance(error, TakebackError) and not isinstance(error, Unreadable):
-            raise
-        raise TakebackError(
-            f"{file} has a broken safetensors header ({error}); fetch or save it again"
-        ) from error
+    rows = _rows(file, text)
+    entries = {name: _entry(file, name, row, (8 + length, size)) for name, row in rows.items()}
     if not entries:
         raise TakebackError(f"{file} holds no tensors; fetch or save it again")
+    _check_filled(file, entries, 8 + length, size)
     return entries
 
 
@@ -156,25 +181,74 @@ def read_metadata(file: Path) -> dict[str, str]:
         raise TakebackError(f"could not read {file}: {error}") from error
 
 
-def _entry(file: Path, name: str, row: Mapping[str, Any], data: tuple[int, int]) -> Entry:
+def _rows(file: Path, text: bytes) -> dict[str, Any]:
+    """Read what the header says of each tensor, as it stands."""
+    try:
+        if not text.startswith(b"{"):
+            raise ValueError("it does not begin with a brace")
+        header: Any = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _broken(file, str(error)) from error
+    about = header.pop("__metadata__", None)
+    if about is not None and not (isinstance(about, dict) and _all_text(cast("dict[Any, Any]", about))):
+        raise _broken(file, "its __metadata__ is no table of texts")
+    return header
+
+
+def _all_text(about: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, str) for value in about.values())
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"it holds {text}, which is no JSON")
+
+
+def _entry(file: Path, name: str, row: Any, data: tuple[int, int]) -> Entry:
     """Check the row of a header against where the data of the file begin and end."""
-    room = data[1] - data[0]
-    start, stop = row["data_offsets"]
-    shape = tuple(int(extent) for extent in row["shape"])
-    if row["dtype"] not in ELEMENTS:
-        raise TakebackError(
-            f"{name} in {file} has the element type {row['dtype']}; known: {', '.join(ELEMENTS)}"
-        )
-    element = ELEMENTS[row["dtype"]]
+    if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _broken(file, f"{name} has not just dtype, shape and data_offsets")
+    kind, shape, places = (cast("Any", row[key]) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(kind, str) or kind not in ELEMENTS:
+        raise TakebackError(f"{name} in {file} has the element type {kind}; known: {', '.join(ELEMENTS)}")
+    if not _whole_numbers(shape) or not _whole_numbers(places) or len(places) != 2:
+        raise _broken(file, f"{name} has the shape {shape} at {places}, which are not all whole numbers")
+    element, (start, stop), room = ELEMENTS[kind], places, data[1] - data[0]
     if stop > room:
         raise TakebackError(
             f"{file} is truncated: {name} ends at byte {stop}, there are {room}; fetch or save it again"
         )
-    if start < 0 or stop - start != math.prod(shape) * ITEM_SIZES[element]:
-        raise TakebackError(
-            f"{file} has a broken safetensors header: {name} has {stop - start} bytes for shape {list(shape)}"
-        )
-    return Entry(file, name, element, shape, data[0] + start)
+    if stop - start != math.prod(shape) * ITEM_SIZES[element]:
+        raise _broken(file, f"{name} has {stop - start} bytes for shape {list(shape)}")
+    return Entry(file, name, element, tuple(shape), data[0] + start)
+
+
+def _whole_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _check_filled(file: Path, entries: Mapping[str, Entry], start: int, size: int) -> None:
+    """Raise unless the tensors follow on each other from the first byte of the data to the last."""
+    place, before = start, "the header"
+    for name, entry in sorted(entries.items(), key=lambda one: (one[1].offset, one[1].nbytes)):
+        if entry.offset < place:
+            raise _broken(file, f"{name} overlaps {before}")
+        if entry.offset > place:
+            raise _broken(file, f"{entry.offset - place} bytes between {before} and {name} are no tensor's")
+        place, before = entry.offset + entry.nbytes, name
+    if place < size:
+        raise _broken(file, f"{size - place} bytes after {before} are no tensor's")
+
+
+def _broken(file: Path, why: str) -> TakebackError:
+    return TakebackError(f"{file} has a broken safetensors header ({why}); fetch or save it again")
 
 
 def _sharded_entries(folder: Path, index: Path) -> dict[str, Entry]:

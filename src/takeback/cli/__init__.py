@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +29,7 @@ from takeback.cli import (
     weights,
 )
 from takeback.cli.options import command_of, option
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, TakebackWarning
 
 
 class _Anywhere(TyperGroup):
@@ -111,11 +112,20 @@ def takeback(
         context.with_resource(own_families(families))
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Print a warning of this package in a line, and others as Python does."""
+    if issubclass(category, TakebackWarning):
+        typer.echo(f"takeback: warning: {message}", err=True)
+    else:
+        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True, nl=False)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # ‖Δ‖ on another code page
+    warnings.showwarning = _show_warning
     try:
         app()
     except TakebackError as error:

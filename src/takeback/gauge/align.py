@@ -39,7 +39,7 @@ def aligned(pair: Pair, out: str | Path) -> Path:
     """
     wiring = wiring_of(pair.anatomy().family)
     wiring.check(pair.tuned.config)
-    return write_rewritten(pair.tuned, partial(_near_base, pair), Path(out))
+    return write_rewritten(pair.tuned.alone, partial(_near_base, pair), Path(out))
 
 
 def _near_base(pair: Pair, number: int) -> LayerViews:

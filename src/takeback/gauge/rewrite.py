@@ -13,7 +13,6 @@ from takeback.checkpoint import Checkpoint, narrowest_dtype
 from takeback.checkpoint.writer import TensorSlot, write_folder
 from takeback.gauge.layer import LayerViews
 from takeback.run.files import atomic_folder
-from takeback.run.json_text import read_object
 
 SHARD_BYTES = 5_000_000_000
 
@@ -32,7 +31,7 @@ def write_rewritten(checkpoint: Checkpoint, rewrite: Callable[[int], LayerViews]
         TensorSlot(checkpoint.stored[name], dtype, shape, lambda name=name: source.read(name).to(dtype))
         for name, shape in checkpoint.shapes.items()
     ]
-    config = read_object(checkpoint.folder / "config.json")
+    config = checkpoint.stored_config()
     config.pop("torch_dtype", None)
     config |= {"dtype": str(dtype).removeprefix("torch."), "tie_word_embeddings": checkpoint.tied}
     with atomic_folder(out) as draft:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from takeback.checkpoint.alike import vocabulary_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.shards import read_metadata
 from takeback.checkpoint.writer import TensorSlot, write_file, write_folder
 from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 from takeback.run.files import atomic_file, atomic_folder, one_writer
-from takeback.run.json_text import read_object
 
 
 def write_hybrid(
@@ -40,22 +43,58 @@ def write_hybrid(
 
 
 def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int) -> None:
-    tuned = made.pair.tuned
+    tuned, broken = made.pair.tuned, list[str]()
+
+    def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        tensor = made.read(name)
+        if not bool((tensor.float() if tensor.itemsize == 1 else tensor).isfinite().all()):
+            broken.append(name)
+        return tensor if tensor.shape == shape else tensor[: shape[0]]
+
+    shapes = {name: _own_shape(made, name) for name in made.shapes}
     layouts = [
-        TensorSlot(tuned.stored[name], made.dtypes[name], shape, lambda name=name: made.read(name))
-        for name, shape in made.shapes.items()
+        TensorSlot(tuned.stored[name], made.dtypes[name], shape, partial(read, name, shape))
+        for name, shape in shapes.items()
     ]
+    for name, entry in tuned.aside.items():
+        kind = getattr(torch, entry.element)
+        layouts.append(TensorSlot(tuned.stored[name], kind, entry.shape, entry.read))
     if tuned.config is None:
         metadata = {**read_metadata(next(iter(tuned.entries.values())).file), "takeback": made.ref}
         with atomic_file(out, replace=overwrite) as draft:
             write_file(draft, layouts, metadata)
         return
     with atomic_folder(out, replace=overwrite) as draft:
-        for file in tuned.side_files():
+        for file in _speaker(made).side_files():
             (shutil.copytree if file.is_dir() else shutil.copyfile)(file, draft / file.name)
         (draft / "config.json").write_text(json.dumps(_config(made), indent=2) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(model_card(made, out), encoding="utf-8")
         write_folder(draft, layouts, shard_bytes)
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        warned(f"{out} holds numbers that are not finite, in {broken[0]}{more}: a parent of it is broken")
+
+
+def _own_shape(made: Hybrid, name: str) -> tuple[int, ...]:
+    """Return the shape that a tensor has in the file, with the rows of the hybrid's own vocabulary."""
+    shape, shared = made.shapes[name], made.pair.tuned.vocabulary
+    if shared is None or made.rows is None or name not in shared.tensors:
+        return shape
+    return (made.rows, *shape[1:])
+
+
+def _speaker(made: Hybrid) -> Checkpoint:
+    """Return the side whose tokenizer a hybrid gets: tuned, unless that has tokens without a row."""
+    base, tuned = made.pair.base.alone, made.pair.tuned.alone
+    if made.rows is None or made.rows >= _tokens(tuned) or base.tokenizer_folder is None:
+        return tuned
+    return base
+
+
+def _tokens(side: Checkpoint) -> int:
+    """Return how many rows a side's own tokenizer needs."""
+    known = None if side.tokenizer_folder is None else vocabulary_of(side.tokenizer_folder)
+    return 1 + max(known.values(), default=-1) if known else 0
 
 
 def check_output(made: Hybrid, out: Path, overwrite: bool, one_file: str | None = None) -> None:
@@ -113,10 +152,24 @@ def _is_hybrid_file(file: Path) -> bool:
 def _config(made: Hybrid) -> dict[str, Any]:
     """Return tuned's config as its file has it, but for what the hybrid's tensors make untrue."""
     tuned = made.pair.tuned
-    config = read_object(tuned.folder / "config.json")
+    config = tuned.stored_config()
     if config.get("tie_word_embeddings", tuned.tied) != tuned.tied or made.pair.untied:
         config["tie_word_embeddings"] = tuned.tied
+    if made.rows is not None:
+        _resize(config, made)
     if made.loading_dtype is not None:
         config.pop("torch_dtype", None)
         config["dtype"] = str(made.loading_dtype).removeprefix("torch.")
     return config
+
+
+def _resize(config: dict[str, Any], made: Hybrid) -> None:
+    """Let a config say the hybrid's rows, and name no special token that has none of them."""
+    assert made.rows is not None
+    config["vocab_size"] = made.rows
+    others = made.pair.base.settings or {}
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        named = config.get(name)
+        ids = named if isinstance(named, list) else [named]
+        if any(isinstance(one, int) and one >= made.rows for one in ids):
+            config[name] = others.get(name)

@@ -13,7 +13,7 @@ import torch
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint.pair import Difference, Pair, summary
 from takeback.checkpoint.weights import Weights, narrowest_dtype, weights_digest
-from takeback.component import ComponentSet
+from takeback.component import NEW_ROWS, ComponentSet
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Hybrid:
 
     @property
     def config(self) -> PreTrainedConfig | None:
-        """Tuned's settings, with the element type to load the hybrid in."""
+        """Tuned's settings, with the element type to load the hybrid in, and the rows that it reads as."""
         config = copy.deepcopy(self.pair.tuned.config)
         if config is not None and self.loading_dtype is not None:
             config.dtype = self.loading_dtype
@@ -70,6 +70,18 @@ class Hybrid:
     def dtypes(self) -> Mapping[str, torch.dtype]:
         """The element type of each tensor, the narrowest that holds both where two are mixed."""
         return self._dtypes
+
+    @property
+    def rows(self) -> int | None:
+        """The rows of its vocabulary, None where base's and tuned's have one size.
+
+        Those that only the larger side has go with `EMBED+` and `UNEMBED+`: they are there if the side that
+        gives these has them. Until it is written, a hybrid reads as if it had the rows of the larger one.
+
+        Raises:
+            TakebackError: one of the two is taken back and the other is not, so that it has two vocabularies.
+        """
+        return self._rows
 
     @property
     def digest(self) -> str:
@@ -123,6 +135,23 @@ class Hybrid:
             whole = regions[0].axis is None
             mixed[name] = given[name] if whole else narrowest_dtype(tuned[name], given[name])
         return mixed
+
+    @cached_property
+    def _rows(self) -> int | None:
+        shared = self.pair.tuned.vocabulary
+        if shared is None:
+            return None
+        new = {one.kind: one in self.take_back for one in self.take_back.universe if one.kind in NEW_ROWS}
+        if len(set(new.values())) > 1:
+            taken = next(kind for kind, is_taken in new.items() if is_taken)
+            raise TakebackError(
+                f"{taken} is taken back alone, so that input and output embeddings would have unequal "
+                f"numbers of rows; take back both of {' and '.join(new)}, or neither"
+            )
+        if not any(new.values()):
+            return shared.own
+        given = getattr(self.source, "vocabulary", None)
+        return shared.rows if given is None else given.own
 
     @cached_property
     def _digest(self) -> str:

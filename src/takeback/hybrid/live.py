@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from takeback.anatomy import Anatomy, Family, Region, anatomy_of, families
-from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of, says_tied
+from takeback.anatomy.partition import says_tied
+from takeback.anatomy.source import Described, canonical_names, is_module, parameters_of
+from takeback.checkpoint.load import ABSENT, absent_rows
 from takeback.checkpoint.weights import narrowest_dtype, stacked
 from takeback.component import ComponentSet
 from takeback.run.errors import TakebackError
@@ -78,7 +80,38 @@ def slices(
             new = _read(source, anatomy, region)
             _check_slice(region, there, new)
             found.append((there, new))
+        found += _rows_there(model, source, anatomy, regions)
     return found
+
+
+def tensors_in(weights: nn.Module | ReadableWeights, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Return all tensors by canonical name, and under `ABSENT` which rows of a vocabulary are not there."""
+    if is_module(weights):
+        held: dict[str, Tensor] = {**parameters_of(weights)}
+        return held if (absent := absent_rows(weights)) is None else {**held, ABSENT: absent}
+    readable = cast("ReadableWeights", weights)
+    found = {name: readable.read(name).to(dtype) for name in readable.shapes}
+    shared = getattr(readable, "vocabulary", None)
+    return found if shared is None else {**found, ABSENT: shared.absent}
+
+
+def _rows_there(
+    model: nn.Module, base: ReadableWeights, anatomy: Anatomy, regions: Iterable[Region]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return which of the rows in these regions are absent in the model, and which are in base."""
+    absent = absent_rows(model)
+    if absent is None:
+        return []
+    family = families()[anatomy.family]
+    outputs = family.unembedding if family.unembedding in anatomy.shapes else family.embedding
+    stretches = [region for region in regions if region.tensor == outputs]
+    given = base.tensors.get(ABSENT) if isinstance(base, _InMemory) else None
+    if given is None and (shared := getattr(base, "vocabulary", None)) is not None:
+        given = shared.absent
+    if given is None:
+        given = torch.zeros_like(absent)
+    given = given.to(absent.device)
+    return [(absent[region.start : region.stop], given[region.start : region.stop]) for region in stretches]
 
 
 @contextmanager
@@ -133,7 +166,7 @@ class _InMemory:
 
 def _readable(base: Source, family: Family | None) -> ReadableWeights:
     if is_module(base):
-        return _InMemory(parameters_of(base))
+        return _InMemory(tensors_in(base))
     if isinstance(base, Mapping):
         return _InMemory(canonical_names(base, family))
     return cast("ReadableWeights", base)

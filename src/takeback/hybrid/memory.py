@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import torch
 from torch import nn
 
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 
 UNIT: Final = 2**30
 """The bytes that one unit of work may take: 16 rows, 2^24 logits, 2^28 bytes of hidden states and slices."""
@@ -86,7 +85,7 @@ def in_halves(
             f"one row does not fit in memory ({told}); take a smaller --dtype, --hold one, another --device "
             "or shorter prompts; what was read is kept"
         )
-    warnings.warn(f"out of memory with {size} rows: going on with {(size + 1) // 2}", stacklevel=2)
+    warned(f"out of memory with {size} rows: going on with {(size + 1) // 2}")
     first, second = halves(work)
     yield from in_halves(first, (size + 1) // 2, run, halves)
     yield from in_halves(second, size // 2, run, halves)

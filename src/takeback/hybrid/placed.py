@@ -35,6 +35,11 @@ class Placed:
         return self.weights.config
 
     @property
+    def vocabulary(self) -> Any:
+        """How it reads beside a vocabulary of another size, if it does."""
+        return getattr(self.weights, "vocabulary", None)
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor by canonical name."""
         return dict(self.weights.shapes)

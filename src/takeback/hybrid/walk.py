@@ -6,7 +6,6 @@ tree over these stages, depth first: those with the same path up to a stage shar
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from takeback.component import Component, ComponentSet
 from takeback.hybrid.live import ReadableWeights, anatomy_for, exchanged, slices
 from takeback.hybrid.memory import is_out_of_memory, units_of
 from takeback.hybrid.replay import Call, Inputs, Replay, members_given, plain_logits
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 
 ROWS = 16
 """Most prompts in one batch: more gain nothing on a CPU and cost memory traffic."""
@@ -60,7 +59,7 @@ def path_of(components: ComponentSet) -> Path:
     above = 2 + max((component.layer for component in universe if component.layer is not None), default=-1)
     stages: list[list[Component]] = [[] for _ in range(above + 1)]
     for component in components:
-        place = 0 if component.kind == "EMBED" else above
+        place = 0 if component.kind in ("EMBED", "EMBED+") else above
         stages[place if component.layer is None else component.layer + 1].append(component)
     return tuple(ComponentSet(members, universe) for members in stages)
 
@@ -164,7 +163,7 @@ class Hybrids:
         return self._one_by_one_as(why)
 
     def _one_by_one_as(self, why: str) -> None:
-        warnings.warn(f"hybrids of {type(self.model).__name__} run one by one: {why}", stacklevel=2)
+        warned(f"hybrids of {type(self.model).__name__} run one by one: {why}")
 
 
 @dataclass(frozen=True, eq=False)

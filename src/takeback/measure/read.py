@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from takeback.anatomy.source import parameters_of
 from takeback.arenas import Arena
 from takeback.checkpoint import Pair, Placement, Weights
 from takeback.checkpoint.placement import CPU, HERE, MAP, ONE
 from takeback.component import ComponentSet
-from takeback.hybrid.live import Source
+from takeback.hybrid.live import Source, tensors_in
 from takeback.hybrid.placed import Placed
 from takeback.hybrid.sources import source_of
 from takeback.hybrid.walk import path_of
@@ -151,7 +150,7 @@ class Reader:
         """Return what gives a side's slices: its model if both are held, else its files."""
         if self.placement.hold == ONE:
             return self._placed(getattr(self.pair, side))
-        return parameters_of(self.policy(side).model)
+        return tensors_in(self.policy(side).model)
 
     def hybrids(self, side: str, source: str = BASE) -> Any:
         """Return hybrids of one side with sets from the other, or of tuned with sets from a source.
@@ -174,7 +173,7 @@ class Reader:
             self._other = None
             given = source_of(source, self.pair)
             dtype = self.placement.torch_dtype
-            held = self._placed(given) if one else {name: given.read(name).to(dtype) for name in given.shapes}
+            held = self._placed(given) if one else tensors_in(given, dtype)
             self._other = source, policy.hybrids(held)
         return self._other[1]
 

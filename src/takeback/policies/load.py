@@ -54,7 +54,7 @@ def home_of(model: Checkpoint) -> Arena[Any]:
     if model.settings is None:  # a policy network
         return endgames
     own = able(endgames, Tokenized).tokenizer().get_vocab()
-    if model.tokenizer_folder is not None and load_tokenizer(model).get_vocab() == own:
+    if model.tokenizer_folder is not None and own.items() <= load_tokenizer(model).get_vocab().items():
         return endgames
     raise TakebackError(
         f"nothing says what to ask {model.ref}; name it: --arena rows:FILE (your own prompts, with "

@@ -25,6 +25,9 @@ KINDS = {
     **dict.fromkeys(("ALTUP", "LAUREL", "PLE", "SCALE"), "residual rest"),
     "EMBED": "embeddings",
     "UNEMBED": "embeddings",
+    "EMBED+": "embeddings",
+    "UNEMBED+": "embeddings",
+    "HEAD": "outputs",
     "OUTPUTS": "outputs",
 }
 MOST = 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -10,8 +11,17 @@ class TakebackError(ValueError):
     """A mistake in the input, told in one line; the command line prints it without a traceback."""
 
 
+class TakebackWarning(UserWarning):
+    """Something odd that a user should know, told in one line, as errors are."""
+
+
 class UnknownName(TakebackError):
     """A name that nothing answers to; the message lists the nearest ones that exist."""
+
+
+def warned(text: str) -> None:
+    """Warn the user of something odd that is no obstacle."""
+    warnings.warn(text, TakebackWarning, stacklevel=3)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:

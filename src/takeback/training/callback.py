@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from takeback.checkpoint.flat import Flat, Held, Mapped
 from takeback.checkpoint.shards import read_header
 from takeback.checkpoint.weights import stacked
 from takeback.checkpoint.writer import TensorSlot, write_file
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 from takeback.run.files import atomic_file
 from takeback.training.live import LiveModel
 from takeback.weights.entries import Diff, diff_of
@@ -114,7 +113,7 @@ class Callback(TrainerCallback):
         try:
             found = logged(self.measured(model))
         except TakebackError as error:
-            warnings.warn(f"takeback logs nothing at step {state.global_step}: {error}", stacklevel=2)
+            warned(f"takeback logs nothing at step {state.global_step}: {error}")
             return
         should_log = control.should_log
         # The class's own: TRL's trainers add what they have gathered for their next row, and forget it.

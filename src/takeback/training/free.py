@@ -29,7 +29,7 @@ EVERYTHING = "*"
 class Still:
     """Holds a parameter that is free in part: which of its entries are, and what the others have to be."""
 
-    parameter: nn.Parameter
+    parameter: Tensor
     free: Tensor
     before: Tensor
 
@@ -105,7 +105,7 @@ def free_only(model: nn.Module, text: str) -> HeldStill:
     return HeldStill(still)
 
 
-def _still(parameter: nn.Parameter, regions: Iterable[Region]) -> Still:
+def _still(parameter: Tensor, regions: Iterable[Region]) -> Still:
     free = torch.zeros(parameter.shape, dtype=torch.bool, device=parameter.device)
     for region in regions:
         free[region.index] = True

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from takeback.checkpoint import Pair
-from takeback.checkpoint.pair import summaries
+from takeback.checkpoint.pair import told_besides
 from takeback.draw.result import Result, Results
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.jobs import Workers
@@ -91,7 +91,7 @@ def compare(
     settings, out = settings or PairSettings(), None if out is None else Path(out)
     chosen = {"diff": _diff, **_named(measures, pair)}
     found = {name: measure(pair, settings).find(out, workers) for name, measure in chosen.items()}
-    also = [f"Besides values they differ in: {line}" for line in summaries(pair.differences())]
+    also = told_besides(pair.differences())
     anatomy = pair.anatomy()
     also += [f"{line[:1].upper()}{line[1:]}." for line in (_left_out(measures, pair), anatomy.note) if line]
     return Results(str(pair), tuple(also), found)

@@ -14,11 +14,17 @@ from takeback.run.identity import identity
 class PairWork:
     """Is work on a pair, tensor by tensor unless a kind of it says otherwise; see `takeback.run.parts.Work`.
 
-    The fields that a kind of it adds are its settings. `name` is that of its parts.
+    The fields that a kind of it adds are its settings. `name` is that of its parts. Of vocabularies of two
+    sizes it sees the rows that both sides have, unless it is `with_new_rows`.
     """
 
     pair: Pair
     name: ClassVar[str]
+    with_new_rows: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.with_new_rows:
+            object.__setattr__(self, "pair", self.pair.common)
 
     @property
     def identity(self) -> str:

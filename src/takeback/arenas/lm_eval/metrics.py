@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from takeback.arenas.lm_eval.documents import GENERATED, ROLLING, Document
 from takeback.arenas.lm_eval.load import LoadedTasks, quiet
 from takeback.arenas.lm_eval.spec import FAMILY
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, warned
 
 Floats = NDArray[np.float64]
 Key: TypeAlias = tuple[str, str, str]
@@ -136,10 +135,7 @@ def task_metrics(loaded: LoadedTasks, documents: Sequence[Document]) -> tuple[Ta
             continue
         means[key] = _as_mean(loaded, documents, key, form)
     if left:
-        warnings.warn(
-            f"no means over documents, so no measures here: {', '.join(left)}; `evaluated` has them",
-            stacklevel=2,
-        )
+        warned(f"no means over documents, so no measures here: {', '.join(left)}; `evaluated` has them")
     return (*means.values(), *_of_groups(loaded, documents, means))
 
 

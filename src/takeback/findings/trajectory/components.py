@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from takeback.component import Component
+from takeback.component import NEW_ROWS, Component
 from takeback.findings.localise.measured import SET, ends, mean, named
 from takeback.findings.localise.shares import told_from_zero
 from takeback.findings.sweep.sets import NamedSet
@@ -82,11 +82,12 @@ def component_rows(
             if gain is not None and gain.low is not None and told_from_zero(gain):
                 lost = answers.ratio(-numbers, change)
         layers = {component.layer for component in one.components}
+        compared = sum(moved[part] for part in one.components if part.kind not in NEW_ROWS)
         rows.append(
             {
                 **{name: value for name, value in named(one).items() if name != "matches"},
                 "layer": layers.pop() if len(layers) == 1 else None,
-                "delta_share": sum(moved[part] for part in one.components) / total if total else None,
+                "delta_share": compared / total if total else None,
                 **ends("effect", alone),
                 **dict(zip(("family_low", "family_high"), _interval(together), strict=True)),
                 "told": together is not None and is_told(together),

@@ -192,7 +192,7 @@ def _asked(
     sets = every_set(anatomy, families) if settings.sets is None else chosen_sets(anatomy, settings.sets)
     if not sets:
         raise TakebackError('name at least one set to take back, such as "each unit"')
-    both = {0: open_pair(start, start), **pairs}
+    both = {0: open_pair(first.base, first.base), **pairs}
     return _Asked(one, both, place, goal, settings, situations, tuple(sets))
 
 

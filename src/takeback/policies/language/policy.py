@@ -172,7 +172,8 @@ def load_language_policy(
     place, tokenizer = readable(arena), load_tokenizer(checkpoint)
     styles = place.styles if isinstance(place, Styled) else (COMPACT, PLAIN)
     if style is None:
-        own = isinstance(place, Tokenized) and tokenizer.get_vocab() == place.tokenizer().get_vocab()
+        words = tokenizer.get_vocab().items()
+        own = isinstance(place, Tokenized) and place.tokenizer().get_vocab().items() <= words
         style = styles[0] if own else styles[-1]
     elif style not in styles:
         raise unknown_name("prompt style", style, styles)

@@ -93,6 +93,7 @@ class CircuitsWork(PairWork):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.draws < 1:
             raise TakebackError(f"{self.draws} draws make no null; choose 1 or more")
 

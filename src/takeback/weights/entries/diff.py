@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
 from takeback.checkpoint.flat import Flat
 from takeback.checkpoint.pair import Difference, Pair
-from takeback.component import Component, Place, text_map
+from takeback.component import NEW_ROWS, Component, Place, text_map
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import ABSENT, number, percent
 from takeback.draw.result import Result
@@ -60,13 +61,19 @@ class Diff(Result):
 
     @cached_property
     def whole(self) -> Moments:
-        """The moments of all entries together, as one part."""
-        return self.by_component.total()
+        """The moments of all entries that both sides have together, as one part."""
+        return self.by_component.only(~self.new).total()
+
+    @cached_property
+    def new(self) -> NDArray[np.bool_]:
+        """Which components are rows of the larger of two vocabularies: they are compared with nothing."""
+        return np.isin(self.segments.parts.kinds, NEW_ROWS)
 
     @cached_property
     def by_tensor(self) -> Moments:
-        """The moments of each tensor, in the order of `tensors`."""
-        return self.atoms.grouped(self.segments.tensor, len(self.keys))
+        """The moments of each tensor, in the order of `tensors`, of the rows that both sides have."""
+        there = ~self.new[self.segments.component]
+        return self.atoms.only(there).grouped(self.segments.tensor[there], len(self.keys))
 
     @cached_property
     def by_component(self) -> Moments:
@@ -81,14 +88,15 @@ class Diff(Result):
     @cached_property
     def components(self) -> pd.DataFrame:
         """A row for each component; layer and index are missing where it has none."""
-        return self._table(self.segments.parts.table(), self.by_component)
+        return self._table(self.segments.parts.table(), self.by_component, self.new)
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """A row for each layer, and one for each component outside the layers."""
         place, parts = self.segments.parts.by_layer()
         keys = parts.table().rename(columns={"component": "name"})[["name", "layer"]]
-        return self._table(keys, self.by_component.grouped(place, len(parts)))
+        new = np.isin(parts.kinds, NEW_ROWS)
+        return self._table(keys, self.by_component.grouped(place, len(parts)), new)
 
     @cached_property
     def total(self) -> pd.DataFrame:
@@ -96,11 +104,15 @@ class Diff(Result):
         return self._table(pd.DataFrame({"name": ["all"]}), self.whole)
 
     def summed(self, key: Callable[[Component], Hashable]) -> pd.DataFrame:
-        """Return the measures of all components together that have the same key, a row for each key."""
-        keys = [key(component) for component in self.segments.parts.components()]
+        """Return the measures of all components together that have the same key, a row for each key.
+
+        Rows that only one side has are in no group.
+        """
+        parts = self.segments.parts.components()
+        keys = [key(component) for component, new in zip(parts, self.new, strict=True) if not new]
         places = {name: place for place, name in enumerate(dict.fromkeys(keys))}
         group = np.array([places[name] for name in keys], np.intp)
-        found = self.by_component.grouped(group, len(places)).measures(self.whole)
+        found = self.by_component.only(~self.new).grouped(group, len(places)).measures(self.whole)
         return found.set_axis(pd.Index(list(places), dtype=object), axis=0)
 
     @property
@@ -134,7 +146,8 @@ class Diff(Result):
         if measure not in self.columns:
             raise unknown_name("measure", measure, self.columns)
         place, parts = self.segments.parts.without_neurons()
-        shown = self.by_component.grouped(place, len(parts)).measures(self.whole)[measure]
+        new = np.isin(parts.kinds, NEW_ROWS)
+        shown = self.by_component.grouped(place, len(parts)).measures(self.whole, new)[measure]
         values = [None if pd.isna(value) else value for value in shown]
         return dict(zip(parts.components(), values, strict=True))
 
@@ -165,8 +178,10 @@ class Diff(Result):
         }
         return heat_map(cells, Ends(most, write(most)), label=self.columns[measure])
 
-    def _table(self, keys: pd.DataFrame, moments: Moments) -> pd.DataFrame:
-        return pd.concat([keys, moments.measures(self.whole)], axis=1)
+    def _table(
+        self, keys: pd.DataFrame, moments: Moments, new: NDArray[np.bool_] | None = None
+    ) -> pd.DataFrame:
+        return pd.concat([keys, moments.measures(self.whole, new)], axis=1)
 
 
 def diff(

@@ -109,12 +109,19 @@ class Moments:
         stacked = np.stack(beyond, 1) if beyond else np.zeros((count, 0), np.int64)
         return Moments(self.tolerances, beyond=stacked, max_abs=peaks, **single)
 
+    def only(self, kept: NDArray[np.bool_]) -> Moments:
+        """Return some of the parts."""
+        return self if kept.all() else Moments.of_table(self.to_table()[kept], self.tolerances)
+
     def total(self) -> Moments:
         """Add all parts."""
         return self.grouped(np.zeros(len(self), np.intp), 1)
 
-    def measures(self, whole: Moments) -> pd.DataFrame:
-        """Return a row of measures for each part of a `whole` of one part; see `columns_of`."""
+    def measures(self, whole: Moments, new: NDArray[np.bool_] | None = None) -> pd.DataFrame:
+        """Return a row of measures for each part of a `whole` of one part; see `columns_of`.
+
+        Of parts that are `new`, which one side has not, only what needs no comparison is told.
+        """
         norms = np.sqrt(self.base_square * self.tuned_square)
         found = {
             "delta_norm": np.sqrt(self.delta_square),
@@ -130,6 +137,9 @@ class Moments:
         }
         for place, one in enumerate(self.tolerances):
             found[column_of(one)] = _ratio(self.beyond[:, place], self.parameters)
+        if new is not None:
+            compared = found.keys() - {"delta_norm", "max_abs", "mean_abs"}
+            found |= {name: np.where(new, np.nan, found[name]) for name in compared}
         arrays = {name: pd.array(values, "Float64") for name, values in found.items()}
         table = pd.DataFrame({"parameters": self.parameters, **arrays})
         return table[list(columns_of(self.tolerances))]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.checkpoint.pair import summary
+from takeback.checkpoint.pair import summary, told_besides
 from takeback.draw.columns import Column, table_of
 from takeback.draw.curves import Axes, Point, Series, line_plot
 from takeback.draw.numbers import ABSENT, count, listed, number, percent
@@ -52,12 +52,14 @@ def _(found: Diff) -> Section:
 
 def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
     """Show what differs besides values, the totals, the layers, the most changed components and a map."""
-    also = (f"They also differ in: {summary(found.differences)}",) if found.differences else ()
+    also = told_besides(one for one in found.differences if one.kind == "warning")
+    if others := summary(one for one in found.differences if one.kind != "warning"):
+        also.append(f"They also differ in: {others}")
     cosine = ABSENT if whole["cosine"] is None else f"{whole['cosine']:.7g}"
     delta, base = (number(whole[name], 4) for name in ("delta_norm", "base_norm"))
     layers = table_of(pd.concat([found.layers, found.total]), *_narrow("layer", found))
     head = (found.title, *also, f"‖Δ‖ {delta}, ‖W‖ {base}, cosine of W and W+Δ {cosine}", layers)
-    components = found.components.rename(columns={"component": "name"})
+    components = found.components[~found.new].rename(columns={"component": "name"})
     changed = components[components["delta_norm"] > 0]
     if not len(changed):
         return (*head, "No entry differs: the two hold the same weights.")

@@ -51,6 +51,7 @@ class Pass(PairWork):
     """The work of a diff: for each tensor of a pair, the moments of each stretch that a component owns."""
 
     name = "diff"
+    with_new_rows = True
     resolution: str
     tolerances: tuple[float, ...]
 

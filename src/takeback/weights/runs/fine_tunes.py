@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
+from takeback.checkpoint.pair import in_common
 from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 
@@ -166,7 +167,7 @@ def open_fine_tunes(base: Ref, tuned: Sequence[Ref] | Mapping[Label, Ref]) -> Fi
     if not refs:
         raise TakebackError("no tuned checkpoints were named; name at least one")
     before = base if isinstance(base, Checkpoint) else open_checkpoint(base)
-    pairs = tuple(open_pair(before, ref) for ref in refs)
+    pairs = in_common([open_pair(before, ref) for ref in refs])
     given = tuple(tuned) if isinstance(tuned, Mapping) else _labels([pair.tuned.ref for pair in pairs])
     names = [label.name for label in given]
     twice = next((name for name in names if names.count(name) > 1), None)
