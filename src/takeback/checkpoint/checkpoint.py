@@ -19,6 +19,7 @@ from takeback.checkpoint.flat import Flat, Mapped, Merged
 from takeback.checkpoint.locate import locate, split_adapter
 from takeback.checkpoint.network_config import KEY, WEIGHTS, NetworkConfig
 from takeback.checkpoint.sb3 import sb3_network
+from takeback.checkpoint.settings import full_config, read_settings, untied_settings, without_quantization
 from takeback.checkpoint.shards import (
     Entry,
     adapter_base,
@@ -32,7 +33,7 @@ from takeback.checkpoint.stored import unstacked, without_leftovers
 from takeback.checkpoint.stream.file import DIGEST, NAMES
 from takeback.checkpoint.stream.folder import ANCHORS, Stream, is_stream, split_step
 from takeback.checkpoint.stream.patched import Patched, Replayed
-from takeback.checkpoint.ties import embeddings_of, is_tied
+from takeback.checkpoint.ties import embeddings_of, is_tied, one_of_tied, with_default_tying
 from takeback.checkpoint.vocabulary import Padded, SharedVocabulary
 from takeback.checkpoint.weights import names_digest, weights_digest
 from takeback.draw.page import Section, Table, fragment
@@ -40,7 +41,6 @@ from takeback.run.errors import TakebackError, unknown_name, warned
 from takeback.run.files import file_digest
 from takeback.run.identity import identity, told
 from takeback.run.json_text import read_object
-from takeback.run.reading import Missing, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -272,7 +272,7 @@ class Checkpoint:
         embed, unembed = self._embeddings
         return replace(
             self,
-            settings=_untied(self.settings),
+            settings=untied_settings(self.settings),
             entries={**self.entries, unembed: self.entries[embed]},
             stored={**self.stored, unembed: unembed},
             promised=None,
@@ -331,7 +331,7 @@ class Checkpoint:
     def _config(self) -> PreTrainedConfig | None:
         if self.settings is None:
             return None
-        config = _full_config(self.folder, self.settings)
+        config = full_config(self.folder, self.settings)
         if "tie_word_embeddings" in self.settings or family_in(self.settings) is not None:
             config.tie_word_embeddings = self.tied
         if self.resized is not None:
@@ -516,7 +516,7 @@ def _open_folder(ref: str, folder: Path) -> Checkpoint:
 
 
 def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoint:
-    settings = _read_settings(folder)
+    settings = read_settings(folder)
     family = family_in(settings)
     entries = canonical_names(found, family)
     if family is not None:
@@ -524,13 +524,13 @@ def _of_entries(ref: str, folder: Path, found: Mapping[str, Entry]) -> Checkpoin
     stored = {
         name: name if entry.within else _unwrapped(family, entry.stored) for name, entry in entries.items()
     }
-    settings = _without_quantization(folder, settings, entries)
+    settings = without_quantization(folder, settings, entries)
     _check_floating(folder, entries)
     if family is None:
-        settings = _with_default(folder, settings, entries)
+        settings = with_default_tying(folder, settings, entries)
     names = embeddings_of(family, settings, {name: entry.shape for name, entry in entries.items()})
     if names and is_tied(family, settings, {name: entry.shape for name, entry in entries.items()}):
-        settings = _tie(settings, names, entries, stored)
+        settings = one_of_tied(settings, names, entries, stored)
     elif family is not None and not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
             f"{folder} has no {family.unembedding}, but its config says that embeddings are not tied"
@@ -547,99 +547,9 @@ def _unwrapped(family: Family | None, stored: str) -> str:
     return plain if canonical_name(family, plain) == canonical_name(family, stored) else stored
 
 
-_PLAIN = ("float64", "float32", "float16", "bfloat16")
-
-
-def _without_quantization(
-    folder: Path, settings: dict[str, Any], entries: Mapping[str, Entry]
-) -> dict[str, Any]:
-    """Return settings without a quantization that the tensors do not have: it was left when it was undone."""
-    if not settings.get("quantization_config"):
-        return settings
-    odd = [name for name, entry in entries.items() if entry.element not in _PLAIN]
-    family = family_in(settings)
-    odd += [name for name in entries if family is None or family.match(name) is None]
-    if odd:
-        raise TakebackError(
-            f"{folder} holds quantized weights ({odd[0]} is {entries[odd[0]].element}); load it dequantized "
-            "and save that with save_pretrained"
-        )
-    return {name: value for name, value in settings.items() if name != "quantization_config"}
-
-
 def _holds_network(folder: Path) -> bool:
     alone = (folder / WEIGHTS).is_file() and not (folder / "config.json").exists()
     return alone and KEY in read_metadata(folder / WEIGHTS)
-
-
-def _tie(
-    settings: Mapping[str, Any], names: tuple[str, str], entries: dict[str, Entry], stored: dict[str, str]
-) -> Mapping[str, Any]:
-    """Keep one of two tied tensors; unequal ones are not tied, as in transformers."""
-    embed, unembed = names
-    if unembed not in entries:
-        return settings
-    if embed not in entries:
-        entries[embed], stored[embed] = entries.pop(unembed), stored.pop(unembed)
-        return settings
-    if not entries[embed].read().equal(entries[unembed].read()):
-        return _untied(settings)
-    del entries[unembed], stored[unembed]
-    return settings
-
-
-def _with_default(
-    folder: Path, settings: Mapping[str, Any], entries: Mapping[str, Entry]
-) -> Mapping[str, Any]:
-    """Ask transformers whether a type without a family ties what is stored twice, if nothing says it."""
-    names = embeddings_of(None, settings, {name: entry.shape for name, entry in entries.items()})
-    if names is None or names[1] not in entries or "tie_word_embeddings" in settings:
-        return settings
-    try:
-        tied = bool(getattr(_full_config(folder, settings), "tie_word_embeddings", False))
-    except TakebackError:  # a type that transformers does not know either
-        tied = False
-    return {**settings, "tie_word_embeddings": tied}
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    try:
-        raw = read_object(file, strict=True)
-    except Missing:
-        raise TakebackError(
-            f"{folder} has no config.json; name the weights file itself if it is an MLP's"
-        ) from None
-    except Unreadable as error:
-        raise TakebackError(f"{file} is not a config: {error.why}") from error
-    if not isinstance(raw.get("model_type"), str):
-        raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
-    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
-    if many:
-        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
-    return raw
-
-
-MOST_LAYERS = 10_000
-"""A config with more is refused before anything is made for each of them."""
-
-
-def _is_more(value: object, most: int) -> bool:
-    return isinstance(value, int) and value > most
-
-
-def _full_config(folder: Path, settings: Mapping[str, Any]) -> PreTrainedConfig:
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        if "quantization_config" not in settings and hasattr(config, "quantization_config"):
-            delattr(config, "quantization_config")
-        return config
-    except Exception as error:  # transformers and its validators raise many kinds, all about this file
-        lines = " ".join(str(error).split())
-        file = folder / "config.json"
-        raise TakebackError(f"{file} is not a config that transformers accepts: {lines}") from error
 
 
 def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
@@ -652,7 +562,3 @@ def _check_floating(place: Path, entries: Mapping[str, Entry]) -> None:
             f"{place} holds {whole} as {entries[whole].element}; dequantize it to floating-point "
             "weights first"
         )
-
-
-def _untied(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**settings, "tie_word_embeddings": False}

@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.families import known_family, packaged_blocks
 from takeback.anatomy.own import own_families
-from takeback.checkpoint.checkpoint import MOST_LAYERS
 from takeback.checkpoint.locate import locate
+from takeback.checkpoint.settings import MOST_LAYERS
 from takeback.hybrid.proof import Proof, prove
 from takeback.hybrid.tiny import LAYERS, shrunk
 from takeback.run.errors import TakebackError
