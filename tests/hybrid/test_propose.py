@@ -45,9 +45,9 @@ def remembered() -> object:
     ("model_type", "like"),
     [
         ("smollm3", "llama"),
-        pytest.param("falcon", None, marks=pytest.mark.slow),
-        pytest.param("gptj", None, marks=pytest.mark.slow),
-        pytest.param("xglm", None, marks=pytest.mark.slow),
+        ("falcon", None),
+        ("gptj", None),
+        ("xglm", None),
     ],
 )
 def test_laws_hold_with_what_is_proposed(
@@ -62,7 +62,6 @@ def test_laws_hold_with_what_is_proposed(
     assert like in (None, block["like"])
 
 
-@pytest.mark.slow
 def test_law_4_finds_norms_that_span_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """olmoe fits the names of Qwen 3's mixture, with exact ends and a head that is none."""
     found = propose(without("olmoe", monkeypatch, tmp_path))
