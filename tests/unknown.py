@@ -21,12 +21,22 @@ _SIZES: dict[str, Any] = {
     "eos_token_id": 1,
     "pad_token_id": None,
 }
+
+
+def _made(config: Callable[..., Any], more: dict[str, Any]) -> Any:
+    return config(**{**_SIZES, **more})
+
+
+def _llama(**more: Any) -> Any:
+    config: Any = models.CONFIGS["llama-gqa-biases"]()
+    settings: dict[str, Any] = {**config.to_dict(), **more}
+    return type(config)(**settings)
+
+
 CONFIGS: dict[str, Callable[..., Any]] = {
-    "llama": lambda **more: models.CONFIGS["llama-gqa-biases"]().__class__(
-        **{**models.CONFIGS["llama-gqa-biases"]().to_dict(), **more}
-    ),
-    "mamba": lambda **more: transformers.MambaConfig(**{**_SIZES, "state_size": 4, **more}),
-    "rwkv": lambda **more: transformers.RwkvConfig(**{**_SIZES, "attention_hidden_size": 24, **more}),
+    "llama": _llama,
+    "mamba": lambda **more: _made(transformers.MambaConfig, {"state_size": 4, **more}),
+    "rwkv": lambda **more: _made(transformers.RwkvConfig, {"attention_hidden_size": 24, **more}),
 }
 """A tied decoder, one with state spaces, one with recurrences and output embeddings of its own."""
 

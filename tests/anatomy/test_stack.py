@@ -54,10 +54,12 @@ def test_a_single_linear_layer_is_a_stack() -> None:
 def test_other_modules_are_refused_by_name() -> None:
     with pytest.raises(TakebackError, match=r"1 is a LayerNorm.*llama"):
         anatomy_of(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
-    with pytest.raises(TakebackError, match=r"'1\.weight' of shape \(2,\)"):
-        anatomy_of(
-            SimpleNamespace(config=None, shapes={"0.weight": (2, 2), "1.weight": (2,), "1.bias": (2,)})
-        )
+
+
+def test_a_state_dict_that_is_no_stack_is_whole_tensors() -> None:
+    shapes = {"0.weight": (2, 2), "1.weight": (2,), "1.bias": (2,)}
+    anatomy = anatomy_of(SimpleNamespace(config=None, shapes=shapes))
+    assert {component.tensor for component in anatomy.universe} == shapes.keys()
 
 
 def test_a_head_of_a_stack_says_that_there_are_units() -> None:

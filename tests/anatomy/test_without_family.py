@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -78,7 +79,7 @@ def test_live_takebacks_are_bit_exact_in_any_order_and_after_errors(name: str) -
 
 
 def test_saved_buffers_are_components_too() -> None:
-    models_of = [unknown.build("mamba", seed) for seed in (0, 1)]
+    models_of: list[Any] = [unknown.build("mamba", seed) for seed in (0, 1)]
     for seed, model in enumerate(models_of):
         model.backbone.register_buffer("scale", torch.full((3,), float(seed)))
         model.backbone.register_buffer("count", torch.tensor(seed))
@@ -137,12 +138,12 @@ def test_tensors_and_layers_of_a_diff_are_those_of_the_family(
     assert "circuits" not in found.parts
     assert sum("ircuits are not known" in line for line in found.words) == 1
     assert sum("takeback family MODEL" in line for line in found.words) == 1
-    bare = found.parts["diff"]
+    bare: Any = found.parts["diff"]
     assert set(bare.components["component"]) == {f"T:{name}" for name in pair.tuned.shapes}
     assert "<svg" in bare.svg()
     assert "L1" in bare.picture()
     monkeypatch.undo()
-    with_family = compare(open_pair(*pair_folders(tmp_path)), []).parts["diff"]
+    with_family: Any = compare(open_pair(*pair_folders(tmp_path)), []).parts["diff"]
     both = bare, with_family
     for table in ("tensors", "layers", "total"):
         one, other = (getattr(diff, table) for diff in both)
@@ -177,7 +178,7 @@ def test_any_state_dict_has_a_diff(tmp_path: Path) -> None:
     for seed, file in enumerate(files):
         net = models.randomised(nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 4)), seed)
         save_file(net.state_dict(), file)
-    pair = open_pair(*files)
+    pair = open_pair(files[0], files[1])
     assert list(map(str, pair.anatomy().universe)) == ["T:0.bias", "T:0.weight", "T:2.bias", "T:2.weight"]
     out = write_hybrid(hybrid(pair, pair.anatomy().parse("T:0.*")), tmp_path / "mixed.safetensors")
     assert load_file(out)["0.weight"].equal(load_file(files[0])["0.weight"])

@@ -40,7 +40,8 @@ def test_unrolled_equals_packed(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.testing.assert_close(found[real], expected[real], rtol=1e-5, atol=1e-5)
 
 
-def test_hybrids_equal_the_model_with_each_set_swapped_in() -> None:
+def test_hybrids_equal_the_model_with_each_set_swapped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown.forgotten(monkeypatch)
     tuned, base = unknown.build("mamba", 1), unknown.build("mamba", 0)
     anatomy = anatomy_of(tuned)
     sets = [anatomy.parse(text) for text in ("", "*", "L1.*", "~L0.*", "T:backbone.layers.#.mixer.D")]

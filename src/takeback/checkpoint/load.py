@@ -238,6 +238,8 @@ def load_network(checkpoint: Checkpoint, device: str = CPU) -> Network:
             weights are not all finite.
     """
     config, anatomy = checkpoint.network, checkpoint.anatomy("neurons")
+    if anatomy.note:
+        raise TakebackError(f"{checkpoint.ref} can't be run as a network: {anatomy.note}")
     tensors = {name: checkpoint.read(name).to(torch.float32) for name in checkpoint.shapes}
     if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         raise TakebackError(

@@ -16,7 +16,7 @@ def family(
 ) -> None:
     """Propose a block for a model type that no family has, and try laws 1 to 4 with it on a tiny model.
 
-    What it prints goes into a file of your own, which --families FILE names. Ends with 1 if a law fails.
+    What it prints goes into a file of your own, which --families FILE names. Ends with 3 if a law fails.
     """
     from takeback.hybrid.propose import propose
 
@@ -26,4 +26,4 @@ def family(
     else:
         typer.echo(str(found), nl=False)
     if not found.holds:
-        raise typer.Exit(1)
+        raise typer.Exit(3)

@@ -17,10 +17,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.families import known_family, packaged_blocks
 from takeback.anatomy.own import own_families
+from takeback.checkpoint.config import MOST_LAYERS
 from takeback.checkpoint.locate import locate
 from takeback.hybrid.proof import Proof, prove
 from takeback.hybrid.tiny import LAYERS, shrunk
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_object
 from takeback.run.progress import no_library_bars
 
 MOST: Final = 24
@@ -29,7 +31,6 @@ MOST: Final = 24
 NEAREST: Final = 4
 """Families that a block is drawn from, the ones whose names fit best."""
 
-_DEEPEST = 2_000
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "layers": LAYERS,
     "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
@@ -43,7 +44,7 @@ Owner = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Block:
+class Draft:
     """Is a draft of a family's block: like another one, with the entries that differ."""
 
     name: str
@@ -62,7 +63,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class BlockProposal:
     """Says which block describes a model type, and which laws hold with it.
 
     Attributes:
@@ -103,7 +104,7 @@ class Proposal:
         return {**found, "holds": self.holds, "heads": self.heads, "laws": laws, "tried": self.tried}
 
 
-def propose(model: str | Path) -> Proposal:
+def propose(model: str | Path) -> BlockProposal:
     """Propose a block for the type of a model, and try laws 1 to 4 with it on a tiny model of its config.
 
     No weights are read: `model` is a folder, `org/name@revision`, or a config.json. For a type that a family
@@ -122,15 +123,15 @@ def propose(model: str | Path) -> Proposal:
         ) from error
     if (family := known_family(config.model_type)) is not None:
         with no_library_bars():
-            return Proposal(config.model_type, family.name, None, _proof(small), 0, _heads(small))
+            return BlockProposal(config.model_type, family.name, None, _proof(small), 0, _heads(small))
     with no_library_bars():
         return _best(config, small)
 
 
-def _best(config: Any, small: Any) -> Proposal:
+def _best(config: Any, small: Any) -> BlockProposal:
     """Try drafts until all laws hold, and return the one with which most do."""
     module = _on_meta(small)
-    best: tuple[tuple[int, int], Block, Proof] | None = None
+    best: tuple[tuple[int, int], Draft, Proof] | None = None
     tried = 0
     for block in islice(_drafts(module, small), MOST):
         tried += 1
@@ -142,7 +143,7 @@ def _best(config: Any, small: Any) -> Proposal:
             break
     if best is None:
         raise TakebackError(f"no family names its tensors like {config.model_type}; write a block by hand")
-    return Proposal(config.model_type, best[1].name, best[1].toml(), best[2], tried, best[0][1])
+    return BlockProposal(config.model_type, best[1].name, best[1].toml(), best[2], tried, best[0][1])
 
 
 def _config(model: str | Path) -> Any:
@@ -150,14 +151,15 @@ def _config(model: str | Path) -> Any:
     file = place if place.is_file() and place.suffix == ".json" else locate(str(model)) / "config.json"
     if not file.is_file():
         raise TakebackError(f"{file.parent} has no config.json, which tells the type of a model")
+    raw = read_object(file, strict=True)
+    many = [key for key in LAYERS if isinstance(raw.get(key), int) and raw[key] > MOST_LAYERS]
+    if many:
+        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     try:
         config: Any = AutoConfig.from_pretrained(file, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # transformers and its validators raise many kinds, all about this file
         why = " ".join(str(error).split())[:200]
         raise TakebackError(f"{file} is not a config that transformers accepts: {why}") from error
-    depth = next((value for key in LAYERS if isinstance(value := getattr(config, key, None), int)), 0)
-    if depth > _DEEPEST:
-        raise TakebackError(f"{file} gives {depth:,} layers, which no model has")
     return config
 
 
@@ -187,7 +189,7 @@ def _heads(small: Any) -> int:
         return 0
 
 
-def _tried(block: Block, small: Any, config: Any) -> tuple[Proof, int]:
+def _tried(block: Draft, small: Any, config: Any) -> tuple[Proof, int]:
     """Try the laws on the tiny model, and the first also on the names and shapes of the whole one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "families.toml"
@@ -204,7 +206,7 @@ def _tried(block: Block, small: Any, config: Any) -> tuple[Proof, int]:
             return proof, heads
 
 
-def _drafts(module: PreTrainedModel, config: Any) -> Iterator[Block]:
+def _drafts(module: PreTrainedModel, config: Any) -> Iterator[Draft]:
     """Yield blocks: like each of the nearest families, then those with single owners changed."""
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     names = list(dict.fromkeys(map(_pattern, shapes)))
@@ -268,7 +270,7 @@ _WORDS = (
 
 
 def _spanning(name: str, rank: int) -> Owner | None:
-    """Return who owns the gains of a norm on queries or keys that spans heads, None of other tensors."""
+    """Return who owns the gains of a norm on queries or keys that spans the heads, None of others."""
     for words, kind in (("q_norm|query_norm|q_layernorm", "H"), ("k_norm|key_norm|k_layernorm", "KV")):
         if rank == 1 and re.search(rf"\.({words})\.", name):
             return {"axis": 0, "split": [kind]}
@@ -298,7 +300,7 @@ def _owner(name: str, rank: int, families: Iterable[Mapping[str, Owner]]) -> Own
     return "MLPB" if re.search(r"mlp|ffn|feed_forward|fc", tail) else "MIXER" if "mixer" in tail else "ATTN"
 
 
-def _block(module: PreTrainedModel, config: Any, like: str, owners: Mapping[str, Owner]) -> Block:
+def _block(module: PreTrainedModel, config: Any, like: str, owners: Mapping[str, Owner]) -> Draft:
     parent = packaged_blocks()[like]
     have = dict(_singles(parent["tensors"]))
     entries = {
@@ -323,7 +325,7 @@ def _block(module: PreTrainedModel, config: Any, like: str, owners: Mapping[str,
             keys[size] = other
     if keys:
         settings["config"] = keys
-    return Block(str(config.model_type), like, settings, _joined(entries))
+    return Draft(str(config.model_type), like, settings, _joined(entries))
 
 
 def _name_of(module: PreTrainedModel, part: Any) -> str | None:

@@ -23,6 +23,7 @@ from takeback.measure.bench import Bench
 from takeback.measure.measures import measure_slopes
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
+from takeback.policies.language.unroll import takes_trees
 from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]
@@ -183,6 +184,11 @@ class _Pass:
 
 
 def _passes(bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
+    if not takes_trees(model):  # its rows are not those of situations
+        raise TakebackError(
+            f"{type(model).__name__} is read plainly, where activations are not attributed; measure exact "
+            "effects (sweep)"
+        )
     for adjoints, number in _batches(bench, model):
         with recorded(modules) as calls:
             sums = adjoints.sums(model, number)
