@@ -68,13 +68,13 @@ def lora_settings(folder: Path) -> dict[str, Any]:
         if value and name not in _READ | _WITHOUT_EFFECT | _KNOWN.keys()
     ]
     strange += [
-        f"{name}={settings[name]}"
+        f"{name}={_shown(settings[name])}"
         for name, known in _KNOWN.items()
         if not _is_one_of(settings.get(name, known[0]), known)
     ]
     if strange:
         raise TakebackError(
-            f"{folder} uses {', '.join(strange)}, which is not read; merge it with peft and save that"
+            f"{folder} uses {', '.join(name[:_LONG] for name in strange[:3])}, which is not read; merge it with peft and save that"
         )
     plain = {"use_rslora": False, "use_dora": False, "lora_bias": False, "init_lora_weights": True}
     settings = {**plain, **{name: value for name, value in settings.items() if value is not None}}
@@ -107,7 +107,7 @@ def _read(folder: Path, file: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type") if isinstance(settings, dict) else None
         raise TakebackError(
-            f"{folder} is an adapter of type {kind}, not LORA; merge it with peft and save that"
+            f"{folder} is an adapter of type {_shown(kind)}, not LORA; merge it with peft and save that"
         )
     return settings
 
