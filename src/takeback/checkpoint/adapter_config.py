@@ -73,9 +73,8 @@ def lora_settings(folder: Path) -> dict[str, Any]:
         if not _is_one_of(settings.get(name, known[0]), known)
     ]
     if strange:
-        raise TakebackError(
-            f"{folder} uses {', '.join(name[:_LONG] for name in strange[:3])}, which is not read; merge it with peft and save that"
-        )
+        told = ", ".join(name[:_LONG] for name in strange[:3])
+        raise TakebackError(f"{folder} uses {told}, which is not read; merge it with peft and save that")
     plain = {"use_rslora": False, "use_dora": False, "lora_bias": False, "init_lora_weights": True}
     settings = {**plain, **{name: value for name, value in settings.items() if value is not None}}
     for name in ("rank_pattern", "alpha_pattern"):
