@@ -68,7 +68,7 @@ def lora_settings(folder: Path) -> dict[str, Any]:
         if value and name not in _READ | _WITHOUT_EFFECT | _KNOWN.keys()
     ]
     strange += [
-        f"{name}={_shown(settings[name])}"
+        f"{name}={settings[name]}"
         for name, known in _KNOWN.items()
         if not _is_one_of(settings.get(name, known[0]), known)
     ]
