@@ -100,7 +100,10 @@ def test_a_package_registers_an_arena(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("nowhere.py:Sums", "could not import nowhere.py for the arena 'nowhere.py:Sums': FileNotFoundError"),
+        (
+            "nowhere.py:Sums",
+            "could not import nowhere.py for the arena 'nowhere.py:Sums': .*no file nowhere.py",
+        ),
         ("nowhere:Sums", "could not import nowhere for the arena 'nowhere:Sums': ModuleNotFoundError"),
         (SUMS.replace(":Sums", ":Sumz"), "unknown name in .*sums.py 'Sumz': did you mean 'Sum' or 'Sums'"),
         ("sums:Sum", "could not make the arena sums:Sum: TypeError: .*missing 2 required"),

@@ -141,7 +141,7 @@ def write(text: str) -> Callable[[Path], object]:
         (rename("step-10", "step-020"), "both at step 20"),
         (rename("step-10", "step-40"), "step-40 and final|final and step-40"),
         (lambda run: [rename(f"step-{step}", f"kept-{step}")(run) for step in (10, 20)], "no step-"),
-        (rename("recipe.yaml", "old.yaml"), "no recipe.yaml"),
+        (rename("recipe.yaml", "old.yaml"), "does not say what it started from"),
         (write("- steps"), "is no recipe"),
         (write("steps: [40"), "as YAML"),
         (write("steps: 40"), "name the base"),

@@ -129,7 +129,8 @@ class Replay:
             embedded.append(hidden)
             return self._as_given(hidden)
 
-        last = inputs.read.new_tensor([inputs.arguments["input_ids"].shape[1] - 1])  # ints may cut layers
+        ids = inputs.arguments["input_ids"]
+        last = torch.full((1,), ids.shape[1] - 1, device=ids.device)  # an int may cut layers
         with self._instead(record):
             self.model(**inputs.arguments, use_cache=False, logits_to_keep=last)
         if list(calls) != list(self.layers) or len(embedded) != len(self.layers):

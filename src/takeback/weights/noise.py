@@ -8,6 +8,7 @@ normalization of the analysis of variance distribution"), which holds for a few 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,10 @@ def noise_of(
     >>> found.above.tolist()
     [False, False, False, False, True]
     """
-    from scipy import special
-
     full = counts > 0
     if full.sum() < 3 or not squares.any():
         return None
-    limit = float(-special.ndtri(level / 2 / full.sum()))
+    limit = -NormalDist().inv_cdf(level / 2 / int(full.sum()))
     n = np.where(full, counts, 1).astype(np.float64)
     alike = full & (
         np.abs(_scores(squares / n, n, float(np.median((squares / n)[full])), np.inf)) < 2 * limit
