@@ -156,7 +156,9 @@ def test_stacked_experts_on_disk_are_those_kept_apart(
     """A trainer that writes the live tensors stacks experts; files on the hub hold them one by one."""
     model, base = pair
     if not anatomy_of(model).stored:
-        pytest.skip("its files hold experts as the live module does")
+        model.save_pretrained(tmp_path)
+        assert dict(open_checkpoint(tmp_path).shapes) == dict(anatomy_of(model).shapes)
+        return
     model.save_pretrained(tmp_path / "apart")
     base.save_pretrained(tmp_path / "base")
     (tmp_path / "stacked").mkdir()
