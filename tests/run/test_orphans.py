@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 SLEEPERS = """
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Sleepers:
         time.sleep(600)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs these tests may ignore it
     collect(Sleepers({diary!r}), {out!r}, workers=2, threads=1)
 """
 

@@ -18,7 +18,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder, one_writer
 
 WAITS = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
 from takeback import cli
 from takeback.run import files
 
@@ -32,6 +32,7 @@ def waiting(path):
     sync(path)
 
 files._sync = waiting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs these tests may ignore it
 sys.argv = {words!r}
 cli.main()
 """
