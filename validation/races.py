@@ -18,8 +18,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 NOISE = 0.02
 """The standard deviation of what is added to each weight of the shipped base."""
@@ -141,7 +142,7 @@ def _save(folder: Path, seed: int) -> None:
     from takeback.arenas import arena
     from takeback.policies.load import load_policy
 
-    policy = load_policy("endgame-base", arena("endgames"))
+    policy: Any = load_policy("endgame-base", arena("endgames"))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in policy.model.parameters():
@@ -229,9 +230,8 @@ def main() -> None:
     parser.add_argument("--commands", nargs="*", choices=COMMANDS, default=[*COMMANDS])
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import takeback.measure.bench
-    import takeback.policies.load
-    import takeback.training.run  # noqa: F401 so that forks need not import
+    for module in ("measure.bench", "policies.load", "training.run"):
+        import_module(f"takeback.{module}")  # so that forks need not
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TAKEBACK_CACHE"] = str(Path(folder) / "cache")
