@@ -155,8 +155,9 @@ def _of_entries(
     _check_floating(folder, entries)
     if family is None:
         settings = _with_default(folder, settings, entries)
-    names = embeddings_of(family, settings, {name: entry.shape for name, entry in entries.items()})
-    if names and is_tied(family, settings, {name: entry.shape for name, entry in entries.items()}):
+    shapes = {name: entry.shape for name, entry in entries.items()}
+    names = embeddings_of(family, settings, shapes)
+    if names and is_tied(family, settings, shapes):
         settings = _tie(settings, names, entries, stored)
     elif family is not None and not {family.embedding, family.unembedding} & entries.keys():
         raise TakebackError(
