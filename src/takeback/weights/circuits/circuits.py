@@ -42,7 +42,7 @@ COLUMNS: Mapping[str, str] = {
     "raw_in": "the same of the second factor: V, K, up; missing where there is none",
     "moved": "‖ΔW‖ of the component's entries of both factors",
     "entries": "number of these entries; where a layer has no biases, with a zero for each",
-    "cast": "1 where all of them are base's, rounded to bfloat16, else 0",
+    "cast": "1 where all of them are base's, rounded to bfloat16 or to float16, else 0",
     "norm": "the circuit's norm in base, norms around it folded in",
     "change": "invariant change: norm of the circuit's difference / norm in base, missing where that is zero",
     "permuted": "the same with each factor's Δ permuted within the component, mean over draws",
