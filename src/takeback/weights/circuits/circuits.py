@@ -89,6 +89,7 @@ class CircuitsWork(PairWork):
     """Is the work of measuring the circuits of every layer; `draws` random changes make each null."""
 
     name = "circuits"
+    entry_seconds = 70e-9
     draws: int = 1
     seed: int = 0
 
@@ -105,6 +106,12 @@ class CircuitsWork(PairWork):
         """
         self._wiring()
         return [f"L{layer}" for layer in range(self.pair.anatomy().layers)]
+
+    def seconds(self, item: str) -> float:
+        """Return about how long one layer takes, with both nulls."""
+        anatomy = self.pair.anatomy()
+        entries = anatomy.parameters(anatomy.parse(f"{item}.*"))
+        return 0.02 + self.entry_seconds * entries * (1 + self.draws)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the rows of one layer.

@@ -52,6 +52,7 @@ class Pass(PairWork):
 
     name = "diff"
     with_new_rows = True
+    entry_seconds = 1.2e-9
     resolution: str
     tolerances: tuple[float, ...]
 
