@@ -29,7 +29,7 @@ from takeback.run.tables import read_table, write_table
 from takeback.study import load_plan
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers, skill_residuals
-from takeback.study.contrasts.quantities import OWN
+from takeback.study.by_situation import OWN
 from takeback.study.kept_losses import LossReader
 from takeback.study.plan import check_plan
 from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, losses
