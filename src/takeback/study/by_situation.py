@@ -94,7 +94,7 @@ def _agency(given: Outcomes, signed: Floats | None) -> Iterator[tuple[str, Float
     if signed is not None:
         yield PURSUED, signed
     if len(given):
-        yield POWER, parts(optimisation_power(given, beyond_chance=True), given.applies)
+        yield POWER, parts(optimisation_power(given, "base", beyond_chance=True), given.applies)
         yield DIRECTED, parts(meg(given)[0], given.applies)
 
 
