@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
@@ -18,7 +19,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
 from takeback.study.kept_losses import LossReader
-from takeback.study.pursuit import single
+from takeback.study.pursuit import KL, PURSUIT, SHARE, single
 
 WEIGHTS: Final = "weights"
 BEHAVIOUR: Final = "behaviour"
@@ -41,10 +42,45 @@ WHOLE: Final = {
 }
 """What `takeback compare` compares whole models on, and where each number is from."""
 
+SHOWN: Final = (
+    (TAKE_BACK, SHARE),
+    (TAKE_BACK, PURSUIT),
+    (TAKE_BACK, KL),
+    (TAKE_BACK, OWN),
+    (TAKE_BACK, "legal"),
+    (WEIGHTS, "relative"),
+    (WEIGHTS, "share"),
+)
+"""The measures of components that are drawn; all are in the table."""
+
 _KEYS = ["arm", "seed", "source", "component", "measure", "value"]
 
 Report = Callable[[int, int], None]
 """Told how many training runs are read of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Situations:
+    """What each situation adds to some numbers of training runs.
+
+    Attributes:
+        values: shape (arms, seeds, components, situations); their mean over situations is the number, and of
+            one that is no mean (a share, a ratio) they are its linear part, by the delta method.
+        clusters: which situations belong together, one label each; None where each stands alone.
+    """
+
+    values: NDArray[np.float64]
+    clusters: NDArray[np.int64] | None = None
+
+
+class Contributions(Protocol):
+    """What knows of each situation what it adds to the numbers of training runs."""
+
+    def of(
+        self, key: tuple[str, str], arms: Sequence[str], seeds: Sequence[int], components: Sequence[str]
+    ) -> Situations | None:
+        """Return what situations add to the numbers of a source and measure; None where that is not known."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +93,14 @@ class Quantities:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
         probes: the measures that probes gave.
+        situations: what each situation adds to these numbers, where that was kept.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
     probes: tuple[str, ...] = ()
+    situations: Contributions | None = None
 
 
 def quantities(run: Path, report: Report | None = None) -> Quantities:
