@@ -16,6 +16,8 @@ from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.measures import typed
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table
 from takeback.study.by_situation import (
     ABOUT,
@@ -62,6 +64,9 @@ SHOWN: Final = (
 )
 """The measures of components that are drawn; all are in the table."""
 
+MARK: Final = "kept.json"
+"""In a kept record, what could not be told; its quantities are a table of their own."""
+
 _KEYS = ["arm", "seed", "source", "component", "measure", "value"]
 
 Report = Callable[[int, int], None]
@@ -90,6 +95,7 @@ class Contributions:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
         about = table["source"] == ABOUT
         self._clusters = None if not about.any() else table.loc[about, "parts"].iloc[0].astype(np.int64)
         self._wide = {
@@ -150,6 +156,8 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     Raises:
         TakebackError: it is no run folder, or nothing of it is there yet.
     """
+    if (run / MARK).exists():
+        return _kept(run)
     arms = arms_of(run)
     plan = arms[0].plan
     reader = LossReader(plan, run)
@@ -169,6 +177,17 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     unique = table.drop_duplicates(keys, ignore_index=True)
     situations = Contributions(pd.concat(found.parts, ignore_index=True)) if found.parts else None
     return Quantities(unique, _pooled(found.random), found.words, tuple(found.probes), situations)
+
+
+def _kept(record: Path) -> Quantities:
+    with fields_of(record / MARK, "a kept record", "keep it again"):
+        told = read_object(record / MARK)
+        words, probes = tuple(map(str, told["missing"])), tuple(map(str, told["probes"]))
+    table, random = (read_table(record / f"{name}.parquet") for name in ("quantities", "random_sets"))
+    parts = record / "by_situation.parquet"
+    return Quantities(
+        table, random, words, probes, Contributions(read_table(parts)) if parts.exists() else None
+    )
 
 
 @dataclass
