@@ -43,7 +43,7 @@ GAINED, LEGAL_GAINED, DISTANCE = "utility gained", "legal mass gained", "KL"
 PURSUED, POWER, DIRECTED = "pursuit share", "optimisation power", "MEG"
 
 
-class Parts(NamedTuple):
+class Added(NamedTuple):
     """One number of a training run, by situation; the mean of the parts is the number, to first order."""
 
     source: str
@@ -54,7 +54,7 @@ class Parts(NamedTuple):
 
 def of_behaviour(
     before: Readouts, after: Readouts, context: MeasureContext, goal: str | None
-) -> Iterator[Parts]:
+) -> Iterator[Added]:
     """Give the parts of what a run gained: of every measure, and of agency toward its goal.
 
     Args:
@@ -69,12 +69,12 @@ def of_behaviour(
         named[utility(known).name] = GAINED
     for one in differences(before, after, context):
         each = parts(one.numbers, one.applies)
-        yield Parts(BEHAVIOUR, "", one.measure, each)
+        yield Added(BEHAVIOUR, "", one.measure, each)
         if one.measure in named:
-            yield Parts(BEHAVIOUR, "", named[one.measure], each)
+            yield Added(BEHAVIOUR, "", named[one.measure], each)
     if known is not None:
         given = Outcomes.of(before, after, context, (known,), if_legal=True)
-        yield from (Parts(BEHAVIOUR, "", name, each) for name, each in _agency(given))
+        yield from (Added(BEHAVIOUR, "", name, each) for name, each in _agency(given))
 
 
 def of_takebacks(
@@ -82,7 +82,7 @@ def of_takebacks(
     hybrids: Mapping[str, Readouts],
     context: MeasureContext,
     goal: str | None,
-) -> Iterator[Parts]:
+) -> Iterator[Added]:
     """Give the parts of what takebacks do: to every measure, and to the pursuit of the run's goal.
 
     Args:
@@ -102,11 +102,11 @@ def of_takebacks(
     for component, hybrid in hybrids.items():
         for one in differences(tuned, hybrid, context):
             each = parts(one.numbers, one.applies)
-            yield Parts(TAKE_BACK, component, one.measure, each)
+            yield Added(TAKE_BACK, component, one.measure, each)
             if known is not None and one.measure == utility(known).name:
-                yield Parts(TAKE_BACK, component, OWN, each)
+                yield Added(TAKE_BACK, component, OWN, each)
         if whole is not None and (rest := signed(hybrid)) is not None:
-            yield Parts(TAKE_BACK, component, SHARE, whole - rest)
+            yield Added(TAKE_BACK, component, SHARE, whole - rest)
 
 
 def _agency(given: Outcomes) -> Iterator[tuple[str, Floats]]:
@@ -137,7 +137,7 @@ def write_parts(alone: HeldOut, swept: Sweep, goal: str | None, path: Path) -> N
     found = [
         *of_behaviour(before, after, alone.context(after), goal),
         *of_takebacks(ends, takebacks(swept, bench), bench.context, goal),
-        Parts(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)),
+        Added(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)),
     ]
     rows = [(*one[:3], float(one.each.mean()), one.each.astype(np.float32)) for one in found]
     write_table(pd.DataFrame(rows, columns=[*KEYS, "value", "parts"]), path)

@@ -35,7 +35,7 @@ MOVES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Side:
+class MeasuredSide:
     """A snapshot of an arm and seed, and where its tables go.
 
     Attributes:
