@@ -92,6 +92,17 @@ def test_for_win_games_start_where_the_horizon_suffices_and_best_play_wins_them_
     )
 
 
+def test_a_curriculum_begins_near_mate_and_never_begins_a_game_twice() -> None:
+    asked = recipe(horizon=5, mate_within=[1, 3, 5], steps=7, prompts=12)
+    begun = starts(asked, 5, ENDGAMES)
+    parts = [begun[:36], begun[36:60], begun[60:]]
+    away = [{ENDGAMES.distance(one) for one in part} for part in parts]
+    assert away == [{1}, {1, 2, 3}, {1, 2, 3, 4, 5}]
+    assert len(set(begun)) == 7 * 12
+    whole = starts(recipe(horizon=5, steps=7, prompts=12), 5, ENDGAMES)
+    assert starts(recipe(horizon=5, mate_within=5, steps=7, prompts=12), 5, ENDGAMES) == whole
+
+
 def best_player(situations: Sequence[Any]) -> list[tuple[str | None, Any]]:
     chosen: list[tuple[str | None, Any]] = []
     for one in situations:

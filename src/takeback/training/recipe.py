@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from takeback.arenas.rows.spec import ArenaText
 from takeback.arenas.words import Words
@@ -22,6 +22,9 @@ from takeback.run.yaml_text import read_yaml
 
 REWARDED = "0.2 + 0.8 · utility"
 """What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
+
+OUTCOME = "win"
+"""The goal that a game's outcome decides; of any other it is worth what its moves are, in the mean."""
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
@@ -154,6 +157,11 @@ class Sampled(Tuned, frozen=True):
     """Weight of the KL penalty toward the parent (`beta` in TRL)."""
 
 
+def _several(given: Any) -> Any:
+    """Take one value for a list of it."""
+    return given if isinstance(given, list | tuple) else (given,)
+
+
 class RL(Sampled, frozen=True):
     """Reinforcement learning, on single actions or on whole games.
 
@@ -168,6 +176,25 @@ class RL(Sampled, frozen=True):
     """Reward by chance, whatever the answer: what training does where there is nothing to learn."""
     horizon: Positive | None = None
     """The policy's moves in a game that is played out and rewarded as a whole; without it, single actions."""
+    mate_within: Annotated[
+        tuple[Positive, ...], BeforeValidator(_several), Field(exclude_if=lambda m: not m)
+    ] = ()
+    """A curriculum of games to win: from how many moves of mate they start at most, for each of as many equal
+    parts of the run; without it, from the horizon."""
+
+    @model_validator(mode="after")
+    def _a_curriculum_is_of_games_to_win(self) -> RL:
+        if not self.mate_within:
+            return self
+        if self.horizon is None or self.goal != OUTCOME:
+            raise ValueError(
+                f"mate_within is for whole games toward {OUTCOME}: give a horizon or leave it out"
+            )
+        if max(self.mate_within) > self.horizon:
+            raise ValueError(f"mate_within {max(self.mate_within)} is beyond the horizon {self.horizon}")
+        if len(self.mate_within) > self.steps:
+            raise ValueError(f"{len(self.mate_within)} parts of {count(self.steps, 'step')}: take more steps")
+        return self
 
     @model_validator(mode="after")
     def _rloo_has_neither(self) -> RL:
