@@ -11,8 +11,6 @@ import numpy as np
 
 from takeback.arenas import LEGAL, Arena, Playable, able, judge, written
 from takeback.policies.language import LanguagePolicy
-from takeback.run.limits import MOST_SEED
-from takeback.training.drawing import training_situations
 from takeback.training.recipe import OUTCOME, RL
 from takeback.training.reward import Rewarder, answer_of
 
@@ -32,36 +30,6 @@ class Played:
     def answers(self) -> tuple[str | None, ...]:
         """The policy's answers in turn."""
         return tuple(answer for answer, _ in self.choices)
-
-
-def starts(recipe: RL, horizon: int, place: Arena[Any]) -> list[Any]:
-    """Draw the situations in which the games of a run begin, in the order of its steps.
-
-    For the goal `win` only those that best play wins within the horizon, or within what the recipe says of
-    this part of the run: elsewhere every game is worth 0.
-
-    Raises:
-        TakebackError: there are too few, or the arena has no games.
-    """
-    games = able(place, Playable)
-    if recipe.goal != OUTCOME:
-        return place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-    parts, begun = recipe.mate_within or (horizon,), dict[Any, None]()
-    for number, steps in enumerate(np.array_split(range(recipe.steps), len(parts))):
-        within = parts[number]
-
-        def near(situations: Sequence[Any], within: int = within) -> list[bool]:
-            return [0 < (games.distance(one) or 0) <= within and one not in begun for one in situations]
-
-        # Each part draws anew: the same order again would pass over the distances that parts before it had.
-        anew = (
-            int(np.random.default_rng([recipe.seed, number]).integers(MOST_SEED)) if number else recipe.seed
-        )
-        drawing = recipe.model_copy(update={"seed": anew})
-        reason = f"that is won within {within} moves"
-        found = training_situations(place, drawing, len(steps) * recipe.prompts, near, reason)
-        begun.update(dict.fromkeys(found))
-    return list(begun)
 
 
 def play(
