@@ -48,5 +48,7 @@ GAMES: Final = 2
 """Games from each start against each defender."""
 EPISODE: Final = 3
 """Moves of an episode."""
+CUT: Final = ("rl-games", "rl-win")
+"""Arms whose components are taken back."""
 TAKEN_BACK: Final = ("each head", "each mlp", "EMBED", "UNEMBED")
 CONTROLS: Final = 3

@@ -21,6 +21,7 @@ from design import (
     ARMS,
     BASE,
     CONTROLS,
+    CUT,
     EPISODE,
     EVERY,
     FARTHEST,
@@ -86,7 +87,7 @@ def main() -> None:
                     path = chosen.out / "read" / f"{arm}-{at}-{seed}.parquet"
                     keep(path, lambda model=model: whole(model), arm=arm, at=at, seed=seed)
         for seed in chosen.seeds:
-            for arm in chosen.arms:
+            for arm in [arm for arm in chosen.arms if arm in CUT]:
                 model = trained(arm, seed, chosen.out / "models")["matched"]
                 path = chosen.out / "takebacks" / f"{arm}-{seed}.parquet"
                 keep(path, lambda model=model: takebacks(model), arm=arm, seed=seed)
