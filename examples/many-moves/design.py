@@ -33,8 +33,9 @@ the own best answers on single moves wherever a game is won, as in the core desi
 RATE: Final = 3.0e-4
 EVERY: Final = 4
 """Steps between the models among which the one at the distance is found."""
-FARTHEST: Final = ("rl-win",)
-"""Arms that are read at their end, too, which is farther from base."""
+FARTHEST: Final = ("rl-near", "rl-win")
+"""Arms that are read at their end, too. `rl-near` was added when the first run had shown that it is farthest
+from base in its middle; nothing else of it was known then."""
 
 MATCHING: Final = (256, 7100)
 """How many held-out situations arms are matched on, and the seed they are drawn with."""
