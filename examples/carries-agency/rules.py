@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 LEVEL: Final = 0.05
 UTILITY, LEGAL, WEIGHTS = "loss of utility, if legal", "loss of legal mass", "share of ‖Δ‖²"
 SHARE, KL = "loss of signed pursuit share, if legal", "loss of KL from its parent"
+EVERY_ANSWER: Final = "loss of utility"
+"""Of all answers, an illegal one being worth nothing."""
 WHOLES: Final = (S, REST)
 
 _HUBER, _NORMAL, _ROUNDS = 1.345, 0.6745, 50

@@ -42,7 +42,7 @@ from design import (
     KnownSet,
     S,
 )
-from rules import LEGAL, UTILITY, WEIGHTS
+from rules import EVERY_ANSWER, LEGAL, UTILITY, WEIGHTS
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair
@@ -251,6 +251,8 @@ def _rows(bench: Bench, goal: str, readouts: Mapping[str, Readouts]) -> Iterator
     for row in found.itertuples():
         yield {"unit": row.component, "measure": row.measure, "value": row.loss}
     utility, legal = bench.asked[if_legal(f"utility {goal}")], bench.asked["legal"]
+    every = bench.asked[f"utility {goal}"]
+    answers = every.of(tuned, bench.context)
     own = utility.of(tuned, bench.context)
     lawful = legal.of(tuned, bench.context).numbers.mean()
     block = bench.clusters % BLOCKS
@@ -261,6 +263,9 @@ def _rows(bench: Bench, goal: str, readouts: Mapping[str, Readouts]) -> Iterator
         yield {"unit": unit, "measure": UTILITY, "value": float(lost[there].mean()), **by_block}
         less = lawful - legal.of(one, bench.context).numbers.mean()
         yield {"unit": unit, "measure": LEGAL, "value": float(less)}
+        other = every.of(one, bench.context)
+        lost = answers.numbers[answers.applies].mean() - other.numbers[other.applies].mean()
+        yield {"unit": unit, "measure": EVERY_ANSWER, "value": float(lost)}
 
 
 if __name__ == "__main__":
