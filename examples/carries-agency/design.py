@@ -20,7 +20,7 @@ MOST: Final = 160
 """An arm stops after so many steps, whatever its distance."""
 
 STRONG: Final = ("L0.MLP", "L3.MLP", "EMBED", "L0.H2", "L0.H1", "UNEMBED", "L2.MLP", "L0.H3")
-"""Components that cost most in other runs, in their order: a rule is tried on the first six that are not of
+"""Components that cost most in other runs, in their order: a rule is tried on the first four that are not of
 the set, where it would err most easily."""
 
 S, REST = "S", "~S"
@@ -42,8 +42,8 @@ class KnownSet:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The components that a rule is asked about: the set's, and six of the rest."""
-        return (*self.members, *[one for one in STRONG if one not in self.members][:6])
+        """The components that a rule is asked about: the set's, and four of the rest."""
+        return (*self.members, *[one for one in STRONG if one not in self.members][:4])
 
 
 _SIX = ("L0.MLP", "L1.H1", "L1.H3", "L3.H0", "L3.H1", "L3.H3")
@@ -87,7 +87,7 @@ class Arm:
 ARMS: Final = {
     "rl-S": Arm("rl", S, stops=(HALF, FULL)),
     "rft-S": Arm("rft", S, stops=(HALF, FULL)),
-    "chance-S": Arm("chance", S, stops=(HALF, FULL)),
+    "chance-S": Arm("chance", S, stops=(HALF,)),
     "rl-S rft-rest": Arm("rft", REST, "rl-S"),
     "rft-S rl-rest": Arm("rl", REST, "rft-S"),
     "rl-S chance-rest": Arm("chance", REST, "rl-S"),
@@ -129,6 +129,5 @@ PAIRS: Final = {
 """In `RL or RFT` both parts of both models learned the goal, in one model the set by RL and the rest by RFT,
 in the other the reverse; in `goal or chance` one part was moved by a reward that ignores the answer."""
 
-EXCHANGED: Final = ("RL or RFT", "goal or chance", "same set")
-"""Pairs between whose arms components are exchanged, too. In `apart` that is a takeback in the one and a
-graft onto base in the other."""
+EXCHANGED: Final = ("RL or RFT", "goal or chance")
+"""Pairs between whose arms the set and the rest are exchanged as wholes, too."""

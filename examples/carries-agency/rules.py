@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from design import ARMS, EXCHANGED, GOALS, MIRRORED, PAIRS, REST, SETS, S
+from design import EXCHANGED, GOALS, MIRRORED, PAIRS, REST, SETS, S
 from numpy.typing import NDArray
 
 from takeback.run.sign_flips import flip_p_values
@@ -167,10 +167,8 @@ def conditions(measured: pd.DataFrame, only: str = "") -> pd.DataFrame:
             for units in (SETS[str(name)].units, WHOLES):
                 numbers = Numbers(table, units)
                 for rule, ask in RULES.items():
-                    mixed = ARMS[known.one].parent and ARMS[known.other].parent
-                    if rule == "dose" and (units != WHOLES or not mixed):
-                        continue
-                    if rule.startswith("transplant") and pair.removesuffix(MIRRORED) not in EXCHANGED:
+                    exchanged = units == WHOLES and pair.removesuffix(MIRRORED) in EXCHANGED
+                    if rule.startswith(("dose", "transplant")) and not exchanged:
                         continue
                     for condition, (value, p) in ask(numbers, known.one, known.other).items():
                         rows += [

@@ -27,7 +27,6 @@ from design import (
     BASE,
     CHANCE_RATE,
     EXCHANGED,
-    FULL,
     GOALS,
     HALF,
     HOW,
@@ -66,7 +65,7 @@ from takeback.weights import diff
 HERE = Path(__file__).parent
 BLOCKS = 16
 """Groups of whole clusters of situations, whose means are kept for intervals over situations."""
-DOSES = (0.5, 1.5)
+DOSE = 1.5
 """How much of its change the set or the rest is given, beside none of it and all of it."""
 
 
@@ -133,7 +132,7 @@ def trained(known: KnownSet, name: str, goal: str, seed: int, out: Path) -> Path
         "threads": 1,
     }
     make(recipe, place(name), arm.stops)
-    return place(name) / f"at-{FULL}"
+    return place(name) / f"at-{arm.stops[-1]}"
 
 
 def make(recipe: Mapping[str, Any], folder: Path, stops: tuple[float, ...]) -> None:
@@ -215,12 +214,11 @@ def read(known: KnownSet, goal: str, arm: str, models: Mapping[str, Path]) -> It
         ends = PAIRS[name].one, PAIRS[name].other
         if arm in ends:
             other = ends[1 - ends.index(arm)]
-            asks = {one: Ask(part, f"checkpoint:{models[other]}") for one, part in moved(arm).items()}
+            asks = {one: Ask(units[one], f"checkpoint:{models[other]}") for one in (S, REST)}
             yield from hybrids(bench, goal, (arm, f"from {other}"), asks)
     if ARMS[arm].parent:
-        for dose in DOSES:
-            asks = {one: Ask(units[one], f"strength:{1 - dose:g}") for one in (S, REST)}
-            yield from hybrids(bench, goal, (arm, f"dose {dose:g}"), asks)
+        asks = {one: Ask(units[one], f"strength:{1 - DOSE:g}") for one in (S, REST)}
+        yield from hybrids(bench, goal, (arm, f"dose {DOSE:g}"), asks)
 
 
 def whole(bench: Bench, goal: str, arm: str, units: Mapping[str, ComponentSet]) -> Iterator[dict[str, Any]]:

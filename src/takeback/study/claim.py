@@ -23,7 +23,7 @@ FREE: Final = frozenset(
         "measure_at",
         "localise",
         "contrasts",
-        "agency",
+        "carriers",
         "conjectures",
         "project",
     )

@@ -56,13 +56,11 @@ class Quantities:
         random_sets: root mean square effect of random sets, of the fewest components that there are:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
-        probes: the measures that probes gave.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
-    probes: tuple[str, ...] = ()
 
 
 def quantities(run: Path, report: Report | None = None) -> Quantities:
@@ -88,7 +86,6 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     random: list[pd.DataFrame] = []
     missing: list[str] = []
     absent: dict[str, list[int]] = {}
-    probes: dict[str, None] = {}
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -100,9 +97,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
         missing += _unmatched(arm, seed)
         if path.exists():
             effects = read_table(path)
-            probed = list(_probes(run, arm, seed))
-            probes |= {str(name): None for rows in probed for name in rows["measure"]}
-            found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *probed]
+            found = [_effects(effects, str(plan.arms[arm.arm].get("goal"))), *_probes(run, arm, seed)]
             try:
                 lost = reader.of(arm.arm, seed).rename(columns={"loss": "value"})
                 found.append(lost.assign(source=TAKE_BACK))
@@ -121,7 +116,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     table["value"] = np.where(np.abs(values) < ROUNDING, 0.0, values)
     keys = [key for key in _KEYS if key != "value"]
     unique = table.drop_duplicates(keys, ignore_index=True)
-    return Quantities(unique, _pooled(random), tuple(missing), tuple(probes))
+    return Quantities(unique, _pooled(random), tuple(missing))
 
 
 def _moved(arm: Runs, seed: int) -> Iterator[pd.DataFrame]:

@@ -29,8 +29,8 @@ def reach(plan: Plan) -> list[str]:
         _told(f"contrast {name}", list(weights_of(one).values()), seeds)
         for name, one in plan.contrasts.items()
     ]
-    if plan.agency is not None:
-        told.append(_told("rule carries agency", [1.0], seeds))
+    if plan.carriers is not None:
+        told.append(_told("rule carries the gain", [1.0], seeds))
     return told
 
 

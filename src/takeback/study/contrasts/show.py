@@ -39,7 +39,7 @@ _ROWS = 30
 Row = dict[str, Any]
 
 _ESTIMATE = Column("estimate", estimate, "estimate", "low", "high", write=signed)
-_CARRIES = Column("carries agency", lambda carries: "yes" if carries else "no", "carries", words=True)
+_CARRIES = Column("carries the gain", lambda carries: "yes" if carries else "no", "carries", words=True)
 
 
 @section_of.register
@@ -162,7 +162,7 @@ def _whole(found: Contrasts, every: bool = False) -> Table:
 
 def _carriers(found: Contrasts) -> list[Table]:
     """List every component with each condition of the rule."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
@@ -176,7 +176,7 @@ def _with_p(value: float | None, p: float | None) -> str:
 
 def _verdicts(found: Contrasts) -> list[Table]:
     """List every component with how many conditions of the rule hold, those of most first."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     of = sum(f"p: {name}" in rows[0] for name in rows[0])
