@@ -18,7 +18,7 @@ from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import max_permutation, seeds_estimate
 from takeback.study.contrasts.estimates import QuantityTable
 from takeback.study.contrasts.quantities import OWN
-from takeback.study.contrasts.reach import LEVEL
+from takeback.study.contrasts.reach import LEVEL, of_each
 from takeback.study.sums import CarrierArms
 
 Floats = NDArray[np.float64]
@@ -53,12 +53,11 @@ def carriers(table: pd.DataFrame, arms: CarrierArms, seed: int = 0) -> Carriers:
     2. *more than CONTROL*: the mean of y is larger in the arm than in its control.
 
     1 is tested by sign flips of seeds, 2 by dealing the runs out to the two arms, each two-sided and by the
-    largest statistic over components. A component carries the gain only if every condition has the right
-    sign and p ≤ 0.05: an intersection-union test (Berger 1982, Technometrics 24). For one component its error
-    is at most that of the condition that fails, 0.025 since the sign counts too. Over the family it is 0.025
-    where all that carry nothing fail one condition, and at most 0.025 for each condition that is the only one
-    that some of them fail. That a component is not found is no proof that it carries nothing: the words say
-    how large it can be.
+    largest statistic over components. A component carries the gain only if every one of the k conditions has
+    the right sign and p ≤ 0.1 / k: an intersection-union test (Berger 1982, Technometrics 24) whose error for
+    a component is at most that of the condition that it fails, 0.05 / k since the sign counts too. So it is
+    at most 0.05 over all components, whichever condition each of them fails. That a component is not found
+    is no proof that it carries nothing: the words say how large it can be.
 
     Args:
         table: `Quantities.table`.
@@ -91,7 +90,7 @@ def conditions(
 
     >>> lost = np.array([[0.3, 0.0], [0.2, 0.1], [0.3, -0.1], [0.2, 0.0], [0.3, 0.1], [0.2, -0.1]])
     >>> found = conditions({"a": lost, "b": 0 * lost}, CarrierArms(of=("a",), than=("b",)))
-    >>> {name: held(one).tolist() for name, one in found.items()}
+    >>> {name: one.tolist() for name, one in holding(found).items()}
     {'costs a': [True, False], 'more than b': [True, False]}
     """
     found: dict[str, tuple[Floats, Floats]] = {}
@@ -102,17 +101,17 @@ def conditions(
     return found
 
 
-def held(condition: tuple[Floats, Floats]) -> NDArray[np.bool_]:
-    """Tell of which components a condition holds: the right sign, and p ≤ 0.05; shape (components,)."""
-    value, p = condition
-    return (value > 0) & (p <= LEVEL)
+def holding(found: Mapping[str, tuple[Floats, Floats]]) -> dict[str, NDArray[np.bool_]]:
+    """Tell where each condition holds: the right sign, and p ≤ 0.1 / k; shapes (components,)."""
+    most = of_each(len(found))
+    return {name: (value > 0) & (p <= most) for name, (value, p) in found.items()}
 
 
 def _verdicts(
     components: Sequence[str], found: Mapping[str, tuple[Floats, Floats]], seeds: int
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    holds = {name: held(condition) for name, condition in found.items()}
+    holds = holding(found)
     for place, component in enumerate(components):
         failed = [name for name, ok in holds.items() if not ok[place]]
         numbers = {
@@ -133,16 +132,17 @@ def _words(
 ) -> list[str]:
     seeds = len(losses[arms.of[0]])
     told = [
-        f"{RULE}: {len(components)} components, {seeds} seeds; {len(found)} conditions, each at {LEVEL} over "
-        "all components"
+        f"{RULE}: {len(components)} components, {seeds} seeds; {len(found)} conditions, each at p ≤ "
+        f"{of_each(len(found)):.2g}, {LEVEL} over all components"
     ]
     bounds = {f"{COSTS} {arm}": losses[arm] for arm in arms.of}
     bounds |= {f"{MORE} {other}": losses[one] - losses[other] for one, other in arms.pairs}
-    for name, condition in found.items():
-        if held(condition).any():
+    holds = holding(found)
+    for name, (_, p) in found.items():
+        if holds[name].any():
             continue
         highest = [seeds_estimate(column, 1 - LEVEL / len(components)).high for column in bounds[name].T]
         known = [high for high in highest if high is not None]
         bound = f": no larger than {signed(max(known))} (95%, all together)" if known else ""
-        told.append(f"{name} holds for no component, smallest p {condition[1].min():.2g}{bound}")
+        told.append(f"{name} holds for no component, smallest p {p.min():.2g}{bound}")
     return told

@@ -23,7 +23,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "arm": "the way of training",
     "seed": "the training run",
     "value": "of one training run",
-    "carries": "whether all conditions hold, each with the right sign and p ≤ 0.05 over all components",
+    "carries": "whether all k conditions hold, each with the right sign and p ≤ 0.1 / k over all components",
     "failed": "the conditions that do not hold",
     "costs ARM": "utility of the own goal that is lost when the component is taken back, mean over seeds",
     "more than ARM": "that in the arm less that in its control",
