@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from takeback.run.tables import write_table
-from takeback.study.contrasts.quantities import OWN
+from takeback.study.by_situation import OWN
 from takeback.study.pursuit import KL, PURSUIT, SHARE
 
 COMPONENTS = [f"L{layer}.{part}" for layer in range(4) for part in ("H0", "H1", "H2", "MLP")]

@@ -25,9 +25,9 @@ from takeback.run.errors import TakebackError, UnknownName
 from takeback.run.stats import max_permutation, permutation_test
 from takeback.run.tables import read_table, write_table
 from takeback.study import load_plan
+from takeback.study.by_situation import OWN
 from takeback.study.contrasts import contrasts, write_contrasts
 from takeback.study.contrasts.carriers import carriers
-from takeback.study.contrasts.quantities import OWN
 from takeback.study.kept_losses import LossReader
 from takeback.study.plan import check_plan
 from takeback.study.pursuit import KL, LOSSES, PURSUIT, SHARE, losses

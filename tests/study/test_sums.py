@@ -41,7 +41,7 @@ def test_a_plan_of_an_earlier_version_is_read():
     now = {name: value for name, value in FIELDS.items() if name != "carriers"}
     assert check_plan({**now, "agency": None}).carriers is None
     arms = {"rl": ["rl-win", "rl-corner"], "rft": ["rft-win", "rft-corner"]}
-    assert check_plan({**now, "agency": arms}) == check_plan(FIELDS)
+    assert check_plan({**now, "agency": arms}) == check_plan({**FIELDS, "probes": True})
     with pytest.raises(TakebackError, match="agency: Extra inputs"):
         check_plan({**now, "agency": ["rl-win"]})
 

@@ -24,6 +24,7 @@ FREE: Final = frozenset(
         "localise",
         "contrasts",
         "carriers",
+        "probes",
         "conjectures",
         "project",
     )

@@ -82,6 +82,8 @@ class Plan(BaseModel):
     """So many of the situations, half of them to select on."""
     contrasts: dict[str, dict[str, Weight]] = {}
     """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
+    probes: bool = False
+    """Probe the hidden states of every single component's hybrid, where the arena tells facts."""
     carriers: CarrierArms | None = None
     """The arms that the rule *carries the gain* compares, in pairs of one goal."""
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] = 1
@@ -228,7 +230,7 @@ def _of_today(fields: dict[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in fields.items() if name != "agency"}
     match fields.get("agency"):
         case {"rl": of, "rft": than}:
-            return {"carriers": {"of": of, "than": than}, **rest}
+            return {"carriers": {"of": of, "than": than}, "probes": True, **rest}
         case None:
             return rest
         case _:

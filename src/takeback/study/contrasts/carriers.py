@@ -16,8 +16,8 @@ from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.measures import typed
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import max_permutation, seeds_estimate
+from takeback.study.by_situation import OWN
 from takeback.study.contrasts.estimates import QuantityTable
-from takeback.study.contrasts.quantities import OWN
 from takeback.study.contrasts.reach import LEVEL, of_each
 from takeback.study.sums import CarrierArms
 
