@@ -11,6 +11,7 @@ from takeback.checkpoint import open_checkpoint
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study import run_plan
+from takeback.study.by_situation import between as between_sides
 from takeback.study.contrasts.quantities import quantities
 from takeback.study.measured import Snapshot, between, choose, measured_model, nearest, read_measured
 from takeback.study.plan import check_plan, dump_plan
@@ -177,7 +178,11 @@ def test_numbers_lie_between_two_snapshots_and_are_the_means_of_their_parts(last
     share = {2: 0.3, 3: 0.7}
     mixed = sum(share[side["step"].iloc[0]] * side.loc["utility win", "effect"] for side in (near, beyond))
     assert table["behaviour", "", "utility gained"] == pytest.approx(mixed)
-    parts = found.parts.set_index(["source", "component", "measure"])["parts"]
+    sides = [
+        (out / place / "by_situation" / "rl-win-seed-0.parquet", share[side["step"].iloc[0]])
+        for place, side in (("beside", near), ("", beyond))
+    ]
+    parts = between_sides(sides).set_index(["source", "component", "measure"])["parts"]
     means = parts.map(lambda each: each.mean(dtype=np.float64))
     shared = means.index.intersection(table.index)
     assert {source for source, *_ in shared} == {"behaviour", "take back"}

@@ -30,6 +30,8 @@ from takeback.study.pursuit import SHARE, takebacks
 Floats = NDArray[np.float64]
 
 FOLDER: Final = "by_situation"
+ABOUT: Final = "situation"
+"""The source of what is known of the situations themselves: the cluster of each, as a number."""
 KEYS: Final = ["source", "component", "measure"]
 """What tells the numbers of a run apart."""
 BEHAVIOUR: Final = "behaviour"
@@ -114,6 +116,7 @@ def write_parts(swept: Sweep, goal: str | None, path: Path) -> None:
     bench = swept.bench.about()
     ends = bench.ends["base"], bench.ends["tuned"]
     found = list(of_run(ends, takebacks(swept), bench.context, goal))
+    found.append(Parts(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)))
     rows = [(*one[:3], float(one.each.mean()), one.each.astype(np.float32)) for one in found]
     write_table(pd.DataFrame(rows, columns=[*KEYS, "value", "parts"]), path)
 

@@ -141,8 +141,7 @@ def _words(
     for name, (_, p) in found.items():
         if holds[name].any():
             continue
-        highest = [seeds_estimate(column, 1 - LEVEL / len(components)).high for column in bounds[name].T]
-        known = [high for high in highest if high is not None]
-        bound = f": no larger than {signed(max(known))} (95%, all together)" if known else ""
+        known = [high for column in bounds[name].T if (high := seeds_estimate(column).high) is not None]
+        bound = f": no larger than {signed(max(known))} (95%)" if known else ""
         told.append(f"{name} holds for no component, smallest p {p.min():.2g}{bound}")
     return told

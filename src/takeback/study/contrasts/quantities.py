@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
 from takeback.findings.sweep.sets import CONTROLS
@@ -17,12 +18,12 @@ from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.by_situation import (
+    ABOUT,
     BEHAVIOUR,
     DIRECTED,
     DISTANCE,
     FOLDER,
     GAINED,
-    KEYS,
     LEGAL_GAINED,
     OWN,
     POWER,
@@ -31,7 +32,7 @@ from takeback.study.by_situation import (
 )
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
 from takeback.study.kept_losses import LossReader
-from takeback.study.pursuit import single
+from takeback.study.pursuit import KL, PURSUIT, SHARE, single
 
 WEIGHTS: Final = "weights"
 SOURCES: Final = (WEIGHTS, TAKE_BACK, GRAFT, BEHAVIOUR)
@@ -50,10 +51,67 @@ WHOLE: Final = {
 }
 """What `takeback compare` compares whole models on, and where each number is from."""
 
+SHOWN: Final = (
+    (TAKE_BACK, SHARE),
+    (TAKE_BACK, PURSUIT),
+    (TAKE_BACK, KL),
+    (TAKE_BACK, OWN),
+    (TAKE_BACK, "legal"),
+    (WEIGHTS, "relative"),
+    (WEIGHTS, "share"),
+)
+"""The measures of components that are drawn; all are in the table."""
+
 _KEYS = ["arm", "seed", "source", "component", "measure", "value"]
 
 Report = Callable[[int, int], None]
 """Told how many training runs are read of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Situations:
+    """What each situation adds to some numbers of training runs.
+
+    Attributes:
+        values: shape (arms, seeds, components, situations); their mean over situations is the number, and of
+            one that is no mean (a share, a ratio) they are its linear part, by the delta method.
+        clusters: which situations belong together, one label each; None where each stands alone.
+    """
+
+    values: NDArray[np.float64]
+    clusters: NDArray[np.int64] | None = None
+
+
+class Contributions:
+    """What each situation adds to the numbers of training runs.
+
+    Args:
+        table: arm, seed and the columns of `by_situation.between`.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        about = table["source"] == ABOUT
+        self._clusters = None if not about.any() else table.loc[about, "parts"].iloc[0].astype(np.int64)
+        self._wide = {
+            (str(source), str(measure)): rows.pivot(
+                index=["arm", "seed"], columns="component", values="parts"
+            )
+            for (source, measure), rows in table[~about].groupby(["source", "measure"], sort=False)
+        }
+
+    def of(
+        self, key: tuple[str, str], arms: Sequence[str], seeds: Sequence[int], components: Sequence[str]
+    ) -> Situations | None:
+        """Return what situations add to the numbers of a source and measure; None where that is not known."""
+        wide = self._wide.get(key)
+        runs = [(arm, seed) for arm in arms for seed in seeds]
+        if wide is None or not {*runs} <= {*wide.index} or not {*components} <= {*wide.columns}:
+            return None
+        rows = wide.loc[runs].loc[:, list(components)]
+        if rows.isna().to_numpy().any():
+            return None
+        each = np.array(rows.to_numpy().tolist(), np.float64)
+        return Situations(each.reshape(len(arms), len(seeds), *each.shape[1:]), self._clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +123,13 @@ class Quantities:
         random_sets: root mean square effect of random sets, of the fewest components that there are:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
-        parts: arm, seed, source, component, measure, and by situation the parts whose mean the value is;
-            without rows where the run kept none.
+        situations: what each situation adds to these numbers, where that was kept.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
-    parts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["arm", "seed", *KEYS, "parts"]))
+    situations: Contributions | None = None
 
 
 def quantities(run: Path, report: Report | None = None) -> Quantities:
@@ -108,8 +165,8 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     table["value"] = np.where(np.abs(values) < ROUNDING, 0.0, values)
     keys = [key for key in _KEYS if key != "value"]
     unique = table.drop_duplicates(keys, ignore_index=True)
-    parts = (pd.concat(found.parts, ignore_index=True),) if found.parts else ()
-    return Quantities(unique, _pooled(found.random), found.words, *parts)
+    situations = Contributions(pd.concat(found.parts, ignore_index=True)) if found.parts else None
+    return Quantities(unique, _pooled(found.random), found.words, situations)
 
 
 @dataclass
