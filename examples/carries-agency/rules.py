@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import max_permutation
+from takeback.study.contrasts.carriers import conditions as package_conditions
+from takeback.study.contrasts.reach import of_each
+from takeback.study.sums import CarrierArms
 
 Floats = NDArray[np.float64]
 
@@ -103,6 +106,19 @@ def dose(numbers: Numbers, one: str, other: str) -> dict[str, tuple[Floats, Floa
     return {"brings": flipped(brought[0]), "more": dealt(*brought)}
 
 
+def gain_paired(numbers: Numbers, one: str, other: str) -> dict[str, tuple[Floats, Floats]]:
+    """Ask as `gain`, with runs of one seed paired."""
+    lost = [numbers.of(arm, "take back", UTILITY) for arm in (one, other)]
+    return {"costs": flipped(lost[0]), "more": flipped(lost[0] - lost[1])}
+
+
+def carries_the_gain(numbers: Numbers, one: str, other: str) -> dict[str, tuple[Floats, Floats]]:
+    """Ask as the package does: of all answers, and with runs of one seed paired."""
+    lost = {arm: numbers.of(arm, "take back", EVERY_ANSWER) for arm in (one, other)}
+    found = package_conditions(lost, CarrierArms(of=(one,), than=(other,)))
+    return dict(zip(("costs", "more"), found.values(), strict=True))
+
+
 Rule = Callable[[Numbers, str, str], dict[str, tuple[Floats, Floats]]]
 RULES: Final[Mapping[str, Rule]] = {
     "share": share,
@@ -112,7 +128,13 @@ RULES: Final[Mapping[str, Rule]] = {
     "transplant": transplant,
     "transplant of share": transplant_of_share,
     "dose": dose,
+    "gain, paired": gain_paired,
+    "carries the gain": carries_the_gain,
 }
+AFTER: Final = ("gain, paired", "carries the gain")
+"""Rules that were written when readings of four seeds had been seen; no conjecture is about them."""
+LEVELS: Final = {"carries the gain": of_each(2 * len(GOALS))}
+"""The p at which a condition holds, where that is not 0.05."""
 
 
 def flipped(values: Floats) -> tuple[Floats, Floats]:
@@ -198,7 +220,8 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
     found = found.assign(p=np.where(found["value"] > 0, found["p"], 1.0))
     keys = ["set", "pair", "rule", "unit", "part", "whole"]
     told = found.groupby(keys, sort=False).agg(worst=("p", "max"), goals=("goal", "nunique")).reset_index()
-    told["named"] = (told["worst"] <= LEVEL) & (told["goals"] == len(GOALS))
+    level = told["rule"].map(lambda rule: LEVELS.get(rule, LEVEL))
+    told["named"] = (told["worst"] <= level) & (told["goals"] == len(GOALS))
     told["should"] = [PAIRS[row.pair].named == row.part for row in told.itertuples()]
     return told.drop(columns="goals")
 

@@ -6,6 +6,7 @@ measured.parquet, conditions.parquet, verdicts.parquet and conjectures.parquet.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from design import MIRRORED, SEEDS, S
-from rules import conditions, verdicts
+from rules import AFTER, conditions, verdicts
 
 from takeback.run.tables import read_table, write_table
 from takeback.study.conjectures import brier, judge, log_score, read_lock
@@ -32,8 +33,21 @@ def main() -> None:
     told = flagged(verdicts(found))
     write_table(found, record / "conditions.parquet")
     write_table(told, record / "verdicts.parquet")
+    write_table(matched(run), record / "matched.parquet")
+    told, found = (one[~one["rule"].isin(AFTER)] for one in (told, found))
     tables = {"carriers": told, "contrasts": found}
     write_table(decided(run, tables), record / "conjectures.parquet")
+
+
+def matched(run: Path) -> pd.DataFrame:
+    """Return how far each kept model was from base, and after how many steps, on the matching situations."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted((run / "models").glob("*/*/seed-*/*/kept.json")):
+        name, goal, seed, arm = path.parts[-5:-1]
+        for stop, told in json.loads(path.read_text(encoding="utf-8")).items():
+            about = {"set": name, "goal": goal, "seed": int(seed.removeprefix("seed-"))}
+            rows.append({**about, "arm": arm.replace("_", " "), "wanted": float(stop), **told})
+    return pd.DataFrame(rows)
 
 
 def complete(measured: pd.DataFrame) -> pd.DataFrame:

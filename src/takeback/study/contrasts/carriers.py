@@ -15,7 +15,7 @@ from takeback.draw.numbers import signed
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.measures import typed
 from takeback.run.sign_flips import flip_p_values
-from takeback.run.stats import max_permutation, seeds_estimate
+from takeback.run.stats import seeds_estimate
 from takeback.study.by_situation import OWN
 from takeback.study.contrasts.estimates import QuantityTable
 from takeback.study.contrasts.reach import LEVEL, of_each
@@ -50,19 +50,21 @@ def carriers(table: pd.DataFrame, arms: CarrierArms, seed: int = 0) -> Carriers:
     carries the gain when, for every pair of an arm and its control of the same goal,
 
     1. *costs ARM*: the mean of y over seeds is positive in the arm;
-    2. *more than CONTROL*: the mean of y is larger in the arm than in its control.
+    2. *more than CONTROL*: the mean over seeds of y in the arm less y in its control is positive.
 
-    1 is tested by sign flips of seeds, 2 by dealing the runs out to the two arms, each two-sided and by the
-    largest statistic over components. A component carries the gain only if every one of the k conditions has
-    the right sign and p ≤ 0.1 / k: an intersection-union test (Berger 1982, Technometrics 24) whose error for
-    a component is at most that of the condition that it fails, 0.05 / k since the sign counts too. So it is
-    at most 0.05 over all components, whichever condition each of them fails. That a component is not found
-    is no proof that it carries nothing: the words say how large it can be.
+    Both are tested by sign flips of seeds, two-sided and by the largest statistic over components. Runs of
+    one seed share situations and luck, and are paired; dealing them out to the two arms as if they were
+    independent sees less (docs/findings/carries-agency.md). A component carries the gain only if every one of
+    the k conditions has the right sign and p ≤ 0.1 / k: an intersection-union test (Berger 1982,
+    Technometrics 24) whose error for a component is at most that of the condition that it fails, 0.05 / k
+    since the sign counts too. So it is at most 0.05 over all components, whichever condition each of them
+    fails. That a component is not found is no proof that it carries nothing: the words say how large it can
+    be.
 
     Args:
         table: `Quantities.table`.
         arms: the pairs of arms.
-        seed: of flips or dealings, where there are too many to list.
+        seed: of flips, where there are too many to list.
     """
     named = [arm for pair in arms.pairs for arm in pair]
     family = QuantityTable(table).family(TAKE_BACK, OWN, named)
@@ -86,7 +88,7 @@ def conditions(
     Args:
         losses: by arm, of utility, shape (seeds, components).
         arms: the pairs of arms.
-        seed: of flips or dealings, where there are too many to list.
+        seed: of flips, where there are too many to list.
 
     >>> lost = np.array([[0.3, 0.0], [0.2, 0.1], [0.3, -0.1], [0.2, 0.0], [0.3, 0.1], [0.2, -0.1]])
     >>> found = conditions({"a": lost, "b": 0 * lost}, CarrierArms(of=("a",), than=("b",)))
@@ -96,8 +98,8 @@ def conditions(
     found: dict[str, tuple[Floats, Floats]] = {}
     for one, other in arms.pairs:
         found[f"{COSTS} {one}"] = losses[one].mean(axis=0), flip_p_values(losses[one], seed).family
-        more = losses[one].mean(axis=0) - losses[other].mean(axis=0)
-        found[f"{MORE} {other}"] = more, max_permutation(losses[one], losses[other], seed)
+        more = losses[one] - losses[other]
+        found[f"{MORE} {other}"] = more.mean(axis=0), flip_p_values(more, seed).family
     return found
 
 
