@@ -129,14 +129,12 @@ class Quantities:
         random_sets: root mean square effect of random sets, of the fewest components that there are:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
-        probes: the measures that probes gave.
         situations: what each situation adds to these numbers, where that was kept.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
-    probes: tuple[str, ...] = ()
     situations: Contributions | None = None
 
 
@@ -176,7 +174,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     keys = [key for key in _KEYS if key != "value"]
     unique = table.drop_duplicates(keys, ignore_index=True)
     situations = Contributions(pd.concat(found.parts, ignore_index=True)) if found.parts else None
-    return Quantities(unique, _pooled(found.random), found.words, tuple(found.probes), situations)
+    return Quantities(unique, _pooled(found.random), found.words, situations)
 
 
 def _kept(record: Path) -> Quantities:
@@ -199,7 +197,6 @@ class _Read:
     random: list[pd.DataFrame] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     absent: dict[str, dict[int, None]] = field(default_factory=dict)
-    probes: dict[str, None] = field(default_factory=dict)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -231,8 +228,7 @@ class _Read:
             self.absent.setdefault(arm.arm, {})[seed] = None
         if not path.exists():
             return found
-        effects, probed = read_table(path), list(_probes(run / place, arm, seed))
-        self.probes |= {str(name): None for rows in probed for name in rows["measure"]}
+        effects, probed = read_table(path), _probes(run / place, arm, seed)
         self.random.append(_random(effects))
         try:
             lost = reader.of(arm.arm, seed, place).rename(columns={"loss": "value"})
