@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from takeback.checkpoint import open_checkpoint
+from takeback.planning.checkin.known import facts_of
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study import run_plan
 from takeback.study.by_situation import between as between_sides
+from takeback.study.conjectures.record import unfinished
+from takeback.study.contrasts import contrasts
 from takeback.study.contrasts.quantities import quantities
+from takeback.study.kept import keep_record
 from takeback.study.measured import Snapshot, between, choose, measured_model, nearest, read_measured
 from takeback.study.plan import check_plan, dump_plan
 
@@ -192,3 +196,26 @@ def test_numbers_lie_between_two_snapshots_and_are_the_means_of_their_parts(last
     again = sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
     run_plan(check_plan({**plan, "sets": NAMED}), out)
     assert again == sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
+
+    kept = keep_record(out, tmp_path / "kept")
+    before, after = contrasts(out), contrasts(kept)
+    drawn = before.contrasts[before.contrasts["table"] != "other measures"].reset_index(drop=True)
+    shown = after.contrasts.reset_index(drop=True)
+    keys = ["contrast", "source", "measure", "component"]
+    whole = drawn.merge(shown, on=keys, suffixes=("", " kept"))
+    assert len(whole) == len(drawn) == len(shown)
+    for column in ("estimate", "p_table"):
+        one, other = (
+            whole[name].astype("Float64").to_numpy(float, na_value=-1) for name in (column, f"{column} kept")
+        )
+        np.testing.assert_allclose(one, other)
+    asked = ("behaviour", "utility gained"), ["rl-win"], [0], [""]
+    one, other = (quantities(of).situations.of(*asked).values for of in (out, kept))
+    np.testing.assert_array_equal(one, other)
+    assert not list(kept.rglob("*.safetensors"))
+    assert facts_of(kept).work == pytest.approx(facts_of(out).work)
+    assert not unfinished(kept)
+    with pytest.raises(TakebackError, match="is there already"):
+        keep_record(out, kept)
+    with pytest.raises(TakebackError, match="a kept record already"):
+        keep_record(kept, tmp_path / "again")

@@ -77,7 +77,7 @@ def effect_rows(
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class Changed:
     """What changed in one measure from one policy to another.
 
     Attributes:
@@ -93,7 +93,7 @@ class Difference:
     applies: NDArray[np.bool_]
 
 
-def differences(before: Readouts, after: Readouts, context: MeasureContext) -> Iterator[Difference]:
+def differences(before: Readouts, after: Readouts, context: MeasureContext) -> Iterator[Changed]:
     """Give what changed in every measure that applies to some situation on both sides.
 
     Raises:
@@ -104,11 +104,11 @@ def differences(before: Readouts, after: Readouts, context: MeasureContext) -> I
     for name, values in new.items():
         if (kept := values.applies & old[name].applies).any():
             numbers = values.numbers[kept]
-            yield Difference(name, float(numbers.mean()), numbers - old[name].numbers[kept], kept)
+            yield Changed(name, float(numbers.mean()), numbers - old[name].numbers[kept], kept)
     for name, distances in divergence_values(before, after, context).items():
         if (kept := distances.applies).any():
             numbers = distances.numbers[kept]
-            yield Difference(name, float(numbers.mean()), numbers, kept)
+            yield Changed(name, float(numbers.mean()), numbers, kept)
 
 
 def noise_floor(once: Readouts, again: Readouts, context: MeasureContext) -> dict[str, float]:

@@ -34,7 +34,7 @@ from takeback.run.tables import read_table, records, write_table
 from takeback.study.claim import settings
 from takeback.study.measured import BESIDE, choose, read_measured
 from takeback.study.plan import BASE, Plan, final_of
-from takeback.study.side import Side, stores
+from takeback.study.side import MeasuredSide, stores
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
@@ -140,17 +140,17 @@ def _measure(
     common, out = where
     chosen = read_measured(*who, out)
     assert chosen is not None
-    near = Side(plan, who, out, chosen, alone)
+    near = MeasuredSide(plan, who, out, chosen, alone)
     near.measure(common, steps, report)
     if plan.plays():
         step = Step("games", near.inputs(common), (near.behaviour / "games.parquet",))
         steps.do(step, lambda: _play(alone(), plan, who, near.model, near.behaviour, report))
     _explained(near, common, steps, report)
     if chosen.beside is not None:
-        Side(plan, who, out, chosen.beside, alone, BESIDE).measure(common, steps, report)
+        MeasuredSide(plan, who, out, chosen.beside, alone, BESIDE).measure(common, steps, report)
 
 
-def _explained(near: Side, common: list[Any], steps: Steps, report: Report) -> None:
+def _explained(near: MeasuredSide, common: list[Any], steps: Steps, report: Report) -> None:
     plan, (arm, seed), inputs = near.plan, near.who, near.inputs(common)
     place = near.out / "localise" / near.name
     if not (parts_asked := plan.localise.get(arm)):

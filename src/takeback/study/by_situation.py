@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import Sweep
 from takeback.measure.agency.agency import meg, optimisation_power, pursuit
+from takeback.measure.alone import HeldOut
 from takeback.measure.effects import differences
 from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
@@ -42,7 +43,7 @@ GAINED, LEGAL_GAINED, DISTANCE = "utility gained", "legal mass gained", "KL"
 PURSUED, POWER, DIRECTED = "pursuit share", "optimisation power", "MEG"
 
 
-class Parts(NamedTuple):
+class Added(NamedTuple):
     """One number of a training run, by situation; the mean of the parts is the number, to first order."""
 
     source: str
@@ -51,49 +52,65 @@ class Parts(NamedTuple):
     each: Floats
 
 
-def of_run(
-    ends: tuple[Readouts, Readouts],
-    hybrids: Mapping[str, Readouts],
-    context: MeasureContext,
-    goal: str | None,
-) -> Iterator[Parts]:
-    """Give the parts of a run's numbers: of its behaviour, and of what each takeback does.
+def of_behaviour(
+    before: Readouts, after: Readouts, context: MeasureContext, goal: str | None
+) -> Iterator[Added]:
+    """Give the parts of what a run gained: of every measure, and of agency toward its goal.
 
     Args:
-        ends: what it was trained from, and the trained policy.
-        hybrids: the trained policy with a component taken back, by the component.
+        before: what it was trained from.
+        after: the trained policy.
         context: what measures need of the arena.
         goal: the run's own; without one only measures that need none are given.
     """
-    base, tuned = ends
     known = goal if goal in context.utilities else None
     named = {LEGAL.name: LEGAL_GAINED, KL.name: DISTANCE}
     if known is not None:
         named[utility(known).name] = GAINED
-    for one in differences(base, tuned, context):
+    for one in differences(before, after, context):
         each = parts(one.numbers, one.applies)
-        yield Parts(BEHAVIOUR, "", one.measure, each)
+        yield Added(BEHAVIOUR, "", one.measure, each)
         if one.measure in named:
-            yield Parts(BEHAVIOUR, "", named[one.measure], each)
-    whole: Floats | None = None
+            yield Added(BEHAVIOUR, "", named[one.measure], each)
     if known is not None:
-        given = Outcomes.of(base, tuned, context, (known,), if_legal=True)
-        whole = _signed(given)
-        yield from (Parts(BEHAVIOUR, "", name, each) for name, each in _agency(given, whole))
+        given = Outcomes.of(before, after, context, (known,), if_legal=True)
+        yield from (Added(BEHAVIOUR, "", name, each) for name, each in _agency(given))
+
+
+def of_takebacks(
+    ends: tuple[Readouts, Readouts],
+    hybrids: Mapping[str, Readouts],
+    context: MeasureContext,
+    goal: str | None,
+) -> Iterator[Added]:
+    """Give the parts of what takebacks do: to every measure, and to the pursuit of the run's goal.
+
+    Args:
+        ends: base and tuned, read as the hybrids are.
+        hybrids: tuned with a component taken back, by the component.
+        context: what measures need of the arena.
+        goal: the run's own.
+    """
+    (base, tuned), known = ends, goal if goal in context.utilities else None
+
+    def signed(policy: Readouts) -> Floats | None:
+        if known is None:
+            return None
+        return _signed(Outcomes.of(base, policy, context, (known,), if_legal=True))
+
+    whole = signed(tuned)
     for component, hybrid in hybrids.items():
         for one in differences(tuned, hybrid, context):
             each = parts(one.numbers, one.applies)
-            yield Parts(TAKE_BACK, component, one.measure, each)
+            yield Added(TAKE_BACK, component, one.measure, each)
             if known is not None and one.measure == utility(known).name:
-                yield Parts(TAKE_BACK, component, OWN, each)
-        if known is not None and whole is not None:
-            rest = _signed(Outcomes.of(base, hybrid, context, (known,), if_legal=True))
-            if rest is not None:
-                yield Parts(TAKE_BACK, component, SHARE, whole - rest)
+                yield Added(TAKE_BACK, component, OWN, each)
+        if whole is not None and (rest := signed(hybrid)) is not None:
+            yield Added(TAKE_BACK, component, SHARE, whole - rest)
 
 
-def _agency(given: Outcomes, signed: Floats | None) -> Iterator[tuple[str, Floats]]:
-    if signed is not None:
+def _agency(given: Outcomes) -> Iterator[tuple[str, Floats]]:
+    if (signed := _signed(given)) is not None:
         yield PURSUED, signed
     if len(given):
         yield POWER, parts(optimisation_power(given, "base", beyond_chance=True), given.applies)
@@ -105,18 +122,23 @@ def _signed(given: Outcomes) -> Floats | None:
     return None if each is None else parts(each, given.applies)
 
 
-def write_parts(swept: Sweep, goal: str | None, path: Path) -> None:
+def write_parts(alone: HeldOut, swept: Sweep, goal: str | None, path: Path) -> None:
     """Write the parts of a run's numbers: source, component, measure, value, parts (float32, in order).
 
     Args:
+        alone: what reads policies alone, as the whole model's numbers are read.
         swept: the sweep of every single component; what its bench's store holds is not read again.
         goal: the run's own.
         path: the file.
     """
-    bench = swept.bench.about()
+    bench = swept.bench.about_all()
+    before, after = (alone.read(side.ref) for side in (bench.pair.base, bench.pair.tuned))
     ends = bench.ends["base"], bench.ends["tuned"]
-    found = list(of_run(ends, takebacks(swept), bench.context, goal))
-    found.append(Parts(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)))
+    found = [
+        *of_behaviour(before, after, alone.context(after), goal),
+        *of_takebacks(ends, takebacks(swept, bench), bench.context, goal),
+        Added(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)),
+    ]
     rows = [(*one[:3], float(one.each.mean()), one.each.astype(np.float32)) for one in found]
     write_table(pd.DataFrame(rows, columns=[*KEYS, "value", "parts"]), path)
 

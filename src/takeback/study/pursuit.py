@@ -86,17 +86,17 @@ def write_losses(swept: Sweep, goal: str | None, path: Path) -> None:
         path: the file to write, the columns of `losses` and `made_of`.
     """
     bench = swept.bench.about()
-    keep_losses(bench, takebacks(swept), goal, (swept.key, path))
+    keep_losses(bench, takebacks(swept, bench), goal, (swept.key, path))
 
 
-def takebacks(swept: Sweep) -> dict[str, Readouts]:
-    """Return what each single component's takeback does, by the component; none is read again."""
+def takebacks(swept: Sweep, bench: Bench) -> dict[str, Readouts]:
+    """Return what each single component's takeback does on a bench, by the component; none is read again."""
     asks = {
         str(named.components): ask
         for direction, named, ask in swept.hybrids
         if direction == TAKE_BACK and len(named.components) == 1 and named.family not in CONTROLS
     }
-    return dict(zip(asks, swept.bench.about().read(asks.values()), strict=True))
+    return dict(zip(asks, bench.read(asks.values()), strict=True))
 
 
 def keep_losses(

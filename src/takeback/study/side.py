@@ -35,7 +35,7 @@ MOVES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Side:
+class MeasuredSide:
     """A snapshot of an arm and seed, and where its tables go.
 
     Attributes:
@@ -136,7 +136,7 @@ class Side:
             losses, parts = (self.out / of / f"{name}.parquet" for of in ("pursuit", by_situation.FOLDER))
             steps.do(self._step("pursuit", inputs, (losses,)), lambda: write_losses(self.sweep, goal, losses))
             step = self._step("parts", inputs, (parts,))
-            steps.do(step, lambda: by_situation.write_parts(self.sweep, goal, parts))
+            steps.do(step, lambda: by_situation.write_parts(self.alone(), self.sweep, goal, parts))
         if probed(plan):
             step = self._step("probes", inputs, (table_of(self.out, arm, seed),))
             steps.do(step, lambda: write_probes(self.bench, plan, self.who, self.out, report))

@@ -16,6 +16,8 @@ from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.measures import typed
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.tables import read_table
 from takeback.study.by_situation import (
     ABOUT,
@@ -62,6 +64,9 @@ SHOWN: Final = (
 )
 """The measures of components that are drawn; all are in the table."""
 
+MARK: Final = "kept.json"
+"""In a kept record, what could not be told; its quantities are a table of their own."""
+
 _KEYS = ["arm", "seed", "source", "component", "measure", "value"]
 
 Report = Callable[[int, int], None]
@@ -90,6 +95,7 @@ class Contributions:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
         about = table["source"] == ABOUT
         self._clusters = None if not about.any() else table.loc[about, "parts"].iloc[0].astype(np.int64)
         self._wide = {
@@ -123,14 +129,12 @@ class Quantities:
         random_sets: root mean square effect of random sets, of the fewest components that there are:
             source, measure, value; empty where none were swept.
         missing: in words, what of the plan is not there.
-        probes: the measures that probes gave.
         situations: what each situation adds to these numbers, where that was kept.
     """
 
     table: pd.DataFrame
     random_sets: pd.DataFrame
     missing: tuple[str, ...]
-    probes: tuple[str, ...] = ()
     situations: Contributions | None = None
 
 
@@ -150,10 +154,12 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     Raises:
         TakebackError: it is no run folder, or nothing of it is there yet.
     """
+    if (run / MARK).exists():
+        return _kept(run)
     arms = arms_of(run)
     plan = arms[0].plan
     reader = LossReader(plan, run)
-    found = _Found([_of_whole(arm) for arm in arms])
+    found = _Read([_of_whole(arm) for arm in arms])
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -168,11 +174,22 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     keys = [key for key in _KEYS if key != "value"]
     unique = table.drop_duplicates(keys, ignore_index=True)
     situations = Contributions(pd.concat(found.parts, ignore_index=True)) if found.parts else None
-    return Quantities(unique, _pooled(found.random), found.words, tuple(found.probes), situations)
+    return Quantities(unique, _pooled(found.random), found.words, situations)
+
+
+def _kept(record: Path) -> Quantities:
+    with fields_of(record / MARK, "a kept record", "keep it again"):
+        told = read_object(record / MARK)
+        words, probes = tuple(map(str, told["missing"])), tuple(map(str, told["probes"]))
+    table, random = (read_table(record / f"{name}.parquet") for name in ("quantities", "random_sets"))
+    parts = record / "by_situation.parquet"
+    return Quantities(
+        table, random, words, probes, Contributions(read_table(parts)) if parts.exists() else None
+    )
 
 
 @dataclass
-class _Found:
+class _Read:
     """What is read of training runs, one after the other."""
 
     tables: list[pd.DataFrame]
@@ -180,7 +197,6 @@ class _Found:
     random: list[pd.DataFrame] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     absent: dict[str, dict[int, None]] = field(default_factory=dict)
-    probes: dict[str, None] = field(default_factory=dict)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -212,8 +228,7 @@ class _Found:
             self.absent.setdefault(arm.arm, {})[seed] = None
         if not path.exists():
             return found
-        effects, probed = read_table(path), list(_probes(run / place, arm, seed))
-        self.probes |= {str(name): None for rows in probed for name in rows["measure"]}
+        effects, probed = read_table(path), _probes(run / place, arm, seed)
         self.random.append(_random(effects))
         try:
             lost = reader.of(arm.arm, seed, place).rename(columns={"loss": "value"})
