@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ import models
 import tiny_answers
 from takeback.cli import app
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "num_hidden_layers": 2,
     "hidden_size": 16,
     "intermediate_size": 16,

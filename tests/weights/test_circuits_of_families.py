@@ -30,9 +30,14 @@ SIZES: dict[str, Any] = {
     "pad_token_id": None,
     "attn_implementation": "eager",
 }
-GROUPED = {**SIZES, "num_key_value_heads": 2}
-WIDE = {**GROUPED, "head_dim": 8}
-STILL = {"attention_dropout": 0.0, "dropout": 0.0, "activation_dropout": 0.0, "hidden_dropout_prob": 0.0}
+GROUPED: dict[str, Any] = {**SIZES, "num_key_value_heads": 2}
+WIDE: dict[str, Any] = {**GROUPED, "head_dim": 8}
+STILL: dict[str, Any] = {
+    "attention_dropout": 0.0,
+    "dropout": 0.0,
+    "activation_dropout": 0.0,
+    "hidden_dropout_prob": 0.0,
+}
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "granite": lambda: transformers.GraniteConfig(**GROUPED, residual_multiplier=0.5, logits_scaling=2.0),
@@ -42,11 +47,11 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "apertus": lambda: transformers.ApertusConfig(**WIDE),
     "starcoder2": lambda: transformers.Starcoder2Config(**GROUPED),
     "gpt_neo": lambda: transformers.GPTNeoConfig(
-        **{**SIZES, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]}
+        **SIZES, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]
     ),
     "biogpt": lambda: transformers.BioGptConfig(**SIZES, **STILL),
     "xglm": lambda: transformers.XGLMConfig(
-        **{**SIZES, **STILL, "num_layers": 2, "d_model": 24, "attention_heads": 4, "ffn_dim": 16}
+        **SIZES, **STILL, num_layers=2, d_model=24, attention_heads=4, ffn_dim=16
     ),
 }
 
