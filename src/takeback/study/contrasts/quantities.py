@@ -159,7 +159,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     arms = arms_of(run)
     plan = arms[0].plan
     reader = LossReader(plan, run)
-    found = _Read([_of_whole(arm) for arm in arms])
+    found = _RunsRead([_of_whole(arm) for arm in arms])
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -189,7 +189,7 @@ def _kept(record: Path) -> Quantities:
 
 
 @dataclass
-class _Read:
+class _RunsRead:
     """What is read of training runs, one after the other."""
 
     tables: list[pd.DataFrame]
