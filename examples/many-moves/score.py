@@ -20,8 +20,8 @@ from scipy import special
 from tables import picture
 
 from takeback.arenas import arena
-from takeback.run.errors import TakebackError
 from takeback.run.crossed import crossed_estimate
+from takeback.run.errors import TakebackError
 from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.stats import Estimate
