@@ -27,9 +27,9 @@ from takeback.study.by_situation import (
     FOLDER,
     GAINED,
     LEGAL_GAINED,
+    ON_SCALES,
     OWN,
     POWER,
-    PURSUED,
     between,
 )
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
@@ -47,7 +47,7 @@ WHOLE: Final = {
     DISTANCE: BEHAVIOUR,
     "half of ‖Δ‖²": WEIGHTS,
     "‖Δ‖² at the outputs": WEIGHTS,
-    PURSUED: BEHAVIOUR,
+    **dict.fromkeys(ON_SCALES.values(), BEHAVIOUR),
     POWER: BEHAVIOUR,
     DIRECTED: BEHAVIOUR,
 }
@@ -159,7 +159,7 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
     arms = arms_of(run)
     plan = arms[0].plan
     reader = LossReader(plan, run)
-    found = _Read([_of_whole(arm) for arm in arms])
+    found = _RunsRead([_of_whole(arm) for arm in arms])
     pairs = [(arm, seed) for arm in arms for seed in plan.seeds]
     for done, (arm, seed) in enumerate(pairs):
         if report is not None:
@@ -180,16 +180,14 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
 def _kept(record: Path) -> Quantities:
     with fields_of(record / MARK, "a kept record", "keep it again"):
         told = read_object(record / MARK)
-        words, probes = tuple(map(str, told["missing"])), tuple(map(str, told["probes"]))
+        words = tuple(map(str, told["missing"]))
     table, random = (read_table(record / f"{name}.parquet") for name in ("quantities", "random_sets"))
     parts = record / "by_situation.parquet"
-    return Quantities(
-        table, random, words, probes, Contributions(read_table(parts)) if parts.exists() else None
-    )
+    return Quantities(table, random, words, Contributions(read_table(parts)) if parts.exists() else None)
 
 
 @dataclass
-class _Read:
+class _RunsRead:
     """What is read of training runs, one after the other."""
 
     tables: list[pd.DataFrame]
