@@ -2,7 +2,8 @@
 
 `python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, reads them, and writes
 runs/many-moves/read/*.parquet; then it takes components back, into runs/many-moves/takebacks/. What was done
-before is not done again; conjectures are locked when it starts. About half an hour on one free core.
+before is not done again; conjectures are locked when it starts. About half an hour on one free core. `--side`
+does the single runs beside the design, in ten minutes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from design import (
     RATE,
     READ,
     SEEDS,
+    SIDE,
     STARTS,
     TAKEN_BACK,
 )
@@ -57,13 +59,15 @@ from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.files import atomic_file
 from takeback.run.stats import cluster_codes
-from takeback.run.tables import write_table
+from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
 from takeback.study.conjectures import load_conjectures, lock
 from takeback.training import check_recipe, train
 from takeback.weights import diff
 
 GAMES_ARM = "rl-games"
+EARNED = ("games won", "starts that teach")
+"""Of a step of RL on games: how many were won, and from how many starts some were won and others not."""
 HERE = Path(__file__).parent
 ENDGAMES: Any = arena("endgames")
 Choose = Callable[[Sequence[Any]], Sequence[str]]
@@ -75,10 +79,17 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/many-moves"))
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
+    parser.add_argument("--side", action="store_true", help="the single runs beside the design alone")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     lock(load_conjectures(HERE / "conjectures.yaml"), chosen.out)
     with cpu_threads(1):
+        if chosen.side:
+            for name, fields in SIDE.items():
+                keep(
+                    chosen.out / "side" / f"{name}.parquet", partial(side, name, fields, chosen.out), run=name
+                )
+            return
         keep(chosen.out / "read" / "base.parquet", lambda: whole(BASE))
         for seed in chosen.seeds:
             for arm in chosen.arms:
@@ -119,6 +130,30 @@ def trained(arm: str, seed: int, out: Path) -> dict[str, str]:
             draft.write_text(json.dumps({**told, "course": far}), encoding="utf-8")
     models = {"matched": str(folder / kept(arm, seed, out)["model"])}
     return models | ({"end": str(folder / "final")} if arm in FARTHEST else {})
+
+
+def side(name: str, fields: Mapping[str, Any], out: Path) -> Iterator[dict[str, Any]]:
+    """Train a run beside the design; read its games before and after, and what its steps earned."""
+    recipe = {"method": "rl", "goal": "win", "learning_rate": RATE, "threads": 1, **fields}
+    folder = out / "side" / "models" / name
+    final = train(check_recipe(recipe), folder)
+    for when, model in {"before": recipe["parent"], "after": str(final)}.items():
+        for row in games(load_policy(model, ENDGAMES), best_defence, "perfect"):
+            yield {"when": when, **row}
+    yield from ({"when": "training", **row} for row in earned(folder))
+
+
+def earned(folder: Path) -> Iterator[dict[str, Any]]:
+    """Tell how many games of each step of a run were won, and how many of its starts teach anything."""
+    seen = pd.concat([read_table(path) for path in sorted((folder / "completions").glob("*.parquet"))])
+    first = seen[seen["move"] == 0]
+    for number, rows in first.groupby("step"):
+        won = rows.groupby("situation")["reward"].mean()
+        values = (float(won.mean()), float(((won > 0) & (won < 1)).mean()))
+        yield from (
+            {"measure": name, "step": number, "value": value}
+            for name, value in zip(EARNED, values, strict=True)
+        )
 
 
 def kept(arm: str, seed: int, out: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Make the record of the page from what `run.py` kept, and decide the conjectures.
 
 `python examples/many-moves/score.py RUN RECORD` writes into RECORD measured.parquet (a value of each model),
-games.parquet (of each start of games, too), takebacks.parquet, contrasts.parquet, conjectures.parquet and
-the picture. Only seeds of which every arm is there count.
+games.parquet (of each start of games, too), takebacks.parquet, learning.parquet, contrasts.parquet,
+conjectures.parquet and the picture. Only seeds of which every arm is there count.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from design import ARMS, CUT, FARTHEST, HORIZON, SEEDS, STARTS
+from run import EARNED, earned
 from scipy import special
 from tables import picture
+from takeback.run.crossed import crossed_estimate
+from takeback.run.power import bound, noncentrality
 
 from takeback.arenas import arena
 from takeback.run.errors import TakebackError
-from takeback.run.crossed import crossed_estimate
-from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.stats import Estimate
 from takeback.run.tables import read_table, write_table
@@ -68,8 +69,25 @@ def main() -> None:
         by = ["arm", "seed", "family", "set", "components"]
         write_table(cut.groupby(by, as_index=False)[list(LOST)].mean(), record / "takebacks.parquet")
     write_table(found, record / "contrasts.parquet")
+    write_table(learned(run, games, seeds), record / "learning.parquet")
     (record / "mates.svg").write_text(picture(games), encoding="utf-8")
     write_table(decided(run, {"contrasts": found}), record / "conjectures.parquet")
+
+
+def learned(run: Path, games: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+    """Tell of `rl-games` and of each run beside the design what its steps earned and what it won before and after."""
+    mates = games[games["measure"] == MATES]
+    parts = [
+        mates.loc[mates["arm"] == arm, ["measure", "far", "value"]].assign(run="rl-games", when=when)
+        for arm, when in {"base": "before", "rl-games": "after"}.items()
+    ]
+    for seed in seeds:
+        steps = pd.DataFrame(earned(run / "models" / "rl-games" / f"seed-{seed}"))
+        parts.append(steps.assign(run="rl-games", when="training"))
+    beside = [read_table(path) for path in sorted((run / "side").glob("*.parquet"))]
+    found = pd.concat([*parts, *(one[one["measure"].isin([MATES, *EARNED])] for one in beside)])
+    keys = ["run", "when", "measure", "far", "step"]
+    return found.groupby(keys, dropna=False, as_index=False, sort=False)["value"].mean()
 
 
 def complete(read: pd.DataFrame) -> list[int]:

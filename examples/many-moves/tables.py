@@ -53,6 +53,7 @@ def blocks(record: Path) -> dict[str, str]:
         "contrasts": table(("measure", *HEADS.values()), contrasts(whole)),
         "farther": table(("moves from mate", *ARMS, *ENDS), by_distance(games)),
         "kinds": table(("games that end by", *ARMS), kinds(measured)),
+        "learning": table(("run", *LEARNING), learning(read_table(record / "learning.parquet"))),
         "conjectures": table(
             ("conjecture", "probability", "came out", "numbers"),
             conjectures(read_table(record / "conjectures.parquet")),
@@ -74,6 +75,17 @@ HEADS = {
     "imitation": "rl-win − rft-win",
     "whole at the end": "rl-games − rl-near, end",
 }
+
+
+LEARNING = (
+    "starts that teach, first sixth of steps",
+    "last sixth",
+    "games won in training, first sixth",
+    "last sixth",
+    "held-out mates before",
+    "after",
+    "after, 4 to 6 from mate",
+)
 
 
 def slug(key: str) -> str:
@@ -165,6 +177,22 @@ def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
         )
 
 
+def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give of each kind of run on games what its first and last steps earned, and what it wins before and after."""
+    for name, rows in found.groupby("run", sort=False):
+        cells: list[str] = []
+        for measure in ("starts that teach", "games won"):
+            steps = rows[(rows["when"] == "training") & (rows["measure"] == measure)].sort_values("step")
+            few = len(steps) // 6
+            cells += [percent(float(part["value"].mean())) for part in (steps[:few], steps[-few:])]
+        won = rows[rows["measure"] == MATES]
+        cells += [
+            percent(float(won.loc[won["when"] == when, "value"].mean())) for when in ("before", "after")
+        ]
+        far = won[(won["when"] == "after") & (won["far"] >= 4)]
+        yield (str(name), *cells, percent(float(far["value"].mean())))
+
+
 def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
     """Give what was expected and what came."""
     for row in decided.itertuples():
@@ -199,13 +227,13 @@ def picture(games: pd.DataFrame) -> str:
     """Draw the share of games that are won by how far from mate they start."""
     won = games[(games["measure"] == MATES)]
     series: list[Series] = []
-    for place, arm in enumerate(ARMS):
+    for place, arm in enumerate((*ARMS, ENDS[0])):
         points: list[Point] = []
         for far in sorted(won["far"].unique()):
             here = won[(won["far"] == far) & (won["arm"] == arm)].groupby("seed")["value"].mean()
             found = seeds_estimate(here.tolist())
             points.append(Point(float(far), found.value, found.low, found.high, f"{arm}, {far} from mate"))
-        series.append(Series(place - 1, tuple(points), name=arm))
+        series.append(Series(place - 1, tuple(points), dashed=arm in ENDS, name=arm))
     axes = Axes("moves from mate at the start", (0.0,), write_y=percent, x_ticks=tuple(range(1, 7)))
     return line_plot(series, axes, "Games won within six moves against the best defender, by start")
 
