@@ -58,8 +58,8 @@ SIDE: Final[dict[str, dict[str, Any]]] = {
     "from afar": {"parent": BASE, "steps": 48, "horizon": 8, "prompts": 24, "completions": 8, "seed": 102},
     "longer": {
         "parent": BASE,
-        "steps": 144,
-        "horizon": 8,
+        "steps": 96,
+        "horizon": 6,
         "mate_within": (1, 2, 3, 4, 5, 6),
         "prompts": 24,
         "completions": 8,
@@ -68,12 +68,12 @@ SIDE: Final[dict[str, dict[str, Any]]] = {
     },
     "network": {
         "parent": "endgame-mlp",
-        "steps": 144,
+        "steps": 96,
         "learning_rate": 1.0e-3,
         "horizon": 6,
         "mate_within": NEAR,
         "prompts": 24,
-        "completions": 16,
+        "completions": 8,
         "seed": 104,
     },
 }

@@ -1,9 +1,9 @@
 """Train RL on whole games beside RL and imitation on single moves, and read what a goal over many moves does.
 
-`python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, reads them, and writes
-runs/many-moves/read/*.parquet; then it takes components back, into runs/many-moves/takebacks/. What was done
-before is not done again; conjectures are locked when it starts. About half an hour on one free core. `--side`
-does the single runs beside the design, in ten minutes.
+`python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, and reads them into
+runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of components,
+into takebacks/. What was done before is not done again, `--seeds`, `--arms` and `--parts` do a part; conjectures
+are locked when it starts. About forty minutes on one free core.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ from takeback.study.conjectures import load_conjectures, lock
 from takeback.training import check_recipe, train
 from takeback.weights import diff
 
+PARTS = ("whole", "side", "takebacks")
 GAMES_ARM = "rl-games"
 EARNED = ("games won", "starts that teach")
 """Of a step of RL on games: how many were won, and from how many starts some were won and others not."""
@@ -79,29 +80,26 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/many-moves"))
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
-    parser.add_argument("--side", action="store_true", help="the single runs beside the design alone")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     lock(load_conjectures(HERE / "conjectures.yaml"), chosen.out)
+    made = [(seed, arm) for seed in chosen.seeds for arm in chosen.arms]
     with cpu_threads(1):
-        if chosen.side:
-            for name, fields in SIDE.items():
-                keep(
-                    chosen.out / "side" / f"{name}.parquet", partial(side, name, fields, chosen.out), run=name
-                )
-            return
-        keep(chosen.out / "read" / "base.parquet", lambda: whole(BASE))
-        for seed in chosen.seeds:
-            for arm in chosen.arms:
-                models = trained(arm, seed, chosen.out / "models")
-                for at, model in models.items():
-                    path = chosen.out / "read" / f"{arm}-{at}-{seed}.parquet"
-                    keep(path, lambda model=model: whole(model), arm=arm, at=at, seed=seed)
-        for seed in chosen.seeds:
-            for arm in [arm for arm in chosen.arms if arm in CUT]:
+        if "whole" in chosen.parts:
+            keep(chosen.out / "read" / "base.parquet", lambda: whole(BASE))
+        for seed, arm in made if "whole" in chosen.parts else ():
+            for at, model in trained(arm, seed, chosen.out / "models").items():
+                path = chosen.out / "read" / f"{arm}-{at}-{seed}.parquet"
+                keep(path, partial(whole, model), arm=arm, at=at, seed=seed)
+        for name, fields in SIDE.items() if "side" in chosen.parts else ():
+            path = chosen.out / "side" / f"{name}.parquet"
+            keep(path, partial(side, name, fields, chosen.out), run=name)
+        for seed, arm in made if "takebacks" in chosen.parts else ():
+            if arm in CUT:
                 model = trained(arm, seed, chosen.out / "models")["matched"]
                 path = chosen.out / "takebacks" / f"{arm}-{seed}.parquet"
-                keep(path, lambda model=model: takebacks(model), arm=arm, seed=seed)
+                keep(path, partial(takebacks, model), arm=arm, seed=seed)
 
 
 def keep(path: Path, make: Callable[[], Iterable[dict[str, Any]]], **labels: Any) -> None:
