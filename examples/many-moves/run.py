@@ -1,9 +1,9 @@
 """Train RL on whole games beside RL and imitation on single moves, and read what a goal over many moves does.
 
 `python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, and reads them into
-runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of components,
-into takebacks/. What was done before is not done again, `--seeds`, `--arms` and `--parts` do a part; conjectures
-are locked when it starts. About forty minutes on one free core.
+runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of
+components, into takebacks/. What was done before is not done again; `--seeds`, `--arms` and `--parts` do a
+part. Conjectures are locked when it starts. About forty minutes on one free core.
 """
 
 from __future__ import annotations
@@ -318,10 +318,8 @@ def probed(policy: Policy) -> Iterator[dict[str, Any]]:
 def takebacks(model: str) -> Iterator[dict[str, Any]]:
     """Take back each head, MLP and embedding, and random sets beside them, and play from near starts."""
     pair = open_pair(open_checkpoint(BASE), open_checkpoint(model))
-    anatomy, delta = pair.anatomy(), diff(pair).components
-    moved = {
-        one: float(delta.set_index("component")["delta_sq"].get(str(one), 0.0)) for one in anatomy.universe
-    }
+    anatomy, norms = pair.anatomy(), diff(pair).components.set_index("component")["delta_norm"]
+    moved = {one: float(norms[str(one)]) ** 2 for one in anatomy.universe}
     chosen = list(chosen_sets(anatomy, TAKEN_BACK))
     sets = [(one.family, one.name, one.components) for one in chosen]
     sets += [
