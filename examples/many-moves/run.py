@@ -327,22 +327,19 @@ def takebacks(model: str) -> Iterator[dict[str, Any]]:
     ]
     tuned, base = load_policy(model, ENDGAMES), load_policy(BASE, ENDGAMES)
     starts = [one for one in begun() if ENDGAMES.distance(one) <= HORIZON // 2]
-    nothing = anatomy.universe - anatomy.universe
+    nothing, near = anatomy.universe - anatomy.universe, [ENDGAMES.distance(one) for one in starts]
+    fastest = ENDGAMES.goals["win"].utility(starts) == 1.0
     for family, name, components in [("", "", nothing), ("", "*", anatomy.universe), *sets]:
         with taken_back(tuned.model, base.model, components, anatomy):
             played = best_defence(player(tuned, ENDGAMES, 1), starts, HORIZON)
             read = plainly(tuned, starts)
         about = {"family": family, "set": name, "components": str(components)}
-        lawful = np.array([one.sum() for one in np.split(read.probabilities, _ends(read)[:-1])])
-        near = [ENDGAMES.distance(one) for one in starts]
+        ends = np.cumsum([len(actions) for actions in read.actions])[:-1]
+        lawful = [float(one.sum()) for one in np.split(read.probabilities, ends)]
+        best = [float(one.sum()) for one in np.split(read.probabilities * fastest, ends)]
         for number, (end, _, _) in enumerate(played):
-            mates, illegal = float(end == "mate"), float(end == "illegal")
-            row = {"start": number, "far": near[number], "mates": mates, "illegal": illegal}
-            yield {**about, **row, "legal": float(lawful[number])}
-
-
-def _ends(read: Readouts) -> Any:
-    return np.cumsum([len(actions) for actions in read.actions])
+            row = {"start": number, "far": near[number], "legal": lawful[number], "best": best[number]}
+            yield {**about, **row, "mates": float(end == "mate"), "illegal": float(end == "illegal")}
 
 
 if __name__ == "__main__":

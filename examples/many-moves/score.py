@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from design import ARMS, CUT, FARTHEST, HORIZON, SEEDS, STARTS
-from run import EARNED, earned
 from scipy import special
 from tables import picture
-from takeback.run.crossed import crossed_estimate
-from takeback.run.power import bound, noncentrality
 
+from run import EARNED, earned
 from takeback.arenas import arena
+from takeback.run.crossed import crossed_estimate
 from takeback.run.errors import TakebackError
+from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.stats import Estimate
 from takeback.run.tables import read_table, write_table
@@ -42,7 +42,12 @@ CONTRASTS = {
 """Differences of two arms, the second taken from the first; `, end` is of the last model of a run."""
 ENDS = tuple(f"{arm}, end" for arm in FARTHEST)
 MATES = f"mates within {HORIZON}, perfect"
-LOST = {"mates": MATES, "illegal": "ends illegal, perfect", "legal": "legal"}
+LOST = {
+    "mates": MATES,
+    "best": "mass on the fastest mates",
+    "illegal": "ends illegal, perfect",
+    "legal": "legal",
+}
 """What takebacks are told by, and what it is called of whole models."""
 
 
@@ -75,7 +80,7 @@ def main() -> None:
 
 
 def learned(run: Path, games: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
-    """Tell of `rl-games` and of each run beside the design what its steps earned and what it won before and after."""
+    """Tell what steps of `rl-games`, and of runs beside the design, earned, and what they won."""
     mates = games[games["measure"] == MATES]
     parts = [
         mates.loc[mates["arm"] == arm, ["measure", "far", "value"]].assign(run="rl-games", when=when)
@@ -143,6 +148,8 @@ def clusters() -> list[str]:
 def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Tell what taking a component back loses, and where arms differ; p is right for all components."""
     cut = cut[cut["seed"].isin(seeds)]
+    own = cut["components"].where(cut["set"] != "*", "*").where(cut["set"] != "", "")
+    cut = cut.assign(set=cut["set"].where(cut["family"].str.startswith("random"), own))
     known = [
         seed for seed in seeds if all(((cut["arm"] == arm) & (cut["seed"] == seed)).any() for arm in CUT)
     ]

@@ -39,6 +39,16 @@ MEASURES = {
     "probe mate within 3": "probe: mate within 3",
 }
 MATES = "mates within 6, perfect"
+BEST = "mass on the fastest mates"
+ILLEGAL = "ends illegal, perfect"
+CUTS = {
+    (MATES, "lost by rl-games"): "games won, rl-games",
+    (BEST, "lost by rl-games"): "mass on the fastest mates, rl-games",
+    (BEST, "lost by rl-win"): "the same, rl-win",
+    (BEST, "lost, games"): "difference",
+    (ILLEGAL, "lost by rl-games"): "illegal ends, rl-games",
+}
+"""What the table of takebacks shows: measure and contrast, and the head of the column."""
 LEVEL = 0.05
 
 
@@ -60,10 +70,7 @@ def blocks(record: Path) -> dict[str, str]:
         ),
     }
     if (record / "takebacks.parquet").exists():
-        made["takebacks"] = table(
-            ("taken back", "lost by rl-games", "p", "lost by rl-win", "p", "difference", "p"),
-            takebacks(found),
-        )
+        made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
     told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
     return made | {slug(key): text for key, text in told}
 
@@ -163,22 +170,21 @@ def kinds(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
 
 
 def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Give what taking each set back loses of mates, most of `rl-games` first."""
-    rows = found[(found["measure"] == MATES) & (found["component"] != "")]
-    wide = rows.pivot(index="component", columns="contrast", values=["value", "low", "high", "p_family"])
-    for name, row in wide.sort_values(("value", "lost by rl-games"), ascending=False).iterrows():
+    """Give what taking each set back loses, most of the mass on fastest mates of `rl-games` first."""
+    parts = found[found["component"] != ""].set_index(["measure", "contrast", "component"]).sort_index()
+    order = parts.loc[(BEST, "lost by rl-games"), "value"].sort_values(ascending=False).index
+    for name in order:
         cells: list[str] = []
-        for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
-            value, low, high = (row[(column, contrast)] for column in ("value", "low", "high"))
-            cells += [f"{signed(value)} {interval(low, high)}", number(row[("p_family", contrast)])]
-        yield (
-            "everything" if name == "*" else f"`{name}`" if "random" not in str(name) else str(name),
-            *cells,
-        )
+        for measure, contrast in CUTS:
+            row = parts.loc[(measure, contrast, name)]
+            bold = "**" if row["p_family"] < LEVEL else ""
+            cells.append(f"{bold}{signed(row['value'])} {interval(row['low'], row['high'])}{bold}")
+        shown = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
+        yield (shown, *cells)
 
 
 def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Give of each kind of run on games what its first and last steps earned, and what it wins before and after."""
+    """Give of each kind of run on games what its first and last steps earned, and what it wins."""
     for name, rows in found.groupby("run", sort=False):
         cells: list[str] = []
         for measure in ("starts that teach", "games won"):
@@ -211,6 +217,7 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
         yield f"{row.contrast}: {row.measure}", f"{signed(row.value)} {interval(row.low, row.high)}"
         yield f"{row.contrast}: {row.measure}: at most", at_most(row.bound, row.detectable)
         yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
+    yield "probe base", percent(mean_of(of(measured, "base", "probe mate within 3")))
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
     yield "decided", str(len(known))
