@@ -36,7 +36,6 @@ CONTRASTS = {
     "whole": ("rl-games", "rl-near"),
     "imitation": ("rl-win", "rft-win"),
     "learned": ("rl-games", "base"),
-    "games at the end": ("rl-games", "rl-win, end"),
     "whole at the end": ("rl-games", "rl-near, end"),
 }
 """Differences of two arms, the second taken from the first; `, end` is of the last model of a run."""

@@ -71,6 +71,8 @@ def blocks(record: Path) -> dict[str, str]:
     }
     if (record / "takebacks.parquet").exists():
         made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
+    made |= {slug(key): text for key, text in told_of_cuts(found)} if "takebacks" in made else {}
+    made |= {slug(key): text for key, text in told_of_runs(read_table(record / "learning.parquet"))}
     told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
     return made | {slug(key): text for key, text in told}
 
@@ -223,6 +225,34 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
     yield "decided", str(len(known))
     yield "expected", number(float(known["probability"].sum()), 1)
     yield "brier", number(float(known["brier"].mean()))
+
+
+def told_of_cuts(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Give what single components lose: how many do, which most, and in how many the arms differ."""
+    single = found[~found["kind"].isin(["", "all", "random"])]
+    for key, measure in {"best": BEST, "mates": MATES, "illegal": ILLEGAL}.items():
+        for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
+            rows = single[(single["measure"] == measure) & (single["contrast"] == contrast)]
+            told, about = rows[rows["p_family"] < LEVEL], f"cut {key} {contrast}"
+            most = rows.loc[rows["value"].abs().idxmax()]
+            yield f"{about}: told", str(len(told))
+            yield f"{about}: of", str(len(rows))
+            yield f"{about}: which", f"`{most['component']}`"
+            yield f"{about}: most", f"{signed(most['value'])} {interval(most['low'], most['high'])}"
+            yield f"{about}: at most", at_most(float(rows["bound"].max()), float(rows["detectable"].max()))
+        whole = found[(found["component"] == "*") & (found["measure"] == measure)].set_index("contrast")
+        for contrast, row in whole.iterrows():
+            yield f"cut {key} {contrast}: everything", signed(row["value"])
+
+
+def told_of_runs(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Give of each kind of run on games how many starts teach at first, and what it wins before and after."""
+    for name, rows in found.groupby("run", sort=False):
+        steps = rows[(rows["when"] == "training") & (rows["measure"] == "starts that teach")]
+        first = steps.sort_values("step").head(len(steps) // 6)
+        yield f"{name}: starts that teach", percent(float(first["value"].mean()))
+        won = rows[rows["measure"] == MATES].groupby("when")["value"].mean()
+        yield from ((f"{name}: {when}", percent(float(value))) for when, value in won.items())
 
 
 def mean_of(values: Sequence[float]) -> float:
