@@ -25,12 +25,12 @@ from transformers.utils import logging as transformers_logging
 
 from takeback.arenas import arena
 from takeback.checkpoint import load_tokenizer, open_checkpoint
+from takeback.run.extras import needed
 from takeback.run.files import atomic_file, atomic_folder, full_disk_told, only_one
 from takeback.run.progress import Display, no_library_bars
 from takeback.run.tables import write_table
 from takeback.run.threads import cpu_threads
 from takeback.training.agents import train_agent
-from takeback.training.build import build_trainer
 from takeback.training.claim import claim_of, refuse_other, write_claim
 from takeback.training.free import EVERYTHING, free_only
 from takeback.training.lora import save_adapter
@@ -88,6 +88,10 @@ def _make(recipe: Recipe, out: Path, claim: str, progress: Progress | None) -> N
 
 
 def _train(recipe: Common, out: Path, claim: str, progress: Progress) -> None:
+    for library in ("trl", "datasets", "accelerate"):
+        needed(library, "train")
+    from takeback.training.build import build_trainer
+
     keeper = _Keeper(out, recipe.snapshots, progress)
     begin = partial(write_claim, out, claim)
     trainer, keeper.rewards = build_trainer(recipe, out / "checkpoints", keeper, begin)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 from takeback.run.json_text import parse_json, read_json
 from takeback.run.reading import Unreadable, open_regular, read_text
 
@@ -97,26 +98,24 @@ def _folder(path: Path) -> list[Columns]:
     saved = any((path / name).exists() for name in ("state.json", "dataset_dict.json"))
     if not saved and files:
         return [row for file in files for row in _file(file)]
-    from datasets import DatasetDict, load_from_disk
-
+    datasets = needed("datasets", "train")
     try:
-        found = load_from_disk(str(path))
+        found = datasets.load_from_disk(str(path))
     except Exception as error:
         raise TakebackError(
             f"{path} is no folder of datasets: {' '.join(str(error).split())[:200]}"
         ) from None
-    if isinstance(found, DatasetDict):
+    if isinstance(found, datasets.DatasetDict):
         raise TakebackError(f"{path} holds the splits {', '.join(map(str, found))}; name one: {path}/SPLIT")
     return found.to_list()
 
 
 def _named(data: str) -> list[Columns]:
     """Read a data set by its name, from the cache or, unless that is switched off, from the hub."""
-    from datasets import load_dataset
-
+    datasets = needed("datasets", "train")
     name, _, split = data.partition(":")
     try:
-        return load_dataset(name, split=split or "train").to_list()
+        return datasets.load_dataset(name, split=split or "train").to_list()
     except Exception as error:  # the network, a gate, a missing name, a script: many libraries' errors
         line = " ".join(str(error).split())[:160]
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
