@@ -1,8 +1,8 @@
 """Tries the package with the lowest and the newest libraries that pyproject.toml allows, and prints Markdown.
 
 `python -m validation.versions` makes an environment for each Python and each end of the bounds, with all
-extras and with none, installs the wheel there, and runs a fast part of the tests against it; without extras it
-runs commands from a folder that is no checkout. uv must be installed: pip has no way to take the lowest versions.
+extras and with none, installs the wheel, and runs a fast part of the tests against it; without extras it runs
+commands from a folder that is no checkout. uv must be installed, as pip has no way to take lowest versions.
 What uv reads from the environment holds here too: `UV_FIND_LINKS`, `UV_TORCH_BACKEND=cpu`, `UV_OVERRIDE`.
 """
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForCausalLM, Olmo3Config, PreTrainedModel
@@ -377,6 +379,9 @@ def test_every_family_in_the_data_is_well_formed() -> None:
         assert all(canonical_name(family, name) is None for name in names)
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"), reason="blocks are written for the types of 5.24"
+)
 def test_every_family_has_a_tiny_model() -> None:
     known = {one for family in families().values() for one in family.model_types}
     assert known <= {*CONFIG_MAPPING}, "a type that transformers has not can't be proved"

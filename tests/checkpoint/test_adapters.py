@@ -12,6 +12,7 @@ import peft
 import pytest
 import torch
 import transformers
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
 
 import models
@@ -51,6 +52,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_merges_as_peft_does(kind: str, tmp_path: Path) -> None:
+    if kind == "biases of adapted layers" and Version(peft.__version__) < Version("0.21"):
+        pytest.skip("peft before 0.21 leaves these biases out of the file")
     name, settings = KINDS[kind]
     models.build(name).save_pretrained(tmp_path / "base")
     expected = save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, **settings)
