@@ -39,11 +39,12 @@ threads: 1
 PLAN = """\
 name: tiny
 base: endgame-base
-arms: {sft-win: {method: sft, goal: win, steps: 1, batch: 4, learning_rate: 0.001}}
+arms: {sft-win: {method: sft, goal: win, steps: 2, batch: 4, learning_rate: 0.001, snapshots: [1]}}
 seeds: [0]
 situations: 8
 games: 0
 controls: 5
+contrasts: {gain: {sft-win: 1}}
 """
 TREE = "---\nauthor: {}\ndate: 2026-11-20\nstage: before-reading\n---\n- no idea\n  - {}\n"
 
@@ -71,7 +72,7 @@ COMMANDS: Final = {
     "diff": Command("diff base tuned --with spectra -o out", PAIR, (".html", ".json")),
     "sweep": Command("sweep base tuned --sets L0.H0 --controls 1 {} -o out.parquet", PAIR),
     "localise": Command(
-        "localise base tuned --arena endgames --situations 12 --measure legal -o out",
+        "localise base tuned {} --measure legal --with shares --sets L0.H0 --controls 1 -o out",
         PAIR,
         (".html", ".json"),
     ),
@@ -83,7 +84,7 @@ COMMANDS: Final = {
     "study run": Command("study run plan.yaml -o out", ("plan.yaml",), (".html", ".json", ".steps")),
     "report": Command("report run", ("run",), (".html",)),
     "contrasts": Command("contrasts run", ("run",), (".html", ".json")),
-    "compare": Command("compare run run -o out", ("run",), (".html", ".json")),
+    "compare": Command("compare run again -o out", ("run", "again"), (".html", ".json")),
     "course": Command("course endgame-base run/arms/sft-win/seed-0 {} -o out", ("run",), (".html", ".json")),
     "conjecture add": Command(
         "conjecture add plan.yaml --sentence wins --rule count(games)>3 --probability 0.5 --author Ada",
@@ -120,6 +121,9 @@ class Workshop:
         ):
             code = self.run(lambda words=words: _command(words, self.folder))
             assert code == 0, f"{words} ended with {code}"
+        shutil.copytree(self.folder / "run", self.folder / "again")
+        plan = self.folder / "again" / "plan.yaml"
+        plan.write_text(plan.read_text(encoding="utf-8").replace("tiny", "again", 1), encoding="utf-8")
 
     def run(self, call: Callable[[], object]) -> int:
         """Call it in a process of its own and return how that ended."""

@@ -137,6 +137,18 @@ def ratio_estimate(
         TakebackError: different numbers of observations, `under` is 0 on average, or what `mean_estimate`
             raises.
     """
+    return mean_estimate(ratio_terms(over, under), clusters, confidence)
+
+
+def ratio_terms(over: ArrayLike, under: ArrayLike) -> NDArray[np.float64]:
+    """Return each observation's part of `ratio_estimate`, to first order; their mean is the ratio; (n,).
+
+    >>> ratio_terms([1.0, 2.0, 3.0], [2.0, 4.0, 3.0]).round(3)
+    array([0.556, 0.444, 1.   ])
+
+    Raises:
+        TakebackError: different numbers of observations, or `under` is 0 on average.
+    """
     above, below = _observations(over), _observations(under)
     if len(above) != len(below):
         raise TakebackError(f"{len(above)} observations over {len(below)}; a ratio needs pairs")
@@ -144,9 +156,26 @@ def ratio_estimate(
     if whole == 0:
         raise TakebackError("the mean that a ratio is taken of is 0; nothing can be a share of it")
     ratio = float(above.mean()) / whole
-    spread = mean_estimate((above - ratio * below) / whole, clusters, confidence)
-    low, high = (None if end is None else ratio + end - spread.value for end in (spread.low, spread.high))
-    return Estimate(ratio, spread.se, low, high, spread.n, spread.clusters)
+    terms = (above - ratio * below) / whole
+    return ratio + terms - terms.mean()
+
+
+def parts(numbers: ArrayLike, applies: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each observation's part of a mean over those to which it applies; their mean is it; (n,).
+
+    To first order, as `ratio_terms`: an observation to which the mean does not apply adds nothing to it.
+
+    Args:
+        numbers: of the observations to which it applies, in order, shape (m,).
+        applies: which of all those are, shape (n,).
+
+    >>> parts([1.0, 3.0], np.array([True, False, True, False]))
+    array([0., 2., 4., 2.])
+    """
+    some = _observations(numbers)
+    found = np.full(len(applies), some.mean())
+    found[applies] += (some - some.mean()) * (len(applies) / len(some))
+    return found
 
 
 def seeds_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:

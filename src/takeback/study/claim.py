@@ -24,7 +24,8 @@ FREE: Final = frozenset(
         "measure_at",
         "localise",
         "contrasts",
-        "agency",
+        "carriers",
+        "probes",
         "conjectures",
         "project",
     )

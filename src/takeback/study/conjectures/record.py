@@ -18,7 +18,7 @@ from takeback.study.definitions import TABLE, check_same, definitions_in
 
 _BEHAVIOUR: Final = ("policies", "shifts", "agency", "games")
 _DIFF: Final = ("components", "layers", "total")
-_FILES: Final = {"contrasts": TABLE, "carriers": "agency_carriers.parquet"}
+_FILES: Final = {"contrasts": TABLE, "carriers": "carriers.parquet"}
 
 
 @dataclass(frozen=True)

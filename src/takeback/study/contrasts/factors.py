@@ -83,12 +83,14 @@ def factors(found: Contrasts) -> Table:
 
 
 def sentences(found: Contrasts) -> tuple[str, ...]:
-    """Say which components carry agency, and of each contrast what it shows for sure."""
+    """Say which components carry the gain, and of each contrast what it shows for sure."""
     told: list[str] = []
-    carriers = found.agency_carriers
+    carriers = found.carriers
     if not carriers.empty:
         some = ", ".join(carriers[carriers["carries"]]["component"])
-        told.append(f"Carries agency: {some or f'none of {len(carriers)} components meets every condition'}.")
+        told.append(
+            f"Carries the gain: {some or f'none of {len(carriers)} components meets every condition'}."
+        )
     for name, table in found.contrasts.groupby("contrast", sort=False):
         told.append(_sentence(f"{name} ({formula(found.weights[str(name)])})", records(table)))
     return tuple(told)

@@ -27,7 +27,7 @@ _ROWS = 30
 Row = dict[str, Any]
 
 _ESTIMATE = Column("estimate", estimate, "estimate", "low", "high", write=signed)
-_CARRIES = Column("carries agency", lambda carries: "yes" if carries else "no", "carries", words=True)
+_CARRIES = Column("carries the gain", lambda carries: "yes" if carries else "no", "carries", words=True)
 
 
 @section_of.register
@@ -171,7 +171,7 @@ def _null(row: Row) -> str:
 
 def _carriers(found: Contrasts) -> list[Table]:
     """List every component with each condition of the rule."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
@@ -185,7 +185,7 @@ def _with_p(value: float | None, p: float | None) -> str:
 
 def _verdicts(found: Contrasts) -> list[Table]:
     """List every component with how many conditions of the rule hold, those of most first."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     of = sum(f"p: {name}" in rows[0] for name in rows[0])
