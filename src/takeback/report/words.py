@@ -153,7 +153,11 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
 
 
 def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> str:
-    """Say how a set stands beside the random sets that match it."""
+    """Say how a set stands beside the random sets that match it, with its rank among them as p.
+
+    Of k random sets p is (1 + those that do as much) / (k + 1), the least 1 / (k + 1) (Phipson and Smyth
+    2010, arXiv 1603.05766).
+    """
     controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
     if not controls:
         return "no other set is like it, so it has no control"
@@ -165,10 +169,11 @@ def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> 
         low, high = (signed(end(control.effect for control in controls)) for end in (min, max))
     span = f"from {low} to {high}" if len(controls) > 1 else low
     them = count(len(controls), "matched random set")
+    p = number((as_much + 1) / (len(controls) + 1), 2)
     if as_much == 0:
-        return f"more than each of its {them} ({span})"
+        return f"more than each of its {them} ({span}; p {p}, no less with so few)"
     verb = "does" if as_much == 1 else "do"
-    return f"not beyond chance: {as_much} of its {them} {verb} as much ({span})"
+    return f"not beyond chance: {as_much} of its {them} {verb} as much ({span}; p {p})"
 
 
 def _judged(rows: Sequence[Effect]) -> str:
