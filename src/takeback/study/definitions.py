@@ -15,6 +15,9 @@ from takeback.study.sums import weights_of
 from takeback.training.recipe import ROLES
 
 TABLE: Final = "contrasts.parquet"
+WHOLE_MODELS: Final = "whole models"
+"""The table of a page of contrasts that has measures without a component."""
+
 _NO_PART: Final = frozenset(("seed", "snapshots", "threads"))
 _DIGITS: Final = 8
 

@@ -12,13 +12,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from takeback.measure.measures import typed
-from takeback.run.power import noncentrality
+from takeback.run.power import LEVEL, noncentrality
 from takeback.run.stats import dealt, permutation_test, smallest_p
 from takeback.run.tables import read_table
 from takeback.study.comparison.measures import MEASURES, PER_SEED, Runs
-from takeback.study.contrasts.quantities import WHOLE
-from takeback.study.contrasts.reach import LEVEL
-from takeback.study.definitions import TABLE, check_same, definitions_in
+from takeback.study.definitions import TABLE, WHOLE_MODELS, check_same, definitions_in
 
 _HEAD: Final = ("run", "goal", "measure", "one", "other", "difference")
 _NUMBERS: Final = ("difference", "low", "high", "p", "smallest_p", "p_table", "bound", "detectable")
@@ -104,7 +102,7 @@ def planned(runs: Iterable[Runs]) -> pd.DataFrame:
         table = read_table(path) if path.exists() else None
         told.append((one.run, definitions_in(one.folder, table)))
         if table is not None and "definition" in table:
-            whole = table[(table["component"] == "") & table["measure"].isin(list(WHOLE))]
+            whole = table[table["table"] == WHOLE_MODELS]
             tables.append(whole.assign(run=one.run))
     check_same(told)
     head = [*_PLANNED, "bound", "detectable", "n"]
