@@ -1,7 +1,7 @@
 """Tries the estimators on made-up runs of which the truth is known, and prints Markdown.
 
 `python -m validation.simulate` tells how often families of components without an effect err,
-how often intervals cover, how often a known effect is found, and the same of the rule *carries the gain*.
+how often intervals cover (over runs; over runs and situations), how often a known effect is found, and the same of the rule *carries the gain*.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.run.power import LEVEL
 from takeback.run.sign_flips import flip_p_values, how_tested
 from takeback.run.stats import max_permutation, seeds_estimate
 from takeback.study.contrasts.carriers import conditions, holding
-from takeback.study.contrasts.reach import LEVEL
 from takeback.study.sums import CarrierArms
+from validation.crossed import tables as crossed
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -216,6 +217,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     for line in tables(chosen.families, chosen.seed):
+        print(line, flush=True)
+    print("\nIntervals over runs and situations:\n")
+    for line in crossed(chosen.families, chosen.seed):
         print(line, flush=True)
 
 

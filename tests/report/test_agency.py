@@ -55,7 +55,8 @@ def test_the_table_has_every_trained_goal_and_its_picture_the_same_numbers(chess
 
 def test_an_interval_that_includes_zero_and_an_undefined_share_are_said_to(chess: Path) -> None:
     write_agency(chess, {("rl-win", "win", 0): 0.05})
-    assert "5.0% [−5.0%, 15%], an interval that includes 0, of its change" in words(write_report(chess))
+    told = "5.0% [−5.0%, 15%], an interval that includes 0: no larger than 15%, of its change"
+    assert told in words(write_report(chess))
     reason = "no change to explain: KL 1e-08 [0, 2e-08] nats"
     write_agency(chess, {("rl-win", "win", 0): None}, note=reason)
     said = words(write_report(chess))

@@ -99,21 +99,28 @@ def estimate(
     return f"{write(value)} {interval(low, high)}"
 
 
-def at_most(bound: float | None, detectable: float | None = None, power: bool = False) -> str:
+def at_most(
+    bound: float | None,
+    detectable: float | None = None,
+    power: bool = False,
+    write: Callable[[float], str] | None = None,
+) -> str:
     """Say of what is not told from 0 how large it can be, and what size would have been seen.
 
     Args:
         bound: the largest size that its 95% interval does not rule out.
         detectable: the smallest size that 80% of such tests would see.
         power: say of a size that is not known that none would be.
+        write: how a size is written, by default with two figures.
 
     >>> at_most(0.0123, 0.02, power=True), at_most(0.3), at_most(None, None, power=True)
     ('no larger than 0.012 (80% power for 0.020)', 'no larger than 0.30', 'of any size (no power for any)')
     """
-    told = "of any size" if bound is None else f"no larger than {_figures(bound)}"
+    write = write or _figures
+    told = "of any size" if bound is None else f"no larger than {write(bound)}"
     if detectable is None:
         return told + (" (no power for any)" if power else "")
-    return f"{told} (80% power for {_figures(detectable)})"
+    return f"{told} (80% power for {write(detectable)})"
 
 
 def _figures(value: float) -> str:

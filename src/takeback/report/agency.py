@@ -11,7 +11,7 @@ from functools import partial
 from markupsafe import Markup
 
 from takeback.draw.forest import Dot, ForestRow, forest
-from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent
+from takeback.draw.numbers import ABSENT, at_most, count, interval, listing, number, percent
 from takeback.draw.page import Figure, Section, Table, named
 from takeback.measure.measure import if_legal
 from takeback.report.effects import EACH_SEED
@@ -189,7 +189,7 @@ def _sentence(record: Record, found: _Found, arm: Arm) -> str:
         return f"what share of its change is pursuit of “{arm.goal}” is undefined: {why}."
     told = _percent(share)
     if share.low is not None and share.high is not None and share.low <= 0 <= share.high:
-        told += ", an interval that includes 0,"
+        told += f", an interval that includes 0: {at_most(max(-share.low, share.high), write=percent)},"
     change = _estimate(found.of(arm, arm.goal, CHANGE, arm.seeds))
     size = f" (KL {number(change.value)} nats)" if change else ""
     what = f"of its change from {arm.start}{size}"

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from takeback.draw.columns import Column, table_of
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
-from takeback.draw.numbers import ABSENT, count, interval, listing, number, percent, short
+from takeback.draw.numbers import ABSENT, at_most, count, interval, listing, number, percent, short
 from takeback.draw.page import Figure, Section, Table
 from takeback.measure.shift import KL
 from takeback.report.effects import (
@@ -185,9 +185,13 @@ def _chance(record: Record, singles: Sequence[Sequence[Effect]]) -> str:
         return f"No single {record.parts} were taken back in this run."
     clear = sum(row.excludes_zero for row in flat)
     by_chance = number(0.05 * len(flat), 0 if len(flat) >= 10 else 1)
+    ends = [
+        abs(end) for row in flat if not row.excludes_zero for end in (row.low, row.high) if end is not None
+    ]
+    others = f" The others are {at_most(max(ends))}." if ends else ""
     return (
         f"Of {count(len(flat), 'single takeback')}, {clear} {'has' if clear == 1 else 'have'} an interval "
-        f"that excludes 0; about {by_chance} would by chance alone if none had any effect. "
+        f"that excludes 0; about {by_chance} would by chance alone if none had any effect.{others} "
         "The extremes of many are partly luck: read them as candidates."
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from takeback.draw.numbers import count, interval, listing, number, percent, signed
+from takeback.draw.numbers import at_most, count, interval, listing, number, percent, signed
 from takeback.report.effects import (
     ArmGain,
     as_telling,
@@ -72,12 +72,12 @@ def change(rows: Sequence[Shift]) -> str:
     >>> change([Shift("a", 0, "utility win", 0.5, 0.2, 0.1, 0.3, 9)])
     'from 0.300 to 0.500 (+0.200 [0.100, 0.300])'
     >>> change([Shift("a", 0, "utility win", 0.3, 0.0, -0.1, 0.1, 9)])
-    'from 0.300 to 0.300 (0.000 [−0.100, 0.100], an interval that includes 0)'
+    'from 0.300 to 0.300 (0.000 [−0.100, 0.100], an interval that includes 0: no larger than 0.10)'
     """
     after, effect = mean(row.value for row in rows), mean(row.effect for row in rows)
     unclear = sum(not excludes_zero(row.low, row.high) for row in rows)
     if len(rows) == 1:
-        caveat = ", an interval that includes 0" if unclear else ""
+        caveat = f", an interval that includes 0: {_at_most(rows)}" if unclear else ""
         return f"from {number(after - effect)} to {number(after)} ({told(rows)}{caveat})"
     return f"from {number(after - effect)} to {number(after)}, {told(rows)}"
 
@@ -129,11 +129,13 @@ def _single(record: Record, arm: Arm) -> str:
         parts.append(f"costs most for {lowest[0].components}: {_judged(lowest)}")
     if mean(row.effect for row in highest) > 0:
         parts.append(f"helps most for {highest[0].components}: {_judged(highest)}")
-    extremes = "; it ".join(parts) or "changes nothing"
+    extremes = "; it ".join(parts) or "changes nothing that can be told"
+    nulls = [row for rows in sets for row in rows if not row.excludes_zero]
+    within = f": {_at_most(nulls)}" if nulls else ""
     return (
         f"Taking back one {record.part} {extremes}. "
         f"{unclear} of {count(total, 'single takeback')} {'has' if unclear == 1 else 'have'} an interval "
-        "that includes 0."
+        f"that includes 0{within}."
     )
 
 
@@ -153,7 +155,11 @@ def _largest(record: Record, arm: Arm, direction: str) -> str:
 
 
 def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> str:
-    """Say how a set stands beside the random sets that match it."""
+    """Say how a set stands beside the random sets that match it, with its rank among them as p.
+
+    Of k random sets p is (1 + those that do as much) / (k + 1), the least 1 / (k + 1) (Phipson and Smyth
+    2010, arXiv 1603.05766).
+    """
     controls = controls_of(rows, record.effects_of(arm, rows[0].direction, arm.measure))
     if not controls:
         return "no other set is like it, so it has no control"
@@ -165,13 +171,21 @@ def _beside(record: Record, arm: Arm, rows: Sequence[Effect], gain: ArmGain) -> 
         low, high = (signed(end(control.effect for control in controls)) for end in (min, max))
     span = f"from {low} to {high}" if len(controls) > 1 else low
     them = count(len(controls), "matched random set")
+    p = number((as_much + 1) / (len(controls) + 1), 2)
     if as_much == 0:
-        return f"more than each of its {them} ({span})"
+        return f"more than each of its {them} ({span}; p {p}, no less with so few)"
     verb = "does" if as_much == 1 else "do"
-    return f"not beyond chance: {as_much} of its {them} {verb} as much ({span})"
+    return f"not beyond chance: {as_much} of its {them} {verb} as much ({span}; p {p})"
 
 
 def _judged(rows: Sequence[Effect]) -> str:
     if len(rows) > 1 or rows[0].excludes_zero:
         return told(rows)
-    return f"{signed(rows[0].effect)} {interval(rows[0].low, rows[0].high)}, which includes 0"
+    ends = interval(rows[0].low, rows[0].high)
+    return f"{signed(rows[0].effect)} {ends}, which includes 0: {_at_most(rows)}"
+
+
+def _at_most(rows: Sequence[Effect | Shift]) -> str:
+    """Say the largest size that the intervals of some rows leave."""
+    ends = [abs(end) for row in rows for end in (row.low, row.high) if end is not None]
+    return at_most(max(ends, default=None))

@@ -10,6 +10,9 @@ from scipy import optimize, special
 from takeback.run.errors import TakebackError
 from takeback.run.stats import Estimate
 
+LEVEL = 0.05
+"""The error, over everything that is tested together, at which something counts as found."""
+
 POWER = 0.8
 """How often the smallest effect that could have been seen is seen."""
 

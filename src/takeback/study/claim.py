@@ -12,6 +12,7 @@ from takeback.measure.measures import find_measures
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.reading import read_text
+from takeback.study.definitions import definitions
 from takeback.study.plan import Plan, dump_plan, load_plan
 
 FREE: Final = frozenset(
@@ -84,11 +85,20 @@ def _differences(before: Plan, plan: Plan, old: str, new: str) -> Iterator[str]:
     for name in Plan.model_fields:
         if name not in FREE and name != "base":
             yield from _difference(name, getattr(before, name), getattr(plan, name))
+    yield from _redefined(before, plan)
     for arm in plan.arms:
         if arm in before.arms:
             was, says = (_recipe(one, arm) for one in (before, plan))
             for name in was | says:
                 yield from _difference(f"arm {arm}: {name}", was.get(name), says.get(name))
+
+
+def _redefined(before: Plan, plan: Plan) -> Iterator[str]:
+    """Tell of contrasts that mean something else than when a conjecture about them was written down."""
+    was, says = (definitions(one.model_dump(mode="json")) for one in (before, plan))
+    for name in was.keys() & says.keys():
+        if was[name] != says[name] and any(one.parsed.contrasts([name]) for one in before.conjectures):
+            yield f"contrast {name}, of which a conjecture tells, was {was[name]} and is {says[name]}"
 
 
 def _difference(name: str, was: Any, says: Any) -> Iterator[str]:

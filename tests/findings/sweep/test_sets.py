@@ -7,7 +7,14 @@ from takeback.anatomy import anatomy_of
 from takeback.anatomy.sets import families_of
 from takeback.checkpoint import open_checkpoint
 from takeback.findings.localise.search import built_in
-from takeback.findings.sweep.sets import ABOUT_SIZE, SAME_NORM, SAME_SIZE, chosen_sets, random_controls
+from takeback.findings.sweep.sets import (
+    ABOUT_SIZE,
+    OTHER_SIZE,
+    SAME_NORM,
+    SAME_SIZE,
+    chosen_sets,
+    random_controls,
+)
 from takeback.run.errors import UnknownName
 
 ANATOMY = anatomy_of(models.on_meta("llama-mha"))
@@ -76,19 +83,34 @@ def test_a_set_that_is_alone_in_its_make_up_has_controls_of_about_its_size_that_
     sets = chosen_sets(anatomy, ["each kind"])
     delta = dict.fromkeys(anatomy.universe, 1.0)
     controls = random_controls(anatomy, sets, delta, number=3, seed=0)
-    assert {control.family for control in controls} == {ABOUT_SIZE}
     for named in sets:
         matching = [control for control in controls if control.matches == (named.name,)]
-        assert len(matching) == 3
-        least = anatomy.parameters(named.components) * 2 - anatomy.parameters(anatomy.universe)
+        by_norm = [control for control in matching if control.family == SAME_NORM]
+        size = anatomy.parameters(named.components)
+        least = size * 2 - anatomy.parameters(anatomy.universe)
+        assert len(matching) - len(by_norm) == 3
         for control in matching:
-            size = anatomy.parameters(named.components)
             assert control.components != named.components
+            count = anatomy.parameters(control.components)
             if named.name == "all norms":
-                assert len(control.components) == 1
+                assert control.family == OTHER_SIZE, "16,384 parameters are not about 1,152"
+                assert f"{count:,} parameters, not {size:,}" in control.name
                 continue
-            assert 0.85 * size < anatomy.parameters(control.components) <= size
+            assert control.family in (ABOUT_SIZE, SAME_NORM)
+            assert 0.8 * size <= count <= size
             assert anatomy.parameters(control.components & named.components) <= max(0, least) + 0.1 * size
+
+
+def test_no_control_says_that_it_is_about_as_large_when_it_is_not():
+    """In every family's tiny anatomy: a control of a family that names a size has that size."""
+    for request in families_of(ANATOMY.universe):
+        sets = chosen_sets(ANATOMY, [request])
+        size = {named.name: ANATOMY.parameters(named.components) for named in sets}
+        for control in random_controls(ANATOMY, sets, DELTA, number=4, seed=1):
+            count = ANATOMY.parameters(control.components)
+            for name in control.matches:
+                alike = max(count, size[name]) <= 1.25 * min(count, size[name])
+                assert alike == (control.family != OTHER_SIZE)
 
 
 def test_single_components_are_their_siblings_controls_or_have_siblings_drawn():

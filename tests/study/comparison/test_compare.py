@@ -17,7 +17,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.stats import permutation_test
 from takeback.run.tables import write_table
 from takeback.study.comparison import compare
-from takeback.study.comparison.comparison import _welch
+from takeback.study.comparison.beside import welch
 from takeback.study.comparison.measures import pseudo_values
 
 CONFIG = NetworkConfig(activation="relu")
@@ -116,7 +116,7 @@ def test_welch_s_interval_is_scipy_s():
     random = np.random.default_rng(0)
     one, other = random.normal(size=5).tolist(), (3 * random.normal(size=8)).tolist()
     interval = scipy.stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    assert 2 * _welch(one, other) == pytest.approx(interval.high - interval.low)
+    assert 2 * welch(one, other) == pytest.approx(interval.high - interval.low)
 
 
 def test_jackknife_values_have_the_mean_and_the_error_of_the_pairs():

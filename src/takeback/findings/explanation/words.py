@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from takeback.draw.numbers import interval, number, percent, short, signed
+from takeback.draw.numbers import at_most, interval, number, percent, short, signed
 from takeback.findings.explanation.changes import MOVED
 from takeback.findings.explanation.explanation import Explanation
 from takeback.findings.explanation.intervention import ASKED, EVERYTHING, RANDOM
@@ -29,9 +30,16 @@ def sentences(found: Explanation) -> tuple[str, ...]:
         strong = [
             f"Nothing beyond noise: over {len(found.before)} situations no measure, kind of move, class of "
             f"illegal answers or kind of situation changes by {number(TOLD)} or more with an interval, "
-            "corrected for how many were looked at, that leaves out 0."
+            f"corrected for how many were looked at, that leaves out 0; their changes are {_at_most(found)}."
         ]
     return (_moved(found), *strong)
+
+
+def _at_most(found: Explanation) -> str:
+    """Say how large the change of a measure can be, by the largest of their intervals' ends."""
+    rows = found.measures[(found.measures["role"] == ASKED) & (found.measures["name"] != MOVED)]
+    ends = rows[["low", "high"]].astype("Float64").abs().to_numpy(np.float64, na_value=np.nan)
+    return at_most(float(np.nanmax(ends)) if np.isfinite(ends).any() else None)
 
 
 def strongest(table: pd.DataFrame, column: str = "change", flag: str = "sure") -> pd.DataFrame:

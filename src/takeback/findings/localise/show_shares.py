@@ -31,7 +31,10 @@ _NOTES = (
     "set is taken back, what appears when it is grafted onto base. Intervals are for one set at a time.",
     "Controls are random sets with as many components of each kind, hence of equal parameter count, some of "
     "them matched in ‖Δ‖; for single components they are the others of the kind. p is the rank of the set "
-    "among its controls, not corrected for the number of sets.",
+    "among its controls, not corrected for the number of sets: beside k controls it is never below 1 / (k + "
+    "1).",
+    "The change is that in the situations of this table; where a run localises, these are some of its "
+    "situations, so that gain and p differ from those of the sweep, which reads all and draws more controls.",
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -20,10 +19,14 @@ FAMILIES = tuple(SET_FAMILIES)
 SAME_SIZE = "random, same size"
 SAME_NORM = "random, same ‖Δ‖"
 ABOUT_SIZE = "random, about its size"
-CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE)
+OTHER_SIZE = "random, of another size"
+CONTROLS = (SAME_SIZE, SAME_NORM, ABOUT_SIZE, OTHER_SIZE)
 """The families of random sets."""
 
 _CANDIDATES = 256
+
+_ABOUT = 1.25
+"""A control is about as large as its set if their parameter counts differ by this factor at most."""
 
 MakeUp = tuple[tuple[str, int], ...]
 """How many components of each kind a set has, by kind; of tensors, by `Component.alike`."""
@@ -76,8 +79,10 @@ def random_controls(
     make-up, hence of equal parameter count. *Same ‖Δ‖*: for every set of several components, the one among
     many further sets of its make-up whose ‖Δ‖² is nearest to its own. *About its size*: a set that is alone
     in its make-up (all heads) has instead random sets of at most its parameter count that share as little
-    with it as they can, or single components where none is as small (all norms). No set is drawn twice for
-    one make-up. Single components whose siblings are all among the sets need no others.
+    with it as they can, one more of them by ‖Δ‖. *Of another size*: what stands in their place where nothing
+    else is so small (all norms have single components) or fills it (within a factor of 1.25); their names say
+    both parameter counts. No set is drawn twice for one make-up. Single components whose siblings are all
+    among the sets need no others.
 
     Args:
         anatomy: where the components are.
@@ -97,7 +102,7 @@ def random_controls(
         for place, drawn in enumerate(fresh[:number]):
             controls.append(NamedSet(SAME_SIZE, f"random ({label}) #{place + 1}", drawn, names))
         if not fresh and len(alike) == 1:
-            controls += _about_its_size(anatomy, alike[0], number, random)
+            controls += _about_its_size(anatomy, alike[0], delta, number, random)
         elif sum(count for _, count in make_up) > 1:
             controls += _norm_matched(alike, fresh[number:], delta)
     return controls
@@ -131,7 +136,11 @@ def _norm_matched(
 
 
 def _about_its_size(
-    anatomy: Anatomy, named: NamedSet, number: int, random: np.random.Generator
+    anatomy: Anatomy,
+    named: NamedSet,
+    delta: Mapping[Component, float],
+    number: int,
+    random: np.random.Generator,
 ) -> Iterator[NamedSet]:
     everything = list(anatomy.universe)
     sizes = [anatomy.parameters(component) for component in everything]
@@ -149,6 +158,19 @@ def _about_its_size(
         if inside[members].all():
             members = sorted(order[~inside[order]].tolist(), key=sizes.__getitem__)[:1]
         drawn[ComponentSet((everything[place] for place in members), anatomy.universe)] = None
-    others = (components for components in drawn if components != named.components)
-    for place, components in enumerate(islice(others, number)):
-        yield NamedSet(ABOUT_SIZE, f"random, about {named.name} #{place + 1}", components, (named.name,))
+    others = [components for components in drawn if components != named.components]
+
+    def fits(one: ComponentSet, shared: int) -> bool:
+        large = anatomy.parameters(one) * _ABOUT >= size >= anatomy.parameters(one)
+        return large and anatomy.parameters(one & named.components) <= shared
+
+    for place, components in enumerate(others[:number]):
+        about = f"random, about {named.name} #{place + 1}"
+        count = anatomy.parameters(components)
+        if max(count, size) <= _ABOUT * min(count, size):
+            yield NamedSet(ABOUT_SIZE, about, components, (named.name,))
+        else:
+            told = f"random beside {named.name}: {count:,} parameters, not {size:,} #{place + 1}"
+            yield NamedSet(OTHER_SIZE, told, components, (named.name,))
+    shared = max((anatomy.parameters(one & named.components) for one in others[:number]), default=0)
+    yield from _norm_matched([named], [one for one in others[number:] if fits(one, shared)], delta)

@@ -59,7 +59,8 @@ def evidence_of(tree: Tree, runs: str | Path = ".") -> dict[str, tuple[Evidence,
 
     Raises:
         UnknownName: a run that is there has no conjecture of that name; FILE:LINE comes first.
-        TakebackError: a record is damaged, or problems make each other hard in a circle.
+        TakebackError: a record is damaged, conjectures are about contrasts of one name that mean different
+            things, or problems make each other hard in a circle.
 
     Examples:
         >>> from takeback.planning.trees.read import parse_tree
@@ -69,8 +70,18 @@ def evidence_of(tree: Tree, runs: str | Path = ".") -> dict[str, tuple[Evidence,
         'no run at runs/nowhere'
     """
     graph = ProblemGraph.of(tree)
-    root = Path(runs)
-    settle = cache(lambda link: _settled(link, root))
+    root, meant = Path(runs), list[tuple[str, Mapping[str, str]]]()
+
+    @cache
+    def settle(link: Link) -> Evidence:
+        found, means = _settled(link, root), _meant(link, root)
+        if means is not None:
+            from takeback.study.definitions import check_same
+
+            check_same([*meant, means])
+            meant.append(means)
+        return found
+
     found: dict[str, tuple[Evidence, ...]] = {}
     for key, nodes in graph.nodes.items():
         for node in nodes:
@@ -155,6 +166,22 @@ def _decided(link: Link, run: Path, row: Mapping[str, Any]) -> Evidence:
     told = row["why"] if row["edit"] == "as locked" else f"{row['why']} ({row['edit']})"
     interval = margin(parse_rule(row["rule"]), RunTables.of(run))
     return Evidence(link, SUPPORTED if holds else REFUTED, told, interval)
+
+
+def _meant(link: Link, root: Path) -> tuple[str, Mapping[str, str]] | None:
+    """Return what the contrasts mean that a link's conjecture reads, and where; None where it reads none."""
+    from takeback.study.conjectures.record import RunTables
+    from takeback.study.conjectures.rule import parse_rule
+    from takeback.study.definitions import definitions_in
+
+    run = root / link.run
+    if not link.name or not (run / "conjectures.parquet").exists():
+        return None
+    rule = parse_rule(_rows(run / "conjectures.parquet")[link.name]["rule"])
+    if not any(one.table == "contrasts" for one in rule.readings()):
+        return None
+    told = definitions_in(run, RunTables.of(run).get("contrasts"))
+    return str(run), {name: told[name] for name in rule.contrasts(told)}
 
 
 def _rows(table: Path) -> dict[str, Mapping[str, Any]]:

@@ -15,6 +15,13 @@ from takeback.study.comparison.comparison import Comparison
 from takeback.study.comparison.measures import MEASURES
 
 
+def _limits(bound: float | None, detectable: float | None) -> str:
+    return f"{number(bound)} ({number(detectable)})"
+
+
+_LIMITS = (Column("at most (80% power)", _limits, "bound", "detectable"),)
+
+
 @section_of.register
 def _(found: Comparison) -> Section:
     """Draw each measure, then the tables."""
@@ -22,12 +29,13 @@ def _(found: Comparison) -> Section:
         "The same measures side by side",
         _words(found),
         tuple(_figures(found)),
-        (*_means(found), _contrasts(found)),
+        (*_means(found), _contrasts(found), *_planned(found)),
         notes=(
             "Thick dots are means over training runs with 95% intervals (Student's t); grey lines are single "
-            "training runs. Between seeds the grey lines are jackknife values of pairs. A contrast's p is "
-            "exact over all ways to deal its training runs out to two arms, and is not corrected for the "
-            "number of rows.",
+            "training runs. Between seeds the grey lines are jackknife values of pairs. A difference's p is "
+            "exact over all ways to deal its training runs out to two arms; p of the whole table is right "
+            "for all its rows. What is no larger than so much is what the 95% interval rules out, and 80% "
+            "power is for the smallest difference that four of five such comparisons would see.",
         ),
     )
 
@@ -86,6 +94,25 @@ def _contrasts(found: Comparison) -> Table:
         Column("measure"),
         Column("difference", estimate, "difference", "low", "high", write=signed),
         Column("p", number, digits=4),
-        Column("smallest p", number, "smallest_p", digits=4),
+        Column("p, whole table", number, "p_table", digits=4),
+        *_LIMITS,
         Column("seeds", str),
     )
+
+
+def _planned(found: Comparison) -> list[Table]:
+    """List the contrasts of whole models that plans name, those of one name together."""
+    if found.planned.empty:
+        return []
+    told = table_of(
+        found.planned,
+        Column("contrast"),
+        Column("measure"),
+        Column("run"),
+        Column("base"),
+        Column("estimate", estimate, "estimate", "low", "high", write=signed),
+        Column("p, whole table", number, "p_table", digits=4),
+        *_LIMITS,
+        Column("seeds", str, "n"),
+    )
+    return [told]

@@ -9,14 +9,16 @@ from typing import Any, Final
 
 import pandas as pd
 
+from takeback.run.errors import TakebackError
 from takeback.run.json_text import read_object
 from takeback.run.reading import fields_of
 from takeback.run.tables import read_table
 from takeback.run.yaml_text import read_yaml
+from takeback.study.definitions import TABLE, check_same, definitions_in
 
 _BEHAVIOUR: Final = ("policies", "shifts", "agency", "games")
 _DIFF: Final = ("components", "layers", "total")
-_FILES: Final = {"contrasts": "contrasts.parquet", "carriers": "carriers.parquet"}
+_FILES: Final = {"contrasts": TABLE, "carriers": "carriers.parquet"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class RunTables:
         """Return a table, None where the run has none of this name.
 
         Raises:
-            TakebackError: a file of it is damaged or of another schema version.
+            TakebackError: a file of it is damaged or of another schema version, or contrasts mean something
+                else than in the run's plan.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
@@ -51,7 +54,10 @@ class RunTables:
         if name in _BEHAVIOUR:
             return _one(self.run / "behaviour" / f"{name}.parquet")
         if name in _FILES:
-            return _one(self.run / _FILES[name])
+            table = _one(self.run / _FILES[name])
+            if name == "contrasts" and table is not None:
+                _check_meant(self.run, table)
+            return table
         if name == "effects":
             paths = sorted((self.run / "effects").glob("[!.]*.parquet"))
             paths = [path for path in paths if not path.name.endswith(".readouts.parquet")]
@@ -97,6 +103,16 @@ def unfinished(run: str | Path) -> str:
     plan = read_plan(run)
     each = [f"{arm}/seed-{seed}" for arm in plan.get("arms") or () for seed in plan.get("seeds") or ()]
     return next((name for name in each if name not in made), "")
+
+
+def _check_meant(run: Path, table: pd.DataFrame) -> None:
+    """Raise where contrasts were estimated that mean something else than those of the run's plan."""
+    if (run / "plan.yaml").exists():
+        told = ("its plan", definitions_in(run)), (TABLE, definitions_in(run, table))
+        try:
+            check_same(told)
+        except TakebackError as error:
+            raise TakebackError(f"{run}: {error}, or estimate them again: takeback contrasts {run}") from None
 
 
 def _one(path: Path) -> pd.DataFrame | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
@@ -146,6 +146,11 @@ class Rule:
     def readings(self) -> Iterator[Aggregate]:
         """Yield everything that the rule reads, from left to right."""
         yield from _readings(self.statement)
+
+    def contrasts(self, known: Iterable[str]) -> list[str]:
+        """Return which of some contrasts it reads: those that its filters name, all where they name none."""
+        some = [dict(one.filters).get("contrast") for one in self.readings() if one.table == "contrasts"]
+        return [name for name in known if any(named is None or name in named for named in some)]
 
 
 def parse_rule(text: str) -> Rule:

@@ -14,11 +14,12 @@ from takeback.component import Component
 from takeback.draw.numbers import signed
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.measure.measures import typed
+from takeback.run.power import LEVEL
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import seeds_estimate
 from takeback.study.by_situation import OWN
 from takeback.study.contrasts.estimates import QuantityTable
-from takeback.study.contrasts.reach import LEVEL, of_each
+from takeback.study.contrasts.reach import of_each
 from takeback.study.sums import CarrierArms
 
 Floats = NDArray[np.float64]

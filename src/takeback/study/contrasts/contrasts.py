@@ -14,12 +14,16 @@ from takeback.run.errors import TakebackError
 from takeback.study.contrasts.carriers import carriers
 from takeback.study.contrasts.estimates import COLUMNS, estimate
 from takeback.study.contrasts.quantities import Report, quantities
+from takeback.study.definitions import definitions
 from takeback.study.plan import Plan, load_plan
 from takeback.study.pursuit import LOSSES
 from takeback.study.sums import check_carriers, check_contrasts, weights_of
 
 MEANINGS: Final[Mapping[str, str]] = {
     **COLUMNS,
+    "definition": "what the contrast is: its arms' methods and goals and where they are measured; the hash "
+    "is of all their settings",
+    "base": "what its arms start from",
     "arm": "the way of training",
     "seed": "the training run",
     "value": "of one training run",
@@ -85,6 +89,9 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
     found = quantities(run, report)
     weights = {name: weights_of(one) for name, one in asked.contrasts.items()}
     table, words = estimate(found, weights)
+    whole = own.model_dump(mode="json") | {"contrasts": asked.contrasts}
+    table["definition"] = table["contrast"].map(definitions(whole))
+    table["base"] = own.base if isinstance(own.base, str) else f"{own.base['method']}, of {own.name}"
     told = [*words, *found.missing]
     named = pd.DataFrame()
     if asked.carriers is not None:

@@ -14,11 +14,10 @@ from takeback.draw.numbers import count
 from takeback.measure.measures import typed
 from takeback.run.crossed import Crossed, crossed_estimate
 from takeback.run.errors import TakebackError
-from takeback.run.power import bound, noncentrality
+from takeback.run.power import LEVEL, bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.tables import records
 from takeback.study.contrasts.quantities import Contributions, Quantities
-from takeback.study.contrasts.reach import LEVEL
 from takeback.study.contrasts.together import InTable, Tested, together
 
 Floats = NDArray[np.float64]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from takeback.draw.numbers import at_most, interval, number, signed
 from takeback.draw.page import Table
 from takeback.findings.localise.shares import TAKE_BACK
+from takeback.run.power import LEVEL
 from takeback.run.tables import records
 from takeback.study.contrasts.quantities import BEHAVIOUR, WEIGHTS
-from takeback.study.contrasts.reach import LEVEL
 from takeback.study.pursuit import PURSUIT, SHARE
 
 if TYPE_CHECKING:

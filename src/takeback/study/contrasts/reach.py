@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from itertools import count
 
+from takeback.run.power import LEVEL
 from takeback.run.sign_flips import how_tested, smallest_contrast_p
 from takeback.study.plan import Plan
 from takeback.study.sums import weights_of
-
-LEVEL = 0.05
-"""The error of a family of components at which a contrast counts as found."""
 
 
 def reach(plan: Plan) -> list[str]:

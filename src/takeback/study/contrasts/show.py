@@ -13,12 +13,13 @@ from takeback.draw.heatmap import Cell, Ends, limit_of
 from takeback.draw.numbers import ABSENT, at_most, estimate, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
+from takeback.run.power import LEVEL
 from takeback.run.tables import records
 from takeback.study.contrasts.contrasts import Contrasts
 from takeback.study.contrasts.factors import factors, sentences
 from takeback.study.contrasts.quantities import SHOWN, WEIGHTS
-from takeback.study.contrasts.reach import LEVEL
-from takeback.study.contrasts.together import OTHERS, WHOLE_MODELS
+from takeback.study.contrasts.together import OTHERS
+from takeback.study.definitions import WHOLE_MODELS
 
 FLOOR, RANDOM = "floor", "random"
 _WORDS_SHOWN = 8

@@ -9,18 +9,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from takeback.run.power import LEVEL
 from takeback.run.relabelling import Relabelling
 from takeback.run.sign_flips import WeightedContrast, flipped, smallest_contrast_p
 from takeback.run.stats import dealt
 from takeback.study.contrasts.quantities import SHOWN, WHOLE
-from takeback.study.contrasts.reach import LEVEL
+from takeback.study.definitions import WHOLE_MODELS
 
 Floats = NDArray[np.float64]
 
-WHOLE_MODELS: Final = "whole models"
 COMPONENTS: Final = "components"
 OTHERS: Final = "other measures"
-"""The tables that a page of contrasts has."""
+"""The tables that a page of contrasts has beside that of whole models."""
 
 
 @dataclass(frozen=True, eq=False)
