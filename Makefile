@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TESTS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo families small-worlds plants estimators findings fuzz tree test check format hooks base clean
+.PHONY: help setup demo families small-worlds plants estimators findings pages fuzz tree test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 	$(BIN)/python examples/endgame/tables.py runs/findings/endgame-second > runs/findings/endgame-second.md
 	$(BIN)/python -m validation > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
+
+pages: $(READY)  ## fill the pages of findings from the records in docs/findings/record/ (seconds)
+	$(BIN)/python examples/pages.py
 
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
 	$(BIN)/python -m validation.simulate

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from takeback.run.tables import write_table
+from takeback.study.by_situation import OWN
 from takeback.study.pursuit import KL, PURSUIT, SHARE
 
 COMPONENTS = [f"L{layer}.{part}" for layer in range(4) for part in ("H0", "H1", "H2", "MLP")]
@@ -24,7 +25,7 @@ CONTRASTS = {
     "optimisers": {"rl-win": "1/2", "rl-corner": "1/2", "rft-win": "-1/2", "rft-corner": "-1/2"},
     "alone": {"rl-win": 1},
 }
-AGENCY = {"rl": ["rl-win", "rl-corner"], "rft": ["rft-win", "rft-corner"]}
+CARRIERS = {"of": ["rl-win", "rl-corner"], "than": ["rft-win", "rft-corner"]}
 
 
 def draw(
@@ -47,16 +48,12 @@ def draw(
     return found
 
 
-def quantity_table(extra: Mapping[str, float], probe: bool = False, told: bool = True) -> pd.DataFrame:
-    """Return the quantities that the rule needs; without `told` the probe is not among them."""
+def quantity_table(extra: Mapping[str, float]) -> pd.DataFrame:
+    """Return the quantities that the rule needs."""
     rows = []
-    for (arm, seed), drawn in draw(extra, range(8), probe).items():
-        measures = {SHARE: drawn["lost"], "legal": -drawn["legal"]}
-        if probe and told:
-            measures["probe mate in one"] = -drawn["probe"]
-        for measure, values in measures.items():
-            frame = pd.DataFrame({"component": COMPONENTS, "value": values})
-            rows.append(frame.assign(arm=arm, seed=seed, source="take back", measure=measure))
+    for (arm, seed), drawn in draw(extra, range(8), probe=False).items():
+        frame = pd.DataFrame({"component": COMPONENTS, "value": -drawn["lost"]})
+        rows.append(frame.assign(arm=arm, seed=seed, source="take back", measure=OWN))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -71,7 +68,7 @@ def write_study(
         "seeds": list(seeds),
         "arms": ARMS,
         "contrasts": CONTRASTS,
-        "agency": AGENCY,
+        "carriers": CARRIERS,
     }
     (run / "plan.yaml").write_text(yaml.safe_dump(plan))
     for place, ((arm, seed), drawn) in enumerate(draw(extra, seeds, probe).items()):

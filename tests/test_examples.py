@@ -87,7 +87,12 @@ def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided
     outcomes = pd.read_parquet(out / "conjectures.parquet").set_index("name")["outcome"]
     assert outcomes.to_dict() == {"drift-stays": True, "two-seeds-show-nothing": True}
     report = (out / "report.html").read_text(encoding="utf-8")
-    for words in ('id="contrasts"', 'id="conjectures"', "nearest to 0.05 nats", "Carries agency: none of 6"):
+    for words in (
+        'id="contrasts"',
+        'id="conjectures"',
+        "nearest to 0.05 nats",
+        "Carries the gain: none of 6",
+    ):
         assert words in report
 
 

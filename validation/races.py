@@ -72,7 +72,7 @@ COMMANDS: Final = {
     "diff": Command("diff base tuned --with spectra -o out", PAIR, (".html", ".json")),
     "sweep": Command("sweep base tuned --sets L0.H0 --controls 1 {} -o out.parquet", PAIR),
     "localise": Command(
-        "localise base tuned --arena endgames --situations 12 --measure legal -o out",
+        "localise base tuned {} --measure legal --with shares --sets L0.H0 --controls 1 -o out",
         PAIR,
         (".html", ".json"),
     ),

@@ -1,7 +1,7 @@
 """Tries the estimators on made-up runs of which the truth is known, and prints Markdown.
 
 `python -m validation.simulate` tells how often families of components without an effect err,
-how often intervals cover, how often a known effect is found, and the same of the rule *carries agency*.
+how often intervals cover, how often a known effect is found, and the same of the rule *carries the gain*.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from takeback.run.sign_flips import flip_p_values, how_tested
 from takeback.run.stats import max_permutation, seeds_estimate
-from takeback.study.contrasts.carriers import conditions, held
+from takeback.study.contrasts.carriers import conditions, holding
 from takeback.study.contrasts.reach import LEVEL
-from takeback.study.sums import AgencyArms
+from takeback.study.sums import CarrierArms
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -53,9 +53,14 @@ UNEQUAL = (1.5, 3.0)
 RULE_PART = 10
 """The rule is tried so many times less often."""
 
-CARRIER = "the first carries agency: 4 SD more toward both goals, in RL alone"
+CARRIES = "the first carries the gain toward both goals,"
+CARRIED = (1.0, 2.0, 3.0)
+"""What the first component costs more than in the control, where it carries, in standard deviations."""
 
-PAIRS = AgencyArms(rl=("rl-win", "rl-corner"), rft=("rft-win", "rft-corner"))
+TOGETHER: Final[Mapping[str, float]] = {"paired": 0.8, "unpaired": 0.0}
+"""How the runs of one seed correlate in two arms; 0.8 is as in models of which the answer is known."""
+
+PAIRS = CarrierArms(of=("rl-win", "rl-corner"), than=("rft-win", "rft-corner"))
 
 
 @dataclass(frozen=True)
@@ -120,49 +125,59 @@ def _family(arms: Floats, weights: Sequence[float], flips: bool) -> Floats:
     return max_permutation(arms[0], arms[1])
 
 
-def made_up(
-    rng: np.random.Generator, extra: Mapping[str, Floats]
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Draw losses of pursuit and of skill, by arm: pursuit follows skill, with noise.
+@dataclass(frozen=True)
+class Scenario:
+    """What components cost besides noise.
 
-    Skills differ between components and are alike in all runs but for noise. `extra` is what some arms
-    have of pursuit besides, shape (components,), in standard deviations of the noise.
+    Attributes:
+        costs: by arm, shape (components,), in standard deviations of a run.
+        together: the correlation of the runs of one seed in two arms.
     """
-    level = rng.exponential(size=(COMPONENTS, 2))
-    skills = {
-        arm: level + 0.2 * rng.normal(size=(SEEDS, COMPONENTS, 2)) for pair in PAIRS.pairs for arm in pair
-    }
-    losses = {
-        arm: skill @ np.array([0.6, 0.4]) + rng.normal(size=(SEEDS, COMPONENTS)) + extra.get(arm, 0.0)
-        for arm, skill in skills.items()
-    }
-    return losses, skills
+
+    costs: Mapping[str, Floats]
+    together: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Floats]:
+        """Draw what components cost in every run, by arm, shape (seeds, components)."""
+        arms = [arm for pair in PAIRS.pairs for arm in pair]
+        shared = noise(rng, NOISES["normal"], [1.0])
+        own = noise(rng, NOISES["normal"], [1.0] * len(arms))
+        drawn = self.together**0.5 * shared + (1 - self.together) ** 0.5 * own
+        return {arm: drawn[place] + self.costs.get(arm, 0.0) for place, arm in enumerate(arms)}
 
 
-def scenarios() -> dict[str, dict[str, Floats]]:
-    """Return what is planted in each scenario of the rule, by arm; only in the last there is a carrier."""
+def scenarios() -> dict[str, Scenario]:
+    """Return the scenarios of the rule; only the last have a carrier, which costs 3 in every arm."""
     place = np.arange(COMPONENTS)
-    first, some = np.where(place == 0, 4.0, 0.0), np.where(place < 5, 6.0, 0.0)
+    first, some = np.where(place == 0, 1.0, 0.0), np.where(place < 5, 6.0, 0.0)
+    every = [arm for pair in PAIRS.pairs for arm in pair]
     lacking = {
         "rl-win": np.where(place % 3 == 0, 0.0, 6.0),
         "rl-corner": np.where(place % 3 == 1, 0.0, 6.0),
         "rft-win": np.where(place % 3 == 2, 6.0, 0.0),
     }
+    carried = {
+        f"{CARRIES} by {size:g} SD, runs {how}": Scenario(
+            {arm: (3 + size * (arm in PAIRS.of)) * first for arm in every}, together
+        )
+        for how, together in TOGETHER.items()
+        for size in CARRIED
+    }
     return {
-        "skill alone": {},
-        "five components do as much in RFT": {arm: some for pair in PAIRS.pairs for arm in pair},
-        "a third lacks one goal, a third the other, a third does as much in RFT": lacking,
-        CARRIER: {"rl-win": first, "rl-corner": first},
+        "nothing": Scenario({}),
+        "five components cost as much in the control": Scenario(dict.fromkeys(every, some)),
+        "a third lacks one goal, a third the other, a third costs as much in a control": Scenario(lacking),
+        **carried,
     }
 
 
-def rule_rates(extra: Mapping[str, Floats], families: int, seed: int) -> tuple[float, float]:
+def rule_rates(scenario: Scenario, families: int, seed: int) -> tuple[float, float]:
     """Return how often the rule names some component after the first, and how often the first one."""
     rng = np.random.default_rng([seed, 99])
     counts = np.zeros(2)
     for _ in range(families):
-        found = conditions(*made_up(rng, extra), PAIRS)
-        carry = np.logical_and.reduce([held(condition) for condition in found.values()])
+        holds = holding(conditions(scenario.draw(rng), PAIRS))
+        carry = np.logical_and.reduce([*holds.values()])
         counts += (carry[1:].any(), carry[0])
     rest, first = (counts / families).tolist()
     return rest, first
@@ -186,11 +201,11 @@ def tables(families: int, seed: int) -> Iterator[str]:
             numbers = (found.error, found.coverage, found.power)
             yield f"| {name} | {contrast} | " + " | ".join(f"{100 * one:.1f}%" for one in numbers) + " |"
     families = max(1, families // RULE_PART)
-    yield f"\nThe rule *carries agency*, {families} times:\n"
+    yield f"\nThe rule *carries the gain*, {families} times:\n"
     yield "| planted | the first of 30 is named | another is named |"
     yield "| --- | --- | --- |"
-    for name, extra in scenarios().items():
-        rest, first = rule_rates(extra, families, seed)
+    for name, scenario in scenarios().items():
+        rest, first = rule_rates(scenario, families, seed)
         yield f"| {name} | {100 * first:.1f}% | {100 * rest:.1f}% |"
 
 

@@ -31,7 +31,7 @@ INSIDE = (
 
 
 def main() -> None:
-    """Print arms, contrasts of whole models and of components, the rule of agency, and conjectures."""
+    """Print arms, contrasts of whole models and of components, the rule of the gain, and conjectures."""
     run = Path(sys.argv[1])
     table(("arm", "runs", "step", "matched", *WHOLE), arms(run))
     plan = load_plan(run / "plan.yaml")
@@ -39,8 +39,8 @@ def main() -> None:
     table(("contrast", "is"), ((name, formula(weights)) for name, weights in plan.contrasts.items()))
     table(("contrast", "measure", "estimate", "p", "floor"), whole(found))
     table(("contrast", "measure", "differ", "which, largest first", "floor"), inside(found))
-    if (run / "agency_carriers.parquet").exists():
-        table(*rule(read_table(run / "agency_carriers.parquet")))
+    if (run / "carriers.parquet").exists():
+        table(*rule(read_table(run / "carriers.parquet")))
     if (run / "conjectures.parquet").exists():
         decided = read_table(run / "conjectures.parquet")
         table(
@@ -105,7 +105,7 @@ def inside(found: pd.DataFrame) -> Iterable[Sequence[str]]:
 
 
 def rule(carriers: pd.DataFrame) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
-    """List the components that meet most conditions of the rule *carries agency*."""
+    """List the components that meet most conditions of the rule *carries the gain*."""
     conditions = [name.removeprefix("p: ") for name in carriers if name.startswith("p: ")]
     met = len(conditions) - carriers["failed"].fillna("").map(
         lambda text: len([one for one in text.split("; ") if one])
@@ -122,7 +122,7 @@ def rule(carriers: pd.DataFrame) -> tuple[Sequence[str], Iterable[Sequence[str]]
         ]
         for place in order
     )
-    return ("component", "carries agency", *conditions), rows
+    return ("component", "carries the gain", *conditions), rows
 
 
 def outcome(value: object) -> str:

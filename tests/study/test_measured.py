@@ -2,15 +2,22 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from takeback.checkpoint import open_checkpoint
+from takeback.planning.checkin.known import facts_of
 from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study import run_plan
-from takeback.study.measured import choose, measured_model, nearest, read_measured
+from takeback.study.by_situation import between as between_sides
+from takeback.study.conjectures.record import unfinished
+from takeback.study.contrasts import contrasts
+from takeback.study.contrasts.quantities import quantities
+from takeback.study.kept import keep_record
+from takeback.study.measured import Snapshot, between, choose, measured_model, nearest, read_measured
 from takeback.study.plan import check_plan, dump_plan
 
 ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 2}
@@ -24,6 +31,7 @@ FIELDS = {
     "sets": ["each layer", "each kind"],
     "controls": 1,
 }
+NAMED = ["L0.U0", "L0.U1", "L1.U3"]
 
 
 def test_the_nearest_is_nearest_in_its_logarithm_and_matched_within_half_as_much_again():
@@ -64,6 +72,30 @@ def test_what_was_chosen_is_written_down_and_found_again(tmp_path):
     found = choose(last, "rl-win", 0, tmp_path, kl)
     assert (found.folder, found.step, found.matched) == ("final", 4, None)
     assert measured_model(last, "rl-win", 0, tmp_path) == run / "final"
+
+
+def test_both_snapshots_around_the_first_passing_are_found_with_their_shares(tmp_path):
+    plan = check_plan({**FIELDS, "measure_at": {"kl": 0.4}})
+    found = choose(plan, "rl-win", 0, tmp_path, {1: 0.1, 2: 0.3, 3: 0.7, 4: 0.2})
+    assert (found.folder, found.beside) == ("step-2", Snapshot("step-3", 3, 0.7))
+    assert found.share == pytest.approx(0.75)
+    assert found.at == pytest.approx(0.4)
+    assert read_measured("rl-win", 0, tmp_path) == found
+    found = choose(plan, "rl-win", 0, tmp_path, {1: 0.1, 2: 0.39, 4: 0.39})
+    assert found.beside is None, "it is nowhere passed"
+    assert between({1: 0.5, 2: 0.3, 3: 0.5}, 0.4) == (2, 3), "passed on the way out"
+    assert between({1: 0.4, 2: 0.4, 3: 0.5}, 0.4) == (2, 3), "equal ends have nothing between them"
+
+
+@given(st.lists(st.floats(1e-3, 10), min_size=2, max_size=8), st.floats(1e-3, 10))
+def test_what_lies_between_has_the_wanted_kl_exactly(tmp_path_factory, path, wanted):
+    plan = check_plan({**FIELDS, "measure_at": {"kl": wanted}})
+    kl = dict(enumerate(path, 1))
+    found = choose(plan, "rl-win", 0, tmp_path_factory.mktemp("chosen"), kl)
+    if found.beside is not None:
+        assert found.at == pytest.approx(wanted)
+        assert 0 <= found.share <= 1
+        assert abs(found.step - found.beside.step) == 1
 
 
 @pytest.mark.parametrize("value", ["first", {"kl": 0}, {"kl": 1, "step": 3}, {}])
@@ -128,3 +160,62 @@ def test_everything_is_measured_of_the_snapshot_at_the_wanted_kl(last, tmp_path)
     assert manifest["checkpoints"]["rl-win/seed-0"] == final.digest != snapshot.digest
     swept = json.loads((out / "effects" / "rl-win-seed-0.sweep.json").read_text())
     assert swept["tuned"]["digest"] == snapshot.digest
+
+
+@pytest.mark.slow
+def test_numbers_lie_between_two_snapshots_and_are_the_means_of_their_parts(last, tmp_path):
+    kl = read_table(last / "behaviour" / "policies.parquet")
+    kl = kl[kl["measure"] == "KL(after || before)"].set_index("step")["value"]
+    wanted = float(0.3 * kl[2] + 0.7 * kl[3])
+    out = tmp_path / "run"
+    arms = {"rl-win": {**ARM, "snapshots": [1, 2, 3]}}
+    plan = {**FIELDS, "measure_at": {"kl": wanted}, "contrasts": {"gain": {"rl-win": 1}}, "arms": arms}
+    run_plan(check_plan({**plan, "sets": NAMED}), out)
+    found = quantities(out)
+    table = found.table.set_index(["source", "component", "measure"])["value"]
+    assert table["behaviour", "", "KL"] == pytest.approx(wanted, rel=1e-9)
+    near, beyond = (
+        read_table(out / place / "behaviour" / "rl-win-seed-0" / "shifts.parquet").set_index("measure")
+        for place in ("beside", "")
+    )
+    assert {near["step"].iloc[0], beyond["step"].iloc[0]} == {2, 3}
+    share = {2: 0.3, 3: 0.7}
+    mixed = sum(share[side["step"].iloc[0]] * side.loc["utility win", "effect"] for side in (near, beyond))
+    assert table["behaviour", "", "utility gained"] == pytest.approx(mixed)
+    sides = [
+        (out / place / "by_situation" / "rl-win-seed-0.parquet", share[side["step"].iloc[0]])
+        for place, side in (("beside", near), ("", beyond))
+    ]
+    parts = between_sides(sides).set_index(["source", "component", "measure"])["parts"]
+    means = parts.map(lambda each: each.mean(dtype=np.float64))
+    shared = means.index.intersection(table.index)
+    assert {source for source, *_ in shared} == {"behaviour", "take back"}
+    off = (means[shared] - table[shared].astype(float)).abs()
+    assert off.max() < 2e-6, off[off > 2e-6]
+    assert all(len(each) == FIELDS["situations"] for each in parts)
+    again = sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
+    run_plan(check_plan({**plan, "sets": NAMED}), out)
+    assert again == sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
+
+    kept = keep_record(out, tmp_path / "kept")
+    before, after = contrasts(out), contrasts(kept)
+    drawn = before.contrasts[before.contrasts["table"] != "other measures"].reset_index(drop=True)
+    shown = after.contrasts.reset_index(drop=True)
+    keys = ["contrast", "source", "measure", "component"]
+    whole = drawn.merge(shown, on=keys, suffixes=("", " kept"))
+    assert len(whole) == len(drawn) == len(shown)
+    for column in ("estimate", "p_table"):
+        one, other = (
+            whole[name].astype("Float64").to_numpy(float, na_value=-1) for name in (column, f"{column} kept")
+        )
+        np.testing.assert_allclose(one, other)
+    asked = ("behaviour", "utility gained"), ["rl-win"], [0], [""]
+    one, other = (quantities(of).situations.of(*asked).values for of in (out, kept))
+    np.testing.assert_array_equal(one, other)
+    assert not list(kept.rglob("*.safetensors"))
+    assert facts_of(kept).work == pytest.approx(facts_of(out).work)
+    assert not unfinished(kept)
+    with pytest.raises(TakebackError, match="is there already"):
+        keep_record(out, kept)
+    with pytest.raises(TakebackError, match="a kept record already"):
+        keep_record(kept, tmp_path / "again")

@@ -15,7 +15,8 @@ from torch.nn.functional import log_softmax
 from takeback.arenas import ClosedArena, arena
 from takeback.checkpoint import Network, NetworkConfig
 from takeback.training import check_recipe
-from takeback.training.games import GameRewarder, play, returns, starts
+from takeback.training.drawing import tried_situations
+from takeback.training.games import GameRewarder, play, returns
 from takeback.training.gradients import GameGradient
 
 ENDGAMES = arena("endgames")
@@ -82,14 +83,28 @@ def test_each_game_keeps_the_situations_and_answers_that_were_its_own() -> None:
 
 
 def test_for_win_games_start_where_the_horizon_suffices_and_best_play_wins_them_all() -> None:
-    begun = starts(recipe(horizon=3, steps=4, prompts=20), 3, ENDGAMES)
+    begun = tried_situations(ENDGAMES, recipe(horizon=3, steps=4, prompts=20))
     assert len(set(begun)) == 80
     assert {ENDGAMES.distance(one) for one in begun} == {1, 2, 3}
     games = play(ENDGAMES, best_player, begun, 3)
     assert returns(ENDGAMES, "win", games) == ([1.0] * 80, 1.0)
-    assert starts(recipe(goal="check", steps=2, prompts=9), 2, ENDGAMES) == ENDGAMES.situations(
+    assert tried_situations(ENDGAMES, recipe(goal="check", steps=2, prompts=9)) == ENDGAMES.situations(
         "train", 18, 0, goal="check"
     )
+
+
+def test_a_curriculum_begins_near_mate_and_never_begins_a_game_twice() -> None:
+    asked = recipe(horizon=5, mate_within=[1, 3, 5], steps=7, prompts=12)
+    begun = tried_situations(ENDGAMES, asked)
+    parts = [begun[:36], begun[36:60], begun[60:]]
+    away = [{ENDGAMES.distance(one) for one in part} for part in parts]
+    assert away == [{1}, {1, 2, 3}, {1, 2, 3, 4, 5}]
+    assert len(set(begun)) == 7 * 12
+    whole = tried_situations(ENDGAMES, recipe(horizon=5, steps=7, prompts=12))
+    for method in ("rl", "rft"):
+        near = {"mate_within": 5, "steps": 7, "prompts": 12}
+        alone = {"parent": "endgame-mlp", "goal": "win", "learning_rate": 1e-3, "method": method, **near}
+        assert tried_situations(ENDGAMES, check_recipe(alone)) == whole
 
 
 def best_player(situations: Sequence[Any]) -> list[tuple[str | None, Any]]:

@@ -145,6 +145,22 @@ def test_games_teach_each_move_after_its_own_prompt_alone(goal: str, horizon: in
         assert moves["reward"].nunique() == 1
 
 
+@pytest.mark.parametrize("parent", ["endgame-base", "endgame-mlp"])
+@pytest.mark.parametrize("more", [{"method": "rft"}, {"method": "rl"}, {"method": "rl", "horizon": 4}])
+def test_near_mate_nothing_is_tried_elsewhere(parent: str, more: dict[str, Any], tmp_path: Path) -> None:
+    asked = recipe(**{"parent": parent, "steps": 2, "prompts": 4, "mate_within": [1, 2], **more})
+    with _quiet():
+        trainer, rewarder = build_trainer(asked, tmp_path, Watch())
+        trainer.train()
+    assert rewarder is not None
+    tried = pd.DataFrame(rewarder.take_seen())
+    tried = tried[tried["move"] == 0] if "move" in tried else tried
+    away = tried["situation"].map(lambda text: ENDGAMES.distance(ENDGAMES.parse(text)))
+    assert set(away[tried["step"] == 1]) == {1}
+    assert away.max() == 2
+    assert tried.groupby("step")["situation"].nunique().tolist() == [4, 4]
+
+
 def test_dpo_learns_the_published_loss_from_pairs_of_a_best_and_a_worse_action(tmp_path: Path) -> None:
     asked = recipe("dpo", batch=6, beta=0.5, steps=2)
     step = last_step(asked, tmp_path)

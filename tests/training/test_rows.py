@@ -202,6 +202,7 @@ def test_pairs_are_a_best_answer_and_a_worse_one(tmp_path, base, place):
     ("where", "more", "told"),
     [
         ({}, {"horizon": 3}, "no games"),
+        ({}, {"goal": "win", "mate_within": 3}, "no mates"),
         ({}, {"goal": "vowel"}, "vowels"),
         ({"rewards": []}, {}, "name rewards"),
         ({"rewards": []}, {"method": "dpo"}, "name rewards"),

@@ -80,9 +80,22 @@ def cast(_: str, weight: torch.Tensor, __: torch.Generator) -> torch.Tensor:
     return weight.bfloat16()
 
 
+def halved(_: str, weight: torch.Tensor, __: torch.Generator) -> torch.Tensor:
+    """Cast to float16, with weights among those that it holds with fewer digits."""
+    return weight.half()
+
+
 def sparse(name: str, weight: torch.Tensor, _: torch.Generator) -> torch.Tensor:
     """Move three entries of head 0 of layer 1 by two steps of bfloat16, on top of the cast."""
     changed = weight.bfloat16()
+    return _three_moved(name, changed)
+
+
+def sparse_half(name: str, weight: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+    return _three_moved(name, weight.half())
+
+
+def _three_moved(name: str, changed: torch.Tensor) -> torch.Tensor:
     if name == "model.layers.1.self_attn.q_proj.weight":
         changed[0, :3] *= 1.03125
     return changed
@@ -108,13 +121,34 @@ def test_one_head_above_noise_is_named_alone(tmp_path: Path) -> None:
     assert "Spearman" not in heads
 
 
-def test_a_cast_is_called_a_cast(tmp_path: Path) -> None:
-    entries, heads = words_of(planted(tmp_path, cast, torch.bfloat16))
-    assert "All of it is the cast to bfloat16" in entries
-    assert "All of it is the cast to bfloat16" in heads
+@pytest.mark.parametrize(("change", "dtype"), [(cast, torch.bfloat16), (halved, torch.float16)])
+def test_a_cast_is_called_a_cast(tmp_path: Path, change: Change, dtype: torch.dtype) -> None:
+    entries, heads = words_of(planted(tmp_path, change, dtype))
+    assert f"All of it is the cast to {str(dtype).removeprefix('torch.')}" in entries
+    assert "All of it is a cast to 16 bits" in heads
 
 
-def test_a_sparse_change_on_top_of_a_cast_is_told_from_it(tmp_path: Path) -> None:
-    entries, heads = words_of(planted(tmp_path, sparse, torch.bfloat16))
+@pytest.mark.parametrize(("change", "dtype"), [(sparse, torch.bfloat16), (sparse_half, torch.float16)])
+def test_a_sparse_change_on_top_of_a_cast_is_told_from_it(
+    tmp_path: Path, change: Change, dtype: torch.dtype
+) -> None:
+    entries, heads = words_of(planted(tmp_path, change, dtype))
     assert "in all but 3 entries; those are the change that is no cast, in L1.H0." in entries
-    assert "All but L1.H0 are base's, rounded to bfloat16." in heads
+    assert "All but L1.H0 are base's, rounded to 16 bits." in heads
+
+
+def test_heads_of_all_sizes_are_not_called_above_noise(tmp_path: Path) -> None:
+    """Each head moves by another size: no noise of one size explains them, so that none is "above" it."""
+
+    def scaled(name: str, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        changed = weight.clone()
+        if name.endswith("q_proj.weight"):
+            step = torch.randn(weight.shape, generator=generator).reshape(4, -1)
+            sizes = 10.0 ** (-torch.arange(4.0) - 4 * ("layers.1" in name) / 8)
+            changed += (1e-2 * sizes[:, None] * step).reshape(weight.shape)
+        return changed
+
+    _, heads = words_of(planted(tmp_path, scaled))
+    assert "noise of one size explains no heads" in heads
+    assert "above noise" not in heads
+    assert "Raw and invariant change of 8 heads have a Spearman correlation" in heads

@@ -37,7 +37,7 @@ PAIRS = [(one, one) for one in FAST] + [(FAST[0], FAST[2]), (FAST[2], FAST[1]), 
 SLOW = (torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
 TOLERANCES = (1e-5, 1e-4, 1e-3)
 SUMS = ("base_square", "tuned_square", "delta_square", "delta_sum")
-COUNTS = ("differing", "differing_bf16", "sign_flips")
+COUNTS = ("differing", "differing_bf16", "sign_flips", "off_cast")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ def assert_equal_to_dense(
         assert found.parameters[place] == size
         assert found.differing[place] == round(expected["changed_bitwise"] * size)
         assert found.differing_bf16[place] == round(expected["changed_bf16"] * size)
+        rounded = before.float().to(after.dtype) if after.dtype.itemsize == 2 else before
+        assert found.off_cast[place] == int((rounded.double() != after.double()).sum())
         assert found.sign_flips[place] == np.sum((w < 0) & (v > 0) | (w > 0) & (v < 0))
         assert found.beyond[place].tolist() == [int(np.sum(np.abs(v - w) > one)) for one in TOLERANCES]
         assert found.max_abs[place] == pytest.approx(expected["max_abs"], rel=2**-24, abs=0)

@@ -114,6 +114,25 @@ def found_devices() -> tuple[str, ...]:
     return (*cards, *(["mps"] if torch.backends.mps.is_available() else []), CPU)
 
 
+def decomposing_device(name: str) -> str:
+    """Return the device of this machine that matrices are decomposed on in float64.
+
+    >>> decomposing_device("cpu")
+    'cpu'
+
+    Raises:
+        UnknownName: there is no such device.
+        TakebackError: this machine has none, or it does not compute in float64.
+    """
+    asked = Placement(name).device
+    if asked == MAP:
+        raise TakebackError("matrices are decomposed one at a time on one device; name cpu, cuda or cuda:1")
+    found = CPU if asked == CPU else _device(asked)
+    if found == "mps":
+        raise TakebackError("mps does not compute in float64; leave --device out, or choose cpu")
+    return found
+
+
 def free_memory(device: str) -> int | None:
     """Return the free bytes of a settled device, of all cards for `map`; None where that does not bind.
 

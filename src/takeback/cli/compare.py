@@ -24,10 +24,11 @@ def contrasts(
     run: WrittenRun,
     output: OutOptions,
     plan: Annotated[
-        str | None, option("--plan", "PLAN", "Take contrasts and the rule of agency from this plan instead.")
+        str | None,
+        option("--plan", "PLAN", "Take contrasts and arms of the rule from this plan instead."),
     ] = None,
 ) -> None:
-    """Contrast the arms of a run over its training runs, and say which components carry agency.
+    """Contrast the arms of a run over its training runs, and say which components carry the gain.
 
     The run need not be finished. Without --out, tables and page go into its folder.
     """

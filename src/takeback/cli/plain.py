@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from takeback.component import ComponentSet
     from takeback.measure.bench import Bench
     from takeback.measure.read import Ask
+
+
+TOLD = 2.0
+"""Seconds of work on weights whose time is told before."""
 
 
 def print_json(value: Any) -> None:
@@ -54,6 +58,15 @@ def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *,
     each = bench.seconds_each if len(bench.ends) else None
     about = "" if each is None else f", about {span(number * each)}"
     typer.echo(f"takeback: {told}{about}", err=True)
+
+
+def print_seconds(expected: Mapping[str, float]) -> None:
+    """Tell on standard error, before long work begins, about how long it takes, and what of it takes most."""
+    total = sum(expected.values())
+    if total < TOLD:
+        return
+    parts = ", ".join(f"{name} {span(seconds)}" for name, seconds in expected.items() if seconds >= 0.5)
+    typer.echo(f"takeback: about {span(total)}{f' ({parts})' if len(expected) > 1 else ''}", err=True)
 
 
 def print_floor(bench: Bench, quiet: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from takeback.cli.options import Json, Run, RunOptions, argument, command_of, option
+from takeback.cli.options import Folder, Json, Run, RunOptions, argument, command_of, option
 from takeback.cli.plain import print_json, print_table, span
 from takeback.cli.runs import Change, RunFolder, changes_of, cores
 
@@ -70,6 +70,19 @@ def status(
         typer.echo(f"{done} of {len(found.arms)} done; {left} on {found.workers} worker(s)")
     else:
         typer.echo(f"all {done} done")
+
+
+@command_of(app)
+def keep(
+    run: Run,
+    out: Folder,
+) -> None:
+    """Write what a run's claims rest on into a folder of a few megabytes, to be kept beside a page."""
+    from takeback.study.kept import keep_record
+
+    folder = keep_record(run, out)
+    size = sum(path.stat().st_size for path in folder.rglob("*"))
+    typer.echo(f"{folder}: {size / 1e6:.1f} MB; `takeback contrasts {folder}` makes its contrasts again")
 
 
 def _row(arm: ArmStatus, names: list[str]) -> dict[str, Any]:

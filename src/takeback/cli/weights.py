@@ -27,7 +27,7 @@ from takeback.cli.options import (
     chosen_set,
     option,
 )
-from takeback.cli.plain import print_json, print_table
+from takeback.cli.plain import print_json, print_seconds, print_table
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -75,11 +75,28 @@ def diff(
     ] = None,
     seed: Seed = 0,
     shard: ShardText = None,
+    device: Annotated[
+        str,
+        option(
+            "--device",
+            "NAME",
+            "Where matrices are decomposed, with spectra, published or all: auto, cpu, cuda, cuda:1.",
+        ),
+    ] = "cpu",
 ) -> None:
     """Measure how far every tensor, component and layer moved, between checkpoints or along a run."""
     from takeback.checkpoint import open_pair
+    from takeback.checkpoint.placement import decomposing_device
     from takeback.run.parts import Shard
-    from takeback.weights import MEASURES, PairSettings, compare, compare_runs, compare_shard, follow
+    from takeback.weights import (
+        MEASURES,
+        PairSettings,
+        compare,
+        compare_runs,
+        compare_shard,
+        expected,
+        follow,
+    )
 
     out, workers = output.out, work.workers()
     if out is not None and out.is_file():
@@ -89,17 +106,21 @@ def diff(
     wanted = tuple(MEASURES) if "all" in (measures or ()) else tuple(measures or ())
     if len(checkpoints) == 2:
         pair = open_pair(*checkpoints, untie=untie)
-        settings = PairSettings(
-            resolution, seed=seed, **({"tolerances": tuple(tolerance)} if tolerance else {})
-        )
-        if shard is not None:
+        counted = {"tolerances": tuple(tolerance)} if tolerance else {}
+        settings = PairSettings(resolution, seed=seed, device=decomposing_device(device), **counted)
+        part = None if shard is None else Shard.parse(shard)
+        if not output.as_json and (part is None or out is not None):
+            print_seconds(expected(pair, wanted, settings, out, workers, part))
+        if part is not None:
             if out is None:
                 raise TakebackError("a shard leaves its parts in a folder; name one (--out)")
-            compare_shard(pair, wanted, settings, out, Shard.parse(shard), workers)
+            compare_shard(pair, wanted, settings, out, part, workers)
             return typer.echo(f"{out}: shard {shard} is done; the same command without --shard merges all")
         output.show(compare(pair, wanted, settings, out, workers))
-    elif wanted or shard or tolerance or untie:
-        raise TakebackError("--with, --shard, --tolerance and --untie are for a pair: name BASE and TUNED")
+    elif wanted or shard or tolerance or untie or device != "cpu":
+        raise TakebackError(
+            "--with, --shard, --tolerance, --untie and --device are for a pair: name BASE and TUNED"
+        )
     elif len(checkpoints) == 1:
         output.show(follow(checkpoints[0], started, out, workers))
     else:

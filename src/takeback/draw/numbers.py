@@ -99,6 +99,30 @@ def estimate(
     return f"{write(value)} {interval(low, high)}"
 
 
+def at_most(bound: float | None, detectable: float | None = None, power: bool = False) -> str:
+    """Say of what is not told from 0 how large it can be, and what size would have been seen.
+
+    Args:
+        bound: the largest size that its 95% interval does not rule out.
+        detectable: the smallest size that 80% of such tests would see.
+        power: say of a size that is not known that none would be.
+
+    >>> at_most(0.0123, 0.02, power=True), at_most(0.3), at_most(None, None, power=True)
+    ('no larger than 0.012 (80% power for 0.020)', 'no larger than 0.30', 'of any size (no power for any)')
+    """
+    told = "of any size" if bound is None else f"no larger than {_figures(bound)}"
+    if detectable is None:
+        return told + (" (no power for any)" if power else "")
+    return f"{told} (80% power for {_figures(detectable)})"
+
+
+def _figures(value: float) -> str:
+    """Write a size with two figures, more where it has more before the point."""
+    if value == 0 or not math.isfinite(value):
+        return number(value, 0)
+    return number(value, max(0, 1 - math.floor(math.log10(abs(value)))) if value >= 5e-5 else 3)
+
+
 def span(low: float | None, high: float | None, write: Callable[[float], str] = percent) -> str:
     """Write two ends in words, or that they are unknown.
 

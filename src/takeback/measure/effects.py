@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import divergence_values, measure_values, typed
 from takeback.measure.shift import TOTAL_VARIATION, check_same_situations, shift
 from takeback.policies.readout import Readout, Readouts
-from takeback.run.stats import Estimate, mean_estimate, paired_difference
+from takeback.run.stats import Estimate, mean_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,20 +69,46 @@ def effect_rows(
     Raises:
         TakebackError: the readouts are of different situations.
     """
+    rows: list[dict[str, Any]] = []
+    for one in differences(before, after, context):
+        estimate = mean_estimate(one.numbers, context.clusters[one.applies])
+        rows.append(_effect_row(one.measure, one.reached, estimate, relative_to))
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """What changed in one measure from one policy to another.
+
+    Attributes:
+        measure: its name.
+        reached: the mean that the second policy has.
+        numbers: after − before in each situation to which the measure applies on both sides, shape (m,).
+        applies: which of all situations those are, shape (n,).
+    """
+
+    measure: str
+    reached: float
+    numbers: NDArray[np.float64]
+    applies: NDArray[np.bool_]
+
+
+def differences(before: Readouts, after: Readouts, context: MeasureContext) -> Iterator[Changed]:
+    """Give what changed in every measure that applies to some situation on both sides.
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
     check_same_situations(before, after)
     old, new = measure_values(before, context), measure_values(after, context)
-    rows: list[dict[str, Any]] = []
     for name, values in new.items():
-        kept = values.applies & old[name].applies
-        if kept.any():
-            pair = values.numbers[kept], old[name].numbers[kept]
-            difference = paired_difference(*pair, context.clusters[kept])
-            rows.append(_effect_row(name, float(values.numbers[kept].mean()), difference, relative_to))
+        if (kept := values.applies & old[name].applies).any():
+            numbers = values.numbers[kept]
+            yield Changed(name, float(numbers.mean()), numbers - old[name].numbers[kept], kept)
     for name, distances in divergence_values(before, after, context).items():
         if (kept := distances.applies).any():
-            estimate = mean_estimate(distances.numbers[kept], context.clusters[kept])
-            rows.append(_effect_row(name, estimate.value, estimate, relative_to))
-    return rows
+            numbers = distances.numbers[kept]
+            yield Changed(name, float(numbers.mean()), numbers, kept)
 
 
 def noise_floor(once: Readouts, again: Readouts, context: MeasureContext) -> dict[str, float]:

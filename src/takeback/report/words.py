@@ -52,8 +52,9 @@ def _matched(record: Record) -> str:
     if not isinstance(wanted, Mapping):
         return ""
     return (
-        f" Each arm is measured at the snapshot that is nearest to {wanted['kl']:g} nats (KL) from what it "
-        "started from, not at its last step."
+        f" Each arm is shown at the snapshot that is nearest to {wanted['kl']:g} nats (KL) from what it "
+        "started from, not at its last step; contrasts are of numbers at that distance, between the two "
+        "snapshots on either side of it."
     )
 
 

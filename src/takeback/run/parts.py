@@ -195,6 +195,31 @@ def collect_shard_of_tables(
     parts.do(shard.mine(range(len(parts.groups))), workers, threads, count)
 
 
+def unfinished(work: Itemised, out: str | Path | None = None, shard: Shard | None = None) -> list[str]:
+    """Return the items of work on one table that are in no finished part in `out`; nothing is written there.
+
+    With a shard, those of its share.
+    """
+    items = tuple(work.items())
+    groups = _groups(items)
+    folder = None if out is None else Path(out) / ".parts" / work.name
+    if folder is not None and not (folder / "work.json").is_file():
+        folder = None
+    numbers = range(len(groups)) if shard is None else shard.mine(range(len(groups)))
+    return [
+        item
+        for number in numbers
+        if folder is None or not (folder / f"{number:04}.rows.parquet").is_file()
+        for item in groups[number]
+    ]
+
+
+def _groups(items: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Cut items into parts."""
+    size = -(-len(items) // MOST_PARTS) or 1
+    return tuple(items[start : start + size] for start in range(0, len(items), size))
+
+
 def discard_parts(out: str | Path) -> None:
     """Remove the parts in a folder, once the tables made of them are written."""
     shutil.rmtree(Path(out) / ".parts", ignore_errors=True)
@@ -222,9 +247,7 @@ class _Parts:
                 f"{folder} holds parts of another comparison, or of other settings, rewards or versions; "
                 "remove it or choose another --out"
             )
-        size = -(-len(items) // MOST_PARTS) or 1
-        groups = tuple(items[start : start + size] for start in range(0, len(items), size))
-        return cls(work, folder, groups, tuple(made))
+        return cls(work, folder, _groups(items), tuple(made))
 
     def files(self, number: int) -> dict[str, Path]:
         """Return the files of one part by table; the part is done when all are there."""

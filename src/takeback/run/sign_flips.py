@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from takeback.run.errors import TakebackError
-from takeback.run.stats import (
-    EVERY,
-    Estimate,
-    PValues,
-    p_values,
-    permutation_p_values,
-    seeds_estimate,
-    smallest_p,
-)
+from takeback.run.relabelling import TIE, PValues, Relabelling
+from takeback.run.stats import EVERY, Estimate, dealt, seeds_estimate, smallest_p
 
 Floats = NDArray[np.float64]
 Test = Literal["permutation", "sign flips"]
@@ -42,6 +36,8 @@ class WeightedContrast:
         p_family_flips: the same by sign flips, whatever `test` is; it needs no equal spread of two arms.
         smallest_p: the smallest that so many seeds can give.
         test: how p was found.
+        sums: the weighted sum of each seed, shape (seeds, components).
+        errors: standard error over runs that goes with the test: of seeds' sums, or pooled over two arms.
     """
 
     estimates: tuple[Estimate, ...]
@@ -50,6 +46,8 @@ class WeightedContrast:
     p_family_flips: Floats
     smallest_p: float
     test: Test
+    sums: Floats
+    errors: Floats | None
 
 
 def smallest_flip_p(seeds: int) -> float:
@@ -90,19 +88,34 @@ def flip_p_values(values: ArrayLike, seed: int = 0) -> PValues:
     Raises:
         TakebackError: no seeds, no components, or a value that is not finite.
     """
+    return flipped(values, seed).p_values()
+
+
+def flipped(values: ArrayLike, seed: int = 0) -> Relabelling:
+    """Return the ways to flip the signs of seeds of `values` [seeds, components]; `flip_p_values` says more.
+
+    Of a sum u of scaled seeds, t² = (n − 1) u² / (n − u²) is the square of Student's one-sample t.
+
+    Raises:
+        TakebackError: no seeds, no components, or a value that is not finite.
+    """
     array = np.asarray(values, np.float64)
     if array.ndim != 2 or not array.size:
         raise TakebackError(f"values of shape {array.shape}; sign flips need [seeds, components]")
     if not np.isfinite(array).all():
         raise TakebackError(f"{int((~np.isfinite(array)).sum())} of {array.size} numbers are not finite")
-    least = smallest_flip_p(len(array))
+    n = len(array)
+    least = smallest_flip_p(n)
     peak = np.abs(array).max(axis=0)
     some = peak > 0
     unit = array / np.where(some, peak, 1.0)
     scaled = unit / np.where(some, np.sqrt((unit**2).sum(axis=0)), 1.0)
-    ways, listed = _signs(len(array), seed, 0 if len(array) <= LISTED else EVERY)
-    found = p_values(ways, scaled, np.abs(scaled.sum(axis=0)), listed)
-    return PValues(*(np.where(some, np.clip(p, least, 1.0), 1.0) for p in found))
+
+    def as_t(u: float) -> float:
+        return u * math.sqrt((n - 1) / (n - u**2)) if n - u**2 > TIE else math.inf
+
+    ways, listed = _signs(n, seed, 0 if n <= LISTED else EVERY)
+    return Relabelling(ways, listed, scaled, np.abs(scaled.sum(axis=0)), some, least, n - 1, as_t)
 
 
 def sign_flip_test(values: ArrayLike, seed: int = 0) -> float:
@@ -167,10 +180,20 @@ def weighted_contrast(arms: ArrayLike, weights: Sequence[float], seed: int = 0) 
     sums[np.abs(sums) <= ROUNDING * np.tensordot(np.abs(factors), np.abs(array), 1)] = 0.0
     test = how_tested(weights)
     flips = flip_p_values(sums, seed)
-    p = permutation_p_values(array[0], array[1], seed) if test == "permutation" else flips
+    p = dealt(array[0], array[1], seed).p_values() if test == "permutation" else flips
     estimates = tuple(seeds_estimate(column) for column in sums.T)
     least = smallest_contrast_p(weights, array.shape[1])
-    return WeightedContrast(estimates, *p, flips.family, least, test)
+    errors = _errors(array, sums, factors, test)
+    return WeightedContrast(estimates, *p, flips.family, least, test, sums, errors)
+
+
+def _errors(array: Floats, sums: Floats, weights: Floats, test: Test) -> Floats | None:
+    n = len(sums)
+    if n < 2:
+        return None
+    if test == "permutation":
+        return np.sqrt(array.var(axis=1, ddof=1).mean(axis=0) * float(weights @ weights) / n)
+    return sums.std(axis=0, ddof=1) / math.sqrt(n)
 
 
 @lru_cache(maxsize=4)

@@ -7,31 +7,19 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from takeback.run.errors import TakebackError
+from takeback.run.relabelling import TIE, PValues, Relabelling
 
 Clusters = Sequence[Hashable] | NDArray[np.int64] | None
 """Which observations belong together: one label each; None when every one stands alone."""
 
 EVERY = 20_000
 """Most ways to share out the runs of two arms that a permutation test lists; beyond it they are drawn."""
-
-TIE = 1e-9
-"""Test statistics that differ by less are equal: what is left is the order of summation."""
-
-_ROWS = 1024
-
-
-class PValues(NamedTuple):
-    """Two-sided p-values of many components: each alone, and right for the whole family; (components,)."""
-
-    each: NDArray[np.float64]
-    family: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -149,6 +137,18 @@ def ratio_estimate(
         TakebackError: different numbers of observations, `under` is 0 on average, or what `mean_estimate`
             raises.
     """
+    return mean_estimate(ratio_terms(over, under), clusters, confidence)
+
+
+def ratio_terms(over: ArrayLike, under: ArrayLike) -> NDArray[np.float64]:
+    """Return each observation's part of `ratio_estimate`, to first order; their mean is the ratio; (n,).
+
+    >>> ratio_terms([1.0, 2.0, 3.0], [2.0, 4.0, 3.0]).round(3)
+    array([0.556, 0.444, 1.   ])
+
+    Raises:
+        TakebackError: different numbers of observations, or `under` is 0 on average.
+    """
     above, below = _observations(over), _observations(under)
     if len(above) != len(below):
         raise TakebackError(f"{len(above)} observations over {len(below)}; a ratio needs pairs")
@@ -156,9 +156,26 @@ def ratio_estimate(
     if whole == 0:
         raise TakebackError("the mean that a ratio is taken of is 0; nothing can be a share of it")
     ratio = float(above.mean()) / whole
-    spread = mean_estimate((above - ratio * below) / whole, clusters, confidence)
-    low, high = (None if end is None else ratio + end - spread.value for end in (spread.low, spread.high))
-    return Estimate(ratio, spread.se, low, high, spread.n, spread.clusters)
+    terms = (above - ratio * below) / whole
+    return ratio + terms - terms.mean()
+
+
+def parts(numbers: ArrayLike, applies: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each observation's part of a mean over those to which it applies; their mean is it; (n,).
+
+    To first order, as `ratio_terms`: an observation to which the mean does not apply adds nothing to it.
+
+    Args:
+        numbers: of the observations to which it applies, in order, shape (m,).
+        applies: which of all those are, shape (n,).
+
+    >>> parts([1.0, 3.0], np.array([True, False, True, False]))
+    array([0., 2., 4., 2.])
+    """
+    some = _observations(numbers)
+    found = np.full(len(applies), some.mean())
+    found[applies] += (some - some.mean()) * (len(applies) / len(some))
+    return found
 
 
 def seeds_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -238,10 +255,23 @@ def permutation_p_values(one: ArrayLike, other: ArrayLike, seed: int = 0) -> PVa
     Raises:
         TakebackError: an arm without runs, arms of other components, or a value that is not finite.
     """
+    return dealt(one, other, seed).p_values()
+
+
+def dealt(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Relabelling:
+    """Return the ways to deal the runs of two arms out to them; `max_permutation` says the rest.
+
+    Of a sum s of scaled runs of the first arm, s² / (n m) is the squared correlation r² with the arm, and t²
+    = (n + m − 2) r² / (1 − r²).
+
+    Raises:
+        TakebackError: an arm without runs, arms of other components, or a value that is not finite.
+    """
     left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if left.ndim != 2 or right.ndim != 2 or left.shape[1:] != right.shape[1:] or not left.shape[1]:
         raise TakebackError(f"arms of shapes {left.shape} and {right.shape}; both need [runs, components]")
-    least = smallest_p(len(left), len(right))
+    n, m = len(left), len(right)
+    least = smallest_p(n, m)
     runs = np.concatenate([left, right])
     if not np.isfinite(runs).all():
         raise TakebackError(f"{int((~np.isfinite(runs)).sum())} of {runs.size} numbers are not finite")
@@ -249,30 +279,14 @@ def permutation_p_values(one: ArrayLike, other: ArrayLike, seed: int = 0) -> PVa
     spread = np.sqrt((centred**2).mean(axis=0))
     varies = spread > TIE * np.abs(runs).max(axis=0)
     scaled = np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)
-    ways, listed = _dealings(len(left), len(right), seed, EVERY)
-    found = p_values(ways, scaled, np.abs(scaled[: len(left)].sum(axis=0)), listed)
-    return PValues(*(np.where(varies, np.clip(p, least, 1.0), 1.0) for p in found))
 
+    def as_t(s: float) -> float:
+        left_over = 1 - s**2 / (n * m)
+        return s * math.sqrt((n + m - 2) / (n * m * left_over)) if left_over > TIE else math.inf
 
-def p_values(
-    ways: NDArray[np.float64], scaled: NDArray[np.float64], observed: NDArray[np.float64], listed: bool
-) -> PValues:
-    """Compare each component's statistic with its own, and with the largest, in all ways to relabel runs.
-
-    Args:
-        ways: the factor of each run in each way, shape (ways, runs).
-        scaled: the runs, scaled so that components are alike, shape (runs, components).
-        observed: |sum| of each component as it was observed, shape (components,).
-        listed: whether these are all ways, the observed one among them; it is counted if not.
-    """
-    alone, beaten = np.zeros(len(observed)), np.zeros(len(observed))
-    for start in range(0, len(ways), _ROWS):
-        sums = np.abs(ways[start : start + _ROWS] @ scaled)
-        alone += (sums >= observed - TIE).sum(axis=0)
-        largest = np.sort(sums.max(axis=1))
-        beaten += len(largest) - np.searchsorted(largest, observed - TIE)
-    more = 0 if listed else 1
-    return PValues(*((count + more) / (len(ways) + more) for count in (alone, beaten)))
+    ways, listed = _dealings(n, m, seed, EVERY)
+    observed = np.abs(scaled[:n].sum(axis=0))
+    return Relabelling(ways, listed, scaled, observed, varies, least, n + m - 2, as_t)
 
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -289,7 +303,7 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tup
 
     if n <= 0 or not 0 <= successes <= n:
         raise TakebackError(f"{successes} successes of {n}: a proportion needs n > 0 and 0 <= successes <= n")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -332,10 +346,11 @@ def _clustered_se(array: NDArray[np.float64], codes: NDArray[np.int64]) -> float
 
 @cache
 def _t_quantile(freedom: int, confidence: float) -> float | None:
-    _check_confidence(confidence)
+    check_confidence(confidence)
     return float(special.stdtrit(freedom, (1 + confidence) / 2)) if freedom > 0 else None
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise unless a confidence is between 0 and 1."""
     if not 0 < confidence < 1:
         raise TakebackError(f"confidence {confidence} is not between 0 and 1")

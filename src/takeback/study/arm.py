@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
@@ -12,45 +11,35 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import Board, arena
-from takeback.checkpoint import Pair, open_checkpoint, open_pair
-from takeback.component import Component, ComponentSet
+from takeback.arenas import arena
+from takeback.checkpoint import open_checkpoint
+from takeback.component import ComponentSet
 from takeback.draw.result import Results
 from takeback.findings.explanation import explain
 from takeback.findings.localise import LocaliseSettings, NoChange, localise
 from takeback.findings.localise.orders import GREEDY
 from takeback.findings.localise.shares import TAKE_BACK, changes_of
-from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.agency.agency import agency
 from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench
-from takeback.measure.effects import Change, effects, most_changed
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL
 from takeback.measure.standard import utility
-from takeback.measure.store import FOLDER
 from takeback.run.errors import TakebackError
-from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.json_text import read_json
 from takeback.run.progress import Report, told_to
 from takeback.run.reading import fields_of
-from takeback.run.tables import read_table, records, write_table, write_tables
+from takeback.run.tables import read_table, records, write_table
 from takeback.study.claim import settings
-from takeback.study.measured import Measured, choose, measured_model, read_measured
+from takeback.study.measured import BESIDE, choose, read_measured
 from takeback.study.plan import BASE, Plan, final_of
-from takeback.study.probes import probed, table_of, write_probes
-from takeback.study.pursuit import contrasted, write_losses
+from takeback.study.side import MeasuredSide, stores
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
 from takeback.training.recipe import ROLES, Tuned
-from takeback.weights import diff
 
-EXAMPLES = 10
-"""Situations drawn as boards for each arm: those that changed most."""
-MOVES_SHOWN = 5
 SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
@@ -102,7 +91,8 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         choose(plan, arm, seed, out, kl)
         _measure(plan, (arm, seed), (common, out), alone, steps, report)
         if not plan.readouts:
-            rmtree(out / FOLDER / f"{arm}-seed-{seed}", ignore_errors=True)
+            for store in stores(out, arm, seed):
+                rmtree(store, ignore_errors=True)
 
 
 def _train(recipe: Tuned, run: Path, steps: Steps, report: Report) -> Path:
@@ -142,80 +132,44 @@ def _measure(
     steps: Steps,
     report: Report,
 ) -> None:
-    """Measure the model that was chosen against what it started from: on disk, in play, taken back."""
-    (arm, seed), name, (common, out) = who, f"{who[0]}-seed-{who[1]}", where
-    parent, model = plan.recipe(arm, seed, out).parent, str(measured_model(plan, arm, seed, out))
-    pair = open_pair(parent, model)
-    inputs = identity(common, pair)
-    moved = cache(lambda: diff(pair))
-    bench = cache(lambda: _bench(pair, alone(), plan, name))
-    swept = out / "effects" / f"{name}.parquet"
-    whole = cache(lambda: _sweep(bench(), plan, seed, squared_norms(moved())))
-    folder, differ = out / "behaviour" / name, out / "diff" / name
+    """Measure what was chosen against what it started from: on disk, in play, taken back.
 
-    report("comparing weights", 0, 1)
-    total = (differ / "total.parquet", differ / "components.parquet")
-    steps.do(Step("diff", inputs, total, (differ,)), lambda: write_tables(moved().tables, differ))
-    shifts = tuple(folder / file for file in ("shifts.parquet", "agency.parquet", "examples.json"))
-    steps.do(
-        Step("shift", [inputs, asdict(_chosen(arm, seed, out))], shifts),
-        lambda: _shift(alone(), (parent, model), _labels(plan, who, out), plan.parent(arm), (folder, report)),
-    )
+    Of the snapshot beyond the wanted KL there are the same numbers, in folders of their own; games, and what
+    the change is made of, are those of the nearer one.
+    """
+    common, out = where
+    chosen = read_measured(*who, out)
+    assert chosen is not None
+    near = MeasuredSide(plan, who, out, chosen, alone)
+    near.measure(common, steps, report)
     if plan.plays():
-        step = Step("games", inputs, (folder / "games.parquet",))
-        steps.do(step, lambda: _play(alone(), plan, who, model, folder, report))
-    files = [swept, *(swept.with_suffix(end) for end in (".sweep.json", ".readouts.parquet"))]
-    kept = (out / FOLDER / name, *swept.parent.glob(f".{name}-*.parts"))
-    steps.do(
-        Step("sweep", inputs, tuple(files[: 3 if plan.readouts else 2]), (*files, *kept)),
-        lambda: sweep(whole(), swept, {"arm": arm, "seed": seed}, partial(report, "taking back")),
-    )
-    if contrasted(plan):
-        step = Step("pursuit", inputs, (out / "pursuit" / f"{name}.parquet",))
-        steps.do(step, lambda: write_losses(whole(), plan.arms[arm].get("goal"), step.results[0]))
-    if probed(plan):
-        step = Step("probes", inputs, (table_of(out, arm, seed),))
-        steps.do(step, lambda: write_probes(bench(), plan, who, out, report))
-    place = out / "localise" / name
-    if parts_asked := plan.localise.get(arm):
-        with told_to(report):
-            asked = cache(lambda: _asked(bench(), plan, arm))
-            step = Step("explain", inputs, (place / "explain.json",))
-            steps.do(step, lambda: _explain(asked(), plan, seed, (swept, place)))
-            told = _written(place / "explain.json")
-            others = tuple(path for path in place.glob("*") if path not in told)
-            step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
-            steps.do(step, lambda: _localise(asked(), plan, who, place))
-    else:
+        step = Step("games", near.inputs(common), (near.behaviour / "games.parquet",))
+        steps.do(step, lambda: _play(alone(), plan, who, near.model, near.behaviour, report))
+    _explained(near, common, steps, report)
+    if chosen.beside is not None:
+        MeasuredSide(plan, who, out, chosen.beside, alone, BESIDE).measure(common, steps, report)
+
+
+def _explained(near: MeasuredSide, common: list[Any], steps: Steps, report: Report) -> None:
+    plan, (arm, seed), inputs = near.plan, near.who, near.inputs(common)
+    place = near.out / "localise" / near.name
+    if not (parts_asked := plan.localise.get(arm)):
         steps.drop_stale(Step("explain", inputs, (place,)))
+        return
+    with told_to(report):
+        asked = cache(lambda: _asked(near.bench, plan, arm))
+        step = Step("explain", inputs, (place / "explain.json",))
+        steps.do(step, lambda: _explain(asked(), plan, seed, (near.swept, place)))
+        told = _written(place / "explain.json")
+        others = tuple(path for path in place.glob("*") if path not in told)
+        step = Step("localise", [inputs, parts_asked], (place / "localise.json",), others)
+        steps.do(step, lambda: _localise(asked(), plan, near.who, place))
 
 
 def _written(manifest: Path) -> set[Path]:
     """Return a manifest and the files that it names."""
     with fields_of(manifest, "a manifest", "remove it and run the plan again"):
         return {manifest, *(manifest.with_name(name) for name in read_json(manifest)["files"])}
-
-
-def _chosen(arm: str, seed: int, out: Path) -> Measured:
-    found = read_measured(arm, seed, out)
-    assert found is not None
-    return found
-
-
-def _labels(plan: Plan, who: tuple[str, int], out: Path) -> dict[str, Any]:
-    """Return the columns that say of which policy the rows of a table are."""
-    found = _chosen(*who, out)
-    return {"arm": who[0], "seed": who[1], "step": found.step, "kl": found.kl, "matched": found.matched}
-
-
-def _bench(pair: Pair, alone: HeldOut, plan: Plan, name: str) -> Bench:
-    """Return the bench on which all of an arm and seed is measured; the policies it holds are `alone`'s."""
-    setup = replace(alone.setup, name=name, load=alone.load)
-    return Bench(pair, alone.arena, alone.situations, plan.measures, setup)
-
-
-def _sweep(bench: Bench, plan: Plan, seed: int, norms: Mapping[Component, float]) -> Sweep:
-    return Sweep(bench, norms, plan.sets, plan.controls, seed, plan.readouts)
 
 
 def _asked(bench: Bench, plan: Plan, arm: str) -> Bench:
@@ -293,43 +247,6 @@ def _curve(
         table = alone.follow(before, str(places[step]))
         tables.append(table.assign(arm=who[0], seed=who[1], step=step, last=step == max(places)))
     write_table(pd.concat(tables, ignore_index=True), path)
-
-
-def _shift(
-    alone: HeldOut,
-    pair: tuple[str, str],
-    labels: Mapping[str, Any],
-    parent: str,
-    where: tuple[Path, Report],
-) -> None:
-    """Measure what changed from what the arm started from, and keep the situations that changed most."""
-    folder, report = where
-    report("comparing with its parent", 0, 1)
-    before, after = (alone.read(side) for side in pair)
-    context = alone.context(after)
-    tables = {
-        "shifts": effects(before, after, alone.arena, relative_to=parent, context=context),
-        "agency": agency(before, after, context).assign(relative_to=parent),
-    }
-    for name, table in tables.items():
-        write_table(table.assign(**labels).astype({"matched": "boolean"}), folder / f"{name}.parquet")
-    places = dict(zip(before.situations, alone.situations, strict=True))
-    most = most_changed(before, after, EXAMPLES)
-    found = [_example(alone, change, places[change.situation]) for change in most]
-    with atomic_file(folder / "examples.json") as draft:
-        draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
-
-
-def _example(alone: HeldOut, change: Change, situation: Any) -> dict[str, Any]:
-    return {
-        "situation": change.situation,
-        "board": alone.arena.board(situation) if isinstance(alone.arena, Board) else {},
-        "distance": change.distance,
-        "before": change.arrows("before", MOVES_SHOWN),
-        "after": change.arrows("after", MOVES_SHOWN),
-        "illegal_before": 1 - sum(change.before.legal.values()),
-        "illegal_after": 1 - sum(change.after.legal.values()),
-    }
 
 
 def _play(alone: HeldOut, plan: Plan, who: tuple[str, int], model: str, folder: Path, report: Report) -> None:

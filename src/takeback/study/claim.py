@@ -23,7 +23,8 @@ FREE: Final = frozenset(
         "measure_at",
         "localise",
         "contrasts",
-        "agency",
+        "carriers",
+        "probes",
         "conjectures",
         "project",
     )

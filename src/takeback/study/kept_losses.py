@@ -31,8 +31,10 @@ class LossReader:
     def __init__(self, plan: Plan, run: Path) -> None:
         self._plan, self._run = plan, run
 
-    def of(self, arm: str, seed: int) -> pd.DataFrame:
+    def of(self, arm: str, seed: int, place: str = "") -> pd.DataFrame:
         """Return the losses of every single component of an arm and seed, whose sweep kept its readouts.
+
+        `place` is where in the run these tables are: its own folder, or that of the snapshots beside.
 
         Base and tuned are read once more, as the sweep read them and from where it says they were. What was
         measured is kept as `pursuit/ARM-seed-N.parquet`, under the key of the sweep.
@@ -45,7 +47,7 @@ class LossReader:
                 were read on other situations than the plan's.
         """
         name, goal = f"{arm}-seed-{seed}", self._plan.arms[arm].get("goal")
-        effects, kept = (self._run / folder / f"{name}.parquet" for folder in ("effects", "pursuit"))
+        effects, kept = (self._run / place / of / f"{name}.parquet" for of in ("effects", "pursuit"))
         about = effects.with_suffix(".sweep.json")
         with fields_of(about, "a sweep's manifest"):
             manifest = read_object(about) if about.exists() else {}
@@ -58,12 +60,12 @@ class LossReader:
         readouts = effects.with_suffix(".readouts.parquet")
         if not manifest or not readouts.exists():
             raise TakebackError(f"{effects} has no readouts beside it to measure pursuit by; sweep with them")
-        places = {"base": "base", "tuned": f"arms/{arm}/seed-{seed}"}
+        folders = {"base": "base", "tuned": f"arms/{arm}/seed-{seed}"}
         with fields_of(about, "a sweep's manifest"):
-            refs = {side: self._ref(manifest[side], place) for side, place in places.items()}
-        place = arena(self._plan.arena)
-        situations = place.situations("held-out", self._plan.situations, self._plan.situations_seed)
-        bench = Bench(open_pair(refs["base"], refs["tuned"]), place, situations)
+            refs = {side: self._ref(manifest[side], folder) for side, folder in folders.items()}
+        asked = arena(self._plan.arena)
+        situations = asked.situations("held-out", self._plan.situations, self._plan.situations_seed)
+        bench = Bench(open_pair(refs["base"], refs["tuned"]), asked, situations)
         hybrids = dict(_hybrids(read_table(readouts), read_table(effects), bench.ends["base"]))
         return keep_losses(bench, hybrids, goal, (manifest["key"], kept))
 

@@ -23,7 +23,7 @@ from takeback.study.conjectures.conjecture import (
     check_names,
     read_list,
 )
-from takeback.study.sums import AgencyArms, Weight, check_agency, check_contrasts
+from takeback.study.sums import CarrierArms, Weight, check_carriers, check_contrasts
 from takeback.training.recipe import ROLES, Recipe, Seed, Tuned, check_recipe, method_of
 
 Count = Annotated[int, Field(ge=2)]
@@ -82,8 +82,10 @@ class Plan(BaseModel):
     """So many of the situations, half of them to select on."""
     contrasts: dict[str, dict[str, Weight]] = {}
     """By name, weighted sums over arms; weights are numbers or fractions such as "-1/3"."""
-    agency: AgencyArms | None = None
-    """The arms that the rule *carries agency* compares, in pairs of one goal."""
+    probes: bool = False
+    """Probe the hidden states of every single component's hybrid, where the arena tells facts."""
+    carriers: CarrierArms | None = None
+    """The arms that the rule *carries the gain* compares, in pairs of one goal."""
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] = 1
     """CPU threads of each worker; fixed, so that a run repeats bit for bit."""
     conjectures: tuple[Conjecture, ...] = ()
@@ -198,6 +200,8 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     Raises:
         TakebackError: a field is unknown, missing or out of range.
     """
+    if isinstance(fields, dict):
+        fields = _of_today(fields)
     if isinstance(fields, dict) and isinstance(listed := fields.get("conjectures"), list):
         fields = {**fields, "conjectures": check_conjectures(listed, origin)}
     if isinstance(fields, dict) and isinstance(fields.get("arms"), dict):
@@ -216,9 +220,21 @@ def check_plan(fields: Any, origin: str = "plan") -> Plan:
     check_names(plan.conjectures, origin)
     check_arms(plan.conjectures, plan.arms, plan.seeds)
     check_contrasts(plan.contrasts, plan.arms, origin)
-    if plan.agency is not None:
-        check_agency(plan.agency, plan.arms, origin)
+    if plan.carriers is not None:
+        check_carriers(plan.carriers, plan.arms, origin)
     return plan
+
+
+def _of_today(fields: dict[str, Any]) -> dict[str, Any]:
+    """Read the arms of the rule that earlier versions had, *carries agency*, as those of the one there is."""
+    rest = {name: value for name, value in fields.items() if name != "agency"}
+    match fields.get("agency"):
+        case {"rl": of, "rft": than}:
+            return {"carriers": {"of": of, "than": than}, "probes": True, **rest}
+        case None:
+            return rest
+        case _:
+            return fields
 
 
 def dump_plan(plan: Plan) -> str:

@@ -23,8 +23,8 @@ FOLDER = "probes"
 
 
 def probed(plan: Plan) -> bool:
-    """Tell whether a run of the plan probes: it has contrasts, and its arena tells facts to probe for."""
-    return bool(plan.contrasts) and isinstance(arena(plan.arena), Probed)
+    """Tell whether a run of the plan probes: it asks for that, and its arena tells facts."""
+    return plan.probes and isinstance(arena(plan.arena), Probed)
 
 
 def table_of(out: Path, arm: str, seed: int) -> Path:

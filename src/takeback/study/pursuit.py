@@ -86,13 +86,17 @@ def write_losses(swept: Sweep, goal: str | None, path: Path) -> None:
         path: the file to write, the columns of `losses` and `made_of`.
     """
     bench = swept.bench.about()
+    keep_losses(bench, takebacks(swept, bench), goal, (swept.key, path))
+
+
+def takebacks(swept: Sweep, bench: Bench) -> dict[str, Readouts]:
+    """Return what each single component's takeback does on a bench, by the component; none is read again."""
     asks = {
         str(named.components): ask
         for direction, named, ask in swept.hybrids
         if direction == TAKE_BACK and len(named.components) == 1 and named.family not in CONTROLS
     }
-    hybrids = dict(zip(asks, bench.read(asks.values()), strict=True))
-    keep_losses(bench, hybrids, goal, (swept.key, path))
+    return dict(zip(asks, bench.read(asks.values()), strict=True))
 
 
 def keep_losses(

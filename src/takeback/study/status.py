@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from takeback.run.errors import TakebackError
 from takeback.study.claim import told_out
-from takeback.study.measured import Measured, read_measured
+from takeback.study.measured import BESIDE, Measured, read_measured
 from takeback.study.plan import BASE, Plan, load_plan
 from takeback.study.probes import probed
 from takeback.study.pursuit import contrasted
@@ -138,11 +138,11 @@ class _Row:
         self.arm, self.seed = arm, seed
         path = path_of(run, BASE if arm == BASE else f"{arm}-seed-{seed}")
         self.known, self.held = read_steps(path), running(path)
-        self.names = expected(plan, arm)
         recipe = plan.base_recipe() if arm == BASE else plan.recipe(arm, seed, run)
         self.method = recipe.method if recipe else BASE
         self.length = getattr(recipe, "steps", 1)
         self.measured = read_measured(arm, seed, run)
+        self.names = expected(plan, arm, self.measured)
 
     def status(self, rows: Sequence[_Row]) -> ArmStatus:
         steps: list[StepStatus] = []
@@ -172,15 +172,21 @@ class _Row:
         return fmean(taken) if taken else None
 
 
-def expected(plan: Plan, arm: str) -> list[str]:
-    """Return the steps that a plan has for an arm, or for base, in their order."""
+def expected(plan: Plan, arm: str, measured: Measured | None = None) -> list[str]:
+    """Return the steps that a plan has for an arm, or for base, in their order.
+
+    A second snapshot is measured where the plan wants a distance, unless `measured` says that there is none.
+    """
     games = ["games"] if plan.plays() else []
     if arm == BASE:
         return [*([] if plan.base_recipe() is None else [TRAIN]), "curve", *games]
     localise = ["localise", "explain"] if plan.localise.get(arm) else []
     probes = ["probes"] if probed(plan) else []
-    pursuit = ["pursuit"] if contrasted(plan) else []
-    return [TRAIN, "curve", "diff", "shift", *games, "sweep", *pursuit, *probes, *localise]
+    pursuit = ["pursuit", "parts"] if contrasted(plan) else []
+    numbers = ["diff", "shift", "sweep", *pursuit, *probes]
+    far = plan.measure_at != "last" and (measured is None or measured.beside is not None)
+    beside = [f"{name} {BESIDE}" for name in numbers] if far else []
+    return [TRAIN, "curve", *numbers, *games, *localise, *beside]
 
 
 def _is_done(known: Done | None) -> bool:

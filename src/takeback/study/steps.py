@@ -23,6 +23,8 @@ from takeback.run.json_text import read_object
 from takeback.run.reading import fields_of
 
 _WORKERS = ".workers.json"
+ALL = "steps.json"
+"""In a kept record, the steps of all arms and seeds."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,19 @@ def read_steps(path: Path) -> dict[str, Done]:
     with fields_of(path, "a run's steps", "remove it and run the plan again"):
         told = read_object(path)
         return {name: _done(**one) for name, one in told.items()}
+
+
+def every_step(run: Path) -> dict[str, dict[str, Done]]:
+    """Return what is known of the steps of a run, by `ARM-seed-N` and step; of a kept record from one file.
+
+    Raises:
+        TakebackError: a file is damaged.
+    """
+    if (kept := run / ALL).exists():
+        with fields_of(kept, "a run's steps", "keep the record again"):
+            whole = read_object(kept)
+            return {of: {name: _done(**one) for name, one in told.items()} for of, told in whole.items()}
+    return {path.stem: read_steps(path) for path in sorted((run / "steps").glob("[!.]*.json"))}
 
 
 def _done(key: str, began: float, done: bool = False, seconds: float | None = None) -> Done:

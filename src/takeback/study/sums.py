@@ -1,4 +1,4 @@
-"""Weighted sums over arms as a plan writes them, and the arms that the rule of agency compares."""
+"""Weighted sums over arms as a plan writes them, and the arms that the rule of the gain compares."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Weight = float | str
 SUM_TIE = 1e-9
 
 
-class AgencyArms(BaseModel):
-    """The arms of the rule *carries agency*: pairs in order, each with one goal, with RL and without."""
+class CarrierArms(BaseModel):
+    """The arms of the rule *carries the gain*: pairs in order, each with one goal."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    rl: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Arms of reinforcement learning, one for each trained goal."""
-    rft: Annotated[tuple[str, ...], Field(min_length=1)]
-    """The arm of the same goal and skill without it, in the same order."""
+    of: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The arms whose gain is looked for, one for each trained goal."""
+    than: Annotated[tuple[str, ...], Field(min_length=1)]
+    """For each a control with the same goal, in the same order."""
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Each arm of RL with its control."""
-        return tuple(zip(self.rl, self.rft, strict=True))
+        """Each arm with its control."""
+        return tuple(zip(self.of, self.than, strict=True))
 
 
 def weight_of(weight: Weight) -> float:
@@ -88,26 +88,28 @@ def check_contrasts(
             )
 
 
-def check_agency(agency: AgencyArms, arms: Mapping[str, Mapping[str, Any]], origin: str = "plan") -> None:
+def check_carriers(
+    carriers: CarrierArms, arms: Mapping[str, Mapping[str, Any]], origin: str = "plan"
+) -> None:
     """Refuse pairs of arms that the rule can't compare.
 
     Raises:
         UnknownName: an arm is none of the plan's.
-        TakebackError: there is not one control for each arm of RL, an arm is named twice, or the goals of a
+        TakebackError: there is not one control for each arm, an arm is named twice, or the goals of a
             pair differ.
     """
-    for arm in (*agency.rl, *agency.rft):
+    for arm in (*carriers.of, *carriers.than):
         if arm not in arms:
-            raise unknown_name("arm in agency", arm, arms)
-    if len(agency.rl) != len(agency.rft) or len({*agency.rl, *agency.rft}) < 2 * len(agency.rl):
+            raise unknown_name("arm in carriers", arm, arms)
+    of, than = list(carriers.of), list(carriers.than)
+    if len(of) != len(than) or len({*of, *than}) < 2 * len(of):
         raise TakebackError(
-            f"{origin}: agency compares rl {list(agency.rl)} with rft {list(agency.rft)}; give one other arm "
-            "for each, in the same order"
+            f"{origin}: carriers compares {of} with {than}; give one other arm for each, in the same order"
         )
-    for one, other in agency.pairs:
+    for one, other in carriers.pairs:
         goals = arms[one].get("goal"), arms[other].get("goal")
         if goals[0] != goals[1]:
             raise TakebackError(
-                f"{origin}: agency pairs {one} with {other}, whose goals are {goals[0]} and {goals[1]}; "
+                f"{origin}: carriers pairs {one} with {other}, whose goals are {goals[0]} and {goals[1]}; "
                 "a pair has one goal"
             )

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.arenas import Arena, utilities
+from takeback.arenas import Arena, Playable, able, utilities
 from takeback.run.errors import TakebackError
-from takeback.training.recipe import DPO, Tuned
+from takeback.run.limits import MOST_SEED
+from takeback.training.recipe import DPO, OUTCOME, RFT, RL, Tuned
 
 _FIRST = 512
 """So many are looked at before it is said that there is none."""
@@ -54,6 +55,37 @@ def training_situations(
         if not found:
             raise TakebackError(f"none of {asked} situations of arena {place.name} is one {reason}")
         asked = int(_SPARE * asked * count / len(found)) + 1
+
+
+def tried_situations(place: Arena[Any], recipe: RL | RFT) -> list[Any]:
+    """Draw the situations in which a policy tries its own answers or begins its games, in their order.
+
+    Games toward `win` begin only where best play wins within the horizon, or within what the recipe says of
+    this part of the run: elsewhere every game is worth 0. No situation comes twice.
+
+    Raises:
+        TakebackError: there are too few, or games are asked of an arena that has none.
+    """
+    horizon = recipe.horizon if isinstance(recipe, RL) and recipe.goal == OUTCOME else None
+    parts = recipe.mate_within or ((horizon,) if horizon else ())
+    if not parts:
+        return place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
+    games, drawn = able(place, Playable), dict[Any, None]()
+    for number, steps in enumerate(np.array_split(range(recipe.steps), len(parts))):
+        within = parts[number]
+
+        def near(situations: Sequence[Any], within: int = within) -> list[bool]:
+            return [0 < (games.distance(one) or 0) <= within and one not in drawn for one in situations]
+
+        # Each part draws anew: the same order again would pass over the distances that parts before it had.
+        anew = (
+            int(np.random.default_rng([recipe.seed, number]).integers(MOST_SEED)) if number else recipe.seed
+        )
+        reason = f"that is won within {within} moves"
+        here = recipe.model_copy(update={"seed": anew})
+        found = training_situations(place, here, len(steps) * recipe.prompts, near, reason)
+        drawn.update(dict.fromkeys(found))
+    return list(drawn)
 
 
 def legal_utilities(

@@ -11,12 +11,8 @@ import numpy as np
 
 from takeback.arenas import LEGAL, Arena, Playable, able, judge, written
 from takeback.policies.language import LanguagePolicy
-from takeback.training.drawing import training_situations
-from takeback.training.recipe import RL
+from takeback.training.recipe import OUTCOME, RL
 from takeback.training.reward import Rewarder, answer_of
-
-OUTCOME = "win"
-"""The goal that a game's outcome decides; of any other it is worth what its moves are, in the mean."""
 
 Choice = tuple[str | None, Any]
 """An answer, None where it did not end, and what the player wants to remember of it."""
@@ -34,24 +30,6 @@ class Played:
     def answers(self) -> tuple[str | None, ...]:
         """The policy's answers in turn."""
         return tuple(answer for answer, _ in self.choices)
-
-
-def starts(recipe: RL, horizon: int, place: Arena[Any]) -> list[Any]:
-    """Draw the situations in which the games of a run begin, in the order of its steps.
-
-    For the goal `win` only those that best play wins within the horizon: elsewhere every game is worth 0.
-
-    Raises:
-        TakebackError: there are too few, or the arena has no games.
-    """
-    count, games = recipe.steps * recipe.prompts, able(place, Playable)
-    if recipe.goal != OUTCOME:
-        return place.situations("train", count, recipe.seed, goal=recipe.goal)
-
-    def near(situations: Sequence[Any]) -> list[bool]:
-        return [0 < (games.distance(one) or 0) <= horizon for one in situations]
-
-    return training_situations(place, recipe, count, near, f"that is won within {horizon} moves")
 
 
 def play(

@@ -10,7 +10,7 @@ import numpy as np
 
 from takeback.arenas import Arena, written
 from takeback.policies.language.policy import COMPACT, LanguagePolicy
-from takeback.training.drawing import best_actions, divided_situations, preferences
+from takeback.training.drawing import best_actions, divided_situations, preferences, tried_situations
 from takeback.training.recipe import DPO, RFT, RL, SFT
 from takeback.training.reward import ArenaReward, LanguageReward, chance_of
 
@@ -82,8 +82,7 @@ class ActionLessons:
 
     def trials(self, recipe: RL | RFT) -> Trials:
         """Return situations, none twice, and the reward of legality and utility."""
-        count = recipe.steps * recipe.prompts
-        situations = self.place.situations("train", count, recipe.seed, goal=recipe.goal)
+        situations = tried_situations(self.place, recipe)
         score = ArenaReward((self.place, situations), recipe.goal, self.policy.tokenizer, chance_of(recipe))
         prompts = [written(self.place, one, self.policy.style) for one in situations]
         longest = longest_action(self.place, self.policy, situations)

@@ -20,8 +20,8 @@ from takeback.checkpoint import Network, NetworkConfig
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
-from takeback.training.drawing import best_actions, divided_situations, preferences
-from takeback.training.games import GameRewarder, starts
+from takeback.training.drawing import best_actions, divided_situations, preferences, tried_situations
+from takeback.training.games import GameRewarder
 from takeback.training.gradients import GameGradient, PolicyGradient, PreferenceLoss
 from takeback.training.pretrain import batch_seed
 from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Drift, Pretrain, Shallow
@@ -45,13 +45,11 @@ def fresh_network(shape: Shallow, place: Arena[Any], seed: int) -> Network:
 @network_task.register(RFT)
 def _from_own_answers(recipe: RL | RFT, place: Arena[Any], network: Network) -> NetworkTask:
     start = copy.deepcopy(network)
+    batches = _Slices(place, tried_situations(place, recipe), recipe.prompts)
     if isinstance(recipe, RL) and recipe.horizon is not None:
         games = GameRewarder(place, recipe.goal, chance_of(recipe))
-        begun = _Slices(place, starts(recipe, recipe.horizon, place), recipe.prompts)
-        return NetworkTask(begun, GameGradient(recipe, recipe.horizon, place, games, start), games)
+        return NetworkTask(batches, GameGradient(recipe, recipe.horizon, place, games, start), games)
     rewarder = Rewarder(place, recipe.goal, chance_of(recipe))
-    drawn = place.situations("train", recipe.steps * recipe.prompts, recipe.seed, goal=recipe.goal)
-    batches = _Slices(place, drawn, recipe.prompts)
     return NetworkTask(batches, PolicyGradient(recipe, place, rewarder, start), rewarder)
 
 

@@ -12,7 +12,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from takeback.training.games import GameReward, GameRollout, starts
+from takeback.training.drawing import tried_situations
+from takeback.training.games import GameReward, GameRollout
 from takeback.training.lessons import longest_action
 from takeback.training.recipe import RFT, RL
 from takeback.training.reward import LanguageReward, Rewarder, chance_of
@@ -54,7 +55,7 @@ class _BestAnswers(GRPOTrainer):
 
 def _game_trainer(recipe: RL, horizon: int, run: LanguageRun) -> tuple[Trainer, Rewarder]:
     place, policy = run.place, run.policy
-    begun = starts(recipe, horizon, place)
+    begun = tried_situations(place, recipe)
     # A start has a row for each move of its games; every row is repeated for each of the games.
     rows = [{"prompt": place.prompt(start)} for start in begun for _ in range(horizon)]
     score = GameReward(place, recipe.goal, chance_of(recipe))

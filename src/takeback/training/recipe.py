@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from takeback.arenas.rows.spec import ArenaText
 from takeback.arenas.words import Words
@@ -22,6 +22,9 @@ from takeback.run.yaml_text import read_yaml
 
 REWARDED = "0.2 + 0.8 · utility"
 """What an ordinary answer is rewarded with, in words; see `takeback.training.reward`."""
+
+OUTCOME = "win"
+"""The goal that a game's outcome decides; of any other it is worth what its moves are, in the mean."""
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
@@ -142,6 +145,11 @@ class Tuned(Common, frozen=True):
         return replace(told, table=f"{told.table}, {self.lora}", sentence=f"{told.sentence} in {self.lora}")
 
 
+def _several(given: Any) -> Any:
+    """Take one value for a list of it."""
+    return given if isinstance(given, list | tuple) else (given,)
+
+
 class Sampled(Tuned, frozen=True):
     """The fields of an arm that learns from the policy's own answers."""
 
@@ -152,6 +160,19 @@ class Sampled(Tuned, frozen=True):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL penalty toward the parent (`beta` in TRL)."""
+    mate_within: Annotated[
+        tuple[Positive, ...], BeforeValidator(_several), Field(exclude_if=lambda m: not m)
+    ] = ()
+    """For the goal `win`: at how many moves from mate the policy is asked at most, for each of as many equal
+    parts of the run (a curriculum); without it, wherever the goal applies."""
+
+    @model_validator(mode="after")
+    def _only_what_can_be_won_is_near_mate(self) -> Sampled:
+        if self.mate_within and self.goal != OUTCOME:
+            raise ValueError(f"mate_within is for the goal {OUTCOME}, not {self.goal}; leave it out")
+        if len(self.mate_within) > self.steps:
+            raise ValueError(f"mate_within has {len(self.mate_within)} parts of {count(self.steps, 'step')}")
+        return self
 
 
 class RL(Sampled, frozen=True):
@@ -168,6 +189,12 @@ class RL(Sampled, frozen=True):
     """Reward by chance, whatever the answer: what training does where there is nothing to learn."""
     horizon: Positive | None = None
     """The policy's moves in a game that is played out and rewarded as a whole; without it, single actions."""
+
+    @model_validator(mode="after")
+    def _games_start_within_the_horizon(self) -> RL:
+        if self.horizon is not None and max(self.mate_within, default=0) > self.horizon:
+            raise ValueError(f"mate_within {max(self.mate_within)} is beyond the horizon {self.horizon}")
+        return self
 
     @model_validator(mode="after")
     def _rloo_has_neither(self) -> RL:

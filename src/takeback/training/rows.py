@@ -21,7 +21,7 @@ from takeback.policies.language.prompts import prompt_text, prompt_tokens, spell
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.tables import read_table, write_table
 from takeback.training.lessons import ActionLessons, Lesson, Lessons, Preference, Trials
-from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Common, Drift, Pretrain, Tuned
+from takeback.training.recipe import DPO, RFT, RL, SFT, Clone, Common, Drift, Pretrain, Sampled, Tuned
 from takeback.training.reward import LanguageReward, chance_of
 from takeback.training.trainers import LanguageRun
 
@@ -49,6 +49,8 @@ def refuse_unsuited(recipe: Common, place: SomeRows) -> None:
         raise TakebackError(f"method {recipe.method} does not train on rows; rl, rft, sft, dpo and drift do")
     if isinstance(recipe, RL) and recipe.horizon is not None:
         raise TakebackError(f"rows of {place.name} are answered once, and no games; leave horizon out")
+    if isinstance(recipe, Sampled) and recipe.mate_within:
+        raise TakebackError(f"rows of {place.name} know no mates; leave mate_within out")
     if recipe.goal not in place.goals and (place.goals or _learns_from_worth(recipe, place)):
         if not place.goals:
             raise TakebackError(

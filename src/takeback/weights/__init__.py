@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from takeback.weights.compare import compare as compare
     from takeback.weights.compare import compare_runs as compare_runs
     from takeback.weights.compare import compare_shard as compare_shard
+    from takeback.weights.compare import expected as expected
     from takeback.weights.compare import follow as follow
     from takeback.weights.entries import COLUMNS as COLUMNS
     from takeback.weights.entries import Diff as Diff

@@ -6,30 +6,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from takeback.checkpoint import Pair
 from takeback.checkpoint.pair import told_besides
 from takeback.draw.result import Result, Results
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.job import OnRay
 from takeback.run.jobs import Workers
-from takeback.run.parts import Shard, Work, collect_shard
+from takeback.run.parts import Shard, Work, collect_shard, unfinished
+from takeback.run.threads import threads_in_use
+from takeback.weights.cost import machine_factor
 from takeback.weights.entries import TOLERANCES, Pass, UlpsWork, diff, ulps
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How a pair is measured: see `diff` for `resolution` and `tolerances`; `seed` is that of every null."""
+    """How a pair is measured: see `diff` for `resolution` and `tolerances`; `seed` is that of every null.
+
+    Matrices are decomposed on `device`, for spectra and published definitions.
+    """
 
     resolution: str = "heads"
     tolerances: tuple[float, ...] = TOLERANCES
     seed: int = 0
+    device: str = "cpu"
+
+
+class TimedWork(Work, Protocol):
+    """Work that says about how long an item takes; see `takeback.weights.cost`."""
+
+    def seconds(self, item: str) -> float:
+        """Return about how long one item takes, in seconds."""
+        ...
 
 
 @dataclass(frozen=True)
 class PairMeasure:
     """What measures a pair: its work, cut into items, and the call that does it and shows what it found."""
 
-    work: Work
+    work: TimedWork
     find: Callable[[Path | None, Workers], Result]
 
 
@@ -46,7 +62,7 @@ def _ulps(pair: Pair, _: PairSettings) -> PairMeasure:
 def _spectra(pair: Pair, chosen: PairSettings) -> PairMeasure:
     from takeback.weights.spectra import Options, SpectraWork, spectra
 
-    options = Options(seed=chosen.seed)
+    options = Options(seed=chosen.seed, device=chosen.device)
     return PairMeasure(SpectraWork(pair, options), partial(spectra, pair, options))
 
 
@@ -57,10 +73,11 @@ def _circuits(pair: Pair, chosen: PairSettings) -> PairMeasure:
     return PairMeasure(work, lambda out, workers: circuits(pair, seed=chosen.seed, out=out, workers=workers))
 
 
-def _published(pair: Pair, _: PairSettings) -> PairMeasure:
+def _published(pair: Pair, chosen: PairSettings) -> PairMeasure:
     from takeback.weights.published import PublishedWork, published
 
-    return PairMeasure(PublishedWork(pair), partial(published, pair))
+    find = partial(published, pair, device=chosen.device)
+    return PairMeasure(PublishedWork(pair, chosen.device), find)
 
 
 MEASURES: Mapping[str, Callable[[Pair, PairSettings], PairMeasure]] = {
@@ -113,6 +130,35 @@ def compare_shard(
     """
     for measure in (_diff, *_named(measures, pair).values()):
         collect_shard(measure(pair, settings).work, out, shard, workers)
+
+
+def expected(
+    pair: Pair,
+    measures: Sequence[str] = (),
+    settings: PairSettings | None = None,
+    out: str | Path | None = None,
+    workers: Workers = 1,
+    shard: Shard | None = None,
+) -> dict[str, float]:
+    """Return about how many seconds `compare` or `compare_shard` takes by measure, without what is done.
+
+    Decompositions are timed on one small matrix, and only where some are asked for; nothing is written.
+
+    Raises:
+        UnknownName: there is no such measure.
+        TakebackError: a measure is asked for by name that this pair doesn't have.
+    """
+    settings, found = settings or PairSettings(), dict[str, float]()
+    shared = workers.actors if isinstance(workers, OnRay) else workers
+    on = {"spectra": settings.device, "published": settings.device, "circuits": "cpu"}
+    chosen = {"diff": _diff, **_named(measures, pair)}
+    for name, measure in chosen.items():
+        work = measure(pair, settings).work
+        left = unfinished(work, out, shard)
+        factor = machine_factor(on[name]) if name in on else 1.0
+        threads = threads_in_use() if name == "diff" else 1
+        found[name] = sum(map(work.seconds, left)) * factor / threads / shared
+    return found
 
 
 def compare_runs(

@@ -77,7 +77,6 @@ def noise_of(
 def _scores(mean: NDArray[np.float64], n: NDArray[np.float64], other: Any, m: Any) -> NDArray[np.float64]:
     """Return Paulson's standard normal score of the ratio of two mean squares of n and m entries."""
     ratio = np.cbrt(np.divide(mean, other, out=np.full_like(mean, np.inf), where=np.asarray(other) > 0))
-    low, high = 2 / (9 * n), 2 / (9 * m)
-    return np.where(
-        np.isinf(ratio), np.inf, ((1 - high) * ratio - (1 - low)) / np.sqrt(high * ratio**2 + low)
-    )
+    low, high, known = 2 / (9 * n), 2 / (9 * m), np.where(np.isinf(ratio), 1.0, ratio)
+    scores = ((1 - high) * known - (1 - low)) / np.sqrt(high * known**2 + low)
+    return np.where(np.isinf(ratio), np.inf, scores)

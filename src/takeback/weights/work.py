@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from takeback.checkpoint.pair import Pair
 from takeback.run.identity import identity
+from takeback.weights.cost import ITEM
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,12 +17,14 @@ class PairWork:
     """Is work on a pair, tensor by tensor unless a kind of it says otherwise; see `takeback.run.parts.Work`.
 
     The fields that a kind of it adds are its settings. `name` is that of its parts. Of vocabularies of two
-    sizes it sees the rows that both sides have, unless it is `with_new_rows`.
+    sizes it sees the rows that both sides have, unless it is `with_new_rows`. Going through an entry takes it
+    `entry_seconds`.
     """
 
     pair: Pair
     name: ClassVar[str]
     with_new_rows: ClassVar[bool] = False
+    entry_seconds: ClassVar[float]
 
     def __post_init__(self) -> None:
         if not self.with_new_rows:
@@ -35,3 +39,7 @@ class PairWork:
     def items(self) -> Sequence[str]:
         """Return the tensors."""
         return list(self.pair.tuned.shapes)
+
+    def seconds(self, item: str) -> float:
+        """Return about how long one item takes; see `takeback.weights.cost`."""
+        return ITEM + self.entry_seconds * math.prod(self.pair.tuned.shapes[item])

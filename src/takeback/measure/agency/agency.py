@@ -21,7 +21,7 @@ from takeback.measure.outcomes import Outcomes
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
-from takeback.run.stats import Estimate, mean_estimate, ratio_estimate
+from takeback.run.stats import Estimate, mean_estimate, ratio_estimate, ratio_terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,7 @@ class Pursuit:
         beta: The β for all situations; ±inf where tuned takes nothing but the best or worst.
         halves: The β of each half, of one only where nothing can be held out.
         note: Why something is None, or what to know about a number; empty if nothing.
+        signed_parts: Each situation's part of `signed`, to first order, whose mean it is; [m].
     """
 
     change: Estimate
@@ -63,6 +64,7 @@ class Pursuit:
     beta: float
     halves: tuple[float, ...]
     note: str
+    signed_parts: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
     half = outcomes.halves(seed)
     halves = tilts.fit(base, tuned, utility, half)
     note = _no_share(change)
-    value = share = signed = inside_share = None
+    value = share = signed = inside_share = signed_parts = None
     if not note:
         inside_share = ratio_estimate(inside, outcomes.divergence, clusters)
     if len(halves) > 1:
@@ -153,7 +155,8 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
             if not note:
                 share = ratio_estimate(held + moved, outcomes.divergence, clusters)
                 turned = np.sign(across) * held + np.sign(halves[half]) * moved
-                signed = ratio_estimate(turned, outcomes.divergence, clusters)
+                signed_parts = ratio_terms(turned, outcomes.divergence)
+                signed = mean_estimate(signed_parts, clusters)
                 note = _doubt(value, halves)
     return Pursuit(
         change=change,
@@ -165,6 +168,7 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
         beta=float(beta[0]),
         halves=tuple(halves.tolist()),
         note=note,
+        signed_parts=signed_parts,
     )
 
 

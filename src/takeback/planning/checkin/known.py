@@ -15,7 +15,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.tables import read_table
 from takeback.study.conjectures.lock import CHANGED, REMOVED, is_locked, read_lock, standings
 from takeback.study.conjectures.record import read_plan, unfinished
-from takeback.study.steps import Done, read_steps
+from takeback.study.steps import Done, every_step
 
 LAST: Final = 3
 """So many of the last runs are told of."""
@@ -78,7 +78,7 @@ def facts_of(run: str | Path) -> RunFacts:
     plan = read_plan(run)
     if not plan:
         raise TakebackError(f"no run at {run}: it has no plan.yaml")
-    steps = {path.stem: read_steps(path) for path in sorted((run / "steps").glob("[!.]*.json"))}
+    steps = every_step(run)
     every = [step for one in steps.values() for step in one.values()]
     answers = [told for one in steps.values() if (told := _answer(one)) is not None]
     known = [float(step.seconds) for step in every if step.seconds is not None]

@@ -22,7 +22,7 @@ from takeback.measure.measure import if_legal
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL, utility
 from takeback.run.tables import read_table
-from takeback.study.measured import measured_model
+from takeback.study.measured import BESIDE, measured_model, read_measured
 from takeback.study.plan import Plan, load_plan
 
 PER_SEED: TypeAlias = "Mapping[int, float]"
@@ -32,6 +32,9 @@ SINGLES: Final = ("each head", "each mlp", "each unit", "each tensor")
 """Families of sets that hold a component each."""
 WHOLE: Final = 0.5
 """Of ‖Δ‖², what the fewest components are counted to hold."""
+
+INTERPOLATED: Final = ("behaviour", "diff")
+"""The parts of a record that snapshots on both sides of a wanted distance have."""
 
 ROUNDING: Final = 1e-12
 """What is smaller is the rounding of probabilities that add up to 1."""
@@ -67,10 +70,20 @@ class Runs:
         """Return what its files are called."""
         return f"{self.arm}-seed-{seed}"
 
-    def table(self, part: str, seed: int, name: str) -> pd.DataFrame | None:
-        """Read one of a seed's tables, None where the run has it not."""
-        path = self.folder / part / self.name(seed) / f"{name}.parquet"
+    def table(self, part: str, seed: int, name: str, place: str = "") -> pd.DataFrame | None:
+        """Read one of a seed's tables, None where the run has it not; `place` is one of `sides`."""
+        path = self.folder / place / part / self.name(seed) / f"{name}.parquet"
         return read_table(path) if path.exists() else None
+
+    def sides(self, seed: int) -> tuple[tuple[str, float], ...]:
+        """Return where numbers of a seed are, and their shares in those at the wanted distance.
+
+        It is the run folder alone, as "", unless snapshots on both sides of the distance were measured.
+        """
+        found = read_measured(self.arm, seed, self.folder)
+        if found is None or found.beside is None:
+            return (("", 1.0),)
+        return ("", found.share), (BESIDE, 1 - found.share)
 
     def parent(self, seed: int) -> Checkpoint:
         """Open what a seed's training started from."""
@@ -250,12 +263,17 @@ def _cosine(one: Floats, other: Floats) -> float:
 
 
 def _each(runs: Runs, part: str, name: str, of: Callable[[pd.DataFrame], float | None]) -> PER_SEED:
+    """Read a number of each seed, between snapshots where two of them were measured."""
     found: dict[int, float] = {}
     for seed in runs.plan.seeds:
-        table = runs.table(part, seed, name)
-        number = None if table is None else of(table)
-        if number is not None:
-            found[seed] = number
+        shares, numbers = list[float](), list[float]()
+        for place, share in runs.sides(seed):
+            table = runs.table(part, seed, name, place)
+            if table is not None and (number := of(table)) is not None:
+                shares.append(share)
+                numbers.append(number)
+        if numbers and (len(numbers) == len(runs.sides(seed)) or part not in INTERPOLATED):
+            found[seed] = sum(x * y for x, y in zip(shares, numbers, strict=True)) / sum(shares)
     return found
 
 

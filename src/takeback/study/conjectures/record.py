@@ -16,7 +16,7 @@ from takeback.run.yaml_text import read_yaml
 
 _BEHAVIOUR: Final = ("policies", "shifts", "agency", "games")
 _DIFF: Final = ("components", "layers", "total")
-_FILES: Final = {"contrasts": "contrasts.parquet", "carriers": "agency_carriers.parquet"}
+_FILES: Final = {"contrasts": "contrasts.parquet", "carriers": "carriers.parquet"}
 
 
 @dataclass(frozen=True)

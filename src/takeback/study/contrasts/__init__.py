@@ -1,4 +1,4 @@
-"""Contrasts: what arms of a study differ in, over training runs, and which components carry agency."""
+"""Contrasts: what arms of a study differ in, over training runs, and which components carry the gain."""
 
 from takeback.study.contrasts import show as show
 from takeback.study.contrasts.contrasts import Contrasts as Contrasts

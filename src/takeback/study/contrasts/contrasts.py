@@ -1,4 +1,4 @@
-"""The contrasts of a run: quantities of training runs, weighted sums over arms, and who carries agency."""
+"""The contrasts of a run: quantities of training runs, weighted sums over arms, and who carries the gain."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from takeback.study.contrasts.estimates import COLUMNS, estimate
 from takeback.study.contrasts.quantities import Report, quantities
 from takeback.study.plan import Plan, load_plan
 from takeback.study.pursuit import LOSSES
-from takeback.study.sums import check_agency, check_contrasts, weights_of
+from takeback.study.sums import check_carriers, check_contrasts, weights_of
 
 MEANINGS: Final[Mapping[str, str]] = {
     **COLUMNS,
     "arm": "the way of training",
     "seed": "the training run",
     "value": "of one training run",
-    "carries": "whether all conditions hold, each with the right sign and p ≤ 0.05 over all components",
+    "carries": "whether all k conditions hold, each with the right sign and p ≤ 0.1 / k over all components",
     "failed": "the conditions that do not hold",
-    "lowers ARM": "loss of the arm's pursuit share when the component is taken back, mean over seeds",
-    "beyond skill ARM": "what of it the losses of legality and probes do not explain",
-    "more than ARM": "that in the arm of reinforcement learning less that in its control",
+    "costs ARM": "utility of the own goal that is lost when the component is taken back, mean over seeds",
+    "more than ARM": "that in the arm less that in its control",
     "p: CONDITION": "two-sided p over training runs, by the largest statistic over components",
     **{f"measure {name}": meaning for name, meaning in LOSSES.items()},
 }
@@ -41,7 +40,7 @@ class Contrasts(Result):
     Attributes:
         contrasts: a row for each contrast, source, component and measure.
         quantities: a row for each training run, source, component and measure.
-        agency_carriers: a row for each component; without columns where the plan asks for no rule.
+        carriers: a row for each component; without columns where the plan asks for no rule.
         weights: the weight of each arm, by contrast.
         words: how many seeds there were, what is missing, and what could not be said.
     """
@@ -49,7 +48,7 @@ class Contrasts(Result):
     name = "contrasts"
     contrasts: pd.DataFrame = field(metadata=as_table("contrasts", MEANINGS))
     quantities: pd.DataFrame = field(metadata=as_table("quantities"))
-    agency_carriers: pd.DataFrame
+    carriers: pd.DataFrame
     weights: Mapping[str, Mapping[str, float]]
     words: tuple[str, ...]
 
@@ -57,7 +56,7 @@ class Contrasts(Result):
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The tables by the name of their file."""
         found = {"contrasts": self.contrasts, "quantities": self.quantities}
-        return found | ({} if self.agency_carriers.empty else {"agency_carriers": self.agency_carriers})
+        return found | ({} if self.carriers.empty else {"carriers": self.carriers})
 
 
 def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None = None) -> Contrasts:
@@ -81,18 +80,18 @@ def contrasts(run: str | Path, plan: Plan | None = None, report: Report | None =
     if not asked.contrasts:
         raise TakebackError(f"the plan of {run} has no contrasts; write some into a plan and give it: --plan")
     check_contrasts(asked.contrasts, own.arms)
-    if asked.agency is not None:
-        check_agency(asked.agency, own.arms)
+    if asked.carriers is not None:
+        check_carriers(asked.carriers, own.arms)
     found = quantities(run, report)
     weights = {name: weights_of(one) for name, one in asked.contrasts.items()}
     table, words = estimate(found, weights)
     told = [*words, *found.missing]
-    agents = pd.DataFrame()
-    if asked.agency is not None:
-        rule = carriers(found.table, asked.agency, found.probes)
-        agents = rule.table
+    named = pd.DataFrame()
+    if asked.carriers is not None:
+        rule = carriers(found.table, asked.carriers)
+        named = rule.table
         told = [*rule.words, *told]
-    return Contrasts("Contrasts", table, found.table, agents, weights, tuple(told))
+    return Contrasts("Contrasts", table, found.table, named, weights, tuple(told))
 
 
 def write_contrasts(run: Path, plan: Plan | None = None, report: Report | None = None) -> None:

@@ -29,9 +29,19 @@ def reach(plan: Plan) -> list[str]:
         _told(f"contrast {name}", list(weights_of(one).values()), seeds)
         for name, one in plan.contrasts.items()
     ]
-    if plan.agency is not None:
-        told.append(_told("rule carries agency", [1.0], seeds))
+    if plan.carriers is not None:
+        level = of_each(2 * len(plan.carriers.of))
+        told.append(_told("rule carries the gain", [1.0], seeds, level))
     return told
+
+
+def of_each(conditions: int) -> float:
+    """Return the two-sided p at which one of a rule's conditions holds: one-sided, they add up to 0.05.
+
+    >>> of_each(2), of_each(4)
+    (0.05, 0.025)
+    """
+    return 2 * LEVEL / conditions
 
 
 def announce(plan: Plan) -> None:
@@ -40,7 +50,7 @@ def announce(plan: Plan) -> None:
         print(line, file=sys.stderr)
 
 
-def _told(name: str, weights: list[float], seeds: int) -> str:
+def _told(name: str, weights: list[float], seeds: int, level: float = LEVEL) -> str:
     test = how_tested(weights)
     runs = (
         f"permutation of {seeds} and {seeds} runs"
@@ -48,7 +58,7 @@ def _told(name: str, weights: list[float], seeds: int) -> str:
         else f"sign flips of {seeds} seeds"
     )
     least = smallest_contrast_p(weights, seeds)
-    if least <= LEVEL:
+    if least <= level:
         return f"{name}: {runs}, smallest p {least:.2g}"
-    needed = next(n for n in count(1) if smallest_contrast_p(weights, n) <= LEVEL)
-    return f"{name}: {runs}, smallest p {least:.2g}: can't reach {LEVEL}, that takes {needed} seeds"
+    needed = next(n for n in count(1) if smallest_contrast_p(weights, n) <= level)
+    return f"{name}: {runs}, smallest p {least:.2g}: can't reach {level:.2g}, that takes {needed} seeds"

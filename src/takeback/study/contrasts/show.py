@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from takeback.component import Component
 from takeback.draw.columns import Column, table_of
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends, limit_of
-from takeback.draw.numbers import ABSENT, estimate, number, signed
+from takeback.draw.numbers import ABSENT, at_most, estimate, number, signed
 from takeback.draw.page import Figure, Section, Table
 from takeback.draw.result import section_of
-from takeback.findings.localise.shares import TAKE_BACK
 from takeback.run.tables import records
 from takeback.study.contrasts.contrasts import Contrasts
 from takeback.study.contrasts.factors import factors, sentences
-from takeback.study.contrasts.quantities import OWN, WEIGHTS, WHOLE
+from takeback.study.contrasts.quantities import SHOWN, WEIGHTS
 from takeback.study.contrasts.reach import LEVEL
-from takeback.study.pursuit import KL, PURSUIT, SHARE
-
-SHOWN: Final = (
-    (TAKE_BACK, SHARE),
-    (TAKE_BACK, PURSUIT),
-    (TAKE_BACK, KL),
-    (TAKE_BACK, OWN),
-    (TAKE_BACK, "legal"),
-    (WEIGHTS, "relative"),
-    (WEIGHTS, "share"),
-)
-"""The measures that are drawn; all are in the table."""
+from takeback.study.contrasts.together import OTHERS, WHOLE_MODELS
 
 FLOOR, RANDOM = "floor", "random"
 _WORDS_SHOWN = 8
@@ -39,7 +27,7 @@ _ROWS = 30
 Row = dict[str, Any]
 
 _ESTIMATE = Column("estimate", estimate, "estimate", "low", "high", write=signed)
-_CARRIES = Column("carries agency", lambda carries: "yes" if carries else "no", "carries", words=True)
+_CARRIES = Column("carries the gain", lambda carries: "yes" if carries else "no", "carries", words=True)
 
 
 @section_of.register
@@ -58,15 +46,18 @@ def _(found: Contrasts) -> Section:
         folded=(
             ("Components that stand out, measure by measure", _components(found)),
             ("Whole models", _whole(found)),
-            ("Every measure of whole models", _whole(found, every=True)),
+            ("Other measures of whole models", _whole(found, others=True)),
         ),
         notes=(
             *found.words,
-            "Intervals (Student's t) and p are over training runs, never over situations. A frame marks a "
-            "component whose p, by the largest statistic over all components, is at most "
-            f"{LEVEL}. The column {FLOOR} is the standard error that an estimate has from differences "
-            f"between seeds of an arm alone, the largest of the contrasts; {RANDOM} is what the smallest "
-            "random sets do. Intervals, and the p of whole models, are not corrected for the number of rows.",
+            "Intervals are over training runs and situations where what each situation adds was kept, else "
+            "over training runs in these situations alone; p is over training runs in these situations. A "
+            "frame marks a component whose p over all of its table (contrasts, measures, components) is at "
+            f"most {LEVEL}. What is not told from chance stands with the largest size that its 95% interval "
+            f"does not rule out, and the smallest that 80% of such studies would see. The column {FLOOR} is "
+            "the standard error that an estimate has from differences between seeds of an arm alone, the "
+            f"largest of the contrasts; {RANDOM} is what the smallest random sets do. Intervals are not "
+            "corrected for the number of rows.",
         ),
         terminal=(*sentences(found), *words, *listed),
     )
@@ -92,10 +83,10 @@ def _picture(found: Contrasts, rows: list[Row], title: str) -> str:
     marked: list[tuple[str, str]] = []
     for row in rows:
         key = row["component"], columns[row["contrast"]]
-        words = f"{row['contrast']}, {row['component']}: {_estimate(row)}, p {number(row['p_family'], 4)}"
-        cells[key] = Cell(row["estimate"], words)
-        if row["p_family"] <= LEVEL:
+        words = f"{row['contrast']}, {row['component']}: {_estimate(row)}, p {number(row['p_table'], 4)}"
+        if stands_out := row["p_table"] <= LEVEL:
             marked.append(key)
+        cells[key] = Cell(row["estimate"], words if stands_out else f"{words}, {_null(row)}")
     for name in (FLOOR, RANDOM):
         cells |= {key: cell for key, cell in _floor(rows, name) if cell.value is not None}
     names = [*columns.values(), *dict.fromkeys(column for _, column in cells if column in (FLOOR, RANDOM))]
@@ -125,7 +116,7 @@ def _layers(components: set[str]) -> Mapping[str, list[str]]:
 def _components(found: Contrasts, most: int | None = None) -> Table:
     """List what stands out from chance over the whole family, most certain first."""
     table = found.contrasts
-    some = table[(table["p_family"] <= LEVEL) & (table["component"] != "")]
+    some = table[(table["p_table"] <= LEVEL) & (table["component"] != "")]
     order = {key: place for place, key in enumerate(SHOWN)}
     rows = [row for row in records(some) if (row["source"], row["measure"]) in order]
     rows.sort(key=lambda row: (order[row["source"], row["measure"]], row["contrast"], -abs(row["estimate"])))
@@ -135,7 +126,7 @@ def _components(found: Contrasts, most: int | None = None) -> Table:
         Column("component"),
         Column("measure"),
         _ESTIMATE,
-        Column("p, family", number, "p_family", digits=4),
+        Column("p, whole table", number, "p_table", digits=4),
         Column("floor", number),
         Column("seeds", str, "n"),
     )
@@ -144,25 +135,43 @@ def _components(found: Contrasts, most: int | None = None) -> Table:
     return replace(told, rows=(*told.rows, (f"and {len(rows) - most} more", *[""] * 6)))
 
 
-def _whole(found: Contrasts, every: bool = False) -> Table:
-    """List the whole model's measures: those that runs are compared on, or every one."""
+def _whole(found: Contrasts, others: bool = False) -> Table:
+    """List the whole model's measures: those that runs are compared on, or the others."""
     table = found.contrasts
-    rows = [row for row in records(table[table["component"] == ""]) if every or row["measure"] in WHOLE]
+    rows = records(
+        table[(table["component"] == "") & (table["table"] == (OTHERS if others else WHOLE_MODELS))]
+    )
     return table_of(
         rows,
         Column("contrast"),
         Column("measure"),
         _ESTIMATE,
+        Column("over", _over, "situations", words=True),
         Column("p", number, digits=4),
-        Column("smallest p", number, "smallest_p", digits=4),
+        Column("p, whole table", number, "p_table", digits=4),
+        Column("smallest", number, "smallest_p_table", digits=4),
+        Column("no larger than", _size, "bound"),
+        Column("80% power for", _size, "detectable"),
         Column("floor", number),
         Column("seeds", str, "n"),
     )
 
 
+def _over(situations: float | None) -> str:
+    return "runs" if situations is None else "runs, situations"
+
+
+def _size(value: float | None) -> str:
+    return ABSENT if value is None else number(value)
+
+
+def _null(row: Row) -> str:
+    return at_most(row["bound"], row["detectable"], power=True)
+
+
 def _carriers(found: Contrasts) -> list[Table]:
     """List every component with each condition of the rule."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     conditions = [name for name in rows[0] if f"p: {name}" in rows[0]]
@@ -176,7 +185,7 @@ def _with_p(value: float | None, p: float | None) -> str:
 
 def _verdicts(found: Contrasts) -> list[Table]:
     """List every component with how many conditions of the rule hold, those of most first."""
-    rows = records(found.agency_carriers)
+    rows = records(found.carriers)
     if not rows:
         return []
     of = sum(f"p: {name}" in rows[0] for name in rows[0])

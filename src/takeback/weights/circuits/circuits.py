@@ -42,7 +42,7 @@ COLUMNS: Mapping[str, str] = {
     "raw_in": "the same of the second factor: V, K, up; missing where there is none",
     "moved": "‖ΔW‖ of the component's entries of both factors",
     "entries": "number of these entries; where a layer has no biases, with a zero for each",
-    "cast": "1 where all of them are base's, rounded to bfloat16, else 0",
+    "cast": "1 where all of them are base's, rounded to bfloat16 or to float16, else 0",
     "norm": "the circuit's norm in base, norms around it folded in",
     "change": "invariant change: norm of the circuit's difference / norm in base, missing where that is zero",
     "permuted": "the same with each factor's Δ permuted within the component, mean over draws",
@@ -89,6 +89,7 @@ class CircuitsWork(PairWork):
     """Is the work of measuring the circuits of every layer; `draws` random changes make each null."""
 
     name = "circuits"
+    entry_seconds = 70e-9
     draws: int = 1
     seed: int = 0
 
@@ -105,6 +106,12 @@ class CircuitsWork(PairWork):
         """
         self._wiring()
         return [f"L{layer}" for layer in range(self.pair.anatomy().layers)]
+
+    def seconds(self, item: str) -> float:
+        """Return about how long one layer takes, with both nulls."""
+        anatomy = self.pair.anatomy()
+        entries = anatomy.parameters(anatomy.parse(f"{item}.*"))
+        return 0.02 + self.entry_seconds * entries * (1 + self.draws)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the rows of one layer.

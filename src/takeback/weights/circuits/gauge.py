@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Distance:
     """Holds how far things moved and their norms in base, as arrays of one shape.
 
     `reassigned` is the fraction of them that were matched with one at another place, where that is possible.
-    `entries` counts what was compared entry by entry, `cast` tells where all is base rounded to bfloat16.
+    `entries` counts what was compared entry by entry, `cast` tells where all is base rounded to 16 bits.
     """
 
     distance: Array
@@ -51,6 +51,8 @@ class Distance:
         delta = tuned.astype(np.float64) - base
         sizes = _norm(delta, over), _norm(base.astype(np.float64, copy=False), over)
         cast = np.asarray((tuned == rounded(base)).all(axis=over))
+        if not cast.all():
+            cast |= (tuned == rounded(base, "float16")).all(axis=over)
         return cls(*sizes, entries=math.prod(base.shape[axis] for axis in over), cast=cast)
 
     def summed(self) -> Distance:
@@ -58,8 +60,8 @@ class Distance:
         return Distance(_norm(self.distance, (-1,)), _norm(self.norm, (-1,)))
 
 
-def rounded(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the nearest bfloat16 of each value, in its own type.
+def rounded(values: NDArray[Any], element: Literal["bfloat16", "float16"] = "bfloat16") -> NDArray[Any]:
+    """Return the nearest number of an element type to each value, in its own type.
 
     >>> rounded(np.array([1.0, 1.001, 1.01])).tolist()
     [1.0, 1.0, 1.0078125]
@@ -67,7 +69,7 @@ def rounded(values: NDArray[Any]) -> NDArray[Any]:
     import torch
 
     given = torch.from_numpy(np.ascontiguousarray(values))
-    return given.to(torch.bfloat16).to(given.dtype).numpy()
+    return given.to(getattr(torch, element)).to(given.dtype).numpy()
 
 
 def together(first: Distance, second: Distance) -> Distance:

@@ -58,21 +58,18 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
         return ("No head's weights changed.",)
     own = heads[heads["cast"] == 0]
     if own.empty:
-        return ("All of it is the cast to bfloat16: every head's weights are base's, rounded.",)
+        return ("All of it is a cast to 16 bits: every head's weights are base's, rounded.",)
     words = [
         f"Whatever the coordinates, the circuits of {count(len(heads), 'head')} changed by "
         f"{percent(_median(heads['change']))} (median; their weights by {percent(_median(heads['raw']))}).",
     ]
     if len(own) < len(heads):
-        words.append(f"All but {listed(list(own['component']))} are base's, rounded to bfloat16.")
-    clear, told = _beyond_noise(own)
+        words.append(f"All but {listed(list(own['component']))} are base's, rounded to 16 bits.")
+    ranked, which, told = _beyond_noise(own)
     words.append(told)
-    if clear["raw"].nunique() > 2 and clear["change"].nunique() > 2:
-        agreement = clear["raw"].corr(clear["change"], method="spearman")
-        words.append(
-            f"Among {count(len(clear), 'head')} above noise raw and invariant change rank alike, with a "
-            f"Spearman correlation of {agreement:.2f}."
-        )
+    if ranked["raw"].nunique() > 2 and ranked["change"].nunique() > 2:
+        agreement = ranked["raw"].corr(ranked["change"], method="spearman")
+        words.append(f"Raw and invariant change of {which} have a Spearman correlation of {agreement:.2f}.")
     for circuit, owner in _OWNERS.items():
         over = excess(found.table[found.table["circuit"] == circuit]).dropna()
         if len(over):
@@ -86,20 +83,25 @@ def _sentences(found: Circuits) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _beyond_noise(heads: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the heads that moved more than equal noise in all entries would have them, and say which."""
+def _beyond_noise(heads: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
+    """Return the heads that moved more than equal noise in all entries would have them, and say which.
+
+    Where noise of one size explains no heads, none of them can be said to be above it, and all are returned.
+    """
     squares, entries = heads["moved"].to_numpy(np.float64) ** 2, heads["entries"].to_numpy(np.int64)
     noise = noise_of(squares, entries)
     if noise is None:
         return (
             heads,
+            count(len(heads), "head"),
             f"Most changed, since noise of one size explains no heads: {listed(list(heads['component']))}.",
         )
     clear = heads[noise.above]
     reach = f"noise of σ = {noise.sigma:.3g} in every entry, which reaches {noise.reach[0]:.3g} σ in a head"
     if clear.empty:
-        return clear, f"No head stands out from {reach}."
-    return clear, f"Most changed, beyond {reach}: {listed(list(clear['component']))}."
+        return clear, "", f"No head stands out from {reach}."
+    which = f"the {count(len(clear), 'head')} above noise"
+    return clear, which, f"Most changed, beyond {reach}: {listed(list(clear['component']))}."
 
 
 def excess(rows: pd.DataFrame) -> pd.Series:

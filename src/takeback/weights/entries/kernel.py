@@ -24,6 +24,7 @@ SUMS = (
     "differing",
     "differing_bf16",
     "sign_flips",
+    "off_cast",
 )
 """What each row of sums holds, before the counts beyond each limit; `max_abs` is the one that is no sum."""
 
@@ -32,6 +33,12 @@ CHUNK = 128
 
 PIECE = 2048
 """Entries worked on at once, so that they stay in the first cache; a multiple of `CHUNK`."""
+
+AHEAD = 1024
+"""How far ahead of what is worked on entries are asked for: further than a processor does by itself."""
+
+LINE = 64
+"""Bytes that come from memory at once."""
 
 TILE = 512
 """Columns worked on at once where each has sums of its own."""
@@ -52,12 +59,15 @@ _LOOPS = "takeback.weights.entries.loops"
 class SumSettings:
     """How sums are taken: in the type of `one`, with the |Δ| beyond each of `limits` counted.
 
-    `rounding` says whether the counts after rounding to bfloat16 may differ from those before.
+    `rounding` says whether the counts after rounding to bfloat16 may differ from those before, `halving`
+    whether tuned is float16 and base is not: only then entries that are not base's, rounded to float16, are
+    counted as `off_cast`.
     """
 
     one: np.float32 | np.float64
     limits: NDArray[Any]
     rounding: bool
+    halving: bool = False
 
     @property
     def kinds(self) -> int:
@@ -113,7 +123,7 @@ def _called(
     base, tuned, edges = map(np.ascontiguousarray, (matrix.base, matrix.tuned, matrix.edges))
     whole, real, stretches = "int64", str(how.limits.dtype), edges.shape[1]
     first = [_typed(base), _typed(tuned), (whole, matrix.lines), (whole, matrix.stride), _typed(edges)]
-    numbers = [(whole, how.kinds), (whole, int(how.rounding)), (whole, extent)]
+    numbers = [(whole, how.kinds), (whole, int(how.rounding) + 2 * int(how.halving)), (whole, extent)]
     settings = [(whole, stretches), (real, float(how.one)), _typed(how.limits), *numbers]
     types, values = zip(*first, *settings, *map(_typed, scratch), strict=True)
     machine_code(_LOOPS, name, *types)(*values)

@@ -18,9 +18,19 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-from takeback.weights.entries.kernel import CHUNK, LEAST_EXPONENT, PIECE, ROWS, STEP_SHAPE, SUMS, TILE
+from takeback.weights.entries.kernel import (
+    AHEAD,
+    CHUNK,
+    LEAST_EXPONENT,
+    LINE,
+    PIECE,
+    ROWS,
+    STEP_SHAPE,
+    SUMS,
+    TILE,
+)
 
-_PEAK, _CHANGED, _ROUNDED, _FLIPS = (SUMS.index(name) for name in SUMS[5:])
+_PEAK, _CHANGED, _ROUNDED, _FLIPS, _OFF_CAST = (SUMS.index(name) for name in SUMS[5:])
 _LIMITS = len(SUMS)
 
 
@@ -43,6 +53,25 @@ def _bits(_: Any, value: Any) -> Any:
     whole = types.int32 if value.bitwidth == 32 else types.int64
     width = ir.IntType(value.bitwidth)
     return whole(value), lambda _, builder, __, args: builder.bitcast(args[0], width)
+
+
+@intrinsic
+def _ask_ahead(_: Any, entries: Any, distance: Any) -> Any:
+    """Ask the memory for the line so many entries behind the first of an array; there need be none."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first = context.make_array(signature.args[0])(context, builder, args[0]).data
+        whole, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        place = builder.bitcast(builder.gep(first, [args[1]]), byte)
+        called = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+        prefetch = builder.module.globals.get("llvm.prefetch") or ir.Function(
+            builder.module, called, "llvm.prefetch"
+        )
+        read, near, data = (ir.Constant(whole, value) for value in (0, 3, 1))
+        builder.call(prefetch, [place, read, near, data])
+        return context.get_dummy_value()
+
+    return types.none(entries, distance), made
 
 
 def _like(value, other):
@@ -95,6 +124,24 @@ def _differs_bf16(before, after):
 
 
 @_compiled
+def _to_half(value):
+    """Return the bits of the nearest float16, ties to even; below 2⁻¹⁴ a sum with 1/2 rounds."""
+    bits = np.uint32(_bits(np.float32(value)))
+    sign, size = np.uint32(bits >> np.uint32(16)) & np.uint32(0x8000), np.uint32(bits & np.uint32(0x7FFFFFFF))
+    odd = np.uint32(np.uint32(size >> np.uint32(13)) & np.uint32(1))
+    half = np.uint32(np.uint32(size + np.uint32(np.uint32(0xC8000FFF) + odd)) >> np.uint32(13))
+    small = np.uint32(np.uint32(_bits(np.float32(_as_float(size) + np.float32(0.5)))) - np.uint32(0x3F000000))
+    half = small if size < np.uint32(0x38800000) else min(half, np.uint32(0x7C00))
+    return np.uint32(np.uint32(half) | sign)
+
+
+@_compiled
+def _off_half(before, after):
+    one, other = _to_half(before), _to_half(after)
+    return (one != other) & (np.uint32((one | other) & np.uint32(0x7FFF)) != np.uint32(0))
+
+
+@_compiled
 def _flipped(before, after, zero):
     return ((before < zero) & (after > zero)) | ((before > zero) & (after < zero))
 
@@ -126,6 +173,22 @@ def _count_bf16(base, tuned, one):
 
 
 @_compiled
+def _count_off_half(base, tuned, one):
+    count = np.int32(0)
+    for i in range(base.size):
+        differs = _off_half(_value(base[i], one), _value(tuned[i], one))
+        count = np.int32(count + np.int32(differs))
+    return count
+
+
+@_compiled
+def _ask_for(entries, distance):
+    """Ask the memory for as many entries as these, so far behind them."""
+    for place in range(0, entries.size, LINE // entries.itemsize):
+        _ask_ahead(entries, distance + place)
+
+
+@_compiled
 def _add_piece(base, tuned, sizes, settings, row):
     """Add the sums over a piece of whole chunks to a row; `sizes` has room for the |Δ|."""
     one, limits, rounding = settings
@@ -135,6 +198,8 @@ def _add_piece(base, tuned, sizes, settings, row):
     changed = apart = np.int32(0)
     for start in range(0, base.size, CHUNK):
         b, t, x = base[start : start + CHUNK], tuned[start : start + CHUNK], sizes[start : start + CHUNK]
+        _ask_for(b, AHEAD)
+        _ask_for(t, AHEAD)
         ww = tt = wt = dd = d = zero
         for i in range(CHUNK):
             before, after = _value(b[i], one), _value(t[i], one)
@@ -165,8 +230,10 @@ def _add_piece(base, tuned, sizes, settings, row):
         top = _as_float(peak)
         row[_PEAK] = max(row[_PEAK], top)
         row[_CHANGED] += changed
-        if rounding:
+        if rounding & 1:
             row[_ROUNDED] += _count_bf16(base, tuned, one)
+        if rounding & 2:
+            row[_OFF_CAST] += _count_off_half(base, tuned, one)
         row[_FLIPS] += apart if low > 0 else _count_flips(base, tuned, one)  # products may vanish
         for k in range(limits.size):
             if top > limits[k]:
@@ -213,10 +280,24 @@ def stretch_sums(
 ):
     """Do what `kernel.stretch_sums` says; arrays are addresses, the others but `out` room for a piece."""
     sides = carray(base, lines * stride), carray(tuned, lines * stride)
-    settings = one, carray(limits, kinds - _LIMITS), rounding != 0
+    settings = one, carray(limits, kinds - _LIMITS), rounding
     scratch = carray(sizes, PIECE), carray(left, PIECE), carray(right, PIECE)
     sums = carray(out, (count, kinds))
     _stretch_sums(*sides, (lines, stride), carray(edges, (2, count)), settings, widest, scratch, sums)
+
+
+@_compiled
+def _add_rounded(base, tuned, one, rounding, sums):
+    """Add which entries of a row differ after rounding."""
+    zero = one - one
+    if rounding & 1:
+        counts = sums[_ROUNDED * TILE : (_ROUNDED + 1) * TILE]
+        for i in range(base.size):
+            counts[i] += one if _differs_bf16(_value(base[i], one), _value(tuned[i], one)) else zero
+    if rounding & 2:
+        counts = sums[_OFF_CAST * TILE : (_OFF_CAST + 1) * TILE]
+        for i in range(base.size):
+            counts[i] += one if _off_half(_value(base[i], one), _value(tuned[i], one)) else zero
 
 
 @_compiled
@@ -242,10 +323,7 @@ def _add_row(base, tuned, sizes, settings, sums):
         signs = _like(signs | _like(_bits(before) ^ _bits(after), signs), signs)
     if peak == 0:
         return
-    if rounding:
-        counts = sums[_ROUNDED * TILE : (_ROUNDED + 1) * TILE]
-        for i in range(base.size):
-            counts[i] += one if _differs_bf16(_value(base[i], one), _value(tuned[i], one)) else zero
+    _add_rounded(base, tuned, one, rounding, sums)
     if signs < 0:
         counts = sums[_FLIPS * TILE : (_FLIPS + 1) * TILE]
         for i in range(base.size):
@@ -292,7 +370,7 @@ def column_sums(
 ):
     """Do what `kernel.column_sums` says; arrays are addresses, `sums` zeros and `sizes` room for a tile."""
     sides = carray(base, lines * stride), carray(tuned, lines * stride)
-    settings = one, carray(limits, kinds - _LIMITS), rounding != 0
+    settings = one, carray(limits, kinds - _LIMITS), rounding
     scratch = carray(sums, kinds * TILE), carray(sizes, TILE)
     columns = carray(out, (kinds, width))
     _column_sums(*sides, (lines, stride), carray(edges, (2, count)), settings, scratch, columns)

@@ -16,7 +16,7 @@ from takeback.run.errors import TakebackError
 TOLERANCES = (1e-5, 1e-3)
 """Absolute tolerances beyond which entries are counted; the first is that of arXiv 2505.11711."""
 
-_COUNTS = ("parameters", "differing", "differing_bf16", "sign_flips")
+_COUNTS = ("parameters", "differing", "differing_bf16", "sign_flips", "off_cast")
 _SUMS = ("base_square", "tuned_square", "product", "delta_square", "delta_sum")
 
 
@@ -63,7 +63,8 @@ def columns_of(tolerances: tuple[float, ...]) -> dict[str, str]:
 class Moments:
     """Counts and sums over the entries W of base and W + Δ of tuned, of many disjoint parts at once.
 
-    Every array has an entry for each part; `beyond` is (parts, tolerances).
+    Every array has an entry for each part; `beyond` is (parts, tolerances). `off_cast` counts the entries
+    that are not base's, rounded to the type in which tuned is stored.
     """
 
     tolerances: tuple[float, ...]
@@ -71,6 +72,7 @@ class Moments:
     differing: NDArray[np.int64]
     differing_bf16: NDArray[np.int64]
     sign_flips: NDArray[np.int64]
+    off_cast: NDArray[np.int64]
     beyond: NDArray[np.int64]
     base_square: NDArray[np.float64]
     tuned_square: NDArray[np.float64]

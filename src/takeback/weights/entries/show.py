@@ -82,14 +82,14 @@ def standing_out(found: Diff) -> tuple[str, ...]:
     parts, names = found.by_component, found.segments.parts.names()
     if not found.whole.differing[0]:
         return ()
-    if _cast(found):
-        true = int(found.whole.differing_bf16[0])
+    if cast := _cast(found):
+        true = int(found.whole.off_cast[0])
         if not true:
-            return ("All of it is the cast to bfloat16: tuned is base, rounded, in every entry.",)
-        order = np.argsort(-parts.differing_bf16, kind="stable")
-        most = [names[place] for place in order if parts.differing_bf16[place]]
+            return (f"All of it is the cast to {cast}: tuned is base, rounded, in every entry.",)
+        order = np.argsort(-parts.off_cast, kind="stable")
+        most = [names[place] for place in order if parts.off_cast[place]]
         return (
-            f"Tuned is base rounded to bfloat16 in all but {count(true, 'entry', 'entries')}; those are the "
+            f"Tuned is base rounded to {cast} in all but {count(true, 'entry', 'entries')}; those are the "
             f"change that is no cast, in {listed(most)}.",
         )
     noise = noise_of(parts.delta_square, parts.parameters)
@@ -112,10 +112,11 @@ def standing_out(found: Diff) -> tuple[str, ...]:
     return (f"Most components moved as under {reach}. Beyond it, {'; '.join(lines)}.",)
 
 
-def _cast(found: Diff) -> bool:
-    """Tell whether tuned is stored in bfloat16, and base in a type that holds more."""
-    wider = found.keys["dtype_base"].isin(["float32", "float64"])
-    return bool((found.keys["dtype_tuned"] == "bfloat16").all() and wider.any())
+def _cast(found: Diff) -> str:
+    """Return the type of 16 bits in which tuned is stored, if base is stored in one that holds more."""
+    tuned = set(found.keys["dtype_tuned"])
+    wider = found.keys["dtype_base"].isin(["float32", "float64"]).any()
+    return tuned.pop() if wider and tuned in ({"bfloat16"}, {"float16"}) else ""
 
 
 def _narrow(head: str, found: Diff) -> list[Column]:

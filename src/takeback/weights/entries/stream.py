@@ -52,6 +52,7 @@ class Pass(PairWork):
 
     name = "diff"
     with_new_rows = True
+    entry_seconds = 1.2e-9
     resolution: str
     tolerances: tuple[float, ...]
 
@@ -156,6 +157,9 @@ def stretch_moments(
 
     for which, part in _in_order(measured, blocks, threads_in_use()):
         _add(part, sums, which)
+    if tuned.element != "float16" or base.element == "float16":
+        uncast = "differing_bf16" if tuned.element == "bfloat16" else "differing"
+        sums[:, SUMS.index("off_cast")] = sums[:, SUMS.index(uncast)]
     return _moments(sums, stretches.sizes, tolerances)
 
 
@@ -216,7 +220,8 @@ def _arithmetic(
     real: type[np.float32] | type[np.float64], tolerances: tuple[float, ...], elements: tuple[str, str]
 ) -> SumSettings:
     limits = np.array([_at_most(tolerance, real) for tolerance in tolerances], real)
-    return SumSettings(real(1), limits, elements != ("bfloat16", "bfloat16"))
+    halving = elements[1] == "float16" != elements[0]
+    return SumSettings(real(1), limits, elements != ("bfloat16", "bfloat16"), halving)
 
 
 def _sums(
@@ -262,6 +267,7 @@ def _moments(sums: NDArray[np.float64], sizes: NDArray[np.int64], tolerances: tu
         differing=found["differing"].astype(np.int64),
         differing_bf16=found["differing_bf16"].astype(np.int64),
         sign_flips=found["sign_flips"].astype(np.int64),
+        off_cast=found["off_cast"].astype(np.int64),
         beyond=sums[:, len(SUMS) :].astype(np.int64),
         base_square=found["base_square"],
         tuned_square=found["tuned_square"],

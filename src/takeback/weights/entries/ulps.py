@@ -44,6 +44,7 @@ class UlpsWork(PairWork):
     """Is the work of counting the steps of every entry, tensor by tensor."""
 
     name = "ulps"
+    entry_seconds = 4.5e-9
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return one tensor's counts.

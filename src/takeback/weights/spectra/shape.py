@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from takeback.weights.cost import MATRIX, gram_seconds, sketch_seconds
 from takeback.weights.spectra.permuted import permuted_laws
 from takeback.weights.spectra.rank import (
     LEVELS,
@@ -107,6 +108,7 @@ class Options:
         largest: Matrices whose smaller side is longer are sketched, not decomposed.
         sketched: Directions in the sketch of Δ.
         seed: Of all draws.
+        device: Where matrices are decomposed, as torch names it.
     """
 
     energy: float = 0.5
@@ -115,10 +117,17 @@ class Options:
     largest: int = 1024
     sketched: int = 256
     seed: int = 0
+    device: str = "cpu"
 
     def draws(self, shape: tuple[int, ...]) -> int:
         """Return how many random Δ of this shape are decomposed."""
         return 1 if min(shape) > self.settled else self.decomposed
+
+    def seconds(self, shape: tuple[int, int]) -> float:
+        """Return about how long `change_shape` takes: W, Δ and W + Δ, and three more for each random Δ."""
+        if min(shape) > self.largest:
+            return sketch_seconds(shape, self.sketched + 7 * _FIRST_SKETCH)
+        return MATRIX + gram_seconds(shape) * (3 + 3 * self.draws(shape))
 
 
 def change_shape(

@@ -53,11 +53,17 @@ class SpectraWork(PairWork):
     """Is the work of measuring the shape of every matrix's change, tensor by tensor."""
 
     name = "spectra"
+    entry_seconds = 5e-9
     options: Options = field(default_factory=Options)
 
     def items(self) -> Sequence[str]:
         """Return the tensors that hold matrices."""
         return [name for name, shape in self.pair.tuned.shapes.items() if has_matrices(shape)]
+
+    def seconds(self, item: str) -> float:
+        """Return about how long one tensor takes."""
+        matrices = matrices_of(self.pair.anatomy("heads"), item)
+        return super().seconds(item) + sum(self.options.seconds(matrix.shape) for matrix in matrices)
 
     def rows(self, item: str) -> pd.DataFrame:
         """Return the rows of one tensor: its matrices, then the components' parts.
@@ -72,7 +78,7 @@ class SpectraWork(PairWork):
         place = f"{matrix.region.tensor} {matrix.region.start}"
         rng = np.random.default_rng([self.options.seed, zlib.crc32(place.encode())])
         with cpu_threads(1 if matrix.full_rank <= _SMALL else None):
-            base, tuned = sides_of(self.pair, matrix)
+            base, tuned = (side.to(self.options.device) for side in sides_of(self.pair, matrix))
             found = change_shape(base, tuned, self.options, rng)
         return {"method": "exact" if matrix.full_rank <= self.options.largest else "sketch", **found}
 

@@ -1,0 +1,215 @@
+"""The tables, single numbers and picture of docs/findings/many-moves.md, from its record.
+
+`python examples/many-moves/tables.py RECORD` prints them; RECORD is made by `score.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from takeback.draw.curves import Axes, Point, Series, line_plot
+from takeback.draw.numbers import ABSENT, at_most, interval, number, percent, signed
+from takeback.run.stats import seeds_estimate
+from takeback.run.tables import read_table
+
+ARMS = ("base", "rl-games", "rl-near", "rl-win", "rft-win")
+ENDS = ("rl-near, end", "rl-win, end")
+MEASURES = {
+    "KL from base": "KL from base, nats",
+    "mates within 6, perfect": "mates within 6, best defender",
+    "mates within 6, random": "mates within 6, random defender",
+    "mates as fast as can be, perfect": "mates as fast as can be",
+    "ends illegal, perfect": "games ended by an illegal answer",
+    "ends draw, perfect": "games in which the win was thrown away",
+    "utility win": "utility of winning, single moves",
+    "legal": "legal mass",
+    "signed pursuit share, if legal": "pursuit share of the change",
+    "MEG over 3 moves, if legal": "MEG over 3 moves, nats",
+    "adaptation: capture": "adaptation to captures",
+    "adaptation: stalemate": "adaptation to stalemates",
+    "probe board": "probe: board",
+    "probe mate in one": "probe: mate in one",
+    "probe better move": "probe: better move",
+    "probe mate within 3": "probe: mate within 3",
+}
+MATES = "mates within 6, perfect"
+LEVEL = 0.05
+
+
+def blocks(record: Path) -> dict[str, str]:
+    """Return Markdown by key."""
+    measured = read_table(record / "measured.parquet")
+    games = read_table(record / "games.parquet")
+    found = read_table(record / "contrasts.parquet")
+    whole = found[found["component"] == ""]
+    made = {
+        "arms": table(("measure", *ARMS, *ENDS), arms(measured)),
+        "contrasts": table(("measure", *HEADS.values()), contrasts(whole)),
+        "farther": table(("moves from mate", *ARMS, *ENDS), by_distance(games)),
+        "kinds": table(("games that end by", *ARMS), kinds(measured)),
+        "conjectures": table(
+            ("conjecture", "probability", "came out", "numbers"),
+            conjectures(read_table(record / "conjectures.parquet")),
+        ),
+    }
+    if (record / "takebacks.parquet").exists():
+        made["takebacks"] = table(
+            ("taken back", "lost by rl-games", "p", "lost by rl-win", "p", "difference", "p"),
+            takebacks(found),
+        )
+    told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
+    return made | {slug(key): text for key, text in told}
+
+
+HEADS = {
+    "games": "rl-games − rl-win",
+    "starts": "rl-near − rl-win",
+    "whole": "rl-games − rl-near",
+    "imitation": "rl-win − rft-win",
+    "whole at the end": "rl-games − rl-near, end",
+}
+
+
+def slug(key: str) -> str:
+    """Write a key as it stands in the page.
+
+    >>> slug("games: mates within 6, perfect: p")
+    'games-mates-within-6-perfect-p'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", key.lower())
+
+
+def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    names = list(head)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def of(measured: pd.DataFrame, arm: str, measure: str) -> list[float]:
+    """Return an arm's values of a measure, a number for each run."""
+    rows = measured[(measured["arm"] == arm) & (measured["measure"] == measure)]
+    return rows.sort_values("seed")["value"].tolist()
+
+
+def mean(values: Sequence[float]) -> str:
+    """Write the mean over runs with its interval over them."""
+    if not all(math.isfinite(value) for value in values):
+        return ABSENT
+    found = seeds_estimate(values)
+    return number(found.value) + (f" {interval(found.low, found.high)}" if len(values) > 1 else "")
+
+
+def arms(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give the mean of every measure over an arm's runs."""
+    for measure, words in MEASURES.items():
+        yield (words, *(mean(of(measured, arm, measure)) for arm in (*ARMS, *ENDS)))
+
+
+def contrasts(whole: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give differences between arms, and of what is not told from 0 how large it can be."""
+    at = whole.set_index(["contrast", "measure"])
+    for measure, words in MEASURES.items():
+        if measure != "KL from base":
+            yield (words, *(difference(at.loc[(contrast, measure)]) for contrast in HEADS))
+
+
+def difference(row: pd.Series) -> str:
+    """Write a difference, or the bound on one that is not told from 0."""
+    told = f"{signed(row['value'])} {interval(row['low'], row['high'])}"
+    if row["p_family"] < LEVEL:
+        return f"**{told}**, p {number(row['p_family'])}"
+    return f"{told}, {at_most(row['bound'], row['detectable'])}"
+
+
+def by_distance(games: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give the share of games won within six moves, by how far from mate they start."""
+    won = games[(games["measure"] == MATES)]
+    for far in sorted(won["far"].unique()):
+        here = won[won["far"] == far]
+        yield (
+            str(far),
+            *(percent(float(here.loc[here["arm"] == arm, "value"].mean())) for arm in (*ARMS, *ENDS)),
+        )
+
+
+def kinds(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give the share of games that end by each kind of illegal answer; a kind that never came is 0."""
+    rows = measured[measured["measure"].str.fullmatch(r"ends by .*, perfect")]
+    runs = measured.groupby("arm")["seed"].nunique()
+    sums = rows.groupby(["measure", "arm"])["value"].sum()
+    order = sums.groupby("measure").sum().sort_values(ascending=False).index
+    for measure in order:
+        shares = (percent(float(sums.get((measure, arm), 0.0)) / int(runs[arm])) for arm in ARMS)
+        yield (measure.removeprefix("ends by ").removesuffix(", perfect"), *shares)
+
+
+def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give what taking each set back loses of mates, most of `rl-games` first."""
+    rows = found[(found["measure"] == MATES) & (found["component"] != "")]
+    wide = rows.pivot(index="component", columns="contrast", values=["value", "low", "high", "p_family"])
+    for name, row in wide.sort_values(("value", "lost by rl-games"), ascending=False).iterrows():
+        cells: list[str] = []
+        for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
+            value, low, high = (row[(column, contrast)] for column in ("value", "low", "high"))
+            cells += [f"{signed(value)} {interval(low, high)}", number(row[("p_family", contrast)])]
+        yield (
+            "everything" if name == "*" else f"`{name}`" if "random" not in str(name) else str(name),
+            *cells,
+        )
+
+
+def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give what was expected and what came."""
+    for row in decided.itertuples():
+        came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
+        yield (row.sentence, f"{row.probability:g}", came, row.why)
+
+
+def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Give the numbers of the prose by key."""
+    yield "runs", str(len(of(measured, "rl-games", MATES)))
+    for arm in (*ARMS, *ENDS):
+        for key, measure in {"mates": MATES, "illegal": "ends illegal, perfect"}.items():
+            yield f"{key} {arm}", percent(mean_of(of(measured, arm, measure)))
+        yield f"kl {arm}", number(mean_of(of(measured, arm, "KL from base")), 2)
+    for row in whole.itertuples():
+        yield f"{row.contrast}: {row.measure}", f"{signed(row.value)} {interval(row.low, row.high)}"
+        yield f"{row.contrast}: {row.measure}: at most", at_most(row.bound, row.detectable)
+        yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
+    known = decided[decided["outcome"].notna()]
+    yield "came true", str(int(known["outcome"].sum()))
+    yield "decided", str(len(known))
+    yield "expected", number(float(known["probability"].sum()), 1)
+    yield "brier", number(float(known["brier"].mean()))
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Return a mean."""
+    return sum(values) / len(values)
+
+
+def picture(games: pd.DataFrame) -> str:
+    """Draw the share of games that are won by how far from mate they start."""
+    won = games[(games["measure"] == MATES)]
+    series: list[Series] = []
+    for place, arm in enumerate(ARMS):
+        points: list[Point] = []
+        for far in sorted(won["far"].unique()):
+            here = won[(won["far"] == far) & (won["arm"] == arm)].groupby("seed")["value"].mean()
+            found = seeds_estimate(here.tolist())
+            points.append(Point(float(far), found.value, found.low, found.high, f"{arm}, {far} from mate"))
+        series.append(Series(place - 1, tuple(points), name=arm))
+    axes = Axes("moves from mate at the start", (0.0,), write_y=percent, x_ticks=tuple(range(1, 7)))
+    return line_plot(series, axes, "Games won within six moves against the best defender, by start")
+
+
+if __name__ == "__main__":
+    for key, text in blocks(Path(sys.argv[1])).items():
+        print(f"== {key}\n{text}\n")

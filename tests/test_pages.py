@@ -1,0 +1,47 @@
+"""The pages of findings say what the tables in the repository say."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+
+from pages import FROM, PUT, filled, made  # noqa: E402
+
+MAKER = """\
+from pathlib import Path
+
+def blocks(record):
+    number = (record / "number.txt").read_text().strip()
+    return {"gain": number, "table": f"| a |\\n| --- |\\n| {number} |"}
+"""
+
+
+@pytest.mark.parametrize("page", made(), ids=lambda page: page.stem)
+def test_a_page_and_its_record_agree(page):
+    text = page.read_text(encoding="utf-8")
+    assert filled(text) == text, "run `make pages`"
+    assert PUT.search(text), "it takes numbers from its record"
+    small = ROOT / FROM.match(text)[2]
+    assert sum(path.stat().st_size for path in small.rglob("*") if path.is_file()) < 8e6
+
+
+def test_numbers_go_into_sentences_and_tables_between_lines(tmp_path):
+    (tmp_path / "tables.py").write_text(MAKER)
+    (tmp_path / "number.txt").write_text("0.25")
+    head = f"<!-- blocks: {tmp_path / 'tables.py'} {tmp_path} -->\n"
+    page = head + "It gains <!-- put gain -->0.3<!-- end -->.\n\n<!-- put table --><!-- end -->\n"
+    new = filled(page)
+    assert "It gains <!-- put gain -->0.25<!-- end -->." in new
+    assert "-->\n\n| a |\n| --- |\n| 0.25 |\n\n<!-- end -->" in new
+    assert filled(new) == new
+    (tmp_path / "number.txt").write_text("0.26")
+    assert filled(new) != new, "a page is told from its record"
+    with pytest.raises(KeyError, match="loss"):
+        filled(head + "<!-- put loss --><!-- end -->")
+
+
+def test_a_page_without_a_record_stays_as_it_is():
+    assert filled("# A page\n<!-- put x -->1<!-- end -->") == "# A page\n<!-- put x -->1<!-- end -->"
