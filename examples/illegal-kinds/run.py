@@ -1,8 +1,8 @@
 """Train the arms of a plan and read what taking sets back does to every kind of illegal move.
 
-`python examples/illegal-kinds/run.py OUT [--seeds 100] [--arms rl-win]`. A killed run goes on. OUT gets, for each arm and
-seed, `kinds/ARM-seed-N.npz`: `values`, [sets, measures, situations], with the names of both; the first sets are tuned
-(nothing taken back) and base (everything).
+`python examples/illegal-kinds/run.py OUT [--seeds 100] [--arms rl-win]`. A killed run goes on. OUT gets, for
+each arm and seed, `kinds/ARM-seed-N.npz`: `values`, [sets, measures, situations], with the names of both; the
+first sets are tuned (nothing taken back) and base (everything).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What an endgame model answers, sorted whole: the mass of every legal move and of every kind of illegal one.
 
-The bench decides the kinds of heavy prefixes alone and calls the rest undecided: of these models more than half of the
-illegal mass. Here each answer is sorted by its two squares, of which all are read in one pass; what follows them is read
-where a pawn promotes. The small tokenizer has no token for squares off the board, so `no-square` can't be answered.
+The bench decides the kinds of heavy prefixes alone and calls the rest undecided: of these models more than
+half of the illegal mass. Here each answer is sorted by its two squares, all read in one pass; what follows
+them is read where a pawn promotes. The small tokenizer has no token for squares off the board, so `no-square`
+can't be answered.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Outcomes:
     """What one model answers.
 
     Attributes:
-        moves: mass of each target of White's king and other piece, [situations, 2, 64]; promotions all together.
+        moves: mass of each target of White's king and other piece, [situations, 2, 64].
         letters: mass of each promotion, [promotions, 4].
         kinds: mass of each of `KINDS`, [situations, 9].
         legal: mass of legal moves, [situations].
@@ -128,7 +129,7 @@ class Board:
         """Sort the masses of answers.
 
         Args:
-            answers: of the first square, and of the second after each of White's squares, [situations, 3, tokens].
+            answers: of the first square, and of the second after each of White's, [situations, 3, tokens].
             letters: of each letter where a pawn promotes, [promotions, 4].
         """
         squares = answers[:, :, FIRST : FIRST + 64]
