@@ -1,8 +1,9 @@
 """Read takebacks, grafts and activation patches of every component, and transplants between arms.
 
-`python examples/weights-or-activations/run.py RUN OUT`, where RUN is of `examples/illegal-kinds/run.py`, whose arms
-are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`, [components, hosts,
-cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources, components, measures, situations].
+`python examples/weights-or-activations/run.py RUN OUT`, where RUN is of `examples/illegal-kinds/run.py`, whose
+arms are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`, [components,
+hosts, cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources, components, measures,
+situations].
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ HERE = Path(__file__).parent
 KINDS = HERE.parent / "illegal-kinds"
 sys.path.insert(0, str(KINDS))
 
-from run import model_of  # noqa: E402
 from squares import GOALS, Board  # noqa: E402
 
+from run import model_of  # noqa: E402
 from takeback import ComponentSet, arena, taken_back  # noqa: E402
 from takeback.anatomy import anatomy_of  # noqa: E402
 from takeback.findings.activations import with_activations  # noqa: E402
