@@ -279,8 +279,8 @@ def explained(read: Read) -> Iterator[dict[str, Any]]:
     for a, arm in enumerate(read.arms):
         whole = share_of_total(every[:, a])
         n = every.shape[2]
-        left_out = [share_of_total(np.delete(every[:, a], seed, axis=1)) for seed in range(n)]
-        pseudo = seeds_estimate([n * whole - (n - 1) * one for one in left_out])
+        left_out = [share_of_total(np.delete(every[:, a], seed, axis=1)) for seed in range(n * (n > 2))]
+        pseudo = seeds_estimate([n * whole - (n - 1) * one for one in left_out] or [whole])
         about = {"contrast": "explained by the total", "arm": arm, "measure": "share", "estimate": whole}
         yield about | {"low": pseudo.low, "high": pseudo.high, "p": np.nan, "chance": np.nan}
 

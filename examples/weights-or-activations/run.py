@@ -1,9 +1,9 @@
 """Read takebacks, grafts and activation patches of every component, and transplants between arms.
 
-`python examples/weights-or-activations/run.py RUN OUT`, where RUN is of `examples/illegal-kinds/run.py`, whose
-arms are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`, [components,
-hosts, cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources, components, measures,
-situations].
+`python examples/weights-or-activations/run.py RUN OUT`, where RUN is of `examples/illegal-kinds/run.py`: its
+arms are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`,
+[components, hosts, cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources,
+components, measures, situations].
 """
 
 from __future__ import annotations
