@@ -91,8 +91,8 @@ def load(out: Path, arm: str, seeds: list[int]) -> Read:
 def parts(read: Read, host: int) -> dict[str, Floats]:
     """Return what each component's weights and inputs do in a host, [seeds, components, situations].
 
-    In tuned all is what putting base's there loses, in base what putting tuned's there gains. With Y(w, x) the
-    utility with weights w of the component at inputs x in this host, of tuned (t) and of base (b): own
+    In tuned all is what putting base's there loses, in base what putting tuned's there gains. With Y(w, x)
+    the utility with weights w of the component at inputs x in this host, of tuned (t) and of base (b): own
     weights Y(t, b) − Y(b, b), inputs Y(b, t) − Y(b, b), interaction the rest of the patch Y(t, t) − Y(b, b).
     """
     same = read.ends[:, None, host]
