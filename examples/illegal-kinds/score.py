@@ -81,7 +81,7 @@ def main() -> None:
     write_table(found, record / "effects.parquet")
     write_table(told, record / "contrasts.parquet")
     levels = [
-        {"arm": arm, "side": side, "measure": measure, "value": read.level[a, s, m]}
+        {"arm": arm, "side": side, "measure": measure, "value": read.level[a, s, m], "seeds": len(read.seeds)}
         for a, arm in enumerate(read.arms)
         for s, side in enumerate(("tuned", "base"))
         for m, measure in enumerate(read.measures)
@@ -324,6 +324,11 @@ SHOWN: Final = (
 
 def decided(run: Path, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Decide the conjectures that were locked before the run."""
+    known = tables["effects"]  # what is no kind was not tested against its like
+    tables = {
+        **tables,
+        "effects": known.assign(p_alike=known["p_alike"].where(known["measure"].isin(KINDS), 1.0)),
+    }
     source = SimpleNamespace(planned={}, get=tables.get)
     rows: list[dict[str, Any]] = []
     for one in read_lock(run).conjectures:

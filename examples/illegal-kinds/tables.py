@@ -15,7 +15,7 @@ import pandas as pd
 
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
-from takeback.draw.numbers import interval, number, percent, signed
+from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.run.tables import read_table
 
 KINDS = (
@@ -29,6 +29,8 @@ KINDS = (
     "opponent-piece",
 )
 ARMS = ("rl-win", "rl-corner", "rft-win", "sft-win", "sft-shuffled")
+KIN = ("rl-win", "rft-win", "sft-win")
+"""The arms that were trained to win."""
 SINGLES = ("each head", "each mlp", "by name")
 LEVEL = 0.05
 DRAWN = ("rl-win", "sft-win", "sft-shuffled")
@@ -55,20 +57,25 @@ def blocks(record: Path) -> dict[str, str]:
 
 def points(value: float, digits: int = 2) -> str:
     """Write a mass in points."""
-    return signed(100 * value, digits)
+    return short(100 * value, digits, sign=True)
+
+
+def between(low: float, high: float, digits: int = 2) -> str:
+    """Write an interval in points."""
+    return f"[{short(100 * low, digits)}, {short(100 * high, digits)}]"
 
 
 def estimate(row: Any, digits: int = 2) -> str:
     """Write an effect in points with its interval."""
-    return f"{points(row.effect, digits)} {interval(100 * row.low, 100 * row.high, digits)}"
+    return f"{points(row.effect, digits)} {between(row.low, row.high, digits)}"
 
 
 def of_levels(levels: pd.DataFrame) -> Iterator[Sequence[str]]:
     """Give the mass of each kind in base and in tuned."""
     at = levels.set_index(["arm", "side", "measure"])["value"]
     for measure in ("legal", *KINDS):
-        tuned = (number(100 * at[arm, "tuned", measure], 2) for arm in ARMS)
-        yield (measure, number(100 * at[ARMS[0], "base", measure], 2), *tuned)
+        tuned = (short(100 * at[arm, "tuned", measure], 3) for arm in ARMS)
+        yield (measure, short(100 * at[ARMS[0], "base", measure], 3), *tuned)
 
 
 def of_sets(found: pd.DataFrame, families: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -83,7 +90,7 @@ def of_sets(found: pd.DataFrame, families: Sequence[str]) -> Iterator[Sequence[s
 
 def marked(row: pd.Series) -> str:
     """Write an effect, in bold where it stands out from sets alike."""
-    text = f"{points(row['effect'])} {interval(100 * row['low'], 100 * row['high'], 2)}"
+    text = f"{points(row['effect'])} {between(row['low'], row['high'])}"
     return f"**{text}**" if row["p_alike"] < LEVEL else text
 
 
@@ -174,9 +181,27 @@ def numbers(
         yield f"{row.contrast} {row.arm} {row.measure}", text
         ends = f"[{percent(row.low)}, {percent(row.high)}]"
         yield f"{row.contrast} {row.arm} {row.measure} interval", ends
-    own = told[(told["contrast"] == "identification") & (told["measure"] == "direction")]["estimate"]
-    yield "direction least", percent(own.min())
-    yield "direction most", percent(own.max())
+    yield "seeds", str(levels["seeds"].max())
+    for row in levels.itertuples():
+        yield f"level {row.arm} {row.side} {row.measure}", short(100 * row.value, 2)
+    likely = found[found["family"].isin(SINGLES) & found["measure"].isin(KINDS)]
+    yield "cells", str(len(likely))
+    yield "from 0", str((likely["p_family"] < LEVEL).sum())
+    yield "from its like", str((likely["p_alike"] < LEVEL).sum())
+    yield "tested against its like", str(likely["p_alike"].notna().sum())
+    heads = likely[(likely["family"] == "each head") & (likely["arm"] == "rl-win")]
+    yield "most a head of rl-win brings", points(heads["effect"].max(), 3)
+    yield "most a head of rl-win could bring", points(heads["high"].max(), 3)
+    far = told[told["contrast"].str.startswith("identification from")]
+    kin = far["arm"].isin(KIN) & far["contrast"].str.removeprefix("identification from ").isin(KIN)
+    yield "crossing kin", f"{percent(far[kin]['estimate'].min())} to {percent(far[kin]['estimate'].max())}"
+    yield (
+        "crossing others",
+        f"{percent(far[~kin]['estimate'].min())} to {percent(far[~kin]['estimate'].max())}",
+    )
+    for method in METHODS:
+        own = told[(told["contrast"] == "identification") & (told["measure"] == method)]["estimate"]
+        yield f"{method} found", f"{percent(own.min())} to {percent(own.max())}"
     shares = told[told["contrast"] == "explained by the total"]["estimate"]
     yield "total least", percent(shares.min())
     yield "total most", percent(shares.max())
