@@ -298,7 +298,7 @@ def share_of_total(values: Floats) -> float:
         pair = values[0][list(chosen)].mean(axis=0), values[1][rest].mean(axis=0)
         total = [one.sum(-1) for one in pair]
         each = [t @ one / (t @ t) for t, one in zip(total, pair, strict=True)]
-        residues = [one - t[:, None] * e for one, t, e in zip(pair, total, each[::-1], strict=True)]
+        residues = [one - t[:, None] * e for one, t, e in zip(pair, total, each, strict=True)]
         left += float((residues[0] * residues[1]).sum())
         whole += float((pair[0] * pair[1]).sum())
     return 1 - left / whole

@@ -171,7 +171,7 @@ def numbers(
     found: pd.DataFrame, told: pd.DataFrame, levels: pd.DataFrame, decided: pd.DataFrame
 ) -> Iterator[tuple[str, str]]:
     """Give the numbers of the prose by key."""
-    for row in found[found["set"].isin(["base", "L0"])].itertuples():
+    for row in found[found["set"].isin(["base", "L0", "L1", "L2", "L3"])].itertuples():
         yield (
             f"{row.arm} {row.set} {row.measure}",
             f"{points(row.effect)} {interval(100 * row.low, 100 * row.high, 2)}",

@@ -55,7 +55,7 @@ def main() -> None:
     """Write the tables of a record."""
     out, record = map(Path, sys.argv[1:3])
     rows = [row for arm in ARMS for row in told(arm, load(out, arm, complete(out)))]
-    found = with_p(pd.DataFrame(rows))
+    found = with_p(pd.DataFrame(rows)).assign(seeds=len(complete(out)))
     record.mkdir(parents=True, exist_ok=True)
     write_table(found, record / "contrasts.parquet")
     write_table(decided(out, found), record / "conjectures.parquet")
