@@ -113,7 +113,8 @@ def told(arm: str, read: Read) -> Iterator[dict[str, Any]]:
             for place, name in enumerate(read.components):
                 about = {"contrast": contrast, "arm": arm, "component": name, "layer": layer(name)}
                 yield _row(values[:, place], read, about | {"measure": measure})
-            mean = values.mean(axis=1)
+            inside = [place for place, name in enumerate(read.components) if layer(name)]
+            mean = values[:, inside].mean(axis=1)
             yield _row(mean, read, {"contrast": f"mean {contrast}", "arm": arm, "measure": measure})
             for group in ("L0", "L1", "L2", "L3"):
                 mine = [place for place, name in enumerate(read.components) if layer(name) == group]
@@ -149,7 +150,9 @@ def _compared(arm: str, read: Read, found: dict[str, Floats]) -> Iterator[dict[s
 def _row(values: Floats, read: Read, about: dict[str, Any]) -> dict[str, Any]:
     crossed = crossed_estimate(values, read.clusters)
     both, freedom = crossed.both, crossed.freedom or 1.0
-    least = noncentrality(freedom, float(special.stdtrit(freedom, 0.975))) * (both.se or 0.0)
+    least = noncentrality(freedom, float(special.stdtrit(freedom, 0.975))) * (
+        np.nan if both.se is None else both.se
+    )
     ends = {"low": both.low, "high": both.high, "bound": bound(both), "detectable": least}
     return about | {"estimate": both.value, **ends, "runs": values.mean(axis=1).tolist()}
 
@@ -162,7 +165,8 @@ def with_p(found: pd.DataFrame) -> pd.DataFrame:
     for family in (tested & ~carried, tested & carried & (found["measure"] == "loss less takeback")):
         values = np.array(found.loc[family, "runs"].tolist()).T
         found.loc[family, "p_family"] = flip_p_values(values).family
-    return found.drop(columns="runs").fillna({"component": "", "layer": ""})
+    numbers = dict.fromkeys(("low", "high", "bound", "detectable"), np.float64)
+    return found.drop(columns="runs").fillna({"component": "", "layer": ""}).astype(numbers)
 
 
 def layer(name: str) -> str:
