@@ -132,3 +132,31 @@ def test_what_writes_nothing_of_its_own_and_caches_are_refused():
         pytest.raises(TakebackError, match="whole passes"),
     ):
         model(tokens(), past_key_values=cache)
+
+
+def test_a_patch_of_the_embedding_is_its_takeback_and_one_of_the_unembedding_the_other_model():
+    model, source = build("llama-mha"), build("llama-mha", seed=1)
+    anatomy = anatomy_of(model)
+    with taken_back(model, source, anatomy.parse("EMBED")):
+        taken = run(model)
+    with with_activations(model, source, anatomy.parse("EMBED")):
+        assert torch.equal(run(model), taken)
+    with with_activations(model, source, anatomy.parse("UNEMBED")):
+        assert torch.equal(run(model), run(source))
+
+
+def test_a_source_that_is_a_hybrid_gives_the_other_weights_at_its_own_inputs():
+    model, source = build("llama-mha"), build("llama-mha", seed=1)
+    part = anatomy_of(model).parse("L1.MLP")
+    mlp, seen = model.model.layers[1].mlp, []
+    hook = source.model.layers[1].mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    run(source)
+    hook.remove()
+    with torch.no_grad():
+        expected = mlp(seen[0])
+    found = []
+    with taken_back(source, model, part), with_activations(model, source, part):
+        hook = mlp.register_forward_hook(lambda _, inputs, output: found.append(output))
+        run(model)
+        hook.remove()
+    assert torch.equal(found[0], expected)
