@@ -28,6 +28,10 @@ KINDS = (
     "unparsable",
     "opponent-piece",
 )
+SHORT = dict(
+    zip(KINDS, ("geometry", "empty", "own", "blocked", "check", "letter", "no move", "enemy"), strict=True)
+)
+"""Headings of the picture."""
 ARMS = ("rl-win", "rl-corner", "rft-win", "sft-win", "sft-shuffled")
 KIN = ("rl-win", "rft-win", "sft-win")
 """The arms that were trained to win."""
@@ -237,14 +241,19 @@ def picture(found: pd.DataFrame) -> str:
         largest = rows["effect"].abs().max()
         groups[arm] = [f"{name} {' ' * DRAWN.index(arm)}" for name in rows["set"].unique()]
         for row in rows.itertuples():
-            key = (f"{row.set} {' ' * DRAWN.index(arm)}", row.measure)
+            key = (f"{row.set} {' ' * DRAWN.index(arm)}", SHORT[row.measure])
             title = f"{arm}, {row.set} taken back: {row.measure} {estimate(row, 3)} points"
             cells[key] = Cell(row.effect / largest, title)
             if row.p_alike < LEVEL:
                 framed.append(key)
-    ends = Ends(1.0, "brings it, up to the arm's largest", "takes it away")
+    ends = Ends(1.0, "brings", "takes")
     return grid(
-        groups, KINDS, cells, ends, framed, "what taking a component back does to kinds of illegal moves"
+        groups,
+        list(SHORT.values()),
+        cells,
+        ends,
+        framed,
+        "what taking a component back does to kinds of illegal moves",
     )
 
 
