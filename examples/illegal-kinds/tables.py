@@ -29,7 +29,7 @@ KINDS = (
     "opponent-piece",
 )
 SHORT = dict(
-    zip(KINDS, ("geometry", "empty", "own", "blocked", "check", "letter", "no move", "enemy"), strict=True)
+    zip(KINDS, ("geom.", "empty", "own", "blocked", "check", "letter", "no move", "enemy"), strict=True)
 )
 """Headings of the picture."""
 ARMS = ("rl-win", "rl-corner", "rft-win", "sft-win", "sft-shuffled")
