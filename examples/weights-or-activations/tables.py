@@ -110,6 +110,8 @@ def numbers(found: pd.DataFrame, decided: pd.DataFrame) -> Iterator[tuple[str, s
             yield key, f"{signed(row['estimate'], 2)} {ends}"
         else:
             yield key, told(row)
+    for row in found[(found["component"] != "") & (found["arm"] == "rl-win")].to_dict("records"):
+        yield f"{row['contrast']} rl-win {row['component']} {row['measure']}", told(row)
     yield "seeds", str(int(found["seeds"].max()))
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
