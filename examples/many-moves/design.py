@@ -53,3 +53,29 @@ CUT: Final = ("rl-games", "rl-win")
 """Arms whose components are taken back."""
 TAKEN_BACK: Final = ("each head", "each mlp", "EMBED", "UNEMBED")
 CONTROLS: Final = 3
+
+SIDE: Final[dict[str, dict[str, Any]]] = {
+    "from afar": {"parent": BASE, "steps": 48, "horizon": 8, "prompts": 24, "completions": 8, "seed": 102},
+    "longer": {
+        "parent": BASE,
+        "steps": 96,
+        "horizon": 6,
+        "mate_within": (1, 2, 3, 4, 5, 6),
+        "prompts": 24,
+        "completions": 8,
+        "kl": 0.01,
+        "seed": 103,
+    },
+    "network": {
+        "parent": "endgame-mlp",
+        "steps": 96,
+        "learning_rate": 1.0e-3,
+        "horizon": 6,
+        "mate_within": NEAR,
+        "prompts": 24,
+        "completions": 8,
+        "seed": 104,
+    },
+}
+"""Single runs beside the design, for how far games can be learned: from all starts at once, longer and from
+farther away, and by the shallow network. Added when two seeds of the design had been read."""

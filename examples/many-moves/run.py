@@ -1,8 +1,9 @@
 """Train RL on whole games beside RL and imitation on single moves, and read what a goal over many moves does.
 
-`python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, reads them, and writes
-runs/many-moves/read/*.parquet; then it takes components back, into runs/many-moves/takebacks/. What was done
-before is not done again; conjectures are locked when it starts. About half an hour on one free core.
+`python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, and reads them into
+runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of
+components, into takebacks/. What was done before is not done again; `--seeds`, `--arms` and `--parts` do a
+part. Conjectures are locked when it starts. About forty minutes on one free core.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from design import (
     RATE,
     READ,
     SEEDS,
+    SIDE,
     STARTS,
     TAKEN_BACK,
 )
@@ -57,13 +59,16 @@ from takeback.policies.policy import Policy
 from takeback.policies.readout import Readouts
 from takeback.run.files import atomic_file
 from takeback.run.stats import cluster_codes
-from takeback.run.tables import write_table
+from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
 from takeback.study.conjectures import load_conjectures, lock
 from takeback.training import check_recipe, train
 from takeback.weights import diff
 
+PARTS = ("whole", "side", "takebacks")
 GAMES_ARM = "rl-games"
+EARNED = ("games won", "starts that teach")
+"""Of a step of RL on games: how many were won, and from how many starts some were won and others not."""
 HERE = Path(__file__).parent
 ENDGAMES: Any = arena("endgames")
 Choose = Callable[[Sequence[Any]], Sequence[str]]
@@ -75,22 +80,26 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/many-moves"))
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     lock(load_conjectures(HERE / "conjectures.yaml"), chosen.out)
+    made = [(seed, arm) for seed in chosen.seeds for arm in chosen.arms]
     with cpu_threads(1):
-        keep(chosen.out / "read" / "base.parquet", lambda: whole(BASE))
-        for seed in chosen.seeds:
-            for arm in chosen.arms:
-                models = trained(arm, seed, chosen.out / "models")
-                for at, model in models.items():
-                    path = chosen.out / "read" / f"{arm}-{at}-{seed}.parquet"
-                    keep(path, lambda model=model: whole(model), arm=arm, at=at, seed=seed)
-        for seed in chosen.seeds:
-            for arm in [arm for arm in chosen.arms if arm in CUT]:
+        if "whole" in chosen.parts:
+            keep(chosen.out / "read" / "base.parquet", lambda: whole(BASE))
+        for seed, arm in made if "whole" in chosen.parts else ():
+            for at, model in trained(arm, seed, chosen.out / "models").items():
+                path = chosen.out / "read" / f"{arm}-{at}-{seed}.parquet"
+                keep(path, partial(whole, model), arm=arm, at=at, seed=seed)
+        for name, fields in SIDE.items() if "side" in chosen.parts else ():
+            path = chosen.out / "side" / f"{name}.parquet"
+            keep(path, partial(side, name, fields, chosen.out), run=name)
+        for seed, arm in made if "takebacks" in chosen.parts else ():
+            if arm in CUT:
                 model = trained(arm, seed, chosen.out / "models")["matched"]
                 path = chosen.out / "takebacks" / f"{arm}-{seed}.parquet"
-                keep(path, lambda model=model: takebacks(model), arm=arm, seed=seed)
+                keep(path, partial(takebacks, model), arm=arm, seed=seed)
 
 
 def keep(path: Path, make: Callable[[], Iterable[dict[str, Any]]], **labels: Any) -> None:
@@ -119,6 +128,30 @@ def trained(arm: str, seed: int, out: Path) -> dict[str, str]:
             draft.write_text(json.dumps({**told, "course": far}), encoding="utf-8")
     models = {"matched": str(folder / kept(arm, seed, out)["model"])}
     return models | ({"end": str(folder / "final")} if arm in FARTHEST else {})
+
+
+def side(name: str, fields: Mapping[str, Any], out: Path) -> Iterator[dict[str, Any]]:
+    """Train a run beside the design; read its games before and after, and what its steps earned."""
+    recipe = {"method": "rl", "goal": "win", "learning_rate": RATE, "threads": 1, **fields}
+    folder = out / "side" / "models" / name
+    final = train(check_recipe(recipe), folder)
+    for when, model in {"before": recipe["parent"], "after": str(final)}.items():
+        for row in games(load_policy(model, ENDGAMES), best_defence, "perfect"):
+            yield {"when": when, **row}
+    yield from ({"when": "training", **row} for row in earned(folder))
+
+
+def earned(folder: Path) -> Iterator[dict[str, Any]]:
+    """Tell how many games of each step of a run were won, and how many of its starts teach anything."""
+    seen = pd.concat([read_table(path) for path in sorted((folder / "completions").glob("*.parquet"))])
+    first = seen[seen["move"] == 0]
+    for number, rows in first.groupby("step"):
+        won = rows.groupby("situation")["reward"].mean()
+        values = (float(won.mean()), float(((won > 0) & (won < 1)).mean()))
+        yield from (
+            {"measure": name, "step": number, "value": value}
+            for name, value in zip(EARNED, values, strict=True)
+        )
 
 
 def kept(arm: str, seed: int, out: Path) -> dict[str, Any]:
@@ -285,10 +318,8 @@ def probed(policy: Policy) -> Iterator[dict[str, Any]]:
 def takebacks(model: str) -> Iterator[dict[str, Any]]:
     """Take back each head, MLP and embedding, and random sets beside them, and play from near starts."""
     pair = open_pair(open_checkpoint(BASE), open_checkpoint(model))
-    anatomy, delta = pair.anatomy(), diff(pair).components
-    moved = {
-        one: float(delta.set_index("component")["delta_sq"].get(str(one), 0.0)) for one in anatomy.universe
-    }
+    anatomy, norms = pair.anatomy(), diff(pair).components.set_index("component")["delta_norm"]
+    moved = {one: float(norms[str(one)]) ** 2 for one in anatomy.universe}
     chosen = list(chosen_sets(anatomy, TAKEN_BACK))
     sets = [(one.family, one.name, one.components) for one in chosen]
     sets += [
@@ -296,22 +327,19 @@ def takebacks(model: str) -> Iterator[dict[str, Any]]:
     ]
     tuned, base = load_policy(model, ENDGAMES), load_policy(BASE, ENDGAMES)
     starts = [one for one in begun() if ENDGAMES.distance(one) <= HORIZON // 2]
-    nothing = anatomy.universe - anatomy.universe
+    nothing, near = anatomy.universe - anatomy.universe, [ENDGAMES.distance(one) for one in starts]
+    fastest = ENDGAMES.goals["win"].utility(starts) == 1.0
     for family, name, components in [("", "", nothing), ("", "*", anatomy.universe), *sets]:
         with taken_back(tuned.model, base.model, components, anatomy):
             played = best_defence(player(tuned, ENDGAMES, 1), starts, HORIZON)
             read = plainly(tuned, starts)
         about = {"family": family, "set": name, "components": str(components)}
-        lawful = np.array([one.sum() for one in np.split(read.probabilities, _ends(read)[:-1])])
-        near = [ENDGAMES.distance(one) for one in starts]
+        ends = np.cumsum([len(actions) for actions in read.actions])[:-1]
+        lawful = [float(one.sum()) for one in np.split(read.probabilities, ends)]
+        best = [float(one.sum()) for one in np.split(read.probabilities * fastest, ends)]
         for number, (end, _, _) in enumerate(played):
-            mates, illegal = float(end == "mate"), float(end == "illegal")
-            row = {"start": number, "far": near[number], "mates": mates, "illegal": illegal}
-            yield {**about, **row, "legal": float(lawful[number])}
-
-
-def _ends(read: Readouts) -> Any:
-    return np.cumsum([len(actions) for actions in read.actions])
+            row = {"start": number, "far": near[number], "legal": lawful[number], "best": best[number]}
+            yield {**about, **row, "mates": float(end == "mate"), "illegal": float(end == "illegal")}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Make the record of the page from what `run.py` kept, and decide the conjectures.
 
 `python examples/many-moves/score.py RUN RECORD` writes into RECORD measured.parquet (a value of each model),
-games.parquet (of each start of games, too), takebacks.parquet, contrasts.parquet, conjectures.parquet and
-the picture. Only seeds of which every arm is there count.
+games.parquet (of each start of games, too), takebacks.parquet, learning.parquet, contrasts.parquet,
+conjectures.parquet and the picture. Only seeds of which every arm is there count.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from design import ARMS, CUT, FARTHEST, HORIZON, SEEDS, STARTS
 from scipy import special
 from tables import picture
 
+from run import EARNED, earned
 from takeback.arenas import arena
-from takeback.run.errors import TakebackError
 from takeback.run.crossed import crossed_estimate
+from takeback.run.errors import TakebackError
 from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.stats import Estimate
@@ -35,13 +36,17 @@ CONTRASTS = {
     "whole": ("rl-games", "rl-near"),
     "imitation": ("rl-win", "rft-win"),
     "learned": ("rl-games", "base"),
-    "games at the end": ("rl-games", "rl-win, end"),
     "whole at the end": ("rl-games", "rl-near, end"),
 }
 """Differences of two arms, the second taken from the first; `, end` is of the last model of a run."""
 ENDS = tuple(f"{arm}, end" for arm in FARTHEST)
 MATES = f"mates within {HORIZON}, perfect"
-LOST = {"mates": MATES, "illegal": "ends illegal, perfect", "legal": "legal"}
+LOST = {
+    "mates": MATES,
+    "best": "mass on the fastest mates",
+    "illegal": "ends illegal, perfect",
+    "legal": "legal",
+}
 """What takebacks are told by, and what it is called of whole models."""
 
 
@@ -68,8 +73,25 @@ def main() -> None:
         by = ["arm", "seed", "family", "set", "components"]
         write_table(cut.groupby(by, as_index=False)[list(LOST)].mean(), record / "takebacks.parquet")
     write_table(found, record / "contrasts.parquet")
+    write_table(learned(run, games, seeds), record / "learning.parquet")
     (record / "mates.svg").write_text(picture(games), encoding="utf-8")
     write_table(decided(run, {"contrasts": found}), record / "conjectures.parquet")
+
+
+def learned(run: Path, games: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+    """Tell what steps of `rl-games`, and of runs beside the design, earned, and what they won."""
+    mates = games[games["measure"] == MATES]
+    parts = [
+        mates.loc[mates["arm"] == arm, ["measure", "far", "value"]].assign(run="rl-games", when=when)
+        for arm, when in {"base": "before", "rl-games": "after"}.items()
+    ]
+    for seed in seeds:
+        steps = pd.DataFrame(earned(run / "models" / "rl-games" / f"seed-{seed}"))
+        parts.append(steps.assign(run="rl-games", when="training"))
+    beside = [read_table(path) for path in sorted((run / "side").glob("*.parquet"))]
+    found = pd.concat([*parts, *(one[one["measure"].isin([MATES, *EARNED])] for one in beside)])
+    keys = ["run", "when", "measure", "far", "step"]
+    return found.groupby(keys, dropna=False, as_index=False, sort=False)["value"].mean()
 
 
 def complete(read: pd.DataFrame) -> list[int]:
@@ -125,6 +147,8 @@ def clusters() -> list[str]:
 def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Tell what taking a component back loses, and where arms differ; p is right for all components."""
     cut = cut[cut["seed"].isin(seeds)]
+    own = cut["components"].where(cut["set"] != "*", "*").where(cut["set"] != "", "")
+    cut = cut.assign(set=cut["set"].where(cut["family"].str.startswith("random"), own))
     known = [
         seed for seed in seeds if all(((cut["arm"] == arm) & (cut["seed"] == seed)).any() for arm in CUT)
     ]

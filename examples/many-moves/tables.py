@@ -39,6 +39,16 @@ MEASURES = {
     "probe mate within 3": "probe: mate within 3",
 }
 MATES = "mates within 6, perfect"
+BEST = "mass on the fastest mates"
+ILLEGAL = "ends illegal, perfect"
+CUTS = {
+    (MATES, "lost by rl-games"): "games won, rl-games",
+    (BEST, "lost by rl-games"): "mass on the fastest mates, rl-games",
+    (BEST, "lost by rl-win"): "the same, rl-win",
+    (BEST, "lost, games"): "difference",
+    (ILLEGAL, "lost by rl-games"): "illegal ends, rl-games",
+}
+"""What the table of takebacks shows: measure and contrast, and the head of the column."""
 LEVEL = 0.05
 
 
@@ -53,16 +63,16 @@ def blocks(record: Path) -> dict[str, str]:
         "contrasts": table(("measure", *HEADS.values()), contrasts(whole)),
         "farther": table(("moves from mate", *ARMS, *ENDS), by_distance(games)),
         "kinds": table(("games that end by", *ARMS), kinds(measured)),
+        "learning": table(("run", *LEARNING), learning(read_table(record / "learning.parquet"))),
         "conjectures": table(
             ("conjecture", "probability", "came out", "numbers"),
             conjectures(read_table(record / "conjectures.parquet")),
         ),
     }
     if (record / "takebacks.parquet").exists():
-        made["takebacks"] = table(
-            ("taken back", "lost by rl-games", "p", "lost by rl-win", "p", "difference", "p"),
-            takebacks(found),
-        )
+        made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
+    made |= {slug(key): text for key, text in told_of_cuts(found)} if "takebacks" in made else {}
+    made |= {slug(key): text for key, text in told_of_runs(read_table(record / "learning.parquet"))}
     told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
     return made | {slug(key): text for key, text in told}
 
@@ -74,6 +84,17 @@ HEADS = {
     "imitation": "rl-win − rft-win",
     "whole at the end": "rl-games − rl-near, end",
 }
+
+
+LEARNING = (
+    "starts that teach, first sixth of steps",
+    "last sixth",
+    "games won in training, first sixth",
+    "last sixth",
+    "held-out mates before",
+    "after",
+    "after, 4 to 6 from mate",
+)
 
 
 def slug(key: str) -> str:
@@ -151,18 +172,33 @@ def kinds(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
 
 
 def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Give what taking each set back loses of mates, most of `rl-games` first."""
-    rows = found[(found["measure"] == MATES) & (found["component"] != "")]
-    wide = rows.pivot(index="component", columns="contrast", values=["value", "low", "high", "p_family"])
-    for name, row in wide.sort_values(("value", "lost by rl-games"), ascending=False).iterrows():
+    """Give what taking each set back loses, most of the mass on fastest mates of `rl-games` first."""
+    parts = found[found["component"] != ""].set_index(["measure", "contrast", "component"]).sort_index()
+    order = parts.loc[(BEST, "lost by rl-games"), "value"].sort_values(ascending=False).index
+    for name in order:
         cells: list[str] = []
-        for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
-            value, low, high = (row[(column, contrast)] for column in ("value", "low", "high"))
-            cells += [f"{signed(value)} {interval(low, high)}", number(row[("p_family", contrast)])]
-        yield (
-            "everything" if name == "*" else f"`{name}`" if "random" not in str(name) else str(name),
-            *cells,
-        )
+        for measure, contrast in CUTS:
+            row = parts.loc[(measure, contrast, name)]
+            bold = "**" if row["p_family"] < LEVEL else ""
+            cells.append(f"{bold}{signed(row['value'])} {interval(row['low'], row['high'])}{bold}")
+        shown = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
+        yield (shown, *cells)
+
+
+def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
+    """Give of each kind of run on games what its first and last steps earned, and what it wins."""
+    for name, rows in found.groupby("run", sort=False):
+        cells: list[str] = []
+        for measure in ("starts that teach", "games won"):
+            steps = rows[(rows["when"] == "training") & (rows["measure"] == measure)].sort_values("step")
+            few = len(steps) // 6
+            cells += [percent(float(part["value"].mean())) for part in (steps[:few], steps[-few:])]
+        won = rows[rows["measure"] == MATES]
+        cells += [
+            percent(float(won.loc[won["when"] == when, "value"].mean())) for when in ("before", "after")
+        ]
+        far = won[(won["when"] == "after") & (won["far"] >= 4)]
+        yield (str(name), *cells, percent(float(far["value"].mean())))
 
 
 def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
@@ -183,11 +219,40 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
         yield f"{row.contrast}: {row.measure}", f"{signed(row.value)} {interval(row.low, row.high)}"
         yield f"{row.contrast}: {row.measure}: at most", at_most(row.bound, row.detectable)
         yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
+    yield "probe base", percent(mean_of(of(measured, "base", "probe mate within 3")))
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
     yield "decided", str(len(known))
     yield "expected", number(float(known["probability"].sum()), 1)
     yield "brier", number(float(known["brier"].mean()))
+
+
+def told_of_cuts(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Give what single components lose: how many do, which most, and in how many the arms differ."""
+    single = found[~found["kind"].isin(["", "all", "random"])]
+    for key, measure in {"best": BEST, "mates": MATES, "illegal": ILLEGAL}.items():
+        for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
+            rows = single[(single["measure"] == measure) & (single["contrast"] == contrast)]
+            told, about = rows[rows["p_family"] < LEVEL], f"cut {key} {contrast}"
+            most = rows.loc[rows["value"].abs().idxmax()]
+            yield f"{about}: told", str(len(told))
+            yield f"{about}: of", str(len(rows))
+            yield f"{about}: which", f"`{most['component']}`"
+            yield f"{about}: most", f"{signed(most['value'])} {interval(most['low'], most['high'])}"
+            yield f"{about}: at most", at_most(float(rows["bound"].max()), float(rows["detectable"].max()))
+        whole = found[(found["component"] == "*") & (found["measure"] == measure)].set_index("contrast")
+        for contrast, row in whole.iterrows():
+            yield f"cut {key} {contrast}: everything", signed(row["value"])
+
+
+def told_of_runs(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Give of each kind of run on games how many starts teach at first, and what it wins before and after."""
+    for name, rows in found.groupby("run", sort=False):
+        steps = rows[(rows["when"] == "training") & (rows["measure"] == "starts that teach")]
+        first = steps.sort_values("step").head(len(steps) // 6)
+        yield f"{name}: starts that teach", percent(float(first["value"].mean()))
+        won = rows[rows["measure"] == MATES].groupby("when")["value"].mean()
+        yield from ((f"{name}: {when}", percent(float(value))) for when, value in won.items())
 
 
 def mean_of(values: Sequence[float]) -> float:
@@ -199,13 +264,13 @@ def picture(games: pd.DataFrame) -> str:
     """Draw the share of games that are won by how far from mate they start."""
     won = games[(games["measure"] == MATES)]
     series: list[Series] = []
-    for place, arm in enumerate(ARMS):
+    for place, arm in enumerate((*ARMS, ENDS[0])):
         points: list[Point] = []
         for far in sorted(won["far"].unique()):
             here = won[(won["far"] == far) & (won["arm"] == arm)].groupby("seed")["value"].mean()
             found = seeds_estimate(here.tolist())
             points.append(Point(float(far), found.value, found.low, found.high, f"{arm}, {far} from mate"))
-        series.append(Series(place - 1, tuple(points), name=arm))
+        series.append(Series(place - 1, tuple(points), dashed=arm in ENDS, name=arm))
     axes = Axes("moves from mate at the start", (0.0,), write_y=percent, x_ticks=tuple(range(1, 7)))
     return line_plot(series, axes, "Games won within six moves against the best defender, by start")
 
