@@ -1,7 +1,7 @@
 """Train models in which it is known who carries what, and read what rules need to name it.
 
 `python examples/carries-agency/run.py` trains, for each known set of components, seed and goal, models of
-which the set learned in one way and the rest in another (see `design.py`), reads takebacks, transplants and
+which the set learned in one way and the rest in another (`known_sets.py`), reads takebacks, transplants and
 doses on 512 held-out situations, and writes runs/carries-agency/cells/*.parquet, a row per quantity. What was
 done before is not done again. `--sets`, `--seeds` and `--goals` do a part, `--apart` adds the arms of the
 pairs `apart`. Conjectures are locked when it starts.
@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from design import (
+from carrier_rules import EVERY_ANSWER, LEGAL, UTILITY, WEIGHTS
+from known_sets import (
     APART,
     ARMS,
     BASE,
@@ -41,7 +42,6 @@ from design import (
     KnownSet,
     S,
 )
-from rules import EVERY_ANSWER, LEGAL, UTILITY, WEIGHTS
 
 from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint, open_pair

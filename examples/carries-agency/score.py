@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from design import MIRRORED, SEEDS, S
-from rules import AFTER, conditions, verdicts
+from carrier_rules import AFTER, conditions, verdicts
+from known_sets import MIRRORED, SEEDS, S
 
 from takeback.run.tables import read_table, write_table
 from takeback.study.conjectures import brier, judge, log_score, read_lock

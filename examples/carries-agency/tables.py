@@ -17,8 +17,8 @@ from scipy import special
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from design import ARMS, FULL, GOALS, HALF, MIRRORED, PAIRS, REST, SETS, S  # noqa: E402
-from rules import KL, RULES, SHARE, UTILITY  # noqa: E402
+from carrier_rules import KL, RULES, SHARE, UTILITY  # noqa: E402
+from known_sets import ARMS, FULL, GOALS, HALF, MIRRORED, PAIRS, REST, SETS, S  # noqa: E402
 
 from takeback.draw.numbers import interval, number, signed  # noqa: E402
 from takeback.run.crossed import crossed_estimate  # noqa: E402

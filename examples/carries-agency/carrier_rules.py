@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from design import EXCHANGED, GOALS, MIRRORED, PAIRS, REST, SETS, S
+from known_sets import EXCHANGED, GOALS, MIRRORED, PAIRS, REST, SETS, S
 from numpy.typing import NDArray
 
 from takeback.run.sign_flips import flip_p_values
