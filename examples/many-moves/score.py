@@ -182,7 +182,7 @@ def told(found: Estimate, freedom: float, p: float) -> dict[str, Any]:
     if found.se is not None and freedom > 0:
         seen = noncentrality(freedom, float(special.stdtrit(freedom, 0.975))) * found.se
     return {
-        "value": found.value,
+        "value": round(found.value, 12),  # a difference that is rounding is 0
         "low": found.low,
         "high": found.high,
         "bound": bound(found),

@@ -31,6 +31,7 @@ MEASURES = {
     "legal": "legal mass",
     "signed pursuit share, if legal": "pursuit share of the change",
     "MEG over 3 moves, if legal": "MEG over 3 moves, nats",
+    "paid a move over 3 moves, if legal": "utility paid a move, over 3 moves",
     "adaptation: capture": "adaptation to captures",
     "adaptation: stalemate": "adaptation to stalemates",
     "probe board": "probe: board",
@@ -72,6 +73,8 @@ def blocks(record: Path) -> dict[str, str]:
     if (record / "takebacks.parquet").exists():
         made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
     made |= {slug(key): text for key, text in told_of_cuts(found)} if "takebacks" in made else {}
+    far = games[(games["measure"] == MATES) & (games["far"] > 3)].groupby("arm")["value"].mean()
+    made |= {f"far-{slug(str(arm))}": percent(float(value)) for arm, value in far.items()}
     made |= {slug(key): text for key, text in told_of_runs(read_table(record / "learning.parquet"))}
     told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
     return made | {slug(key): text for key, text in told}
