@@ -70,8 +70,8 @@ def blocks(record: Path) -> dict[str, str]:
             conjectures(read_table(record / "conjectures.parquet")),
         ),
     }
-    if (record / "takebacks.parquet").exists():
-        made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
+    if (found["contrast"] == "lost by rl-games").any():
+        made["takebacks"] = table(("taken back", *cuts_of(found).values()), takebacks(found))
     made |= {slug(key): text for key, text in told_of_cuts(found)} if "takebacks" in made else {}
     far = games[(games["measure"] == MATES) & (games["far"] > 3)].groupby("arm")["value"].mean()
     made |= {f"far-{slug(str(arm))}": percent(float(value)) for arm, value in far.items()}
@@ -174,18 +174,25 @@ def kinds(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
         yield (measure.removeprefix("ends by ").removesuffix(", perfect"), *shares)
 
 
+def cuts_of(found: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return the columns of the table of takebacks that there are."""
+    there = {*zip(found["measure"], found["contrast"], strict=True)}
+    return {key: head for key, head in CUTS.items() if key in there}
+
+
 def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
     """Give what taking each set back loses, most of the mass on fastest mates of `rl-games` first."""
+    shown = cuts_of(found)
     parts = found[found["component"] != ""].set_index(["measure", "contrast", "component"]).sort_index()
     order = parts.loc[(BEST, "lost by rl-games"), "value"].sort_values(ascending=False).index
     for name in order:
         cells: list[str] = []
-        for measure, contrast in CUTS:
+        for measure, contrast in shown:
             row = parts.loc[(measure, contrast, name)]
             bold = "**" if row["p_family"] < LEVEL else ""
             cells.append(f"{bold}{signed(row['value'])} {interval(row['low'], row['high'])}{bold}")
-        shown = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
-        yield (shown, *cells)
+        label = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
+        yield (label, *cells)
 
 
 def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
@@ -236,6 +243,8 @@ def told_of_cuts(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
     for key, measure in {"best": BEST, "mates": MATES, "illegal": ILLEGAL}.items():
         for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
             rows = single[(single["measure"] == measure) & (single["contrast"] == contrast)]
+            if rows.empty:
+                continue
             told, about = rows[rows["p_family"] < LEVEL], f"cut {key} {contrast}"
             most = rows.loc[rows["value"].abs().idxmax()]
             yield f"{about}: told", str(len(told))
