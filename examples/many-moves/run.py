@@ -3,8 +3,8 @@
 `python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, and reads them into
 runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of
 components, read at near starts into readings/ and played from there into takebacks/. What was done before is
-not done again; `--seeds`, `--arms` and `--parts` do a part. Conjectures are locked when it starts. About forty
-minutes on one free core.
+not done again; `--seeds`, `--arms` and `--parts` do a part. Conjectures are locked when it starts. About
+forty minutes on one free core.
 """
 
 from __future__ import annotations

@@ -215,7 +215,8 @@ def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
     """Give what was expected and what came."""
     for row in decided.itertuples():
         came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        yield (row.sentence, f"{row.probability:g}", came, row.why)
+        why = "its numbers are not in the record" if pd.isna(row.outcome) else row.why
+        yield (row.sentence, f"{row.probability:g}", came, why)
 
 
 def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -229,6 +230,7 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
         yield f"{row.contrast}: {row.measure}", f"{signed(row.value)} {interval(row.low, row.high)}"
         yield f"{row.contrast}: {row.measure}: at most", at_most(row.bound, row.detectable)
         yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
+    yield "least p", number(whole["p_family"].min())
     yield "probe base", percent(mean_of(of(measured, "base", "probe mate within 3")))
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
