@@ -6,7 +6,7 @@ right sign at 0.05 over all components (maxT) and seeds. `share` is the rule tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ SHARE, KL = "loss of signed pursuit share, if legal", "loss of KL from its paren
 EVERY_ANSWER: Final = "loss of utility"
 """Of all answers, an illegal one being worth nothing."""
 WHOLES: Final = (S, REST)
+APART_PAIR: Final = "apart"
 
 _HUBER, _NORMAL, _ROUNDS = 1.345, 0.6745, 50
 
@@ -133,6 +134,8 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 AFTER: Final = ("gain, paired", "carries the gain")
 """Rules that were written when readings of four seeds had been seen; no conjecture is about them."""
+OF_TAKEBACKS: Final = ("share", "gain", *AFTER)
+"""Rules that ask nothing of a control that moved none of the units: its takebacks cost exactly nothing."""
 LEVELS: Final = {"carries the gain": of_each(2 * len(GOALS))}
 """The p at which a condition holds, where that is not 0.05."""
 
@@ -155,6 +158,8 @@ def part(numbers: Numbers, arm: str, measure: str) -> Floats:
 def residuals(lost: Floats, skill: Floats) -> Floats:
     """Return what each unit's loss has beyond a robust line through the *other* units' losses of skill."""
     units = lost.shape[1]
+    if units == 1:
+        return lost
     size = np.sqrt((skill**2).mean(axis=1, keepdims=True))
     x = skill / np.where(size > 0, size, 1.0)
     found = np.zeros_like(lost)
@@ -174,7 +179,7 @@ def residuals(lost: Floats, skill: Floats) -> Floats:
     return found
 
 
-def conditions(measured: pd.DataFrame, only: str = "") -> pd.DataFrame:
+def conditions(measured: pd.DataFrame) -> pd.DataFrame:
     """Return each condition of each rule for every set, pair, goal and unit.
 
     Columns: set, pair, rule, goal, condition, unit, part (S or ~S), whole (whether the unit is one of these),
@@ -184,31 +189,41 @@ def conditions(measured: pd.DataFrame, only: str = "") -> pd.DataFrame:
     for (name, goal), table in measured.groupby(["set", "goal"], sort=False):
         present = {*table["arm"]}
         for pair, known in PAIRS.items():
-            if not {known.one, known.other} <= present or (only and pair != only):
+            if known.one not in present or (known.other not in present and pair != APART_PAIR):
                 continue
-            for units in (SETS[str(name)].units, WHOLES):
-                numbers = Numbers(table, units)
-                for rule, ask in RULES.items():
-                    exchanged = units == WHOLES and pair.removesuffix(MIRRORED) in EXCHANGED
-                    if rule.startswith(("dose", "transplant")) and not exchanged:
-                        continue
-                    for condition, (value, p) in ask(numbers, known.one, known.other).items():
-                        rows += [
-                            {
-                                "set": name,
-                                "pair": pair,
-                                "rule": rule,
-                                "goal": goal,
-                                "condition": condition,
-                                "unit": unit,
-                                "part": part_of(unit, str(name)),
-                                "whole": unit in WHOLES,
-                                "value": float(value[place]),
-                                "p": float(p[place]),
-                            }
-                            for place, unit in enumerate(units)
-                        ]
+            for units in _families(str(name), pair, known.other in present):
+                for rule in _asked(pair, units, known.other in present):
+                    told = RULES[rule](Numbers(table, units), known.one, known.other)
+                    about = {"set": name, "pair": pair, "rule": rule, "goal": goal}
+                    rows += [
+                        {
+                            **about,
+                            "condition": condition,
+                            "unit": unit,
+                            "part": part_of(unit, str(name)),
+                            "whole": unit in WHOLES,
+                            "value": float(value[place]),
+                            "p": float(p[place]),
+                        }
+                        for condition, (value, p) in told.items()
+                        for place, unit in enumerate(units)
+                    ]
     return pd.DataFrame(rows)
+
+
+def _families(name: str, pair: str, both: bool) -> list[tuple[str, ...]]:
+    """Return the families of units that rules are asked about; what neither arm moved is in none."""
+    if pair == APART_PAIR and not both:
+        return [SETS[name].members]
+    return [SETS[name].units, WHOLES]
+
+
+def _asked(pair: str, units: Sequence[str], both: bool) -> Iterator[str]:
+    """Give the rules that the readings of a pair are enough for."""
+    for rule in RULES:
+        exchanged = units == WHOLES and pair.removesuffix(MIRRORED) in EXCHANGED
+        if (both or rule in OF_TAKEBACKS) and (exchanged or not rule.startswith(("dose", "transplant"))):
+            yield rule
 
 
 def verdicts(found: pd.DataFrame) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def test_the_command_prints_a_file_of_families(tmp_path: Path, monkeypatch: pyte
     [
         ('{"model_type": "nobodys"}', "not a config that transformers accepts"),
         ('{"model_type": "mamba", "num_hidden_layers": 1000000000}', "layers"),
-        ("{", "can't be read as JSON"),
+        ("{", "is not a config: Expecting"),
     ],
 )
 def test_what_cannot_be_built_is_told(config: str, told: str, tmp_path: Path) -> None:

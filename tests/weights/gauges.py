@@ -184,17 +184,21 @@ class Scrambler:
 
     def norm_shift(self, block: Block) -> None:
         for norm, readers in ((block.norm, _readers(block)), (block.mlp_norm, _mlp_readers(block))):
-            if norm is not None and norm.bias is not None:
+            pairs = [*readers]
+            biased = all(bias is not None for _, bias in pairs)
+            if norm is not None and norm.bias is not None and biased:
                 shift = self.normal(len(norm.weight))
                 norm.bias += shift
-                for weight, bias in readers:
+                for weight, bias in pairs:
                     bias.sub_(weight @ shift)
 
     def reading_mean(self, block: Block) -> None:
         """Add to what reads a LayerNorm a multiple of the direction that it takes out."""
         for norm, readers in ((block.norm, _readers(block)), (block.mlp_norm, _mlp_readers(block))):
-            if norm is not None and block.layer_norms:
-                for weight, bias in readers:
+            pairs = [*readers]
+            biased = all(bias is not None for _, bias in pairs)
+            if norm is not None and block.layer_norms and biased:
+                for weight, bias in pairs:
                     by = norm.gain.abs().min() * self.normal(*weight.shape[:-1])
                     weight.add_(by[..., None] / norm.gain)
                     bias.sub_(by * (norm.bias / norm.gain).sum())

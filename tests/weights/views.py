@@ -76,6 +76,9 @@ def blocks(model: Any) -> list[Block]:
     """Return the views of a model's layers."""
     kind = model.config.model_type
     with torch.no_grad():
+        if kind in NAMED:
+            layers = model.get_submodule(NAMED[kind].layers)
+            return [_named(layer, model.config, NAMED[kind]) for layer in layers]
         if kind == "gpt2":
             return [_gpt2(layer, model.config) for layer in model.transformer.h]
         if kind == "gpt_neox":
@@ -83,6 +86,78 @@ def blocks(model: Any) -> list[Block]:
         if kind == "opt":
             return [_opt(layer, model.config) for layer in model.model.decoder.layers]
         return [_llama(layer, model.config) for layer in model.model.layers]
+
+
+@dataclass
+class Named:
+    """Where a family has what; `gate` alone where its MLP is not gated."""
+
+    layers: str
+    out: str
+    norm: str
+    mlp_norm: str
+    gate: str
+    up: str
+    down: str
+    attention: str = "self_attn"
+    heads: str = "num_attention_heads"
+    one: float = 0.0
+    layer_norms: bool = False
+    rotated: bool = True
+    qk_norms: bool = False
+
+
+_LLAMA = ("model.layers", "o_proj", "input_layernorm", "post_attention_layernorm")
+_GATED = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+_PLAIN = ("mlp.up_proj", "", "mlp.down_proj")
+_FC = ("out_proj", "self_attn_layer_norm", "final_layer_norm", "fc1", "", "fc2")
+NAMED = {
+    "granite": Named(*_LLAMA, *_GATED),
+    "gemma": Named(*_LLAMA, *_GATED, one=1.0),
+    "vaultgemma": Named(*_LLAMA[:3], "pre_feedforward_layernorm", *_GATED, one=1.0),
+    "arcee": Named(*_LLAMA, *_PLAIN),
+    "apertus": Named(*_LLAMA[:2], "attention_layernorm", "feedforward_layernorm", *_PLAIN, qk_norms=True),
+    "starcoder2": Named(*_LLAMA, "mlp.c_fc", "", "mlp.c_proj", layer_norms=True),
+    "gpt_neo": Named(
+        "transformer.h",
+        "out_proj",
+        "ln_1",
+        "ln_2",
+        "mlp.c_fc",
+        "",
+        "mlp.c_proj",
+        "attn.attention",
+        heads="num_heads",
+        layer_norms=True,
+        rotated=False,
+    ),
+    "biogpt": Named("biogpt.layers", *_FC, layer_norms=True, rotated=False),
+    "xglm": Named("model.layers", *_FC, heads="attention_heads", layer_norms=True, rotated=False),
+}
+
+
+def _named(layer: Any, config: Any, names: Named) -> Block:
+    heads = getattr(config, names.heads)
+    groups = getattr(config, "num_key_value_heads", heads)
+    module = layer.get_submodule(names.attention)
+    attention = _projections(module, getattr(module, names.out), groups, heads // groups)
+    if names.qk_norms:
+        attention.q_norm, attention.k_norm = _norm(module.q_norm), _norm(module.k_norm)
+    gate, down = layer.get_submodule(names.gate), layer.get_submodule(names.down)
+    up = layer.get_submodule(names.up) if names.up else None
+    biases = [None if part is None or part.bias is None else part.bias.data for part in (gate, up, down)]
+    mlp = Neurons(
+        gate.weight.data, None if up is None else up.weight.data, down.weight.data.T, biases[0], biases[1]
+    )
+    return Block(
+        attention,
+        [mlp],
+        biases[2],
+        attention.k.shape[1] // 2 if names.rotated else 0,
+        _norm(layer.get_submodule(names.norm), names.one),
+        _norm(layer.get_submodule(names.mlp_norm), names.one),
+        layer_norms=names.layer_norms,
+    )
 
 
 def _gpt2(layer: Any, config: Any) -> Block:

@@ -20,18 +20,30 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         TakebackError: there is none, or it is no config.
     """
-    file = folder / "config.json"
     try:
-        raw = read_object(file, strict=True)
+        return settings_in(folder / "config.json")
     except Missing:
         raise TakebackError(
             f"{folder} has no config.json; name the weights file itself if it is an MLP's"
         ) from None
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """Read what a config file holds.
+
+    Raises:
+        Missing: there is no such file.
+        TakebackError: it is no config.
+    """
+    try:
+        raw = read_object(file, strict=True)
+    except Missing:
+        raise
     except Unreadable as error:
         raise TakebackError(f"{file} is not a config: {error.why}") from error
     if not isinstance(raw.get("model_type"), str):
         raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
-    many = [name for name, value in raw.items() if "layers" in name and _is_more(value, MOST_LAYERS)]
+    many = [name for name, value in raw.items() if "layer" in name and _is_more(value, MOST_LAYERS)]
     if many:
         raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
     return raw

@@ -87,9 +87,13 @@ ABSENT = "absent rows"
 """The name beside a model's tensors of which rows of a shared vocabulary it has not."""
 
 
+_ABSENT_ROWS = "absent_rows"
+"""Where a model keeps which rows of its vocabulary it has not."""
+
+
 def absent_rows(model: nn.Module) -> Tensor | None:
     """Return which rows of the vocabulary that it shares with another model a live one has not, (rows,)."""
-    return vars(model).get("absent_rows")
+    return vars(model).get(_ABSENT_ROWS)
 
 
 def _add_head(model: PreTrainedModel, name: str, values: Tensor) -> None:
@@ -122,7 +126,7 @@ def widen(model: PreTrainedModel, vocabulary: SharedVocabulary) -> None:
     model.config.get_text_config().vocab_size = vocabulary.rows
     setattr(model.config, COMMON_ROWS, vocabulary.common)
     absent = vocabulary.absent.to(next(embeddings.parameters()).device)
-    vars(model)["absent_rows"] = absent
+    vars(model)[_ABSENT_ROWS] = absent
 
     def without(_: nn.Module, __: Any, output: Any) -> Any:
         lowest = torch.finfo(output.logits.dtype).min

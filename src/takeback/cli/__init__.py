@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +30,7 @@ from takeback.cli import (
     weights,
 )
 from takeback.cli.options import command_of, option
-from takeback.run.errors import TakebackError, TakebackWarning
+from takeback.run.errors import TakebackError, show_warnings_in_lines
 
 ALLOW_PICKLE = "--allow-pickle"
 
@@ -122,20 +121,12 @@ def takeback(
         os.environ[PICKLE] = "1"  # workers inherit it
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
-    """Print a warning of this package in a line, and others as Python does."""
-    if issubclass(category, TakebackWarning):
-        typer.echo(f"takeback: warning: {message}", err=True)
-    else:
-        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True, nl=False)
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # ‖Δ‖ on another code page
-    warnings.showwarning = _show_warning
+    show_warnings_in_lines()
     try:
         app()
     except TakebackError as error:

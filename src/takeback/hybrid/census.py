@@ -7,11 +7,14 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
+from takeback.anatomy.families import families
 from takeback.anatomy.tensors import TENSORS
+from takeback.anatomy.wiring import known_wiring
 from takeback.hybrid.proof import prove
 from takeback.hybrid.tiny import tiny_config
 from takeback.run.errors import TakebackError, UnknownName
@@ -74,9 +77,21 @@ def page(fates: Iterable[Fate]) -> str:
     fates = list(fates)
     counts = Counter(fate.outcome for fate in fates)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PROVED, WHOLE, REFUTED, UNBUILT))
-    lines = [_HEAD.format(version=transformers.__version__, types=len(fates), told=told)]
+    lines = [_HEAD.format(version=transformers.__version__, types=len(fates), told=told), _circuits(fates)]
     lines += ["| model type | outcome | block | tried in law 4, or why not |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *map(str, fates)]) + "\n"
+
+
+def _circuits(fates: Sequence[Fate]) -> str:
+    """Say of which blocks circuits are known, and how many of the types whose laws hold have them."""
+    blocks = sorted(name for name in families() if known_wiring(name) is not None)
+    types = sum(fate.outcome == PROVED and fate.block in blocks for fate in fates)
+    told = (
+        f"Circuits (`takeback diff --with circuits`, `align`) are known for {len(blocks)} blocks, which are "
+        f"those of {types} of the types whose laws hold: {', '.join(blocks)}. They are held by "
+        "`tests/weights/test_circuits.py` and `test_circuits_of_families.py`."
+    )
+    return "\n".join([*wrap(told, 110), ""])
 
 
 _HEAD = """# Every model type

@@ -17,12 +17,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.families import known_family, packaged_blocks
 from takeback.anatomy.own import own_families
-from takeback.checkpoint.config import MOST_LAYERS
+from takeback.checkpoint.config import settings_in
 from takeback.checkpoint.locate import locate
 from takeback.hybrid.proof import Proof, prove
 from takeback.hybrid.tiny import LAYERS, shrunk
 from takeback.run.errors import TakebackError
-from takeback.run.json_text import read_object
 from takeback.run.progress import no_library_bars
 
 MOST: Final = 24
@@ -151,10 +150,7 @@ def _config(model: str | Path) -> Any:
     file = place if place.is_file() and place.suffix == ".json" else locate(str(model)) / "config.json"
     if not file.is_file():
         raise TakebackError(f"{file.parent} has no config.json, which tells the type of a model")
-    raw = read_object(file, strict=True)
-    many = [key for key in LAYERS if isinstance(raw.get(key), int) and raw[key] > MOST_LAYERS]
-    if many:
-        raise TakebackError(f"{file} is not a config: its {many[0]} is {raw[many[0]]}, which no model has")
+    settings_in(file)
     try:
         config: Any = AutoConfig.from_pretrained(file, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # transformers and its validators raise many kinds, all about this file

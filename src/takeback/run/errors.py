@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 
 class TakebackError(ValueError):
@@ -22,6 +24,24 @@ class UnknownName(TakebackError):
 def warned(text: str) -> None:
     """Warn the user of something odd that is no obstacle."""
     warnings.warn(text, TakebackWarning, stacklevel=3)
+
+
+_TOLD = set[str]()
+
+
+def show_warnings_in_lines() -> None:
+    """From now on print each warning of this package once, as a line, and others as Python does."""
+    warnings.showwarning = _show
+
+
+def _show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    text = warnings.formatwarning(message, category, *where[:2])
+    if issubclass(category, TakebackWarning):
+        text = f"takeback: warning: {message}\n"
+        if text in _TOLD:
+            return
+        _TOLD.add(text)
+    print(text, end="", file=sys.stderr, flush=True)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:

@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import wait as wait_for
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, show_warnings_in_lines
 from takeback.run.job import Finished, Job, OnRay, Waiting, Workers, silent
 from takeback.run.progress import Display, Report
 
@@ -133,6 +133,7 @@ def _run_job(job: Job) -> Any:
 def _start_worker(reports: Reports) -> None:
     """End this process when the one that started it is gone: nothing may write beside a second run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it stops it
+    show_warnings_in_lines()
     reports.cancel_join_thread()
     _REPORTS.append(reports)
     parent = mp.parent_process()

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import Sweep
-from takeback.measure.agency.agency import meg, optimisation_power, pursuit
+from takeback.measure.agency.agency import (
+    BEST_OF_N,
+    BY_RANK,
+    SIGNED,
+    meg,
+    optimisation_power,
+    pursuit,
+    signed_parts,
+)
 from takeback.measure.alone import HeldOut
 from takeback.measure.effects import differences
 from takeback.measure.measure import MeasureContext
@@ -41,6 +49,8 @@ OWN: Final = "utility of the arm's own goal"
 """The effect on the utility of whatever goal an arm has."""
 GAINED, LEGAL_GAINED, DISTANCE = "utility gained", "legal mass gained", "KL"
 PURSUED, POWER, DIRECTED = "pursuit share", "optimisation power", "MEG"
+ON_SCALES: Final = {SIGNED: PURSUED, BY_RANK: f"{PURSUED}, by rank", BEST_OF_N: f"{PURSUED}, best of n"}
+"""What pursuit's share of the change is called in comparisons, by its name among measures of agency."""
 
 
 class Added(NamedTuple):
@@ -110,9 +120,10 @@ def of_takebacks(
 
 
 def _agency(given: Outcomes) -> Iterator[tuple[str, Floats]]:
-    if (signed := _signed(given)) is not None:
-        yield PURSUED, signed
     if len(given):
+        for name, each in signed_parts(given).items():
+            if each is not None:
+                yield ON_SCALES[name], parts(each, given.applies)
         yield POWER, parts(optimisation_power(given, "base", beyond_chance=True), given.applies)
         yield DIRECTED, parts(meg(given)[0], given.applies)
 

@@ -62,7 +62,7 @@ def keep_record(run: str | Path, out: str | Path) -> Path:
         steps = {
             of: {name: asdict(one) for name, one in told.items()} for of, told in every_step(run).items()
         }
-        untold = {"missing": list(found.missing), "probes": list(found.probes)}
+        untold = {"missing": list(found.missing)}
         for name, value in ((ALL, steps), (MARK, untold)):
             (folder / name).write_text(json.dumps(value, indent=1), encoding="utf-8")
         write_table(_shown(found.table), folder / "quantities.parquet")

@@ -48,6 +48,10 @@ def stretches(steps: int) -> tuple[Stretch, ...]:
     return tuple(Stretch(step / steps, (step + 1) / steps, (step + 0.5) / steps) for step in range(steps))
 
 
+class PlainlyRead(TakebackError):
+    """Raised where a model is read one row at a time, so that only gradients by weights are had."""
+
+
 def weight_effects(bench: Bench) -> Floats:
     """Multiply each component's change with the gradient, at tuned, of each measure summed over situations.
 
@@ -185,9 +189,9 @@ class _Pass:
 
 def _passes(bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
     if not takes_trees(model):  # its rows are not those of situations
-        raise TakebackError(
-            f"{type(model).__name__} is read plainly, where activations are not attributed; measure exact "
-            "effects (sweep)"
+        raise PlainlyRead(
+            f"{type(model).__name__} is read plainly, where activations are not attributed; take gradients "
+            "by weights (gradient), or measure exact effects (sweep)"
         )
     for adjoints, number in _batches(bench, model):
         with recorded(modules) as calls:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from takeback.component import Component
 from takeback.findings.attribution import attribute
+from takeback.findings.attribution.gradients import PlainlyRead
 from takeback.findings.sweep.run import Sweep
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.measure.bench import Bench
@@ -25,7 +26,7 @@ from takeback.run.stats import mean_estimate
 FEW: Final = ("each layer", "each kind")
 """The families of which every set is read."""
 
-MANY: Final = ("each head", "each mlp", "each tensor")
+MANY: Final = ("each head", "each mlp", "each mixer", "each tensor")
 """The families of which the strongest are."""
 
 GRADIENTS: Final = 6
@@ -37,8 +38,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "family": "the family of the set",
     "set": "its name",
     "measure": "what the effect is on",
-    "effect": "mean over the choosing half of the effect of taking it back, estimated by attribution",
-    "low": "lower end of its 95% interval over situations",
+    "effect": "mean over the choosing half of the effect of taking it back, estimated by attribution; by "
+    "gradients of weights alone where activations are not attributed",
+    "low": "lower end of its 95% interval over situations, missing with gradients of weights",
     "high": "upper end of it",
     "n": "number of situations",
     "read": "whether its exact effect was then read, on the other half; the others were left out",
@@ -152,7 +154,10 @@ def _fitting(what: Sweep, bench: Bench, ordered: Sequence[NamedSet], number: int
 
 def _estimated(bench: Bench, sets: Sequence[NamedSet]) -> pd.DataFrame:
     """Estimate the effect of taking back each set: the sum of what its components are estimated to do."""
-    found = attribute(bench, "near")
+    try:
+        found = attribute(bench, "near")
+    except PlainlyRead:
+        return _estimated_by_weights(bench, sets)
     rows = []
     for measure in bench.measures:
         of: Mapping[Component, np.ndarray] = {one: found.of(one, measure) for one in found.components}
@@ -162,4 +167,17 @@ def _estimated(bench: Bench, sets: Sequence[NamedSet]) -> pd.DataFrame:
             told = mean_estimate(effect[kept], bench.clusters[kept])
             about = {"family": named.family, "set": named.name, "measure": measure}
             rows.append({**about, "effect": told.value, "low": told.low, "high": told.high, "n": told.n})
+    return pd.DataFrame(rows)
+
+
+def _estimated_by_weights(bench: Bench, sets: Sequence[NamedSet]) -> pd.DataFrame:
+    found = attribute(bench, "gradient")
+    of = {one: place for place, one in enumerate(found.components)}
+    rows: list[dict[str, object]] = []
+    for measure in bench.measures:
+        for named in sets:
+            places = [of[component] for component in named.components]
+            about = {"family": named.family, "set": named.name, "measure": measure}
+            effect, known = float(found.means[measure][places].sum()), len(bench.situations)
+            rows.append({**about, "effect": effect, "low": np.nan, "high": np.nan, "n": known})
     return pd.DataFrame(rows)

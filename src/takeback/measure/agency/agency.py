@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
 from takeback.measure.agency.pools import PoolDraws, drew
+from takeback.measure.agency.scales import best_of_share, by_rank
 from takeback.measure.measure import MeasureContext, Values, if_legal
 from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes
@@ -32,6 +33,10 @@ Measure = Literal["uniform", "base"]
 
 NOISE = 1e-6
 """A divergence of fewer nats is rounding of float32 forward passes and no change to take a share of."""
+
+SIGNED = "signed pursuit share"
+BY_RANK, BEST_OF_N = f"{SIGNED}, by rank", f"{SIGNED}, best of n"
+"""The same on other scales of utility."""
 
 MEASURES: dict[Measure, str] = {"uniform": "", "base": " over base"}
 OVER: tuple[Callable[[str], str], ...] = (str, if_legal)
@@ -170,6 +175,19 @@ def pursuit(outcomes: Outcomes, seed: int = 0) -> Pursuit:
         note=note,
         signed_parts=signed_parts,
     )
+
+
+def signed_parts(outcomes: Outcomes, seed: int = 0) -> dict[str, Floats | None]:
+    """Return, by its name, each situation's part of the signed share of the change on every scale; [m].
+
+    A share hangs on the scale of the utility: that of βU, of ranks under base, and of the best of n draws
+    (see `scales`). None where a share is undefined.
+    """
+    own = pursuit(outcomes, seed).signed_parts
+    if own is None:
+        return dict.fromkeys((SIGNED, BY_RANK, BEST_OF_N))
+    ranked = pursuit(by_rank(outcomes), seed).signed_parts
+    return {SIGNED: own, BY_RANK: ranked, BEST_OF_N: best_of_share(outcomes, seed)}
 
 
 def pooled_pursuit(
@@ -426,11 +444,15 @@ def _of_change(outcomes: Outcomes, seed: int) -> Iterator[dict[str, Any]]:
     found, (each, signs) = pursuit(outcomes, seed), pursuit_each(outcomes)
     yield _row("KL(after || before)", "nats", found.change)
     held = (("pursuit", "nats", found.value), ("pursuit share", "share", found.share))
-    for name, unit, estimate in (*held, ("signed pursuit share", "share", found.signed)):
+    for name, unit, estimate in (*held, (SIGNED, "share", found.signed)):
         yield _row(name, unit, estimate, found.note, found.beta)
+    note = _no_share(found.change)
+    for name, parts in signed_parts(outcomes, seed).items():
+        if name != SIGNED:
+            estimate = None if parts is None else mean_estimate(parts, outcomes.clusters)
+            yield _row(name, "share", estimate, note)
     yield _row("pursuit in sample", "nats", found.inside, beta=found.beta)
     share = found.inside_share
-    note = _no_share(found.change)
     yield _row("pursuit share in sample", "share", share, note, found.beta)
     if not note:
         share = ratio_estimate(each, outcomes.divergence, outcomes.clusters)

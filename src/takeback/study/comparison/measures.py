@@ -18,6 +18,7 @@ from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
+from takeback.measure.agency.agency import BEST_OF_N, BY_RANK, SIGNED
 from takeback.measure.measure import if_legal
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL, utility
@@ -227,7 +228,15 @@ MEASURES: Final[Mapping[str, tuple[str, Callable[[Runs], PER_SEED]]]] = {
     "changes between seeds": ("cosine of the changes of all weights, over pairs of seeds", _alike_changes),
     "pursuit share": (
         "signed share of the divergence that pursuit of the goal explains, if legal, held out",
-        _agency(if_legal("signed pursuit share")),
+        _agency(if_legal(SIGNED)),
+    ),
+    "pursuit share, by rank": (
+        "the same with the utility's rank under base in the place of the utility",
+        _agency(if_legal(BY_RANK)),
+    ),
+    "pursuit share, best of n": (
+        "the same with the best of n draws from base in the place of the tilt by utility",
+        _agency(if_legal(BEST_OF_N)),
     ),
     "optimisation power": (
         "bits of power over the parent beyond chance, if legal",

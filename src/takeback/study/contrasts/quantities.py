@@ -27,9 +27,9 @@ from takeback.study.by_situation import (
     FOLDER,
     GAINED,
     LEGAL_GAINED,
+    ON_SCALES,
     OWN,
     POWER,
-    PURSUED,
     between,
 )
 from takeback.study.comparison.measures import MEASURES, ROUNDING, Runs, arms_of
@@ -47,7 +47,7 @@ WHOLE: Final = {
     DISTANCE: BEHAVIOUR,
     "half of ‖Δ‖²": WEIGHTS,
     "‖Δ‖² at the outputs": WEIGHTS,
-    PURSUED: BEHAVIOUR,
+    **dict.fromkeys(ON_SCALES.values(), BEHAVIOUR),
     POWER: BEHAVIOUR,
     DIRECTED: BEHAVIOUR,
 }
@@ -180,12 +180,10 @@ def quantities(run: Path, report: Report | None = None) -> Quantities:
 def _kept(record: Path) -> Quantities:
     with fields_of(record / MARK, "a kept record", "keep it again"):
         told = read_object(record / MARK)
-        words, probes = tuple(map(str, told["missing"])), tuple(map(str, told["probes"]))
+        words = tuple(map(str, told["missing"]))
     table, random = (read_table(record / f"{name}.parquet") for name in ("quantities", "random_sets"))
     parts = record / "by_situation.parquet"
-    return Quantities(
-        table, random, words, probes, Contributions(read_table(parts)) if parts.exists() else None
-    )
+    return Quantities(table, random, words, Contributions(read_table(parts)) if parts.exists() else None)
 
 
 @dataclass
