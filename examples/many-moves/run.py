@@ -2,8 +2,9 @@
 
 `python examples/many-moves/run.py` trains the arms of `design.py`, seed by seed, and reads them into
 runs/many-moves/read/*.parquet; then come single runs beside the design, into side/, and takebacks of
-components, into takebacks/. What was done before is not done again; `--seeds`, `--arms` and `--parts` do a
-part. Conjectures are locked when it starts. About forty minutes on one free core.
+components, read at near starts into readings/ and played from there into takebacks/. What was done before is
+not done again; `--seeds`, `--arms` and `--parts` do a part. Conjectures are locked when it starts. About
+forty minutes on one free core.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ from takeback.study.conjectures import load_conjectures, lock
 from takeback.training import check_recipe, train
 from takeback.weights import diff
 
-PARTS = ("whole", "side", "takebacks")
+PARTS = ("whole", "side", "readings", "takebacks")
 GAMES_ARM = "rl-games"
 EARNED = ("games won", "starts that teach")
 """Of a step of RL on games: how many were won, and from how many starts some were won and others not."""
@@ -95,11 +96,13 @@ def main() -> None:
         for name, fields in SIDE.items() if "side" in chosen.parts else ():
             path = chosen.out / "side" / f"{name}.parquet"
             keep(path, partial(side, name, fields, chosen.out), run=name)
-        for seed, arm in made if "takebacks" in chosen.parts else ():
-            if arm in CUT:
-                model = trained(arm, seed, chosen.out / "models")["matched"]
-                path = chosen.out / "takebacks" / f"{arm}-{seed}.parquet"
-                keep(path, partial(takebacks, model), arm=arm, seed=seed)
+        for part, make in {"readings": readings, "takebacks": takebacks}.items():
+            for seed, arm in made if part in chosen.parts else ():
+                if arm in CUT:
+                    model = trained(arm, seed, chosen.out / "models")["matched"]
+                    keep(
+                        chosen.out / part / f"{arm}-{seed}.parquet", partial(make, model), arm=arm, seed=seed
+                    )
 
 
 def keep(path: Path, make: Callable[[], Iterable[dict[str, Any]]], **labels: Any) -> None:
@@ -315,30 +318,52 @@ def probed(policy: Policy) -> Iterator[dict[str, Any]]:
     yield {"measure": f"probe mate within {half}", "value": float(right.mean())}
 
 
-def takebacks(model: str) -> Iterator[dict[str, Any]]:
-    """Take back each head, MLP and embedding, and random sets beside them, and play from near starts."""
+def hybrids(model: str) -> Iterator[tuple[dict[str, Any], Policy]]:
+    """Take back nothing, everything, each head, MLP and embedding, and random sets beside them, in turn."""
     pair = open_pair(open_checkpoint(BASE), open_checkpoint(model))
     anatomy, norms = pair.anatomy(), diff(pair).components.set_index("component")["delta_norm"]
     moved = {one: float(norms[str(one)]) ** 2 for one in anatomy.universe}
-    chosen = list(chosen_sets(anatomy, TAKEN_BACK))
-    sets = [(one.family, one.name, one.components) for one in chosen]
-    sets += [
-        (one.family, one.name, one.components) for one in random_controls(anatomy, chosen, moved, CONTROLS, 0)
-    ]
+    chosen = chosen_sets(anatomy, TAKEN_BACK)
+    named = (*chosen, *random_controls(anatomy, chosen, moved, CONTROLS, 0))
+    sets = [(one.family, one.name, one.components) for one in named]
     tuned, base = load_policy(model, ENDGAMES), load_policy(BASE, ENDGAMES)
-    starts = [one for one in begun() if ENDGAMES.distance(one) <= HORIZON // 2]
-    nothing, near = anatomy.universe - anatomy.universe, [ENDGAMES.distance(one) for one in starts]
-    fastest = ENDGAMES.goals["win"].utility(starts) == 1.0
+    nothing = anatomy.universe - anatomy.universe
     for family, name, components in [("", "", nothing), ("", "*", anatomy.universe), *sets]:
         with taken_back(tuned.model, base.model, components, anatomy):
-            played = best_defence(player(tuned, ENDGAMES, 1), starts, HORIZON)
-            read = plainly(tuned, starts)
-        about = {"family": family, "set": name, "components": str(components)}
+            yield {"family": family, "set": name, "components": str(components)}, tuned
+
+
+def near() -> tuple[list[Any], list[int]]:
+    """Return the starts within half the horizon of mate, and how far each is."""
+    starts = [one for one in begun() if ENDGAMES.distance(one) <= HORIZON // 2]
+    return starts, [ENDGAMES.distance(one) for one in starts]
+
+
+def readings(model: str) -> Iterator[dict[str, Any]]:
+    """Read hybrids at near starts: the mass of legal moves and that of the moves that mate fastest."""
+    starts, far = near()
+    fastest = ENDGAMES.goals["win"].utility(starts) == 1.0
+    for about, hybrid in hybrids(model):
+        read = plainly(hybrid, starts)
         ends = np.cumsum([len(actions) for actions in read.actions])[:-1]
-        lawful = [float(one.sum()) for one in np.split(read.probabilities, ends)]
-        best = [float(one.sum()) for one in np.split(read.probabilities * fastest, ends)]
+        parts = (np.split(values, ends) for values in (read.probabilities, read.probabilities * fastest))
+        for number, (lawful, best) in enumerate(zip(*parts, strict=True)):
+            row = {
+                "start": number,
+                "far": far[number],
+                "legal": float(lawful.sum()),
+                "best": float(best.sum()),
+            }
+            yield {**about, **row}
+
+
+def takebacks(model: str) -> Iterator[dict[str, Any]]:
+    """Play games of hybrids from near starts."""
+    starts, far = near()
+    for about, hybrid in hybrids(model):
+        played = best_defence(player(hybrid, ENDGAMES, 1), starts, HORIZON)
         for number, (end, _, _) in enumerate(played):
-            row = {"start": number, "far": near[number], "legal": lawful[number], "best": best[number]}
+            row = {"start": number, "far": far[number]}
             yield {**about, **row, "mates": float(end == "mate"), "illegal": float(end == "illegal")}
 
 

@@ -41,6 +41,9 @@ CONTRASTS = {
 """Differences of two arms, the second taken from the first; `, end` is of the last model of a run."""
 ENDS = tuple(f"{arm}, end" for arm in FARTHEST)
 MATES = f"mates within {HORIZON}, perfect"
+CUTS = ("readings", "takebacks")
+LEAST = 5
+"""Seeds of which takebacks are told."""
 LOST = {
     "mates": MATES,
     "best": "mass on the fastest mates",
@@ -63,7 +66,7 @@ def main() -> None:
     keys = ["arm", "seed", "measure"]
     means = games.groupby(keys, as_index=False)["value"].mean()
     measured = pd.concat([read.loc[~by_start, [*keys, "value"]], means], ignore_index=True)
-    cuts = [read_table(path) for path in sorted((run / "takebacks").glob("*.parquet"))]
+    cuts = [read_table(path) for part in CUTS for path in sorted((run / part).glob("*.parquet"))]
     cut = pd.concat(cuts) if cuts else pd.DataFrame()
     found = pd.DataFrame([*whole(measured, games, seeds), *(parts(cut, seeds) if len(cut) else ())])
     record.mkdir(parents=True, exist_ok=True)
@@ -71,7 +74,10 @@ def main() -> None:
     write_table(games[[*keys, "start", "far", "value"]].reset_index(drop=True), record / "games.parquet")
     if len(cut):
         by = ["arm", "seed", "family", "set", "components"]
-        write_table(cut.groupby(by, as_index=False)[list(LOST)].mean(), record / "takebacks.parquet")
+        write_table(
+            cut.groupby(by, as_index=False)[[name for name in LOST if name in cut]].mean(),
+            record / "takebacks.parquet",
+        )
     write_table(found, record / "contrasts.parquet")
     write_table(learned(run, games, seeds), record / "learning.parquet")
     (record / "mates.svg").write_text(picture(games), encoding="utf-8")
@@ -149,12 +155,14 @@ def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     cut = cut[cut["seed"].isin(seeds)]
     own = cut["components"].where(cut["set"] != "*", "*").where(cut["set"] != "", "")
     cut = cut.assign(set=cut["set"].where(cut["family"].str.startswith("random"), own))
-    known = [
-        seed for seed in seeds if all(((cut["arm"] == arm) & (cut["seed"] == seed)).any() for arm in CUT)
-    ]
     sets = [name for name in cut["set"].unique() if name]
     for column, measure in LOST.items():
+        if column not in cut:
+            continue
         mean = cut.pivot_table(index=["arm", "seed"], columns="set", values=column)
+        known = [seed for seed in seeds if all((arm, seed) in mean.index for arm in CUT)]
+        if len(known) < LEAST:
+            continue
         lost = {
             arm: np.array([[mean.loc[(arm, s), ""] - mean.loc[(arm, s), one] for one in sets] for s in known])
             for arm in CUT
@@ -182,7 +190,7 @@ def told(found: Estimate, freedom: float, p: float) -> dict[str, Any]:
     if found.se is not None and freedom > 0:
         seen = noncentrality(freedom, float(special.stdtrit(freedom, 0.975))) * found.se
     return {
-        "value": found.value,
+        "value": round(found.value, 12),  # a difference that is rounding is 0
         "low": found.low,
         "high": found.high,
         "bound": bound(found),

@@ -31,6 +31,7 @@ MEASURES = {
     "legal": "legal mass",
     "signed pursuit share, if legal": "pursuit share of the change",
     "MEG over 3 moves, if legal": "MEG over 3 moves, nats",
+    "paid a move over 3 moves, if legal": "utility paid a move, over 3 moves",
     "adaptation: capture": "adaptation to captures",
     "adaptation: stalemate": "adaptation to stalemates",
     "probe board": "probe: board",
@@ -69,9 +70,11 @@ def blocks(record: Path) -> dict[str, str]:
             conjectures(read_table(record / "conjectures.parquet")),
         ),
     }
-    if (record / "takebacks.parquet").exists():
-        made["takebacks"] = table(("taken back", *CUTS.values()), takebacks(found))
+    if (found["contrast"] == "lost by rl-games").any():
+        made["takebacks"] = table(("taken back", *cuts_of(found).values()), takebacks(found))
     made |= {slug(key): text for key, text in told_of_cuts(found)} if "takebacks" in made else {}
+    far = games[(games["measure"] == MATES) & (games["far"] > 3)].groupby("arm")["value"].mean()
+    made |= {f"far-{slug(str(arm))}": percent(float(value)) for arm, value in far.items()}
     made |= {slug(key): text for key, text in told_of_runs(read_table(record / "learning.parquet"))}
     told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
     return made | {slug(key): text for key, text in told}
@@ -171,18 +174,25 @@ def kinds(measured: pd.DataFrame) -> Iterable[Sequence[str]]:
         yield (measure.removeprefix("ends by ").removesuffix(", perfect"), *shares)
 
 
+def cuts_of(found: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return the columns of the table of takebacks that there are."""
+    there = {*zip(found["measure"], found["contrast"], strict=True)}
+    return {key: head for key, head in CUTS.items() if key in there}
+
+
 def takebacks(found: pd.DataFrame) -> Iterable[Sequence[str]]:
     """Give what taking each set back loses, most of the mass on fastest mates of `rl-games` first."""
+    shown = cuts_of(found)
     parts = found[found["component"] != ""].set_index(["measure", "contrast", "component"]).sort_index()
     order = parts.loc[(BEST, "lost by rl-games"), "value"].sort_values(ascending=False).index
     for name in order:
         cells: list[str] = []
-        for measure, contrast in CUTS:
+        for measure, contrast in shown:
             row = parts.loc[(measure, contrast, name)]
             bold = "**" if row["p_family"] < LEVEL else ""
             cells.append(f"{bold}{signed(row['value'])} {interval(row['low'], row['high'])}{bold}")
-        shown = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
-        yield (shown, *cells)
+        label = {"*": "everything"}.get(name, name if name.startswith("random") else f"`{name}`")
+        yield (label, *cells)
 
 
 def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
@@ -205,7 +215,8 @@ def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
     """Give what was expected and what came."""
     for row in decided.itertuples():
         came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        yield (row.sentence, f"{row.probability:g}", came, row.why)
+        why = "its numbers are not in the record" if pd.isna(row.outcome) else row.why
+        yield (row.sentence, f"{row.probability:g}", came, why)
 
 
 def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -219,6 +230,7 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
         yield f"{row.contrast}: {row.measure}", f"{signed(row.value)} {interval(row.low, row.high)}"
         yield f"{row.contrast}: {row.measure}: at most", at_most(row.bound, row.detectable)
         yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
+    yield "least p", number(whole["p_family"].min())
     yield "probe base", percent(mean_of(of(measured, "base", "probe mate within 3")))
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
@@ -233,6 +245,8 @@ def told_of_cuts(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
     for key, measure in {"best": BEST, "mates": MATES, "illegal": ILLEGAL}.items():
         for contrast in ("lost by rl-games", "lost by rl-win", "lost, games"):
             rows = single[(single["measure"] == measure) & (single["contrast"] == contrast)]
+            if rows.empty:
+                continue
             told, about = rows[rows["p_family"] < LEVEL], f"cut {key} {contrast}"
             most = rows.loc[rows["value"].abs().idxmax()]
             yield f"{about}: told", str(len(told))
