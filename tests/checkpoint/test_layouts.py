@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
-from torch.distributed import checkpoint as dcp
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard
-from torch.testing._internal.distributed.fake_pg import FakeStore
 from typer.testing import CliRunner
 
 import models
@@ -29,6 +23,7 @@ from takeback.checkpoint.forms.form import PICKLE
 from takeback.checkpoint.forms.layouts import steps_in
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.run.errors import TakebackError
+from trainers import save_distributed, save_shards, save_slices
 
 SWEEP = ["--arena", "endgames", "--situations", "4", "--controls", "1", "--sets", "L0.H0"]
 State = dict[str, torch.Tensor]
@@ -56,41 +51,6 @@ def copy_config(saved: Path, folder: Path) -> None:
 
 def copy_model(saved: Path, folder: Path) -> None:
     shutil.copytree(saved, folder)
-
-
-def save_shards(state: State, folder: Path, world: int = 3) -> None:
-    """Save shards as verl does, by torch itself: one process after another, and none talks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for rank in range(world):
-        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
-        try:
-            mesh = init_device_mesh("cpu", (world,), mesh_dim_names=("fsdp",))
-            cut = {name: sharded(tensor, mesh, rank, world) for name, tensor in state.items()}
-        finally:
-            dist.destroy_process_group()
-        torch.save(cut, folder / f"model_world_size_{world}_rank_{rank}.pt")
-
-
-def sharded(tensor: torch.Tensor, mesh: Any, rank: int, world: int) -> DTensor:
-    whole = {"run_check": False, "shape": tensor.shape, "stride": tensor.stride()}
-    if tensor.dim() == 1:
-        return DTensor.from_local(tensor.clone(), mesh, [Replicate()], **whole)
-    parts = tensor.chunk(world)
-    own = parts[rank] if rank < len(parts) else tensor[:0]
-    return DTensor.from_local(own.clone(), mesh, [Shard(0)], **whole)
-
-
-def save_distributed(state: Any, folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there is one process only
-        dcp.save(state, checkpoint_id=folder, no_dist=True)
-
-
-def save_slices(state: State, folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        dcp.save(state, storage_writer=writer, no_dist=True)
 
 
 def verl(saved: Path, step: Path) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from fuzz.kinds import KINDS, prepare
+from fuzz.common import prepare, prepare_stream
+from fuzz.kinds import KINDS
 from takeback.run.errors import TakebackError
 
 SECONDS = 20
@@ -50,6 +51,7 @@ def fuzz(tries: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS)) -> list
             common = Path(folder) / "common"
             common.mkdir()
             prepare(common)
+            prepare_stream(common)
             kept = _state(common)
             for number in range(tries):
                 with tempfile.TemporaryDirectory(dir=folder) as place:
