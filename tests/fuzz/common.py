@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from trainers import save_distributed, save_shards, save_slices
 
 CONFIG: dict[str, Any] = {
     **{"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 4},
@@ -53,3 +56,15 @@ def prepare_stream(common: Path) -> None:
         (folder / "config.json").write_text(json.dumps(CONFIG))
         save_file(state, folder / "model.safetensors")
     pack(run, common / "packed", common / "base", every=3)
+
+
+def prepare_forms(common: Path) -> None:
+    """Save the tuned model as torch and trainers do: a distributed checkpoint, slices, shards, states."""
+    state = load_file(common / "tuned" / "model.safetensors")
+    save_distributed(state, common / "dist")
+    save_slices(state, common / "slices")
+    save_shards(state, common / "verl", world=2)
+    (common / "deepspeed").mkdir()
+    torch.save({"module": state, "ds_version": "0.17"}, common / "deepspeed" / "mp_rank_00_model_states.pt")
+    for name in ("dist", "slices", "verl", "deepspeed"):
+        shutil.copy(common / "tuned" / "config.json", common / name)

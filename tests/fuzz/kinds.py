@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from fuzz.bend import bytes_of, json_of, text_of
 from fuzz.common import CONFIG
+from fuzz.forms import distributed, layout, shards
 from fuzz.gguf import gguf
 from fuzz.streams import stream
 from takeback.checkpoint import open_checkpoint, open_pair
@@ -179,6 +180,6 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], bool]] = {
     one.__name__: one
     for one in (
         *(header, config, adapter, agent, recipe, component_set, rule, tree, predictions, record, name),
-        *(stream, gguf),
+        *(stream, gguf, distributed, shards, layout),
     )
 }

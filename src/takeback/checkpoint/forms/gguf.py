@@ -77,6 +77,12 @@ class _GgufFile:
         )
 
         settings = dict(self.settings)
+        layers = settings.get("num_hidden_layers")
+        if isinstance(layers, int) and layers > len(self.tensors):
+            raise TakebackError(
+                f"{self.path} says that its model has {layers} layers, and holds "
+                f"{len(self.tensors)} tensors; fetch or save it again"
+            )
         try:
             config = AutoConfig.for_model(settings.pop("model_type"), **settings)
             with torch.device("meta"):
