@@ -37,6 +37,8 @@ NAMES: tuple[Any, ...] = (
 )
 SIZES: tuple[Any, ...] = (0, 1, -1, 3, 2**31, 2**40, 2**62, None, "8", 1.5, True)
 PATHS = ("../outside", "/etc/passwd", "", ".", "__9_9.distcp", "a\0b", "x" * 400, ".metadata", 3, None, "a/b")
+BENT_BEFORE = (AttributeError, TypeError, LookupError, ValueError, OverflowError, pickle.PickleError)
+"""What a second bend may meet."""
 
 
 class Planted:
@@ -65,7 +67,7 @@ def layout(place: Path, common: Path, draw: random.Random) -> bool:
 
 
 def _right(ref: str, place: Path, common: Path) -> bool:
-    """Read a model and say whether each tensor is one that was saved; nothing that was planted may have run."""
+    """Read a model and say whether each tensor is one that was saved; nothing planted may have run."""
     try:
         found = open_checkpoint(ref)
         anatomy = found.anatomy()
@@ -101,9 +103,7 @@ def bent_distributed(place: Path, common: Path, draw: random.Random) -> str:
             _bend_file(file, draw, place)
     elif draw.random() < 0.75:
         for _ in range(draw.choice((1, 1, 2))):
-            with suppress(
-                AttributeError, TypeError, KeyError, IndexError, ValueError, pickle.PickleError
-            ):  # bent before
+            with suppress(*BENT_BEFORE):
                 _bend_index(folder / ".metadata", draw, place / "mark")
     else:
         _bend_file(draw.choice(sorted(folder.iterdir())), draw, place)
@@ -112,49 +112,64 @@ def bent_distributed(place: Path, common: Path, draw: random.Random) -> str:
 
 
 def _bend_index(file: Path, draw: random.Random, mark: Path) -> None:
-    """Change one field of `.metadata`, of which the fuzzer itself knows that it is well."""
+    """Change one field of `.metadata`, which only this fuzzer has written."""
     if draw.random() < 0.2:
         file.write_bytes(bytes_of(file.read_bytes(), draw))
         return
     index = pickle.loads(file.read_bytes())
-    rows, pieces = index.state_dict_metadata, index.storage_data
-    name = draw.choice(list(rows))
-    row, key = rows[name], draw.choice(list(pieces))
-    chunk = draw.randrange(len(row.chunks))
-    part = row.chunks[chunk]
-    at = draw.randrange(len(row.size))
-    what = draw.randrange(12)
-    if what == 0:
-        rows[draw.choice(NAMES)] = rows.pop(name) if draw.random() < 0.5 else row
-    elif what == 1:
-        object.__setattr__(row, "size", _odd(row.size, at, draw))
-    elif what == 2:
-        row.chunks[chunk] = replace(part, **{draw.choice(("offsets", "sizes")): _odd(part.sizes, at, draw)})
-    elif what == 3:
-        row.chunks[chunk:chunk] = [part] * draw.choice((1, 1000))
-    elif what == 4:
-        del row.chunks[chunk]
-    elif what == 5:
-        rows[name] = draw.choice((BytesStorageMetadata(), None, Planted(mark), [], row.properties, math.prod))
-    elif what == 6:
-        row.properties.dtype = draw.choice(
-            (torch.float16, torch.int32, torch.float64, "float32", None, torch.complex64)
-        )
-    elif what == 7:
-        pieces[key] = replace(pieces[key], **{draw.choice(("offset", "length")): draw.choice(SIZES)})
-    elif what == 8:
-        pieces[key] = replace(pieces[key], relative_path=draw.choice(PATHS))
-    elif what == 9:
-        pieces[draw.choice((key, *NAMES))] = draw.choice((*pieces.values(), Planted(mark), None))
-    elif what == 10:
-        setattr(
-            index,
-            draw.choice(list(vars(index))),
-            draw.choice((Planted(mark), None, {}, [], 3, {"a": 1}, os.system)),
-        )
-    else:
+    draw.choice((_bend_names, _bend_row, _bend_row, _bend_chunks, _bend_chunks, _bend_pieces, _bend_pieces))(
+        index, draw, mark
+    )
+    if draw.random() < 0.1:
+        odd = (Planted(mark), None, {}, [], 3, {"a": 1}, os.system)
+        setattr(index, draw.choice(list(vars(index))), draw.choice(odd))
+    if draw.random() < 0.1:
         index = draw.choice((Planted(mark), {}, [], None, index.state_dict_metadata, os.getcwd))
     file.write_bytes(pickle.dumps(index))
+
+
+def _bend_names(index: Any, draw: random.Random, mark: Path) -> None:
+    rows = index.state_dict_metadata
+    name = draw.choice(list(rows))
+    rows[draw.choice(NAMES)] = rows.pop(name) if draw.random() < 0.5 else rows[name]
+
+
+def _bend_row(index: Any, draw: random.Random, mark: Path) -> None:
+    rows = index.state_dict_metadata
+    name, what = draw.choice(list(rows)), draw.randrange(3)
+    row = rows[name]
+    if what == 0:
+        object.__setattr__(row, "size", _odd(row.size, draw.randrange(len(row.size)), draw))
+    elif what == 1:
+        kinds = (torch.float16, torch.int32, torch.float64, "float32", None, torch.complex64)
+        row.properties.dtype = draw.choice(kinds)
+    else:
+        odd = (BytesStorageMetadata(), None, Planted(mark), [], row.properties, math.prod)
+        rows[name] = draw.choice(odd)
+
+
+def _bend_chunks(index: Any, draw: random.Random, mark: Path) -> None:
+    row = index.state_dict_metadata[draw.choice(list(index.state_dict_metadata))]
+    place, what = draw.randrange(len(row.chunks)), draw.randrange(4)
+    part = row.chunks[place]
+    if what < 2:
+        odd = _odd(part.sizes, draw.randrange(len(row.size)), draw)
+        row.chunks[place] = replace(part, **{("offsets", "sizes")[what]: odd})
+    elif what == 2:
+        row.chunks[place:place] = [part] * draw.choice((1, 1000))
+    else:
+        del row.chunks[place]
+
+
+def _bend_pieces(index: Any, draw: random.Random, mark: Path) -> None:
+    pieces = index.storage_data
+    key, what = draw.choice(list(pieces)), draw.randrange(3)
+    if what == 0:
+        pieces[key] = replace(pieces[key], **{draw.choice(("offset", "length")): draw.choice(SIZES)})
+    elif what == 1:
+        pieces[key] = replace(pieces[key], relative_path=draw.choice(PATHS))
+    else:
+        pieces[draw.choice((key, *NAMES))] = draw.choice((*pieces.values(), Planted(mark), None))
 
 
 def _odd(size: Any, at: int, draw: random.Random) -> Any:

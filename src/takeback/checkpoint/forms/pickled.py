@@ -92,7 +92,7 @@ def _joined(pieces: list[Any], name: str, folder: Path) -> torch.Tensor:
     return whole
 
 
-def tensors_in(held: Mapping[str, Any]) -> dict[str, Any]:
+def tensors_in(held: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what of a state dict are floating-point tensors.
 
     Raises:
