@@ -32,8 +32,9 @@ plants: $(READY)  ## plant changes in known components and look for them: runs/p
 findings: plants estimators  ## the numbers of all pages in docs/findings/ and of docs/agency.md: runs/findings/ (many hours)
 	$(BIN)/takeback study run examples/endgame/core.yaml --out runs/findings/endgame
 	$(BIN)/takeback study run examples/endgame/second.yaml --out runs/findings/endgame-second
-	$(BIN)/python examples/endgame/tables.py runs/findings/endgame > runs/findings/endgame.md
-	$(BIN)/python examples/endgame/tables.py runs/findings/endgame-second > runs/findings/endgame-second.md
+	rm -rf docs/findings/record/endgame docs/findings/record/endgame-second
+	$(BIN)/takeback study keep runs/findings/endgame -o docs/findings/record/endgame
+	$(BIN)/takeback study keep runs/findings/endgame-second -o docs/findings/record/endgame-second
 	$(BIN)/python -m validation > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 

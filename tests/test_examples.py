@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pages import blocks
 
 from takeback import cli
 from takeback.planning.checkin import check, read_answers, read_hat, read_project
 from takeback.planning.predictions import read_predictions
+from takeback.study.kept import keep_record
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -86,6 +88,11 @@ def test_the_core_design_in_little_is_run_contrasted_and_its_conjectures_decided
     assert contrasts["p_family"].dropna().min() >= 1 / 3 - 1e-9
     outcomes = pd.read_parquet(out / "conjectures.parquet").set_index("name")["outcome"]
     assert outcomes.to_dict() == {"drift-stays": True, "two-seeds-show-nothing": True}
+    kept = keep_record(out, tmp_path / "endgame")
+    told = blocks(EXAMPLES / "endgame" / "tables.py", kept)
+    assert "| optimiser, win |" not in told["whole"]
+    assert told["arms"].count("\n| `") == 5
+    assert told["conjectures"].count("| true |") == 2
     report = (out / "report.html").read_text(encoding="utf-8")
     for words in (
         'id="contrasts"',

@@ -1,14 +1,7 @@
 """The pages of findings say what the tables in the repository say."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
-
-from pages import FROM, PUT, filled, made  # noqa: E402
+from pages import FROM, PUT, ROOT, filled, made
 
 MAKER = """\
 from pathlib import Path

@@ -265,7 +265,7 @@ def _numbers(cells: Cells, told: pd.DataFrame) -> dict[str, str]:
 
 
 def _corrected(cells: Cells, far: Far) -> dict[str, str]:
-    """Return, for the prose, what a larger distance explains, what is left, and the share that a set costs."""
+    """Return, for the prose, what a larger distance explains, what is left, and the share a set costs."""
     found: dict[str, str] = {}
     for name in cells.sets:
         for goal in GOALS:

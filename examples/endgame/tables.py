@@ -1,149 +1,222 @@
-"""Print the tables of docs/findings/endgame.md from a run of the core design.
+"""Tables of docs/findings/endgame.md from the kept records of both runs.
 
-`python examples/endgame/tables.py RUN`, after `takeback study run examples/endgame/core.yaml -o RUN`.
+`python examples/endgame/tables.py docs/findings/record/endgame` prints them; the second base's lies beside.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from takeback.draw.numbers import ABSENT, interval, number, signed
-from takeback.run.stats import seeds_estimate
+from takeback.draw.numbers import ABSENT, interval, number, percent, signed
+from takeback.run.crossed import crossed_estimate
+from takeback.run.power import bound
+from takeback.run.stats import Estimate
 from takeback.run.tables import read_table
 from takeback.study import load_plan
-from takeback.study.measured import read_measured
+from takeback.study.by_situation import BEHAVIOUR, GAINED, LEGAL_GAINED, ON_SCALES, OWN
+from takeback.study.contrasts.quantities import Contributions, quantities
+from takeback.study.plan import Plan
 from takeback.study.sums import weights_of
 
 LEVEL = 0.05
-WHOLE = ("KL", "utility gained", "legal mass gained", "pursuit share", "optimisation power", "MEG")
-INSIDE = (
-    ("weights", "share"),
-    ("weights", "relative"),
-    ("take back", "loss of signed pursuit share, if legal"),
-    ("take back", "loss of pursuit at tuned's β, if legal"),
-    ("take back", "utility of the arm's own goal"),
-    ("take back", "legal"),
+MAIN = "optimiser"
+WHOLE: Final = (GAINED, LEGAL_GAINED, *ON_SCALES.values())
+ARM: Final = ("KL", *WHOLE, "optimisation power", "MEG")
+INSIDE: Final = (
+    ("weights", "share", "share of ‖Δ‖²"),
+    ("take back", OWN, "utility of the own goal, when taken back"),
+    ("take back", "legal", "legal mass, when taken back"),
+    ("take back", "loss of signed pursuit share, if legal", "pursuit share lost, when taken back"),
 )
 
 
-def main() -> None:
-    """Print arms, contrasts of whole models and of components, the rule of the gain, and conjectures."""
-    run = Path(sys.argv[1])
-    table(("arm", "runs", "step", "matched", *WHOLE), arms(run))
-    plan = load_plan(run / "plan.yaml")
-    found = read_table(run / "contrasts.parquet")
-    table(("contrast", "is"), ((name, formula(weights)) for name, weights in plan.contrasts.items()))
-    table(("contrast", "measure", "estimate", "p", "floor"), whole(found))
-    table(("contrast", "measure", "differ", "which, largest first", "floor"), inside(found))
-    if (run / "carriers.parquet").exists():
-        table(*rule(read_table(run / "carriers.parquet")))
-    if (run / "conjectures.parquet").exists():
-        decided = read_table(run / "conjectures.parquet")
-        table(
-            ("conjecture", "probability", "came out", "numbers"),
-            ((r.sentence, f"{r.probability:g}", outcome(r.outcome), r.why) for r in decided.itertuples()),
-        )
-        scores = read_table(run / "conjecture_scores.parquet")
-        table(
-            tuple(scores.columns),
-            ([number(v) if isinstance(v, float) else str(v) for v in row] for row in scores.values),
-        )
+class Record:
+    """A kept record: its plan, its contrasts, and what each situation adds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.plan = folder, load_plan(folder / "plan.yaml")
+        self.contrasts = read_table(folder / "contrasts.parquet")
+        self.measured = read_table(folder / "measured.parquet")
+        situations = quantities(folder).situations
+        assert isinstance(situations, Contributions)
+        self.situations = situations
+
+    def row(self, contrast: str, measure: str, source: str = BEHAVIOUR, component: str = "") -> Any:
+        """Return one row of the contrasts, None where it has no number."""
+        found = self.contrasts
+        for column, wanted in zip(
+            ("contrast", "source", "component", "measure"),
+            (contrast, source, component, measure),
+            strict=True,
+        ):
+            found = found[found[column] == wanted]
+        return next(found.itertuples(), None)
+
+    def each(self, weights: dict[str, float], measure: str) -> np.ndarray | None:
+        """Return a weighted sum over arms of what situations add, shape (seeds, situations)."""
+        arms = list(weights)
+        seeds = [
+            seed for seed in self.plan.seeds if {*arms} <= {*self.measured.query("seed == @seed")["arm"]}
+        ]
+        found = self.situations.of((BEHAVIOUR, measure), arms, seeds, [""]) if seeds else None
+        return None if found is None else np.tensordot(list(weights.values()), found.values[:, :, 0], 1)
 
 
-def arms(run: Path) -> Iterable[Sequence[str]]:
-    """Give the mean of every whole-model measure over the training runs of each arm, with its interval."""
-    quantities = read_table(run / "quantities.parquet")
-    quantities = quantities[quantities["component"] == ""]
-    plan = load_plan(run / "plan.yaml")
-    for arm in plan.arms:
-        mine = quantities[quantities["arm"] == arm]
-        measured = [one for seed in plan.seeds if (one := read_measured(arm, seed, run)) is not None]
-        steps = sorted({one.step for one in measured})
-        cells = [arm, str(len(measured)), "–".join(map(str, dict.fromkeys((steps[0], steps[-1]))))]
-        cells.append(f"{sum(bool(one.matched) for one in measured)} of {len(measured)}")
+def blocks(record: Path) -> dict[str, str]:
+    """Return the page's tables and numbers, as Markdown by key."""
+    first = Record(record)
+    told = {**_of(first, ""), **_numbers(first)}
+    if (other := record.parent / "endgame-second").exists():
+        told |= _of(Record(other), "second-") | _numbers(Record(other), "second-")
+    return told
+
+
+def _of(record: Record, prefix: str) -> dict[str, str]:
+    columns = "estimate", "over runs alone", "p, table", "would be seen"
+    tables = {
+        "arms": (("arm", "runs", "steps", "at", *ARM), arms(record)),
+        "contrasts": (("contrast", "is"), definitions(record.plan)),
+        "whole": (("contrast", "measure", *columns), whole(record)),
+        "halves": (("contrast", "measure", "first 256 positions", "other 256"), halves(record)),
+        "inside": (
+            ("contrast", "of each component", "stand out", "the others, no larger than"),
+            inside(record),
+        ),
+        "conjectures": (("conjecture", "probability", "came out", "numbers"), conjectures(record)),
+    }
+    return {f"{prefix}{name}": table(*made) for name, made in tables.items()}
+
+
+def _numbers(record: Record, prefix: str = "") -> dict[str, str]:
+    """Return single numbers for sentences."""
+    own = {
+        arm: each for arm in ("rl-win", "rft-win") if (each := record.each({arm: 1.0}, GAINED)) is not None
+    }
+    told: dict[str, str] = {f"{prefix}runs": str(len(record.measured))}
+    for contrast in (MAIN, "optimiser, no penalty", "penalty", "on-policy", "chance"):
+        if contrast not in record.plan.contrasts or contrast not in {*record.contrasts["contrast"]}:
+            continue
+        slug = contrast.replace(", ", "-").replace(" ", "-")
         for measure in WHOLE:
-            values = mine[mine["measure"] == measure]["value"].to_numpy()
-            estimate = seeds_estimate(values) if len(values) else None
-            cells.append(
-                ABSENT
-                if estimate is None
-                else f"{signed(estimate.value)} {interval(estimate.low, estimate.high)}"
-            )
+            if (row := record.row(contrast, measure)) is None:
+                continue
+            name = measure.replace(", ", "-").replace(" ", "-")
+            told[f"{prefix}{slug}-{name}"] = cell(row)
+            told[f"{prefix}{slug}-{name}-bound"] = _number(row.bound)
+            told[f"{prefix}{slug}-{name}-seen"] = _number(row.detectable)
+    if len(own) == 2:
+        means = {arm: float(each.mean()) for arm, each in own.items()}
+        told[f"{prefix}win-more"] = percent(means["rl-win"] / means["rft-win"] - 1)
+    unembed = record.row(MAIN, "share", "weights", "UNEMBED")
+    told[f"{prefix}unembed"] = cell(unembed)
+    rows = record.contrasts[(record.contrasts["contrast"] == MAIN) & (record.contrasts["measure"] == OWN)]
+    told[f"{prefix}own-bound"] = number(float(rows["bound"].max())) if rows["bound"].notna().any() else ABSENT
+    told[f"{prefix}own-seen"] = number(_most(rows["detectable"]))
+    return told
+
+
+def arms(record: Record) -> Iterator[Sequence[str]]:
+    """Give the mean of every measure of whole models over runs and situations, with its interval."""
+    for arm in record.plan.arms:
+        mine = record.measured[record.measured["arm"] == arm]
+        if mine.empty:
+            continue
+        steps = sorted({*mine["step"], *mine["beside_step"].dropna().astype(int)})
+        cells = [f"`{arm}`", str(len(mine)), f"{steps[0]}–{steps[-1]}", number(float(mine["at"].mean()))]
+        for measure in ARM:
+            each = record.each({arm: 1.0}, measure)
+            cells.append(ABSENT if each is None else estimate(crossed_estimate(each).both))
         yield cells
 
 
-def formula(weights: dict[str, float | str]) -> str:
-    """Write a contrast as a sum over arms."""
-    return " ".join(f"{signed(weight, 2)} `{arm}`" for arm, weight in weights_of(weights).items())
+def definitions(plan: Plan) -> Iterator[Sequence[str]]:
+    """Say what each contrast is."""
+    for name, weights in plan.contrasts.items():
+        yield name, " ".join(f"{signed(w, 2)} `{arm}`" for arm, w in weights_of(weights).items())
 
 
-def whole(found: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Give each contrast of whole models."""
-    rows = found[(found["component"] == "") & found["measure"].isin(WHOLE)]
-    for row in rows.itertuples():
-        yield row.contrast, row.measure, _estimate(row), number(row.p, 4), number(row.floor)
+def whole(record: Record) -> Iterator[Sequence[str]]:
+    """Give each contrast of whole models, with what a difference must have been to be seen."""
+    rows = record.contrasts[record.contrasts["component"] == ""]
+    for row in rows[rows["measure"].isin(WHOLE)].itertuples():
+        runs = ABSENT if pd.isna(row.low_runs) else interval(row.low_runs, row.high_runs)
+        yield row.contrast, row.measure, cell(row), runs, _number(row.p_table, 2), _number(row.detectable)
 
 
-def inside(found: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Tell of each contrast and measure which components stand out from chance over all of them."""
-    for contrast in dict.fromkeys(found["contrast"]):
-        for source, measure in INSIDE:
-            rows = found[
-                (found["contrast"] == contrast)
-                & (found["source"] == source)
-                & (found["measure"] == measure)
-                & (found["component"] != "")
-            ].dropna(subset=["estimate"])
-            some = rows[rows["p_family"] <= LEVEL].sort_values("estimate", key=abs, ascending=False)
-            told = ", ".join(f"{row.component} {_estimate(row)}" for row in some.head(3).itertuples())
-            title = f"{source}: {measure}"
-            yield contrast, title, f"{len(some)} of {len(rows)}", told, number(rows["floor"].max())
+def halves(record: Record) -> Iterator[Sequence[str]]:
+    """Give the main contrasts on two disjoint sets of positions."""
+    for contrast in [name for name in record.plan.contrasts if name.startswith((MAIN, "penalty"))]:
+        for measure in WHOLE:
+            each = record.each(weights_of(record.plan.contrasts[contrast]), measure)
+            if each is not None:
+                half = each.shape[1] // 2
+                sides = each[:, :half], each[:, half:]
+                yield contrast, measure, *(estimate(crossed_estimate(one).both) for one in sides)
 
 
-def rule(carriers: pd.DataFrame) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
-    """List the components that meet most conditions of the rule *carries the gain*."""
-    conditions = [name.removeprefix("p: ") for name in carriers if name.startswith("p: ")]
-    met = len(conditions) - carriers["failed"].fillna("").map(
-        lambda text: len([one for one in text.split("; ") if one])
-    )
-    order = met.sort_values(ascending=False, kind="stable").index[:8]
-    rows = (
-        [
-            carriers.loc[place, "component"],
-            "yes" if carriers.loc[place, "carries"] else "no",
-            *(
-                f"{signed(carriers.loc[place, name])} ({number(carriers.loc[place, f'p: {name}'])})"
-                for name in conditions
-            ),
-        ]
-        for place in order
-    )
-    return ("component", "carries the gain", *conditions), rows
+def inside(record: Record) -> Iterator[Sequence[str]]:
+    """Tell which components stand out over the whole table, and how large effects of the others can be."""
+    for contrast in record.plan.contrasts:
+        for source, measure, title in INSIDE:
+            rows = record.contrasts[record.contrasts["contrast"] == contrast]
+            rows = rows[(rows["source"] == source) & (rows["measure"] == measure) & (rows["component"] != "")]
+            rows = rows.dropna(subset=["estimate"])
+            if rows.empty:
+                continue
+            out = rows["p_table"] <= LEVEL
+            some = rows[out].sort_values("estimate", key=abs, ascending=False)
+            named = ", ".join(f"{row.component} {cell(row)}" for row in some.head(3).itertuples())
+            rest = number(_most(rows[~out]["bound"])) if (~out).any() else ABSENT
+            yield contrast, title, f"{len(some)} of {len(rows)}{': ' if named else ''}{named}", rest
 
 
-def outcome(value: object) -> str:
-    """Write what came out."""
-    return "undecided" if pd.isna(value) else "true" if value else "**false**"
+def conjectures(record: Record) -> Iterator[Sequence[str]]:
+    """Tell what became of each conjecture."""
+    path = record.folder / "conjectures.parquet"
+    if path.exists():
+        for row in read_table(path).itertuples():
+            came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
+            yield row.sentence, f"{row.probability:g}", came, row.why
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table in Markdown."""
-    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
-    for row in rows:
-        print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
-    print()
-
-
-def _estimate(row: object) -> str:
-    estimate, low, high = (getattr(row, name) for name in ("estimate", "low", "high"))
-    if pd.isna(estimate):
+def cell(row: Any) -> str:
+    """Write an estimate with its interval."""
+    if pd.isna(row.estimate):
         return ABSENT
-    return f"{signed(estimate)} {interval(low, high)}" if not pd.isna(low) else signed(estimate)
+    return (
+        signed(row.estimate) if pd.isna(row.low) else f"{signed(row.estimate)} {interval(row.low, row.high)}"
+    )
+
+
+def estimate(found: Estimate) -> str:
+    """Write an estimate with its interval, or the largest size that it does not rule out."""
+    if found.low is None:
+        return signed(found.value)
+    told = f"{signed(found.value)} {interval(found.low, found.high)}"
+    return told if bound(found) is not None else signed(found.value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(str(one).replace("|", "\\|") for one in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    return ABSENT if pd.isna(value) else number(float(value), digits)
+
+
+def _most(values: pd.Series) -> float | None:
+    return None if values.dropna().empty else float(values.max())
 
 
 if __name__ == "__main__":
-    main()
+    for key, text in blocks(Path(sys.argv[1])).items():
+        print(f"{key}:\n{text}\n")
