@@ -48,6 +48,7 @@ def fuzz(tries: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS), rarely:
     One of so many is tried by a process of its own instead, none where that is 0.
     """
     found = list[Try]()
+    there = dict(os.environ)
     os.environ |= {"HF_HUB_OFFLINE": "1", PICKLE: "1"}
     before = signal.signal(signal.SIGALRM, _stop)
     limits = resource.getrlimit(resource.RLIMIT_AS)
@@ -72,6 +73,8 @@ def fuzz(tries: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS), rarely:
                 if found[-1].outcome not in ("accepted", "refused"):
                     print(found[-1], file=sys.stderr, flush=True)
     finally:
+        os.environ.clear()
+        os.environ |= there
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_AS, limits)
     return found

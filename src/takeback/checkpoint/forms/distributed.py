@@ -137,7 +137,7 @@ class _Index(pickle.Unpickler):
 
 
 @dataclass(frozen=True)
-class _Row:
+class _IndexedTensor:
     """Is what an index says of one tensor; a piece is where it begins and ends on each axis."""
 
     element: str
@@ -146,7 +146,7 @@ class _Row:
     pieces: tuple[tuple[tuple[int, int], ...], ...]
 
     @classmethod
-    def of(cls, name: Any, row: Any) -> _Row | None:
+    def of(cls, name: Any, row: Any) -> _IndexedTensor | None:
         """Check what an unpickled index holds; None for what is no tensor.
 
         Raises:
@@ -252,7 +252,7 @@ def _named(opened: _Opened, files: list[Path]) -> Mapping[str, Made]:
     room = sum(file.stat().st_size for file in files if file.is_file())
     for name, row in opened.index.state_dict_metadata.items():
         try:
-            tensor = _Row.of(name, row)
+            tensor = _IndexedTensor.of(name, row)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise TakebackError(
                 f"the index of {folder} says of {str(name)[:80]!r} what no tensor has ({error}); fetch or "

@@ -37,14 +37,14 @@ def check_gguf(file: Path) -> None:
     try:
         size = file.stat().st_size
         with open_regular(file) as stream:
-            _Walk(stream, size).check()
+            _HeaderWalk(stream, size).check()
     except OSError as error:
         raise TakebackError(f"could not read {file}: {error.strerror or error}") from error
     except _Bent as error:
         raise TakebackError(f"{file} is no whole GGUF file: {error}; fetch or save it again") from error
 
 
-class _Walk:
+class _HeaderWalk:
     """Goes through a header from its first byte; `order` is that of the bytes of numbers."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
