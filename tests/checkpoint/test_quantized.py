@@ -167,6 +167,9 @@ def test_a_gguf_file_of_more_layers_than_tensors_is_refused(tmp_path: Path) -> N
     (tmp_path / "a.gguf").write_bytes(data.replace(key + struct.pack("<I", 2), key + struct.pack("<I", 2040)))
     with pytest.raises(TakebackError, match="says that its model has 2040 layers, and holds 20 tensors"):
         open_checkpoint(tmp_path / "a.gguf")
+    (tmp_path / "a.gguf").write_bytes(data.replace(b"llama.block_count", b"llama.block_other"))
+    with pytest.raises(TakebackError, match="says that its model has 32 layers, and holds 20 tensors"):
+        open_checkpoint(tmp_path / "a.gguf")
 
 
 # FP8

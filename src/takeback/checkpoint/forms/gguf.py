@@ -77,23 +77,28 @@ class _GgufFile:
         )
 
         settings = dict(self.settings)
-        layers = settings.get("num_hidden_layers")
-        if isinstance(layers, int) and layers > len(self.tensors):
-            raise TakebackError(
-                f"{self.path} says that its model has {layers} layers, and holds "
-                f"{len(self.tensors)} tensors; fetch or save it again"
-            )
         try:
             config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+            self._check_layers(getattr(config, "num_hidden_layers", None))
             with torch.device("meta"):
                 model: Any = AutoModelForCausalLM.from_config(config)
             kind = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)
             processor = kind(config=config.to_dict())
             named = get_gguf_hf_weights_map(model, processor)
+        except TakebackError:
+            raise
         except Exception as error:  # transformers raises many kinds about a model it can't make
             why = " ".join(str(error).split()) or type(error).__name__
             raise TakebackError(f"transformers has no names for the tensors of {self.path}: {why}") from error
         return processor, named, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+    def _check_layers(self, layers: object) -> None:
+        """Raise if there are more layers than tensors: names are made for each, which takes long."""
+        if isinstance(layers, int) and layers > len(self.tensors):
+            raise TakebackError(
+                f"{self.path} says that its model has {layers} layers, and holds "
+                f"{len(self.tensors)} tensors; fetch or save it again"
+            )
 
     @property
     def architecture(self) -> str:
