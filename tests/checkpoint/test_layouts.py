@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
-from torch.distributed import checkpoint as dcp
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard
-from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 from typer.testing import CliRunner
 
 import models
@@ -29,6 +25,7 @@ from takeback.checkpoint.forms.form import PICKLE
 from takeback.checkpoint.forms.layouts import steps_in
 from takeback.hybrid import hybrid, write_hybrid
 from takeback.run.errors import TakebackError
+from trainers import save_distributed, save_shards, save_slices
 
 SWEEP = ["--arena", "endgames", "--situations", "4", "--controls", "1", "--sets", "L0.H0"]
 State = dict[str, torch.Tensor]
@@ -56,41 +53,6 @@ def copy_config(saved: Path, folder: Path) -> None:
 
 def copy_model(saved: Path, folder: Path) -> None:
     shutil.copytree(saved, folder)
-
-
-def save_shards(state: State, folder: Path, world: int = 3) -> None:
-    """Save shards as verl does, by torch itself: one process after another, and none talks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for rank in range(world):
-        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
-        try:
-            mesh = init_device_mesh("cpu", (world,), mesh_dim_names=("fsdp",))
-            cut = {name: sharded(tensor, mesh, rank, world) for name, tensor in state.items()}
-        finally:
-            dist.destroy_process_group()
-        torch.save(cut, folder / f"model_world_size_{world}_rank_{rank}.pt")
-
-
-def sharded(tensor: torch.Tensor, mesh: Any, rank: int, world: int) -> DTensor:
-    whole = {"run_check": False, "shape": tensor.shape, "stride": tensor.stride()}
-    if tensor.dim() == 1:
-        return DTensor.from_local(tensor.clone(), mesh, [Replicate()], **whole)
-    parts = tensor.chunk(world)
-    own = parts[rank] if rank < len(parts) else tensor[:0]
-    return DTensor.from_local(own.clone(), mesh, [Shard(0)], **whole)
-
-
-def save_distributed(state: Any, folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there is one process only
-        dcp.save(state, checkpoint_id=folder, no_dist=True)
-
-
-def save_slices(state: State, folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        dcp.save(state, storage_writer=writer, no_dist=True)
 
 
 def verl(saved: Path, step: Path) -> None:
@@ -323,3 +285,132 @@ def test_several_models_in_a_folder_are_named(saved: Path, tmp_path: Path) -> No
         open_checkpoint(tmp_path / "both")
     copy_model(saved, tmp_path / "single" / "export" / "best")
     assert open_checkpoint(tmp_path / "single").digest == open_checkpoint(saved).digest
+
+
+def first(index: Any) -> Any:
+    """Return the row of a tensor that has two axes."""
+    return next(row for row in index.state_dict_metadata.values() if len(row.size) == 2)
+
+
+def half_twice(index: Any) -> None:
+    """Place one half of a tensor twice: as many entries as there are, and half of them nowhere."""
+    row = first(index)
+    size = torch.Size([row.size[0] // 2, row.size[1]])
+    row.chunks[:] = [ChunkStorageMetadata(torch.Size([0, 0]), size)] * 2
+
+
+def vast(index: Any) -> None:
+    row = first(index)
+    row.size = torch.Size([2**20, 2**20])
+    row.chunks[:] = [ChunkStorageMetadata(torch.Size([0, 0]), row.size)]
+
+
+def other_type(index: Any) -> None:
+    first(index).properties.dtype = torch.float16
+
+
+def other_piece(index: Any) -> None:
+    """Say of each tensor that it is stored where the largest one is."""
+    largest = max(index.storage_data.values(), key=lambda piece: piece.length)
+    index.storage_data = dict.fromkeys(index.storage_data, largest)
+
+
+def no_text(index: Any) -> None:
+    rows = index.state_dict_metadata
+    rows[3] = rows.pop(next(iter(rows)))
+
+
+def no_row(index: Any) -> None:
+    first(index).properties = None
+
+
+def long_name(index: Any) -> None:
+    pieces = index.storage_data
+    index.storage_data = {key: replace(piece, relative_path="x" * 400) for key, piece in pieces.items()}
+
+
+@pytest.mark.parametrize(
+    ("bend", "words"),
+    [
+        (half_twice, "lacks pieces of"),
+        (vast, "and its files have"),
+        (other_type, "could not read .* a piece is torch.float32, its index says torch.float16"),
+        (other_piece, "could not read .* its index says less"),
+        (no_text, "what no tensor has .a name that is no text"),
+        (no_row, "what no tensor has"),
+        (long_name, "is no file of its folder"),
+    ],
+)
+def test_an_index_that_says_what_is_not_so_is_refused(
+    bend: Callable[[Any], None], words: str, saved: Path, tmp_path: Path
+) -> None:
+    """torch believes the index: it would leave entries unset, cast numbers, or cut a tensor."""
+    torchtitan(saved, tmp_path / "step-1")
+    file = tmp_path / "step-1" / ".metadata"
+    index = pickle.loads(file.read_bytes())
+    bend(index)
+    file.write_bytes(pickle.dumps(index))
+    with pytest.raises(TakebackError, match=words) as told:  # noqa: PT012 some are told when they are read
+        found = open_checkpoint(tmp_path / "step-1")
+        for name in found.shapes:
+            found.read(name)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (torch.ones(1).expand(2**20, 2**20), "no plain tensor of numbers"),
+        (torch.ones(4).to_sparse(), "no plain tensor of numbers"),
+        (torch.ones(4, device="meta"), "no plain tensor of numbers"),
+    ],
+)
+def test_states_that_are_no_plain_numbers_are_refused(
+    odd: torch.Tensor, words: str, saved: Path, tmp_path: Path
+) -> None:
+    deepspeed(saved, tmp_path / "global_step2")
+    file = tmp_path / "global_step2" / "mp_rank_00_model_states.pt"
+    held = torch.load(file, weights_only=True)
+    held["module"] |= {next(iter(held["module"])): odd, 3: torch.ones(2)}
+    torch.save(held, file)
+    with pytest.raises(TakebackError, match=words):
+        open_checkpoint(tmp_path / "global_step2")
+
+
+@pytest.mark.usefixtures("allowed")
+def test_shards_that_do_not_fit_each_other_are_refused(
+    saved: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    verl_flat(saved, tmp_path / "global_step_1")
+    actor = tmp_path / "global_step_1" / "actor"
+    assert open_checkpoint(actor).read("model.embed_tokens.weight").isfinite().all()
+    file = actor / "model_world_size_3_rank_1.pt"
+    held = torch.load(file, weights_only=False)
+    name = next(name for name, tensor in held.items() if tensor.dim() == 2)
+    torch.save(held | {name: torch.ones(3, 3)}, file)
+    with pytest.raises(TakebackError, match=r"has pieces of .* that do not fit each other"):
+        open_checkpoint(actor).read(name)
+    for old in actor.glob("*.pt"):
+        old.unlink()
+    (actor / "model_world_size_0_rank_0.pt").touch()
+    with pytest.raises(TakebackError, match="a shard of no processes"):
+        open_checkpoint(actor)
+
+
+@pytest.mark.parametrize("name", ["x" * 400, "a\0b", "../x", 3])
+def test_an_index_of_shards_with_names_that_no_file_has(name: object, saved: Path) -> None:
+    (saved / "model.safetensors").rename(saved / "other.safetensors")
+    index = {"weight_map": {"model.norm.weight": name}}
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(TakebackError, match="which is no file of its folder") as told:
+        open_checkpoint(saved)
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("named", ["x" * 400, "a\0b"])
+def test_an_adapter_of_a_base_that_no_file_is(named: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": named}))
+    with pytest.raises(TakebackError, match=r"holds an adapter, not a model; write BASE\+"):
+        open_checkpoint(tmp_path)

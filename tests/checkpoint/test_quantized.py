@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,68 @@ def test_a_gguf_file_goes_through_diff_and_hybrid(tmp_path: Path) -> None:
     (tmp_path / "tuned.gguf").write_bytes((tmp_path / "tuned.gguf").read_bytes()[:5000])
     with pytest.raises(TakebackError, match="no whole GGUF file"):
         open_checkpoint(tmp_path / "tuned.gguf")
+
+
+def text_of(word: bytes) -> bytes:
+    return struct.pack("<Q", len(word)) + word
+
+
+def header_of(tensors: int, *settings: bytes) -> bytes:
+    return struct.pack("<4sIQQ", b"GGUF", 3, tensors, len(settings)) + b"".join(settings)
+
+
+def tensor_of(name: bytes, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
+    sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return text_of(name) + sizes + struct.pack("<IQ", kind, offset)
+
+
+BENT_GGUF = {
+    "no magic": (b"GGUX" + b"\0" * 60, "does not begin with GGUF"),
+    "a count of 2^60": (header_of(2**60), "says that it has 1152921504606846976 tensors"),
+    "a long text": (header_of(0, struct.pack("<Q", 2**60)), "is 1152921504606846976 bytes long"),
+    "a vast array": (header_of(0, text_of(b"a") + struct.pack("<IIQ", 9, 0, 2**60)), "no vocabulary has"),
+    "an array past the end": (header_of(0, text_of(b"a") + struct.pack("<IIQ", 9, 4, 2**20)), "cut off"),
+    "deep arrays": (
+        header_of(0, text_of(b"a") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 3000),
+        "deeper than 4 levels",
+    ),
+    "a type of no setting": (header_of(0, text_of(b"a") + struct.pack("<I", 77)), "unknown type 77"),
+    "a type of no tensor": (header_of(1) + tensor_of(b"a", (4,), 77, 0), "unknown type 77"),
+    "an offset outside": (header_of(1) + tensor_of(b"a", (4,), 0, 2**40), "ends at byte"),
+    "sizes that wrap": (header_of(1) + tensor_of(b"a", (2**32, 2**32), 0, 0), "ends at byte"),
+    "many axes": (header_of(1) + text_of(b"a") + struct.pack("<I", 2**31), "has 2147483648 axes"),
+    "an overlap": (
+        header_of(2) + tensor_of(b"a", (4,), 0, 0) + tensor_of(b"b", (4,), 0, 8) + b"\0" * 64,
+        "'b' overlaps 'a'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), BENT_GGUF.values(), ids=BENT_GGUF)
+def test_a_bent_gguf_file_is_refused_in_one_line_and_soon(data: bytes, words: str, tmp_path: Path) -> None:
+    """The library has no bounds: it would go round 2^60 times, or read sizes that wrap as 0."""
+    pytest.importorskip("gguf")
+    (tmp_path / "a.gguf").write_bytes(data)
+    began = time.monotonic()
+    with pytest.raises(TakebackError, match=f"no whole GGUF file: .*({words})") as told:
+        open_checkpoint(tmp_path / "a.gguf")
+    assert "\n" not in str(told.value)
+    assert time.monotonic() - began < 20
+
+
+def test_a_gguf_file_of_more_layers_than_tensors_is_refused(tmp_path: Path) -> None:
+    """Names are made for each layer that it says it has: of 2,000 that took minutes."""
+    pytest.importorskip("gguf")
+    save_gguf(wide_model(0), tmp_path / "a.gguf", "F32")
+    key = b"llama.block_count" + struct.pack("<I", 4)
+    data = (tmp_path / "a.gguf").read_bytes()
+    assert key + struct.pack("<I", 2) in data
+    (tmp_path / "a.gguf").write_bytes(data.replace(key + struct.pack("<I", 2), key + struct.pack("<I", 2040)))
+    with pytest.raises(TakebackError, match="says that its model has 2040 layers, and holds 20 tensors"):
+        open_checkpoint(tmp_path / "a.gguf")
+    (tmp_path / "a.gguf").write_bytes(data.replace(b"llama.block_count", b"llama.block_other"))
+    with pytest.raises(TakebackError, match="says that its model has 32 layers, and holds 20 tensors"):
+        open_checkpoint(tmp_path / "a.gguf")
 
 
 # FP8

@@ -301,6 +301,31 @@ class TestFaults:
         assert "is damaged" in text
         assert len(text) < 400
 
+    @pytest.mark.parametrize("total", ["[1]", "{}", '"x"', "1.5", "true"])
+    def test_checksums_that_are_no_whole_numbers(self, stream: Path, total: str) -> None:
+        file = stream / "deltas/step_000003.safetensors"
+        save_file(load_file(file), file, {"base_step": "2", "checksums": f'{{"a": {total}}}'})
+        assert "its checksums are not all whole numbers" in self.refused(stream, 3)
+
+    def test_a_delta_that_removes_everything(self, stream: Path) -> None:
+        file = stream / "deltas/step_000001.safetensors"
+        names = json.dumps(list(load_file(stream / "anchors/step_000000.safetensors")))
+        save_file({"a.indices": torch.zeros(0).int(), "a.values": torch.zeros(0)}, file, {"removed": names})
+        with pytest.raises(TakebackError, match=r"do not hold|has no tensor left at step 1"):
+            open_checkpoint(f"{stream}@step=1")
+
+    def test_a_step_twice(self, stream: Path) -> None:
+        (stream / "deltas/step_3.safetensors").write_bytes(b"")
+        with pytest.raises(
+            TakebackError, match=r"has step 3 in step_000003\.safetensors and in step_3\.safetensors"
+        ):
+            open_checkpoint(f"{stream}@step=last")
+
+    @pytest.mark.parametrize("name", ["~nobody", "x" * 300, "a\0b"])
+    def test_a_name_that_no_file_has(self, name: str) -> None:
+        with pytest.raises(TakebackError):
+            open_checkpoint(f"{name}@step=3")
+
     def test_no_such_step(self, stream: Path) -> None:
         with pytest.raises(
             TakebackError, match="has no step 137: it has 9 steps from 0 to 8, the nearest 7 and 8"

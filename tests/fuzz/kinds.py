@@ -17,6 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fuzz.bend import bytes_of, json_of, text_of
+from fuzz.common import CONFIG
+from fuzz.forms import distributed, layout, shards
+from fuzz.gguf import gguf
+from fuzz.streams import stream
 from takeback.checkpoint import open_checkpoint, open_pair
 from takeback.component import Component, ComponentSet
 from takeback.planning.checkin.known import facts_of
@@ -26,19 +30,6 @@ from takeback.study.conjectures.rule import parse_rule
 from takeback.training import load_recipe
 from takeback.weights import diff
 
-CONFIG: dict[str, Any] = {
-    **{"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 4},
-    **{"vocab_size": 5, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4},
-    **{"tie_word_embeddings": True, "rms_norm_eps": 1e-6, "max_position_embeddings": 16},
-}
-SHAPES = {
-    **{"embed_tokens.weight": (5, 8), "norm.weight": (8,)},
-    **{"layers.0.input_layernorm.weight": (8,), "layers.0.post_attention_layernorm.weight": (8,)},
-    **{"layers.0.self_attn.q_proj.weight": (8, 8), "layers.0.self_attn.k_proj.weight": (4, 8)},
-    **{"layers.0.self_attn.v_proj.weight": (4, 8), "layers.0.self_attn.o_proj.weight": (8, 8)},
-    **{"layers.0.mlp.gate_proj.weight": (4, 8), "layers.0.mlp.up_proj.weight": (4, 8)},
-    **{"layers.0.mlp.down_proj.weight": (8, 4)},
-}
 QUERY = "model.layers.0.self_attn.q_proj"
 LORA = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "bias": "none"}
 RECIPE = {"method": "rl", "parent": "base", "goal": "win", "steps": 2, "learning_rate": 1e-3, "seed": 1}
@@ -48,16 +39,6 @@ PREDICTION = "- predicted: 2026-01-05\n  name: a\n  statement: s\n  about: b\n  
 RULE = 'mean(agency.value, arm=["rl", "rft"], measure="MEG") > 0.1'
 NAMES = "EMBED L0.H0 L0.H1 L0.MLP L1.H0 L1.H1 L1.MLP NORM"
 STEPS = {"train": {"key": "k", "began": 1.0, "done": True, "seconds": 2.0}}
-
-
-def prepare(folder: Path) -> None:
-    """Write what the tries have in common: two models."""
-    for number, name in enumerate(("base", "tuned")):
-        luck = torch.Generator().manual_seed(number)
-        (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(CONFIG))
-        tensors = {f"model.{key}": torch.randn(shape, generator=luck) for key, shape in SHAPES.items()}
-        save_file(tensors, folder / name / "model.safetensors")
 
 
 def header(place: Path, common: Path, draw: random.Random) -> bool:
@@ -103,7 +84,7 @@ def adapter(place: Path, common: Path, draw: random.Random) -> bool:
     a, b = (half[f"base_model.model.{QUERY}.lora_{key}.weight"].double() for key in "AB")
     root = bool(told.get("use_rslora"))
     wanted = base.double() + told["lora_alpha"] / (told["r"] ** 0.5 if root else told["r"]) * (b @ a)
-    return torch.allclose(merged.double(), wanted, rtol=1e-4, atol=1e-4)
+    return torch.allclose(merged.double(), wanted, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def agent(place: Path, common: Path, draw: random.Random) -> bool:
@@ -199,5 +180,6 @@ KINDS: dict[str, Callable[[Path, Path, random.Random], bool]] = {
     one.__name__: one
     for one in (
         *(header, config, adapter, agent, recipe, component_set, rule, tree, predictions, record, name),
+        *(stream, gguf, distributed, shards, layout),
     )
 }

@@ -41,6 +41,15 @@ def settings_in(file: Path) -> dict[str, Any]:
         raise
     except Unreadable as error:
         raise TakebackError(f"{file} is not a config: {error.why}") from error
+    return checked_settings(file, raw)
+
+
+def checked_settings(file: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file says of its model, if it can be one.
+
+    Raises:
+        TakebackError: it says no type, or more layers than any model has.
+    """
     if not isinstance(raw.get("model_type"), str):
         raise TakebackError(f"{file} is not a config: it has no model_type, or one that is no text")
     many = [name for name, value in raw.items() if "layer" in name and _is_more(value, MOST_LAYERS)]

@@ -32,6 +32,7 @@ from takeback.checkpoint.stream.folder import ANCHORS, Stream, is_stream, split_
 from takeback.checkpoint.ties import embeddings_of, is_tied
 from takeback.checkpoint.weights import names_digest
 from takeback.run.errors import TakebackError, warned
+from takeback.run.reading import own_path
 
 
 def open_checkpoint(ref: str | Path) -> Checkpoint:
@@ -48,7 +49,7 @@ def open_checkpoint(ref: str | Path) -> Checkpoint:
         TakebackError: there is no such model, its files are not whole, or it is of a kind that is not read.
     """
     run, step = split_step(str(ref))
-    if step is not None and Path(run).expanduser().is_dir():
+    if step is not None and own_path(run).is_dir():
         return _open_step(str(ref), locate(run), step)
     base, adapter = split_adapter(str(ref))
     run, step = split_step(base)
@@ -109,6 +110,8 @@ def _open_step(ref: str, folder: Path, named: str) -> Checkpoint:
     stream = Stream.open(folder)
     step = stream.step(named)
     found, beside, said = stream.entries(step), stream.beside(step), stream.chain(step)[-1].metadata
+    if not found:
+        raise TakebackError(f"{folder} has no tensor left at step {step}: its deltas removed them all")
     anchor = read_metadata(next(iter(found.values())).file)
     has_config = (beside / "config.json").exists()
     if KEY in anchor or (NAMES in anchor and not has_config):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from takeback.checkpoint.forms.pickled import is_plain
 from takeback.run.archives import read_members
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.files import atomic_file, cache_folder, in_turn
@@ -140,19 +141,9 @@ def _tensors(file: Path, data: bytes, version: str) -> dict[str, torch.Tensor]:
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise TakebackError(f"{file}: {_TENSORS} is not a table of tensors")
     for name, tensor in found.items():
-        if not isinstance(name, str) or not _is_plain(tensor):
+        if not isinstance(name, str) or not is_plain(tensor):
             raise TakebackError(f"{file}: {_TENSORS} holds {name!r}, which is no plain tensor of numbers")
     return cast("dict[str, torch.Tensor]", found)
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is real floating-point numbers in memory, each entry one of its own."""
-    import torch
-
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        return False
-    own = tensor.numel() * tensor.element_size()
-    return tensor.is_floating_point() and own <= tensor.untyped_storage().nbytes()
 
 
 def _check_kind(saved: _Saved) -> None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from takeback.run.errors import TakebackError
 from takeback.run.json_text import parse_json, read_json
-from takeback.run.reading import Unreadable, open_regular
+from takeback.run.reading import Unreadable, open_regular, own_path
 
 if TYPE_CHECKING:
     import torch
@@ -251,9 +251,9 @@ def read_index(folder: Path, index: Path) -> dict[str, Entry]:
     """
     try:
         places = read_json(index)["weight_map"]
-        strange = [name for name in places.values() if not _is_plain(name)]
+        strange = [name for name in places.values() if not is_file_name(name)]
         if strange:
-            raise ValueError(f"it names {strange[0]!r}, which is no file of its folder")
+            raise ValueError(f"it names {strange[0]!r:.80}, which is no file of its folder")
         files = sorted(set(places.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TakebackError(f"{index} is not an index of shards ({error}); fetch or save it again") from error
@@ -271,8 +271,11 @@ def read_index(folder: Path, index: Path) -> dict[str, Entry]:
     return {tensor: found[name][tensor] for tensor, name in places.items()}
 
 
-def _is_plain(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\")
+def is_file_name(name: object) -> bool:
+    """Return whether a text can name a file of a folder, and leads nowhere else."""
+    if not isinstance(name, str) or len(name.encode("utf-8", "replace")) > 255:
+        return False
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
 def no_weights(folder: Path) -> TakebackError:
@@ -311,12 +314,23 @@ def adapter_base(folder: Path) -> str | None:
         named, revision = config.get("base_model_name_or_path"), config.get("revision")
     except (OSError, ValueError, AttributeError):
         return None
-    if not isinstance(named, str) or not named:
+    if not isinstance(named, str) or not named or not _can_be(named):
         return None
     if not Path(named).exists() and (folder / named).is_dir():
         return str(folder / named)
     return f"{named}@{revision}" if revision and not Path(named).exists() else named
 
 
+def _can_be(name: str) -> bool:
+    """Return whether a file can have a name: its parts are not too long, and no byte of it is zero."""
+    try:
+        own_path(name)
+    except TakebackError:
+        return False
+    return True
+
+
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f", … ({len(names)} in all)" if len(names) > 4 else "")
+    return ", ".join(name[:120] for name in names[:4]) + (
+        f", … ({len(names)} in all)" if len(names) > 4 else ""
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from takeback.checkpoint.forms.form import Form
 from takeback.checkpoint.forms.prefixes import model_names
 from takeback.checkpoint.made import Made
-from takeback.checkpoint.shards import read_metadata
+from takeback.checkpoint.shards import is_file_name, read_metadata
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ class _Opened:
         except TakebackError:
             raise
         except Exception as error:  # a pickle that is cut or bent raises nearly anything
-            why = " ".join(str(error).split())
+            why = " ".join(str(error).split())[:300]
             raise TakebackError(f"{file} is no index of a distributed checkpoint ({why})") from error
-        strange = [name for name in pieces if set(name) & set("/\\") or name in ("", ".", "..")]
-        missing = [name for name in sorted(set(pieces)) if not (self.folder / name).is_file()]
+        strange = [name[:80] for name in pieces if not is_file_name(name)]
+        known = () if strange else sorted({*pieces})
+        missing = [name for name in known if not (self.folder / name).is_file()]
         if strange or missing:
             raise TakebackError(
                 f"{file} places tensors in {(strange or missing)[0]}, which is no file of its folder; "
@@ -82,17 +84,18 @@ class _Opened:
         )
 
         row = self.index.state_dict_metadata[name]
-        tensor = torch.empty(tuple(row.size), dtype=row.properties.dtype)
         try:
-            _load_state_dict(
-                {name: tensor},
-                self._reader(),
-                no_dist=True,
-                planner=DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False),
-            )
+            tensor = torch.empty(tuple(row.size), dtype=row.properties.dtype)
+            with _as_stored(tensor):
+                _load_state_dict(
+                    {name: tensor},
+                    self._reader(),
+                    no_dist=True,
+                    planner=DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False),
+                )
         except (Exception, CheckpointException) as error:  # torch wraps all kinds in what is no Exception
             lines = str(error).strip().splitlines()
-            why = lines[-1] if lines else type(error).__name__
+            why = lines[-1][:300] if lines else type(error).__name__
             raise TakebackError(f"could not read {name} from {self.folder}: {why}") from error
         return tensor
 
@@ -134,6 +137,85 @@ class _Index(pickle.Unpickler):
 
 
 @dataclass(frozen=True)
+class _IndexedTensor:
+    """Is what an index says of one tensor; a piece is where it begins and ends on each axis."""
+
+    element: str
+    shape: tuple[int, ...]
+    nbytes: int
+    pieces: tuple[tuple[tuple[int, int], ...], ...]
+
+    @classmethod
+    def of(cls, name: Any, row: Any) -> _IndexedTensor | None:
+        """Check what an unpickled index holds; None for what is no tensor.
+
+        Raises:
+            AttributeError, TypeError, ValueError, OverflowError: it is nothing that torch writes.
+        """
+        import torch
+
+        if not isinstance(name, str):
+            raise TypeError("a name that is no text")
+        if not hasattr(row, "size"):
+            return None
+        dtype, shape = row.properties.dtype, _extents(row.size)
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"the type {dtype!r:.40}")
+        boxes = [(_extents(chunk.offsets), _extents(chunk.sizes)) for chunk in row.chunks]
+        if any(not len(start) == len(size) == len(shape) for start, size in boxes):
+            raise ValueError("pieces of other axes")
+        pieces = tuple(
+            tuple((first, first + extent) for first, extent in zip(*box, strict=True)) for box in boxes
+        )
+        if any(stop > full for piece in pieces for (_, stop), full in zip(piece, shape, strict=True)):
+            raise ValueError("pieces that reach out of it")
+        element = str(dtype).removeprefix("torch.")
+        return cls(element, shape, math.prod(shape) * dtype.itemsize, pieces)
+
+    def is_covered(self) -> bool:
+        """Return whether every entry lies in one piece: the pieces are as large, and no two overlap."""
+        pieces = [piece for piece in self.pieces if all(stop > start for start, stop in piece)]
+        held = sum(math.prod(stop - start for start, stop in piece) for piece in pieces)
+        if held != math.prod(self.shape):
+            return False
+        axis = max(range(len(self.shape)), key=lambda one: len({piece[one] for piece in pieces}), default=0)
+        pieces.sort(key=lambda piece: piece[axis : axis + 1])
+        for place, piece in enumerate(pieces):
+            for other in pieces[place + 1 :]:
+                if not piece or other[axis][0] >= piece[axis][1]:
+                    break
+                if all(a < d and c < b for (a, b), (c, d) in zip(piece, other, strict=True)):
+                    return False
+        return True
+
+
+def _extents(size: Any) -> tuple[int, ...]:
+    extents = tuple(size)
+    if not all(type(extent) is int and 0 <= extent < 1 << 62 for extent in extents):
+        raise ValueError(f"the size {extents!r:.60}")
+    return extents
+
+
+@contextmanager
+def _as_stored(whole: torch.Tensor) -> Generator[None]:
+    """Let no piece be cast or cut as it is put into a tensor: the index may be wrong."""
+    from torch.overrides import TorchFunctionMode
+
+    own = range(whole.data_ptr(), whole.data_ptr() + max(1, whole.nbytes))
+
+    class Exact(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "") == "copy_" and args[0].dtype != args[1].dtype:
+                raise ValueError(f"a piece is {args[1].dtype}, its index says {args[0].dtype}")
+            if getattr(func, "__name__", "") == "narrow" and args[0].data_ptr() not in own:
+                raise ValueError(f"a piece has the shape {list(args[0].shape)}, its index says less")
+            return func(*args, **(kwargs or {}))
+
+    with Exact():
+        yield
+
+
+@dataclass(frozen=True)
 class _Piecewise(Made):
     """Is a tensor of a distributed checkpoint."""
 
@@ -167,13 +249,25 @@ def _slices(folder: Path) -> Mapping[str, Made]:
 
 def _named(opened: _Opened, files: list[Path]) -> Mapping[str, Made]:
     folder, found = opened.folder, dict[str, Made]()
+    room = sum(file.stat().st_size for file in files if file.is_file())
     for name, row in opened.index.state_dict_metadata.items():
-        if (size := getattr(row, "size", None)) is None:
+        try:
+            tensor = _IndexedTensor.of(name, row)
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise TakebackError(
+                f"the index of {folder} says of {str(name)[:80]!r} what no tensor has ({error}); fetch or "
+                "save it again"
+            ) from error
+        if tensor is None:
             continue
-        if sum(math.prod(chunk.sizes) for chunk in row.chunks) < math.prod(size):
+        if tensor.nbytes > room:
+            raise TakebackError(
+                f"{folder} says that {name} has {tensor.nbytes} bytes, and its files have {room}; fetch or "
+                "save it again"
+            )
+        if not tensor.is_covered():
             raise TakebackError(f"{folder} lacks pieces of {name}; fetch or save it again")
-        element = str(row.properties.dtype).removeprefix("torch.")
-        found[name] = _Piecewise(files[0], name, element, tuple(size), opened)
+        found[name] = _Piecewise(files[0], name, tensor.element, tensor.shape, opened)
     named = model_names(found)
     if any(name in named for name in _NATIVE):
         raise TakebackError(

@@ -13,7 +13,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from takeback.checkpoint.config import checked_settings
 from takeback.checkpoint.forms.form import Form
+from takeback.checkpoint.forms.gguf_header import check_gguf
 from takeback.checkpoint.made import Made
 from takeback.run.errors import TakebackError
 
@@ -43,6 +45,7 @@ class _GgufFile:
             raise TakebackError(
                 f"{self.path} is a GGUF file, which the package gguf reads: pip install 'takeback[gguf]'"
             ) from error
+        check_gguf(self.path)
         try:
             return GGUFReader(self.path)
         except Exception as error:  # the reader raises numpy's and Python's errors about a bent file
@@ -56,10 +59,11 @@ class _GgufFile:
         from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
         try:
-            return dict(load_gguf_checkpoint(str(self.path), return_tensors=False)["config"])
+            found = dict(load_gguf_checkpoint(str(self.path), return_tensors=False)["config"])
         except Exception as error:  # the same
             why = " ".join(str(error).split()) or type(error).__name__
             raise TakebackError(f"transformers can't read {self.path}: {why}") from error
+        return checked_settings(self.path, found)
 
     @cached_property
     def names(self) -> tuple[Any, dict[str, str], dict[str, tuple[int, ...]]]:
@@ -75,15 +79,26 @@ class _GgufFile:
         settings = dict(self.settings)
         try:
             config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+            self._check_layers(getattr(config, "num_hidden_layers", None))
             with torch.device("meta"):
                 model: Any = AutoModelForCausalLM.from_config(config)
             kind = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)
             processor = kind(config=config.to_dict())
             named = get_gguf_hf_weights_map(model, processor)
+        except TakebackError:
+            raise
         except Exception as error:  # transformers raises many kinds about a model it can't make
             why = " ".join(str(error).split()) or type(error).__name__
             raise TakebackError(f"transformers has no names for the tensors of {self.path}: {why}") from error
         return processor, named, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+    def _check_layers(self, layers: object) -> None:
+        """Raise if there are more layers than tensors: names are made for each, which takes long."""
+        if isinstance(layers, int) and layers > len(self.tensors):
+            raise TakebackError(
+                f"{self.path} says that its model has {layers} layers, and holds "
+                f"{len(self.tensors)} tensors; fetch or save it again"
+            )
 
     @property
     def architecture(self) -> str:
@@ -95,6 +110,7 @@ class _GgufFile:
         """Dequantise one tensor to float32, its rows in the order of transformers."""
         import numpy as np
         import torch
+
         from gguf import dequantize
 
         processor, named, shapes = self.names
@@ -156,7 +172,9 @@ def _entries(folder: Path) -> Mapping[str, Made]:
         if sorted(extent for extent in shapes[own] if extent > 1) != sorted(
             int(extent) for extent in tensor.shape if extent > 1
         ):
-            raise TakebackError(f"{opened.path} has {name} of shape {list(tensor.shape)}, not {shapes[own]}")
+            raise TakebackError(
+                f"{opened.path} has {name} of shape {tensor.shape.tolist()}, not {shapes[own]}"
+            )
         found[own] = _Dequantised(opened.path, own, "float32", shapes[own], opened, name)
     return found
 

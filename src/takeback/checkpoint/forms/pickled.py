@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ def load_pickled(file: Path) -> dict[str, Any]:
     import torch.distributed.tensor  # pyright: ignore[reportUnusedImport] weights_only then knows DTensor
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silent("torch.distributed.device_mesh"):
             warnings.simplefilter("ignore")
             found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch and pickle raise many kinds, all about this file
@@ -34,18 +36,42 @@ def load_pickled(file: Path) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def silent(logger: str) -> Generator[None]:
+    """Let a library say nothing meanwhile: torch tells of each tensor that its processes are not here."""
+    told = logging.getLogger(logger)
+    before, told.disabled = told.disabled, True
+    try:
+        yield
+    finally:
+        told.disabled = before
+
+
 def joined(pieces: list[Any], name: str, folder: Path) -> torch.Tensor:
     """Join what the processes hold of one tensor along the axis that it was cut on.
 
     Raises:
         TakebackError: it was cut along several axes, or the pieces do not make up its shape.
     """
-    import torch
-    from torch.distributed.tensor import DTensor, Replicate, Shard
+    from torch.distributed.tensor import DTensor
 
     first = pieces[0]
     if not isinstance(first, DTensor):
         return first
+    try:
+        return _joined(pieces, name, folder)
+    except TakebackError:
+        raise
+    except Exception as error:  # unpickled pieces need not fit each other in any way
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise TakebackError(f"{folder} has pieces of {name} that do not fit each other: {why}") from error
+
+
+def _joined(pieces: list[Any], name: str, folder: Path) -> torch.Tensor:
+    import torch
+    from torch.distributed.tensor import Replicate, Shard
+
+    first = pieces[0]
     cuts = [place for place in first.placements if not isinstance(place, Replicate)]
     local = [piece.to_local() for piece in pieces]
     if not cuts:
@@ -66,15 +92,36 @@ def joined(pieces: list[Any], name: str, folder: Path) -> torch.Tensor:
     return whole
 
 
-def tensors_in(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a state dict are floating-point tensors."""
+def tensors_in(held: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what of a state dict are floating-point tensors.
+
+    Raises:
+        TakebackError: one has no entries of its own in the file: it is sparse, quantised or an expanded one.
+    """
     import torch
 
-    return {
+    found = {
         name: value
         for name, value in held.items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        if isinstance(name, str) and isinstance(value, torch.Tensor) and value.is_floating_point()
     }
+    for name, value in found.items():
+        if not is_plain(value):
+            raise TakebackError(f"{name} in it is no plain tensor of numbers; save it again as one")
+    return found
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is floating-point numbers in memory, each entry one of its own."""
+    import torch
+    from torch.distributed.tensor import DTensor
+
+    if isinstance(tensor, DTensor):
+        tensor = tensor.to_local()
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    own = tensor.numel() * tensor.element_size()
+    return tensor.is_floating_point() and own <= tensor.untyped_storage().nbytes()
 
 
 def element_of(tensor: torch.Tensor) -> str:

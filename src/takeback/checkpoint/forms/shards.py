@@ -77,6 +77,8 @@ def _ranks(folder: Path) -> list[Path]:
             f"{folder} holds shards of {' and '.join(map(str, sorted(worlds)))} processes; remove some"
         )
     (world,) = worlds
+    if not world:
+        raise TakebackError(f"{folder} holds a shard of no processes; fetch all shards")
     missing = next((rank for rank in range(world) if (world, rank) not in found), None)
     if missing is not None:
         raise TakebackError(

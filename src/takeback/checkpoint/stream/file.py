@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Any, Final
 from takeback.checkpoint.shards import Entry, read_header, read_metadata
 from takeback.checkpoint.stream.patched import Patch
 from takeback.run.errors import TakebackError
+from takeback.run.json_text import parse_json
+from takeback.run.reading import Unreadable
 
 INDICES, VALUES = ".indices", ".values"
 SPELLINGS = ((INDICES, VALUES), (".idx", ".val"))
@@ -79,6 +80,8 @@ def _delta(path: Path, step: int, stamp: tuple[int, int]) -> StreamFile:
     whole, metadata = read_header(path), read_metadata(path)
     gaps = metadata.get(ENCODING) == GAPS
     totals = _of(path, metadata, TOTALS, dict[str, Any]())
+    if not all(type(total) is int for total in totals.values()):
+        raise TakebackError(f"{path} is damaged: its {TOTALS} are not all whole numbers; fetch it again")
     removed = [str(name) for name in _of(path, metadata, REMOVED, list[str]())]
     base = metadata.get(BASE_STEP)
     if base is not None and not re.fullmatch(r"[0-9]{1,18}", base):
@@ -118,8 +121,8 @@ def _checked(path: Path, name: str, patch: Patch) -> Patch:
 def _of(path: Path, metadata: Mapping[str, str], key: str, empty: Any) -> Any:
     """Read a part of the metadata that is JSON of the type of `empty`."""
     try:
-        found = json.loads(metadata[key]) if key in metadata else empty
-    except (ValueError, RecursionError):
+        found = parse_json(metadata[key], path) if key in metadata else empty
+    except Unreadable:
         found = None
     if not isinstance(found, type(empty)):
         raise TakebackError(f"{path} is damaged: its {key} are no {type(empty).__name__}; fetch it again")

@@ -14,6 +14,7 @@ from takeback.checkpoint.shards import Entry
 from takeback.checkpoint.stream.file import BASE_DIGEST, DIGEST, StreamFile, read_anchor, read_delta
 from takeback.checkpoint.stream.patched import Patch, Patched
 from takeback.run.errors import TakebackError
+from takeback.run.reading import own_path
 
 ANCHORS, DELTAS, BESIDE = "anchors", "deltas", "beside"
 """Folders of a stream: whole models, changes, and config and tokenizer from a step on that changed them."""
@@ -30,9 +31,12 @@ def split_step(ref: str) -> tuple[str, str | None]:
     ('runs/packed', '137')
     >>> split_step("org/model@main")
     ('org/model@main', None)
+
+    Raises:
+        TakebackError: no file can have that name, or it is in the folder of a user who is not there.
     """
     found = _STEP.fullmatch(ref)
-    if found is None or Path(ref).expanduser().exists():
+    if found is None or own_path(ref).exists():
         return ref, None
     return found[1], found[2]
 
@@ -64,9 +68,9 @@ class Stream:
         """Look which steps a folder has.
 
         Raises:
-            TakebackError: it holds no stream.
+            TakebackError: it holds no stream, or a step twice.
         """
-        anchors, deltas = (dict(_steps(folder / kind)) for kind in (ANCHORS, DELTAS))
+        anchors, deltas = (_by_step(folder / kind) for kind in (ANCHORS, DELTAS))
         if not anchors:
             raise TakebackError(
                 f"{folder} is no stream of deltas: it has no {ANCHORS}/step_N.safetensors; takeback pack "
@@ -183,6 +187,22 @@ def _check_fits(delta: StreamFile, name: str, entry: Entry | None, patch: Patch)
             f"{delta.path} has {name} in {patch.values.element}, its anchor in {entry.element}; values "
             "of another type are not exact there: publish both in one"
         )
+
+
+def _by_step(folder: Path) -> dict[int, Path]:
+    """Return the file of each step.
+
+    Raises:
+        TakebackError: two files are of one step, as `step_3` and `step_000003` are.
+    """
+    found: dict[int, Path] = {}
+    for step, file in sorted(_steps(folder)):
+        if step in found:
+            raise TakebackError(
+                f"{folder} has step {step} in {found[step].name} and in {file.name}; remove one"
+            )
+        found[step] = file
+    return found
 
 
 def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
