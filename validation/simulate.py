@@ -1,7 +1,8 @@
 """Tries the estimators on made-up runs of which the truth is known, and prints Markdown.
 
 `python -m validation.simulate` tells how often families of components without an effect err,
-how often intervals cover (over runs; over runs and situations), how often a known effect is found, and the same of the rule *carries the gain*.
+how often intervals cover (over runs; over runs and situations), how often a known effect is found, and the
+same of the rule *carries the gain*.
 """
 
 from __future__ import annotations
