@@ -148,7 +148,8 @@ def test_conjectures_that_the_trees_name_are_those_of_the_core_design():
     from takeback.planning.trees import read_tree
     from takeback.study.conjectures import load_conjectures
 
-    names = {one.name for one in load_conjectures(EXAMPLES / "endgame" / "conjectures.yaml")}
+    files = (EXAMPLES / "endgame" / f"{name}.yaml" for name in ("conjectures-first", "conjectures"))
+    names = {one.name for file in files for one in load_conjectures(file)}
     linked = {
         link.name for node in read_tree(EXAMPLES / "plan" / "tree.md").walk() for link in node.own.links
     }
