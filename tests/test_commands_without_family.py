@@ -74,7 +74,7 @@ def test_behaviour_and_sweep_take_tensors_and_layers(place: Path) -> None:
 def test_a_budget_is_spent_on_the_tensors_that_gradients_choose(place: Path) -> None:
     """Such a model takes no trees of tokens: sets are chosen by gradients of weights, without intervals."""
     save_without_family()
-    told("sweep", "base", "tuned", *ASKED, "--controls", 1, "--budget", 90, "-o", "e.parquet")
+    told("sweep", "base", "tuned", *ASKED, "--controls", 1, "--budget", 118, "-o", "e.parquet")
     estimated = pd.read_parquet("e.estimated.parquet")
     assert estimated["effect"].notna().all()
     assert estimated["low"].isna().all()
