@@ -144,7 +144,9 @@ class QuantityTable:
         if known is None:
             return SharedRuns(values, tuple(seeds), components)
         means = known.values.mean(axis=-1)
-        if means.shape != values.shape or not np.allclose(means, values, 1e-4, 1e-6 * np.abs(values).max()):
+        if means.shape != values.shape or not np.allclose(
+            means, values, 1e-4, 1e-6 * np.abs(known.values).max()
+        ):
             raise TakebackError(
                 f"what situations add to {measure} ({source}) does not come to its values; "
                 "remove these tables and run the plan again"
