@@ -31,7 +31,6 @@ from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL, utility
-from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.stats import parts
 from takeback.run.tables import read_table, write_table
@@ -137,8 +136,6 @@ def _signed(given: Outcomes) -> Floats | None:
 def write_parts(alone: HeldOut, swept: Sweep, goal: str | None, path: Path) -> None:
     """Write the parts of a run's numbers: source, component, measure, value, parts (float32, in order).
 
-    Listed answers and pools have none: each arm's are read beside other answers.
-
     Args:
         alone: what reads policies alone, as the whole model's numbers are read.
         swept: the sweep of every single component; what its bench's store holds is not read again.
@@ -148,10 +145,9 @@ def write_parts(alone: HeldOut, swept: Sweep, goal: str | None, path: Path) -> N
     bench = swept.bench.about_all()
     before, after = (alone.read(side.ref) for side in (bench.pair.base, bench.pair.tuned))
     ends = bench.ends["base"], bench.ends["tuned"]
-    exact = not isinstance(before, AnswerReadouts)
     found = [
-        *(of_behaviour(before, after, alone.context(after), goal) if exact else ()),
-        *(of_takebacks(ends, takebacks(swept, bench), bench.context, goal) if exact else ()),
+        *of_behaviour(before, after, alone.context(after), goal),
+        *of_takebacks(ends, takebacks(swept, bench), bench.context, goal),
         Added(ABOUT, "", "cluster", bench.context.clusters.astype(np.float64)),
     ]
     rows = [(*one[:3], float(one.each.mean()), one.each.astype(np.float32)) for one in found]

@@ -17,6 +17,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.power import LEVEL, bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.tables import records
+from takeback.study.comparison.measures import ROUNDING
 from takeback.study.contrasts.quantities import Contributions, Quantities
 from takeback.study.contrasts.together import InTable, Tested, together
 
@@ -144,6 +145,7 @@ class QuantityTable:
         if known is None:
             return SharedRuns(values, tuple(seeds), components)
         means = known.values.mean(axis=-1)
+        means[np.abs(means) < ROUNDING] = 0.0
         if means.shape != values.shape or not np.allclose(
             means, values, 1e-4, 1e-6 * np.abs(known.values).max()
         ):
