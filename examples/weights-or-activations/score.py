@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +23,7 @@ from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import seeds_estimate
 from takeback.run.tables import write_table
-from takeback.study.conjectures import brier, judge, read_lock
+from takeback.study.conjectures import decided
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +57,7 @@ def main() -> None:
     found = with_p(pd.DataFrame(rows)).assign(seeds=len(complete(out)))
     record.mkdir(parents=True, exist_ok=True)
     write_table(found, record / "contrasts.parquet")
-    write_table(decided(out, found), record / "conjectures.parquet")
+    write_table(decided(out, {"contrasts": found}), record / "conjectures.parquet")
 
 
 def complete(out: Path) -> list[int]:
@@ -173,18 +172,6 @@ def layer(name: str) -> str:
     """Return the layer of a component, as in `L0`; empty outside the layers."""
     one = Component.parse(name)
     return "" if one.layer is None else f"L{one.layer}"
-
-
-def decided(out: Path, found: pd.DataFrame) -> pd.DataFrame:
-    """Decide the conjectures that were locked before the run."""
-    source = SimpleNamespace(planned={}, get={"contrasts": found}.get)
-    rows: list[dict[str, Any]] = []
-    for one in read_lock(out).conjectures:
-        verdict = judge(one.parsed, source)
-        kept = {name: getattr(one, name) for name in ("name", "sentence", "rule", "probability", "author")}
-        score = None if verdict.outcome is None else brier(one.probability, verdict.outcome)
-        rows.append(kept | {"outcome": verdict.outcome, "why": verdict.why, "brier": score})
-    return pd.DataFrame(rows).astype({"outcome": "boolean", "brier": "Float64"})
 
 
 if __name__ == "__main__":

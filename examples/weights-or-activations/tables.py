@@ -1,17 +1,17 @@
 """The tables and single numbers of docs/findings/weights-or-activations.md, from its record.
 
-`python examples/weights-or-activations/tables.py RECORD` prints them; RECORD is made by `score.py`.
+The record is made by `score.py`, and printed by
+`python examples/pages.py --blocks docs/findings/weights-or-activations.md`.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from blocks import of_conjectures, of_scores, slug, table
 
 from takeback.draw.numbers import number, short, signed
 from takeback.run.tables import read_table
@@ -36,7 +36,7 @@ def blocks(record: Path) -> dict[str, str]:
         "standing": table(
             ("arm", "takeback", "patch", "own weights", "inputs", "interaction"), standing(found)
         ),
-        "conjectures": table(("conjecture", "probability", "came out", "numbers"), of_conjectures(decided)),
+        "conjectures": of_conjectures(decided),
     }
     return made | {slug(key): text for key, text in numbers(found, decided)}
 
@@ -94,13 +94,6 @@ def standing(found: pd.DataFrame) -> Iterator[Sequence[str]]:
         yield cells
 
 
-def of_conjectures(decided: pd.DataFrame) -> Iterator[Sequence[str]]:
-    """Give what was expected and what came."""
-    for row in decided.itertuples():
-        came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        yield (row.sentence, f"{row.probability:g}", came, row.why)
-
-
 def numbers(found: pd.DataFrame, decided: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Give the numbers of the prose by key."""
     for row in found[found["component"] == ""].to_dict("records"):
@@ -113,33 +106,4 @@ def numbers(found: pd.DataFrame, decided: pd.DataFrame) -> Iterator[tuple[str, s
     for row in found[(found["component"] != "") & (found["arm"] == "rl-win")].to_dict("records"):
         yield f"{row['contrast']} rl-win {row['component']} {row['measure']}", told(row)
     yield "seeds", str(int(found["seeds"].max()))
-    known = decided[decided["outcome"].notna()]
-    yield "came true", str(int(known["outcome"].sum()))
-    yield "decided", str(len(known))
-    yield "expected", number(float(known["probability"].sum()), 1)
-    yield "brier", number(float(known["brier"].mean()), 2)
-
-
-def slug(key: str) -> str:
-    """Write a key as it stands in the page.
-
-    >>> slug("mean in tuned rl-win  takeback")
-    'mean-in-tuned-rl-win-takeback'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())
-
-
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def main() -> None:
-    """Print every block."""
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"<!-- {key} -->\n{text}\n")
-
-
-if __name__ == "__main__":
-    main()
+    yield from of_scores(decided)
