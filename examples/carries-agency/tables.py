@@ -18,16 +18,17 @@ from scipy import special
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from blocks import of_conjectures, table  # noqa: E402
 from carrier_rules import KL, RULES, SHARE, UTILITY  # noqa: E402
 from known_sets import ARMS, FULL, GOALS, HALF, MIRRORED, PAIRS, REST, SETS, S  # noqa: E402
 
+from takeback.draw.markdown import table  # noqa: E402
 from takeback.draw.numbers import interval, number, signed  # noqa: E402
 from takeback.run.crossed import crossed_estimate  # noqa: E402
 from takeback.run.power import bound, noncentrality  # noqa: E402
 from takeback.run.sign_flips import sign_flip_test  # noqa: E402
 from takeback.run.stats import Estimate, seeds_estimate  # noqa: E402
 from takeback.run.tables import read_table  # noqa: E402
+from takeback.study.conjectures.markdown import of_conjectures  # noqa: E402
 
 MIXED: Final = ("RL or RFT", "goal or chance")
 Key = tuple[str, str, str, str]

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from blocks import of_conjectures, of_scores, slug, table
 
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, interval, number, percent, signed
 from takeback.run.crossed import crossed_estimate
 from takeback.run.power import bound
@@ -21,6 +21,7 @@ from takeback.run.stats import Estimate
 from takeback.run.tables import read_table
 from takeback.study import load_plan
 from takeback.study.by_situation import BEHAVIOUR, GAINED, LEGAL_GAINED, ON_SCALES, OWN
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 from takeback.study.contrasts.quantities import Contributions, quantities
 from takeback.study.plan import Plan
 from takeback.study.sums import weights_of

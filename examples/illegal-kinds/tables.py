@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from blocks import of_conjectures, of_scores, slug, table
 
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 KINDS = (
     "geometry",

@@ -152,7 +152,6 @@ def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     cut = cut[cut["seed"].isin(seeds)]
     own = cut["components"].where(cut["set"] != "*", "*").where(cut["set"] != "", "")
     cut = cut.assign(set=cut["set"].where(cut["family"].str.startswith("random"), own))
-    sets = [name for name in cut["set"].unique() if name]
     for column, measure in LOST.items():
         if column not in cut:
             continue
@@ -160,6 +159,8 @@ def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
         known = [seed for seed in seeds if all((arm, seed) in mean.index for arm in CUT)]
         if len(known) < LEAST:
             continue
+        mean = mean.dropna(axis="columns")  # later runs have more random sets
+        sets = [name for name in cut["set"].unique() if name and name in mean]
         lost = {
             arm: np.array([[mean.loc[(arm, s), ""] - mean.loc[(arm, s), one] for one in sets] for s in known])
             for arm in CUT

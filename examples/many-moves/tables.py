@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from blocks import of_conjectures, of_scores, slug, table
 
 from takeback.draw.curves import Axes, Point, Series, line_plot
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, at_most, interval, number, percent, signed
 from takeback.run.stats import seeds_estimate
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 ARMS = ("base", "rl-games", "rl-near", "rl-win", "rft-win")
 ENDS = ("rl-near, end", "rl-win, end")

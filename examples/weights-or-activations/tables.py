@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from blocks import of_conjectures, of_scores, slug, table
 
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import number, short, signed
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 ARMS = ("rl-win", "rft-win", "sft-win", "rl-corner")
 LAYERS = ("L0", "L1", "L2", "L3")

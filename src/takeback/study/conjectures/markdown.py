@@ -1,38 +1,16 @@
-"""What the tables of all findings share: Markdown, keys, and what became of conjectures."""
+"""What became of conjectures, in Markdown for a page of findings."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import pandas as pd
 
+from takeback.draw.markdown import table
 from takeback.draw.numbers import number
 
 OF_CONJECTURES: Final = ("conjecture", "probability", "came out", "numbers")
-
-
-def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""Write a table in Markdown.
-
-    >>> print(table(("arm", "gain"), [("rl | win", "0.1")]))
-    | arm | gain |
-    | --- | --- |
-    | rl \| win | 0.1 |
-    """
-    names = list(head)
-    lines = [names, ["---"] * len(names), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def slug(key: str) -> str:
-    """Write a key as it stands in a page.
-
-    >>> slug("mean in tuned rl-win  takeback")
-    'mean-in-tuned-rl-win-takeback'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())
 
 
 def of_conjectures(decided: pd.DataFrame) -> str:
