@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,14 +15,7 @@ OF_CONJECTURES: Final = ("conjecture", "probability", "came out", "numbers")
 
 def of_conjectures(decided: pd.DataFrame) -> str:
     """Write what was expected and what came out as a table."""
-    outcomes = {True: "true", False: "**false**"}
-    return table(
-        OF_CONJECTURES,
-        (
-            (row.sentence, f"{row.probability:g}", outcomes.get(row.outcome, "undecided"), row.why)
-            for row in decided.itertuples()
-        ),
-    )
+    return table(OF_CONJECTURES, map(_row, decided.itertuples()))
 
 
 def of_scores(decided: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -32,3 +25,8 @@ def of_scores(decided: pd.DataFrame) -> Iterator[tuple[str, str]]:
     yield "decided", str(len(known))
     yield "expected", number(float(known["probability"].sum()), 1)
     yield "brier", number(float(known["brier"].mean()), 2)
+
+
+def _row(one: Any) -> Sequence[str]:
+    came = "undecided" if pd.isna(one.outcome) else "true" if one.outcome else "**false**"
+    return one.sentence, f"{one.probability:g}", came, one.why
