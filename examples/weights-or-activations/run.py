@@ -4,9 +4,9 @@
 arms are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`,
 [components, hosts, cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources,
 components, measures, situations]. Then paths: what one reader alone loses when it reads some components as
-base writes them. Two readers stand where steps decide: the MLP of layer 0, which gathers, and the unembedding,
-which answers. OUT/paths gets `read/ARM-seed-N.npz`: `cells`, [paths, measures, situations], and their
-`names`, reader and set of components.
+base writes them. Two readers stand where steps decide: the MLP of layer 0, which gathers, and the
+unembedding, which answers. OUT/paths gets `read/ARM-seed-N.npz`: `cells`, [paths, measures, situations], and
+their `names`, reader and set of components.
 """
 
 from __future__ import annotations

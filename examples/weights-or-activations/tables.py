@@ -20,6 +20,8 @@ from takeback.study.conjectures.markdown import of_conjectures, of_scores
 ARMS = ("rl-win", "rft-win", "sft-win", "rl-corner")
 LAYERS = ("L0", "L1", "L2", "L3")
 PARTS = ("takeback", "patch", "own weights", "inputs", "interaction")
+GATHERED = ("EMBED", "L0.H0", "L0.H1", "L0.H2", "L0.H3", "heads", "all", "beyond the sum")
+ANSWERED = ("EMBED", *(f"layer {n}" for n in range(4)), "L0.MLP", "L3.MLP", "all", "beyond the sum")
 LEVEL = 0.05
 
 
@@ -37,6 +39,8 @@ def blocks(record: Path) -> dict[str, str]:
         "standing": table(
             ("arm", "takeback", "patch", "own weights", "inputs", "interaction"), standing(found)
         ),
+        "paths-gathered": table(("arm", *GATHERED), paths(found, "L0.MLP", GATHERED)),
+        "paths-answered": table(("arm", *ANSWERED), paths(found, "UNEMBED", ANSWERED)),
         "conjectures": of_conjectures(decided),
     }
     return made | {slug(key): text for key, text in numbers(found, decided)}
@@ -79,6 +83,13 @@ def moved(found: pd.DataFrame) -> Iterator[Sequence[str]]:
             for other in ARMS
         )
         yield (f"`{arm}`", *others, told(at.loc[("mean in tuned", arm, "takeback")]))
+
+
+def paths(found: pd.DataFrame, reader: str, asked: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Give what a reader loses by each path in each arm."""
+    at = found[found["contrast"] == f"path to {reader}"].set_index(["arm", "component"])
+    for arm in ARMS:
+        yield (f"`{arm}`", *(told(at.loc[(arm, name)]) for name in asked))
 
 
 def standing(found: pd.DataFrame) -> Iterator[Sequence[str]]:
