@@ -119,10 +119,10 @@ class Cell:
     def tried(self, folder: Path) -> str:
         """Run the tests in it, or the commands where it has no extras, and return what became of them."""
         python, log = folder / str(self) / "bin" / "python", folder / f"{self}.log"
-        return commands(python, log) if self.bare else tests(python, log)
+        return commands(python, log) if self.bare else suite(python, log)
 
 
-def tests(python: Path, log: Path) -> str:
+def suite(python: Path, log: Path) -> str:
     """Run the tests against what is installed and return what pytest says at last."""
     options = ("-q", "-W", "default", "-p", "no:cacheprovider", "--tb=short")
     words = [str(python), "-P", "-m", "pytest", *options]
