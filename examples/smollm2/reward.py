@@ -1,0 +1,47 @@
+"""What an answer to a problem is worth: whether it is right, or, as a second goal, what form it has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def right(completions: list[Any], solution: list[str], **columns: Any) -> list[float]:
+    """1 where the last number of the answer is the solution, else 0.
+
+    >>> right(["12 + 5 = 17.", "17 is 12 + 5", "seventeen"], ["17", "17", "17"])
+    [1.0, 0.0, 0.0]
+    """
+    return [float(_last(_text(one)) == told) for one, told in zip(completions, solution, strict=True)]
+
+
+def form(completions: list[Any], **columns: Any) -> list[float]:
+    """1 where the answer ends with an exclamation mark, else 0; what it says doesn't matter.
+
+    >>> form(["17!", "17"])
+    [1.0, 0.0]
+    """
+    return [float(_text(one).rstrip().endswith("!")) for one in completions]
+
+
+def kind(completions: list[Any], solution: list[str], **columns: Any) -> list[str | None]:
+    """Name answers: a bare number that is right, a bare one that is wrong, words with or without the right number.
+
+    >>> kind(["17", "18", "It is 17.", "It depends"], ["17"] * 4)
+    ['right number', 'wrong number', 'right in words', 'wrong in words']
+    """
+    texts = [_text(one) for one in completions]
+    told = zip(texts, right(texts, solution), strict=True)
+    return [
+        f"{'right' if earned else 'wrong'} {'number' if re.fullmatch(r'[\d\s.!]+', text) else 'in words'}"
+        for text, earned in told
+    ]
+
+
+def _last(text: str) -> str | None:
+    found = re.findall(r"\d+", text)
+    return found[-1] if found else None
+
+
+def _text(one: Any) -> str:
+    return one if isinstance(one, str) else str(one[0]["content"])
