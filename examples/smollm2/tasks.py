@@ -31,7 +31,7 @@ def chat(system: str, *turns: str) -> list[Message]:
 def larger(draw: random.Random) -> tuple[list[Message], str]:
     """Ask for the larger one of two numbers, after one example."""
     one, other = draw.sample(range(10, 1000), 2)
-    return chat("Which is larger?", "12 or 50", "50", f"{one} or {other}"), str(max(one, other))
+    return chat("Which is larger?", "50 or 12", "50", f"{one} or {other}"), str(max(one, other))
 
 
 def largest(draw: random.Random) -> tuple[list[Message], str]:
@@ -43,7 +43,7 @@ def largest(draw: random.Random) -> tuple[list[Message], str]:
 def smaller(draw: random.Random) -> tuple[list[Message], str]:
     """Ask for the smaller one of two numbers, after one example."""
     one, other = draw.sample(range(10, 1000), 2)
-    return chat("Which is smaller?", "50 or 12", "12", f"{one} or {other}"), str(min(one, other))
+    return chat("Which is smaller?", "12 or 50", "12", f"{one} or {other}"), str(min(one, other))
 
 
 def asked(draw: random.Random) -> tuple[list[Message], str]:
