@@ -25,17 +25,15 @@ def short(completions: list[Any], **columns: Any) -> list[float]:
 
 
 def kind(completions: list[Any], solution: list[str], **columns: Any) -> list[str | None]:
-    """Name answers: a bare number that is right, a bare one that is wrong, words with or without the right number.
+    """Name answers: a bare number or words, with the right number or without.
 
     >>> kind(["17", "18", "It is 17.", "It depends"], ["17"] * 4)
     ['right number', 'wrong number', 'right in words', 'wrong in words']
     """
     texts = [_text(one) for one in completions]
-    told = zip(texts, right(texts, solution), strict=True)
-    return [
-        f"{'right' if earned else 'wrong'} {'number' if re.fullmatch(r'[\d\s.!]+', text) else 'in words'}"
-        for text, earned in told
-    ]
+    bare = ["number" if re.fullmatch(r"[0-9\s.]+", text) else "in words" for text in texts]
+    earned = right(texts, solution)
+    return [f"{'right' if good else 'wrong'} {form}" for good, form in zip(earned, bare, strict=True)]
 
 
 def _last(text: str) -> str | None:

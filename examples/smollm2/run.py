@@ -1,7 +1,8 @@
-"""Train the arms of both plans one by one, those first that tell most: `python examples/smollm2/run.py runs`.
+"""Train the arms of both plans one by one, those first that tell most.
 
-What is trained lies where `takeback study run examples/smollm2/plan.yaml -o runs/smollm2` and `… once.yaml -o
-runs/smollm2-once` look for it, so those commands then measure it and train nothing anew. A killed run goes on. `--only rl:0 sft:1` trains some of them.
+`python examples/smollm2/run.py runs`; a killed run goes on, and `--only rl:0 sft:1` trains some. What is trained
+lies where `takeback study run examples/smollm2/plan.yaml -o runs/smollm2` and `… once.yaml -o runs/smollm2-once`
+look for it, so those commands then measure it and train nothing anew.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Small tasks whose answers a function can check, drawn by a seed: `python tasks.py` writes the rows of the arenas.
+"""Small tasks whose answers a function can check, drawn by a seed: `python tasks.py` writes their rows.
 
-`largest.jsonl` is trained on and read; the others are held out beside it. Which tasks the model is right at sometimes was
-measured first (`docs/findings/smollm2.md`).
+`larger.jsonl` is trained on and read; the others are held out beside it.
 """
 
 from __future__ import annotations
@@ -14,11 +13,53 @@ from typing import Any
 
 Message = dict[str, str]
 
-WORDS = (
-    "apple bread chair dance eagle field grape house island jungle kitten lemon marble needle ocean pencil "
-    "queen river silver tiger umbrella velvet window yellow zebra button candle dragon engine forest garden "
-    "hammer insect jacket kernel ladder mirror napkin orange pepper rabbit summer tunnel valley winter"
-).split()
+WORDS = [
+    "apple",
+    "bread",
+    "chair",
+    "dance",
+    "eagle",
+    "field",
+    "grape",
+    "house",
+    "island",
+    "jungle",
+    "kitten",
+    "lemon",
+    "marble",
+    "needle",
+    "ocean",
+    "pencil",
+    "queen",
+    "river",
+    "silver",
+    "tiger",
+    "umbrella",
+    "velvet",
+    "window",
+    "yellow",
+    "zebra",
+    "button",
+    "candle",
+    "dragon",
+    "engine",
+    "forest",
+    "garden",
+    "hammer",
+    "insect",
+    "jacket",
+    "kernel",
+    "ladder",
+    "mirror",
+    "napkin",
+    "orange",
+    "pepper",
+    "rabbit",
+    "summer",
+    "tunnel",
+    "valley",
+    "winter",
+]
 
 
 def chat(system: str, *turns: str) -> list[Message]:
