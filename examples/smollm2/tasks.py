@@ -145,4 +145,4 @@ if __name__ == "__main__":
     here = Path(__file__).parent
     write("larger", 1200, 128, here)
     for other in ("smaller", "asked", "addition", "repeat"):
-        write(other, 0, 48, here)
+        write(other, 0, 48, here / "beside")
