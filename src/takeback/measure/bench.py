@@ -406,6 +406,10 @@ class Bench:
         found = asked - sum(len(batch.asks) for batch, _ in work)
         self._do(work, None if count is None else lambda done: count(found + done, asked))
 
+    def release(self) -> None:
+        """Let go of the last source's tensors, for other benches to have the memory."""
+        self._reader.release()
+
     def kept_in(self, out: Path) -> Bench:
         """Return the same bench with its store in an output folder or run."""
         other = self._like()

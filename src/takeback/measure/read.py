@@ -177,6 +177,10 @@ class Reader:
             self._other = source, policy.hybrids(held)
         return self._other[1]
 
+    def release(self) -> None:
+        """Let go of the tensors of the last source."""
+        self._other = None
+
     def plan(self, places: Sequence[int]) -> Any:
         """Return some of the situations made ready to be read; the last few lists are held."""
         key = tuple(places)
