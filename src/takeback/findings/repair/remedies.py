@@ -28,7 +28,7 @@ WAYS: Mapping[str, str] = {
 }
 """The ways to make a remedy, and what each is."""
 
-DEGREES = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
+DEGREES = (0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
 """Degrees at which everything is taken back."""
 
 RANKS = (1, 4, 16, 64)
@@ -52,10 +52,7 @@ class Remedy:
 
 def strengths(anatomy: Anatomy, degrees: Sequence[float] = DEGREES) -> list[Remedy]:
     """Return everything taken back by each degree."""
-    return [
-        Remedy(INTERPOLATION, f"strength {degree:g}", at_degree(anatomy.universe, degree))
-        for degree in degrees
-    ]
+    return [Remedy(INTERPOLATION, f"{degree:g}", at_degree(anatomy.universe, degree)) for degree in degrees]
 
 
 def small_set(components: ComponentSet, degree: float = 1.0) -> Remedy:
@@ -85,8 +82,6 @@ def layers_of(anatomy: Anatomy) -> dict[str, ComponentSet]:
 def of_today(bench: Bench) -> list[Remedy]:
     """Return what people do today but for whole layers, which have to be looked for."""
     whole = bench.anatomy.universe
-    truncated = [Remedy(TRUNCATION, f"rank {rank}", Ask(whole, f"only-top:{rank}")) for rank in RANKS]
-    trimmed = [
-        Remedy(TRIMMING, f"largest {percent(share)}", Ask(whole, f"largest:{share:g}")) for share in SHARES
-    ]
+    truncated = [Remedy(TRUNCATION, f"{rank}", Ask(whole, f"only-top:{rank}")) for rank in RANKS]
+    trimmed = [Remedy(TRIMMING, percent(share), Ask(whole, f"largest:{share:g}")) for share in SHARES]
     return [*strengths(bench.anatomy), *truncated, *trimmed]

@@ -117,7 +117,7 @@ def repair(trade: Trade, settings: Repairing | None = None) -> Repaired:
     hunt.look(today)
     find_sets(hunt)
     best = {way: found for way in WAYS if (found := hunt.best(hunt.of_way(way))) is not None}
-    chosen = max(best.values(), key=hunt.worth, default=None)
+    chosen = max(best.values(), key=lambda one: hunt.restored(one, one.way == SETS), default=None)
     front = [one for way in (SETS, LAYERS) for one in _unbeaten(hunt, way)]
     judged = dict.fromkeys([*today, *best.values(), *front])
     random = _beside(trade, best.get(SETS), settings)

@@ -58,12 +58,13 @@ class Repairing:
         """Return the most hybrids that are read to look for sets.
 
         >>> Repairing(among=2, most=1).trials(components=9, layers=2)
-        24
+        29
         """
         among, most = min(self.among, components), min(self.most, self.among, components)
         exchanged = EXCHANGES * most * (1 + among - most)
-        prefixes = (1 + len(STRENGTHS)) * len(sizes(among))
-        return prefixes + among * most + exchanged + len(STRENGTHS) + min(layers, self.among) * most
+        prefixes = 2 * (1 + len(STRENGTHS)) * len(sizes(most))
+        grown = among * (most + 2 * EXCHANGES)
+        return prefixes + grown + exchanged + len(STRENGTHS) + min(layers, self.among) * (most + 1)
 
 
 @dataclass
@@ -90,6 +91,10 @@ class Hunt:
         priced = 0 if members == len(remedy.components.universe) else self.settings.price * members
         return restored - priced if kept >= 1 - self.settings.margin - 1e-9 else -math.inf
 
+    def restored(self, remedy: Remedy, favoured: bool) -> float:
+        """Return what a remedy restores; one that is favoured wins against what restores hardly more."""
+        return self.tried[remedy][1] + (self.settings.price if favoured else 0.0)
+
     def best(self, remedies: Iterable[Remedy]) -> Remedy | None:
         """Return the remedy of most worth that restores anything, None where there is none."""
         given = list(dict.fromkeys(remedies))
@@ -107,17 +112,20 @@ def find_sets(hunt: Hunt) -> None:
 
     Components promise by what attribution says they restore alone, less what it says they lose: 0 on the line
     of one strength for all weights. The first 1, 2, 4, … of them are tried together, also by degrees, so that
-    what stands in for each other is found; then a set grows from nothing or from the best of these, the
-    member first that is worth most, and members are left out and exchanged while that helps.
+    what stands in for each other is found, and so are the first by what they restore alone, whatever it
+    costs. Then a set grows from nothing or from the best of these, the member first that is worth most, and
+    members are left out and exchanged while that helps.
     """
     anatomy, settings = hunt.trade.first.anatomy, hunt.settings
-    promise = promises(hunt.trade)
-    ranked = sorted(anatomy.universe, key=lambda one: (-promise[one], one.place()))
-    units = [hunt.trade.set_of([one]) for one in ranked[: settings.among]]
-    starts = [frozenset(range(size)) for size in sizes(len(units))]
+    keeps, restores = expected(hunt.trade)
+    promise = {one: keeps[one] + restores[one] for one in restores}
+    ranked, strongest = (
+        sorted(anatomy.universe, key=lambda one: (-by[one], one.place())) for by in (promise, restores)
+    )
+    units = [hunt.trade.set_of([one]) for one in ranked[: min(settings.among, len(ranked) - 1)]]
+    starts = [frozenset(range(size)) for size in sizes(min(len(units), settings.most))]
     hunt.look(small_set(_union(units, start), degree) for start in starts for degree in (1.0, *STRENGTHS))
-    small = [one for one in starts if len(one) <= settings.most]
-    first = max(small, key=lambda one: hunt.worth(small_set(_union(units, one))))
+    first = max(starts, key=lambda one: hunt.worth(small_set(_union(units, one))))
     start = first if hunt.worth(small_set(_union(units, first))) > 0 else frozenset[int]()
     found = _climbed(hunt, units, start)
     if found:
@@ -134,17 +142,18 @@ def sizes(count: int) -> list[int]:
     return sorted({min(2**power, count) for power in range(count.bit_length() + 1)})
 
 
-def promises(trade: Trade) -> dict[Component, float]:
-    """Return what each component is expected to restore less what it is expected to lose, as shares."""
-    universe, total = trade.first.anatomy.universe, dict[Component, float]()
-    effects = {bench.arena.name: effects_alone(bench) for bench in trade.benches}
+def expected(trade: Trade) -> tuple[dict[Component, float], dict[Component, float]]:
+    """Return what taking back each component alone adds to the share kept, and to the share restored."""
+    effects = [effects_alone(bench) for bench in trade.benches]
     ends = trade.read([])
-    for scale, answers in ((trade.keep, ends.keep), (trade.restore, ends.restore)):
+    found: list[dict[Component, float]] = []
+    for scale, answers, alone in (
+        (trade.keep, ends.keep, effects[0]),
+        (trade.restore, ends.restore, effects[-1]),
+    ):
         change = scale.better(answers).value * (-1 if scale.target.less else 1)
-        alone = effects[scale.bench.arena.name][scale.target.measure]
-        for one in universe:
-            total[one] = total.get(one, 0.0) + alone[one] / change
-    return total
+        found.append({one: effect / change for one, effect in alone[scale.target.measure].items()})
+    return found[0], found[1]
 
 
 def effects_alone(bench: Bench) -> dict[str, dict[Component, float]]:

@@ -69,7 +69,7 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Yardstick:
     """One measure of a bench, and the shares of its change that hybrids show.
 
     Attributes:
@@ -130,8 +130,8 @@ class Trade:
     Where both are of one arena they share its bench, so that a hybrid is read once for both.
     """
 
-    keep: Scale
-    restore: Scale
+    keep: Yardstick
+    restore: Yardstick
 
     @classmethod
     def between(
@@ -162,7 +162,7 @@ class Trade:
             find_measures([target.measure], place)
         benches = _benches(pair, places, targets, (drawn, setup))
         keeping, restoring = (
-            Scale(bench, replace(target, arena=target.arena or place.name), zero)
+            Yardstick(bench, replace(target, arena=target.arena or place.name), zero)
             for bench, target, place, zero in zip(benches, targets, places, ("base", "tuned"), strict=True)
         )
         return cls(keeping, restoring)
