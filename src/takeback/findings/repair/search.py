@@ -124,7 +124,11 @@ def find_sets(hunt: Hunt) -> None:
     )
     units = [hunt.trade.set_of([one]) for one in ranked[: min(settings.among, len(ranked) - 1)]]
     starts = [frozenset(range(size)) for size in sizes(min(len(units), settings.most))]
-    hunt.look(small_set(_union(units, start), degree) for start in starts for degree in (1.0, *STRENGTHS))
+    together = [
+        *(_union(units, start) for start in starts),
+        *(hunt.trade.set_of(strongest[: len(start)]) for start in starts),
+    ]
+    hunt.look(small_set(one, degree) for one in together for degree in (1.0, *STRENGTHS))
     first = max(starts, key=lambda one: hunt.worth(small_set(_union(units, one))))
     start = first if hunt.worth(small_set(_union(units, first))) > 0 else frozenset[int]()
     found = _climbed(hunt, units, start)
