@@ -162,7 +162,7 @@ class Trade:
             find_measures([target.measure], place)
         benches = _benches(pair, places, targets, (drawn, setup))
         keeping, restoring = (
-            Yardstick(bench, replace(target, arena=target.arena or place.name), zero)
+            Yardstick(bench, replace(target, arena=place.name), zero)
             for bench, target, place, zero in zip(benches, targets, places, ("base", "tuned"), strict=True)
         )
         return cls(keeping, restoring)
