@@ -105,9 +105,9 @@ def _print_cost(trade: Trade, settings: Repairing) -> None:
     for bench in trade.benches:
         least = bench.unread(asks)
         each = bench.seconds_each if len(bench.ends) else None
-        about = "" if each is None else f", about {span(least * each)} to {span((least + more) * each)}"
+        about = "" if each is None else f", about {span(least * each)} to {span((least + more / 2) * each)}"
         typer.echo(
             f"takeback: {least:,} hybrids to read in {len(bench.situations):,} situations of "
-            f"{bench.arena.name}, and up to {more:,} more on parts of them{about}",
+            f"{bench.arena.name}, and up to {more:,} more on half of them{about}",
             err=True,
         )

@@ -18,6 +18,7 @@ import tiny_answers
 from takeback import cli
 from takeback.checkpoint import open_pair
 from takeback.findings.repair import Repaired, Repairing, Trade, push, repair, write_repaired
+from takeback.findings.repair.write import hub_card
 from takeback.hybrid import hybrid
 from takeback.hybrid.sources import source_of
 from takeback.measure.setup import Setup
@@ -111,14 +112,30 @@ class Stub:
         if how["repo_id"] == "org/refused":
             raise OSError("403 Forbidden:\nno rights")
 
+    def upload_file(self, **how: Any) -> None:
+        self.asked.append(("", how))
+
 
 def test_a_folder_is_pushed_by_the_hubs_own_client(tmp_path: Path) -> None:
-    hub = Stub()
+    hub, card = (
+        Stub(),
+        "---\nbase_model:\n- org/base@main\n- /a/folder\nbase_model_relation: merge\n---\n# It\n",
+    )
+    (tmp_path / "README.md").write_text(card)
     assert push(tmp_path, "org/name", hub) == "https://huggingface.co/org/name"
+    where = {"repo_id": "org/name", "repo_type": "model"}
     assert hub.asked == [
         ("org/name", {"repo_type": "model", "exist_ok": True}),
-        ("", {"folder_path": str(tmp_path), "repo_id": "org/name", "repo_type": "model"}),
+        ("", {"folder_path": str(tmp_path), "ignore_patterns": ["README.md"], **where}),
+        ("", {"path_or_fileobj": hub_card(card).encode(), "path_in_repo": "README.md", **where}),
     ]
+    assert yaml.safe_load(hub_card(card).split("---\n")[1]) == {
+        "base_model": ["org/base"],
+        "base_model_relation": "merge",
+    }
+    alone = hub_card(card.replace("org/base@main", "/other"))
+    assert "base_model" not in alone  # a parent that is no model of the hub makes it refuse the card
+    assert alone.endswith("---\n# It\n")
     with pytest.raises(
         TakebackError, match="is written, but org/refused could not be pushed: 403 Forbidden: no"
     ):
@@ -147,15 +164,15 @@ def test_the_command_finds_writes_and_pushes(
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
     pair = [folder / "base", folder / "tuned"]
     asked = ["--keep", texts[0], "--restore", texts[1], "--situations", 48, "--controls", 2]
-    asked += ["--among", 4, "--most", 2, "--margin", 0.3, "-o", tmp_path / "out"]
+    asked += ["--among", 4, "--most", 2, "--margin", 0.3, "-o", folder / "out"]  # where all was read before
     printed = call(*pair, *asked, "--push", "org/name")
     assert "Nothing beats" in printed.out or "more of the damage than one" in " ".join(printed.out.split())
     assert "hybrids to read in 48 situations" in printed.err
     assert "https://huggingface.co/org/name" in printed.out
-    assert hub.asked[1][1]["folder_path"] == str(tmp_path / "out" / "model")
+    assert hub.asked[1][1]["folder_path"] == str(folder / "out" / "model")
     again = json.loads(call(*pair, *asked, "--json").out)["repair"]
     assert [row["name"] for row in again["repair"]] == found.table["name"].tolist()
-    assert (tmp_path / "out" / "repair.html").exists()
+    assert (folder / "out" / "repair.html").exists()
 
 
 def test_what_the_command_refuses_leaves_nothing(

@@ -11,7 +11,7 @@ import numpy as np
 from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.attribution import attribute
 from takeback.findings.attribution.gradients import PlainlyRead
-from takeback.findings.repair.remedies import Remedy, layers_of, small_set, whole_layers
+from takeback.findings.repair.remedies import SETS, Remedy, layers_of, small_set, whole_layers
 from takeback.findings.repair.trade import Trade
 from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
@@ -87,8 +87,7 @@ class Hunt:
     def worth(self, remedy: Remedy) -> float:
         """Return what a remedy restores, less the price of its members; −∞ where it keeps too little."""
         kept, restored = self.tried[remedy]
-        members = len(remedy.components)
-        priced = 0 if members == len(remedy.components.universe) else self.settings.price * members
+        priced = self.settings.price * len(remedy.components) if remedy.way == SETS else 0.0
         return restored - priced if kept >= 1 - self.settings.margin - 1e-9 else -math.inf
 
     def restored(self, remedy: Remedy, favoured: bool) -> float:
@@ -166,6 +165,7 @@ def effects_alone(bench: Bench) -> dict[str, dict[Component, float]]:
     Networks, and measures that move in jumps, have no gradients: their effects are read, one hybrid each.
     """
     universe = tuple(bench.anatomy.universe)
+    bench.release()  # attribution holds a copy of the model
     if reads_singles(bench):
         sets = {one: ComponentSet([one], bench.anatomy.universe) for one in universe}
         answers = bench.answer([bench.nothing, *sets.values()])

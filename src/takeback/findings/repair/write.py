@@ -20,6 +20,9 @@ from takeback.run.tables import records
 MODEL: Final = "model"
 """The folder of the hybrid, within that of the repair."""
 
+CARD: Final = "README.md"
+_OF_PARENTS: Final = ("base_model", "base_model_relation")
+
 _NUMBERS = """\
 ## What it keeps and what it restores
 
@@ -41,8 +44,14 @@ class Hub(Protocol):
         """Make a repository, if there is none."""
         ...
 
-    def upload_folder(self, *, folder_path: str, repo_id: str, repo_type: str) -> Any:
-        """Upload a folder."""
+    def upload_folder(
+        self, *, folder_path: str, repo_id: str, repo_type: str, ignore_patterns: list[str]
+    ) -> Any:
+        """Upload a folder, but for some files."""
+        ...
+
+    def upload_file(self, *, path_or_fileobj: bytes, path_in_repo: str, repo_id: str, repo_type: str) -> Any:
+        """Upload one file."""
         ...
 
 
@@ -66,6 +75,8 @@ def write_repaired(found: Repaired, pair: Pair, folder: Path) -> Path | None:
 def push(folder: Path, name: str, hub: Hub | None = None) -> str:
     """Upload a written model to the Hugging Face Hub, and return where it is.
 
+    The hub takes no card whose parents are not its own models: folders of this machine are left out there.
+
     Args:
         folder: the model's.
         name: `org/name`.
@@ -80,11 +91,28 @@ def push(folder: Path, name: str, hub: Hub | None = None) -> str:
         hub = HfApi()
     try:
         hub.create_repo(name, repo_type="model", exist_ok=True)
-        hub.upload_folder(folder_path=str(folder), repo_id=name, repo_type="model")
+        where = {"repo_id": name, "repo_type": "model"}
+        card = hub_card((folder / CARD).read_text(encoding="utf-8")).encode()
+        hub.upload_folder(folder_path=str(folder), ignore_patterns=[CARD], **where)
+        hub.upload_file(path_or_fileobj=card, path_in_repo=CARD, **where)
     except Exception as error:  # a network and a hub can fail in any way
         told = " ".join(str(error).split())[:200]
         raise TakebackError(f"{folder} is written, but {name} could not be pushed: {told}") from error
     return f"https://huggingface.co/{name}"
+
+
+def hub_card(card: str) -> str:
+    """Return a card whose parents are models of the hub alone, without revisions; none where none is."""
+    from takeback.run.yaml_text import as_yaml, parse_yaml
+
+    front, _, rest = card.removeprefix("---\n").partition("\n---\n")
+    told: Any = parse_yaml(front, "the card")
+    parents = [str(ref).partition("@")[0] for ref in told["base_model"]]
+    known = [one for one in parents if _is_hub_name(one) and not Path(one).exists()]
+    kept = {key: value for key, value in told.items() if known or key not in _OF_PARENTS}
+    if known:
+        kept["base_model"] = known
+    return f"---\n{as_yaml(kept).strip()}\n---\n{rest}"
 
 
 def check_name(name: str) -> None:
@@ -93,15 +121,19 @@ def check_name(name: str) -> None:
     Raises:
         TakebackError: it is none.
     """
+    if not _is_hub_name(name):
+        raise TakebackError(f"--push takes the name of a model on the hub, org/name, not {name!r}")
+
+
+def _is_hub_name(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
-        if name.count("/") != 1:
-            raise HFValidationError(f"{name!r} has no organisation or user")
         validate_repo_id(name)
-    except HFValidationError as error:
-        raise TakebackError(f"--push takes org/name: {' '.join(str(error).split())}") from None
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def _numbers(found: Repaired, pair: Pair, out: Path) -> str:
