@@ -21,6 +21,8 @@ MODEL: Final = "model"
 """The folder of the hybrid, within that of the repair."""
 
 CARD: Final = "README.md"
+KIND: Final = "model"
+"""What the hub calls such a repository."""
 _OF_PARENTS: Final = ("base_model", "base_model_relation")
 
 _NUMBERS = """\
@@ -90,11 +92,10 @@ def push(folder: Path, name: str, hub: Hub | None = None) -> str:
 
         hub = HfApi()
     try:
-        hub.create_repo(name, repo_type="model", exist_ok=True)
-        where = {"repo_id": name, "repo_type": "model"}
+        hub.create_repo(name, repo_type=KIND, exist_ok=True)
         card = hub_card((folder / CARD).read_text(encoding="utf-8")).encode()
-        hub.upload_folder(folder_path=str(folder), ignore_patterns=[CARD], **where)
-        hub.upload_file(path_or_fileobj=card, path_in_repo=CARD, **where)
+        hub.upload_folder(folder_path=str(folder), repo_id=name, repo_type=KIND, ignore_patterns=[CARD])
+        hub.upload_file(path_or_fileobj=card, path_in_repo=CARD, repo_id=name, repo_type=KIND)
     except Exception as error:  # a network and a hub can fail in any way
         told = " ".join(str(error).split())[:200]
         raise TakebackError(f"{folder} is written, but {name} could not be pushed: {told}") from error
