@@ -49,6 +49,10 @@ class LoadOnce:
     def __init__(self) -> None:
         self._models: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send it elsewhere without models."""
+        return LoadOnce, ()
+
     def __call__(self, model: Checkpoint, arena: Arena[Any], *, placement: Placement = HERE) -> Policy:
         """Load a policy, as `load_policy` does.
 

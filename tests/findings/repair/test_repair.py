@@ -137,7 +137,7 @@ def test_where_no_set_can_do_better_it_says_so(one: Repaired) -> None:
     told = " ".join(sentences(one))
     assert "Nothing beats one strength for all weights here" in told
     assert "no larger than" in told
-    assert "more of the damage than one strength" not in told
+    assert "Beyond one strength for all weights" not in told
 
 
 def test_numbers_are_those_of_the_half_that_chose_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from transformers import AutoModelForCausalLM
 
 import tiny_answers
 from takeback import cli
+from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.repair import Repaired, Repairing, Trade, push, repair, write_repaired
 from takeback.findings.repair.write import hub_card
 from takeback.hybrid import hybrid
 from takeback.hybrid.sources import source_of
+from takeback.measure.bench import Bench
+from takeback.measure.read import Ask
 from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError
 
@@ -53,6 +57,7 @@ def found(trade: Trade) -> Repaired:
 
 def test_both_benches_share_models_and_each_has_its_pool(trade: Trade, found: Repaired, folder: Path) -> None:
     first, second = trade.benches
+    pickle.loads(pickle.dumps(first.setup))  # workers get no models
     assert first.policy("tuned").model is second.policy("tuned").model
     assert first.policy("base").model is second.policy("base").model
     assert first.arena is not second.arena
@@ -61,6 +66,16 @@ def test_both_benches_share_models_and_each_has_its_pool(trade: Trade, found: Re
     gc.collect()
     alive = {id(one) for one in gc.get_objects() if type(one).__name__ == "LlamaForCausalLM"}
     assert {id(bench.policy(side).model) for bench in trade.benches for side in ("base", "tuned")} <= alive
+
+
+def test_a_pool_too_thin_for_one_strength_is_drawn_anew(folder: Path) -> None:
+    """Everything from another source is a hybrid as any other: only the sides themselves need no check."""
+    place = arena(tiny_answers.arena_text(folder, thin="1.0"))
+    bench = Bench.held_out(open_pair(folder / "base", folder / "tuned"), place, ["utility good"], (4, 0))
+    bench.answer([bench.nothing, bench.anatomy.universe])
+    assert bench._drawn == []
+    bench.answer([Ask(bench.anatomy.universe, "strength:0.5")])
+    assert len(bench._drawn) == 1
 
 
 def test_intervals_of_two_arenas_add_up(found: Repaired) -> None:
@@ -166,7 +181,7 @@ def test_the_command_finds_writes_and_pushes(
     asked = ["--keep", texts[0], "--restore", texts[1], "--situations", 48, "--controls", 2]
     asked += ["--among", 4, "--most", 2, "--margin", 0.3, "-o", folder / "out"]  # where all was read before
     printed = call(*pair, *asked, "--push", "org/name")
-    assert "Nothing beats" in printed.out or "more of the damage than one" in " ".join(printed.out.split())
+    assert "Nothing beats" in printed.out or "Beyond one strength" in " ".join(printed.out.split())
     assert "hybrids to read in 48 situations" in printed.err
     assert "https://huggingface.co/org/name" in printed.out
     assert hub.asked[1][1]["folder_path"] == str(folder / "out" / "model")
@@ -184,7 +199,7 @@ def test_what_the_command_refuses_leaves_nothing(
         (texts[0], "kind, withb", [*out, "--arena", "nowhere"], "unknown arena 'nowhere'"),
         (texts[0].replace("utility good", "utility god"), texts[1], out, "did you mean 'utility good'"),
         (texts[0], texts[1], ["--push", "org/name"], "name a folder"),
-        (texts[0], texts[1], [*out, "--push", "name"], "--push takes org/name"),
+        (texts[0], texts[1], [*out, "--push", "name"], "--push takes the name of a model on the hub"),
         (texts[0], texts[1], [*out, "--margin", 1], "the margin is the share"),
         (texts[0], "@rows:x.jsonl", out, "names no measure"),
     ):

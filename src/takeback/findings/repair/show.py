@@ -103,8 +103,8 @@ def _against_one_strength(found: Repaired) -> Iterator[str]:
         yield f"Nothing restores anything within the margin by {listing(none)}."
     for row in better:
         yield (
-            f"{_named(row)} restores {_share(row, 'above')} more of the damage than one "
-            "strength for all weights that keeps as much."
+            f"Beyond one strength for all weights that keeps as much, {_named(row)} restores "
+            f"{_share(row, 'above')} more of the damage."
         )
     if not better:
         sizes = "; ".join(
@@ -162,7 +162,6 @@ def _best(found: Repaired) -> Table:
         Column("keeps", share, "kept", "kept_low", "kept_high"),
         Column("restores", share, "restored", "restored_low", "restored_high"),
         Column("beyond one strength", share, "above", "above_low", "above_high"),
-        Column("of parameters", percent, "parameters"),
     )
 
 
