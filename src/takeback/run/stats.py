@@ -185,7 +185,7 @@ def sum_estimate(estimates: Sequence[Estimate], confidence: float = 0.95) -> Est
     which is wider than Welch's.
 
     >>> print(sum_estimate([mean_estimate([1.0, 2.0, 3.0]), mean_estimate([0.0, 1.0, 2.0])]))
-    3 [-0.5132, 6.513] (n=3)
+    3 [-0.5131, 6.513] (n=3)
     """
     value, n = sum(one.value for one in estimates), min(one.n for one in estimates)
     clusters = min(one.clusters for one in estimates)

@@ -55,6 +55,7 @@ def found(trade: Trade) -> Repaired:
     return repair(trade, SETTINGS)
 
 
+@pytest.mark.slow
 def test_both_benches_share_models_and_each_has_its_pool(trade: Trade, found: Repaired, folder: Path) -> None:
     first, second = trade.benches
     pickle.loads(pickle.dumps(first.setup))  # workers get no models
@@ -78,6 +79,7 @@ def test_a_pool_too_thin_for_one_strength_is_drawn_anew(folder: Path) -> None:
     assert len(bench._drawn) == 1
 
 
+@pytest.mark.slow
 def test_intervals_of_two_arenas_add_up(found: Repaired) -> None:
     rows = found.table[found.table["best"]]
     assert len(rows)
@@ -85,6 +87,7 @@ def test_intervals_of_two_arenas_add_up(found: Repaired) -> None:
     assert (rows["above"] <= rows["above_high"]).all()
 
 
+@pytest.mark.slow
 def test_the_chosen_hybrid_is_an_ordinary_folder_whose_card_states_both_numbers(
     trade: Trade, found: Repaired, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
+@pytest.mark.slow
 def test_the_command_finds_writes_and_pushes(
     call: Any, folder: Path, texts: tuple[str, str], found: Repaired, tmp_path: Path, monkeypatch: Any
 ) -> None:
