@@ -79,7 +79,7 @@ def board(pieces: Mapping[str, str], arrows: Sequence[Arrows], label: str) -> st
 
 
 def style() -> dict[str, Any]:
-    """Return what a page needs to draw such boards itself: colours, and outlines in a square of 100 by 100."""
+    """Return what a page draws such boards with: colours, and outlines in a square of 100 by 100."""
     return {
         "squares": [_LIGHT, _DARK],
         "white": _WHITE,

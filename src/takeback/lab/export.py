@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from takeback.lab.effects import changes_of, effects_of
+from takeback.findings.localise.shares import GRAFT, TAKE_BACK
+from takeback.findings.sweep.sets import chosen_sets, random_controls
+from takeback.lab.effects import changes_of
+from takeback.lab.lab import Lab
+from takeback.lab.selection import Selection
+from takeback.lab.server import INDEX, page_files
 from takeback.lab.situations import situation_of
-from takeback.measure.bench import Bench
-from takeback.measure.read import Ask
+from takeback.lab.stage import BESIDE, Stage
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
+from takeback.run.files import atomic_folder
 
 SCALE: Final = 65535
 """What a probability of 1 is written as."""
@@ -23,70 +27,107 @@ SCALE: Final = 65535
 CHUNK: Final = 64
 """Situations in a file."""
 
+LIVE: Final = b'data-transport="live"'
+STATIC: Final = b'data-transport="static"'
+"""How the page knows whether it speaks with a server or reads files."""
+
+
+def export(lab: Lab, out: Path) -> Path:
+    """Write a lab as a folder for any web server, or to be opened from disk.
+
+    Raises:
+        TakebackError: the folder is there already, the page was not built, or a view can't be opened.
+    """
+    files = page_files()
+    with atomic_folder(out) as draft:
+        for name, content in files.items():
+            (draft / name).write_bytes(content.replace(LIVE, STATIC) if name == INDEX else content)
+        write_data(lab, draft / "data")
+    return out
+
+
+def write_data(lab: Lab, folder: Path) -> None:
+    """Write all that a page can ask."""
+    views = [one.told for one in lab.views.values()]
+    write(folder / "views.js", "views", {"views": views, "view": views[0]["key"]})
+    for key in lab.views:
+        write_view(lab.stage(key), lab.scene(key), folder / key, key)
+
+
+def write_view(stage: Stage, scene: dict[str, Any], folder: Path, view: str) -> None:
+    """Write what can be asked of one pair: its sets in both directions, as far as they were read."""
+    bench, asked = stage.bench, _asked(stage)
+    recorded = [
+        {
+            "set": str(one.components),
+            "direction": one.direction,
+            "source": one.source,
+            "read": stage.known(one.ask),
+            "file": f"set-{place}",
+        }
+        for place, one in enumerate(asked)
+    ]
+    told = {**scene, "live": False, "typed": None, "draws": False, "recorded": recorded}
+    write(folder / "scene.js", f"{view}/scene", told)
+    every = [situation_of(bench.arena, one, place) for place, one in enumerate(bench.situations)]
+    for start in range(0, len(every), CHUNK):
+        name = f"situations-{start // CHUNK}"
+        write(folder / f"{name}.js", f"{view}/{name}", every[start : start + CHUNK])
+    for side, readouts in bench.ends.items():
+        write(folder / f"{side}.js", f"{view}/{side}", {"readouts": packed(readouts)})
+    for place, one in enumerate(asked):
+        write(folder / f"set-{place}.js", f"{view}/set-{place}", _found(stage, one))
+
+
+def _asked(stage: Stage) -> list[Selection]:
+    """Return components alone, offered sets and all, in both directions; of a record what was read."""
+    universe = stage.bench.anatomy.universe
+    if stage.live and not stage.swept:
+        chosen = chosen_sets(stage.bench.anatomy, None)
+        stage.swept = (*chosen, *random_controls(stage.bench.anatomy, chosen, stage.delta, BESIDE, 0))
+    sets = dict.fromkeys(stage.alone_set(one) for one in universe)
+    sets |= dict.fromkeys(one.components for one in stage.swept)
+    sets |= dict.fromkeys(stage.bench.anatomy.parse(one["set"]) for one in stage.sets)
+    every = [
+        Selection(components, way, "base", None)
+        for way in (TAKE_BACK, GRAFT)
+        for components in [stage.bench.nothing, *sets, universe]
+    ]
+    asked = list(dict.fromkeys(every))
+    if stage.live:
+        stage.bench.gather([one.ask for one in asked])
+    return [one for one in asked if stage.known(one.ask)]
+
+
+def _found(stage: Stage, asked: Selection) -> dict[str, Any]:
+    bench = stage.on_first(stage.known(asked.ask))
+    (readouts,) = bench.read([asked.ask])
+    effects = stage.effects(asked.ask, asked.side, len(bench.situations))
+    controls = [told for told in stage.controls(asked, effects["effects"]) if told["type"] == "controls"]
+    return {
+        "readouts": packed(readouts),
+        "changes": changes_of(bench, asked.ask),
+        **effects,
+        "controls": controls[-1] if controls else None,
+    }
+
 
 def packed(readouts: Readouts) -> dict[str, Any]:
-    """Return what a policy does in all situations as text; see `docs/lab.md`."""
+    """Return what a policy does in all situations as texts; see `docs/lab.md`."""
+    greedy = readouts.greedy + 1
     rows: list[Any] = []
     for place in range(len(readouts)):
-        rows += [
-            _whole(readouts.probabilities[readouts.span(place)]),
-            _whole(readouts.masses[place]),
-            _whole(readouts.undecided[place : place + 1]),
-            [int(readouts.greedy[place]) + 1],
-        ]
-    told = {"bits": 16, "scale": SCALE, "data": _text(np.concatenate(rows).astype("<u2"))}
+        known = (readouts.probabilities[readouts.span(place)], readouts.masses[place])
+        whole = np.concatenate([*known, readouts.undecided[place : place + 1]])
+        rows += [np.round(np.clip(whole, 0, 1) * SCALE), greedy[place : place + 1]]
+    told: dict[str, Any] = {"scale": SCALE, "data": _text(np.concatenate(rows).astype("<u2"))}
     if isinstance(readouts, AnswerReadouts):
         told["logprobs"] = _text(readouts.logprobs.astype("<f4"))
     return told
 
 
-def _whole(values: Any) -> Any:
-    return np.round(np.clip(values, 0, 1) * SCALE)
-
-
 def _text(array: Any) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
-
-
-def write_view(
-    bench: Bench, scene: dict[str, Any], asks: Sequence[tuple[str, Ask]], folder: Path, view: str
-) -> None:
-    """Write what can be asked of one pair.
-
-    Args:
-        bench: the pair and its situations, on which all was read.
-        scene: its scene.
-        asks: hybrids with their direction, `take back` or `graft`.
-        folder: where to.
-        view: the key of the view.
-    """
-    recorded = [
-        {
-            "set": str(ask.take_back if way == TAKE_BACK else ~ask.take_back),
-            "direction": way, "source": ask.source, "file": f"set-{place}",
-        }
-        for place, (way, ask) in enumerate(asks)
-    ]  # fmt: skip
-    write(folder / "scene.js", f"{view}/scene", {**scene, "live": False, "recorded": recorded})
-    every = [situation_of(bench.arena, one, place) for place, one in enumerate(bench.situations)]
-    for start in range(0, len(every), CHUNK):
-        name = f"situations-{start // CHUNK}"
-        write(folder / f"{name}.js", f"{view}/{name}", every[start : start + CHUNK])
-    for side in ("base", "tuned"):
-        write(folder / f"{side}.js", f"{view}/{side}", {"readouts": packed(bench.ends[side])})
-    for told, (way, ask) in zip(recorded, asks, strict=True):
-        (readouts,) = bench.read([ask])
-        side = "tuned" if way == TAKE_BACK else "base"
-        found = {
-            "readouts": packed(readouts),
-            "changes": changes_of(bench, ask),
-            "effects": effects_of(bench, ask, side),
-            "controls": None,
-        }
-        write(folder / f"{told['file']}.js", f"{view}/{told['file']}", found)
-
-
-TAKE_BACK: Final = "take back"
 
 
 def write(path: Path, key: str, value: Any) -> None:
@@ -96,13 +137,10 @@ def write(path: Path, key: str, value: Any) -> None:
 
 
 def script(key: str, value: Any) -> str:
-    """Return a script that gives a value to the page; no text of it can end the script or the page.
+    r"""Return a script that gives a value to the page; no text of it can end the script or the page.
 
     >>> script("a", "</script>")
     'takebackData("a","\\u003c/script>");\n'
     """
     told = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return f"takebackData({json.dumps(key)},{told.replace('<', chr(92) + 'u003c')});\n"
-
-
-__all__ = ["Mapping", "packed", "write_view"]
