@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ def write_data(lab: Lab, folder: Path) -> None:
 def write_view(stage: Stage, scene: dict[str, Any], folder: Path, view: str) -> None:
     """Write what can be asked of one pair: its sets in both directions, as far as they were read."""
     bench, asked = stage.bench, _asked(stage)
+    stage = replace(stage, live=False)
     recorded = [
         {
             "set": str(one.components),

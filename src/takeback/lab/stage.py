@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.component import Component, ComponentSet
-from takeback.findings.sweep.sets import CONTROLS, NamedSet, random_controls
+from takeback.findings.sweep.sets import CONTROLS, SAME_SIZE, NamedSet, random_controls
 from takeback.lab.effects import Effects, changes_of, compared, effects_of
 from takeback.lab.estimates import Estimates
 from takeback.lab.scene import Colouring, scene_of
@@ -221,6 +221,10 @@ class Stage:
             return []
         names = {one.name for one in self.swept if one.components == mine and one.family not in CONTROLS}
         found = [one for one in self.swept if one.family in CONTROLS and names & set(one.matches)]
+        if len(mine) == 1 and not self.live:
+            (alone,) = mine
+            alike = [one for one in mine.universe if one.alike == alone.alike]
+            found = [NamedSet(SAME_SIZE, str(one), self.alone_set(one)) for one in alike]
         asks = {one: Selection(one.components, asked.direction, asked.source, None).ask for one in found}
         known = self.known(asked.ask)
         found = [one for one in found if one.components != mine and self.known(asks[one]) >= known]
