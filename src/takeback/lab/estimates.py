@@ -13,6 +13,7 @@ from takeback.component import ComponentSet
 from takeback.findings.attribution import attribute
 from takeback.lab.scene import Colouring
 from takeback.lab.situations import significant
+from takeback.lab.thoughts import Thought
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measures_of
 from takeback.measure.standard import LEGAL
@@ -32,7 +33,7 @@ ENOUGH: Final = 64
 """Situations that are attributed, at most: estimates give way to exact effects soon."""
 
 
-class Estimates:
+class Estimates(Thought):
     """The estimated effects of components in the situations that were attributed so far.
 
     Attributes:

@@ -50,6 +50,10 @@ def export(lab: Lab, out: Path) -> Path:
 def write_data(lab: Lab, folder: Path) -> None:
     """Write all that a page can ask."""
     views = [one.told for one in lab.views.values()]
+    for key in lab.views:
+        for thought in lab.stage(key).thoughts:
+            while not thought.finished:
+                thought.go_on()
     write(folder / "views.js", "views", {"views": views, "view": views[0]["key"]})
     for key in lab.views:
         write_view(lab.stage(key), lab.scene(key), folder / key, key)

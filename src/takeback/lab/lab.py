@@ -10,6 +10,7 @@ from typing import Any, Final
 from takeback.lab.drawing import draw, typed
 from takeback.lab.selection import text_of
 from takeback.lab.stage import Message, Stage
+from takeback.lab.thoughts import Thought
 from takeback.lab.views import View
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -84,32 +85,25 @@ class Lab:
         """Estimate some more of what pages look at; once it is all estimated they are told."""
         for key in dict.fromkeys(seat.view for seat in seats):
             stage = self._open.get(key)
-            if stage is None or stage.estimates is None or stage.estimates.finished:
+            thought = next((one for one in stage.thoughts if not one.finished), None) if stage else None
+            if stage is None or thought is None:
                 continue
-            stage.estimates.go_on()
-            if stage.estimates.finished:
+            thought.go_on()
+            if thought.finished:
                 for seat in (one for one in seats if one.view == key):
-                    yield from ((seat, told) for told in self._estimated(stage, seat))
+                    yield from ((seat, told) for told in _thought(stage, thought, seat))
             return
 
     def idle(self, seats: Sequence[Seat]) -> bool:
         """Tell whether there is nothing to think about."""
         stages = [self._open[one.view] for one in seats if one.view in self._open]
-        return all(one.estimates is None or one.estimates.finished for one in stages)
-
-    def _estimated(self, stage: Stage, seat: Seat) -> Generator[Message]:
-        assert stage.estimates is not None
-        for one in stage.estimates.colourings():
-            yield {"type": "colouring", "colouring": one.told(stage.bench.anatomy)}
-        if seat.selected is not None:
-            told = stage.estimated(stage.selection(seat.selected))
-            if told is not None:
-                yield {**told, "id": seat.selected.get("id")}
+        return all(thought.finished for one in stages for thought in one.thoughts)
 
     def scene(self, key: str) -> Message:
         """Return the scene of a view."""
         views = [one.told for one in self.views.values()]
-        return {**self.stage(key).scene(), "views": views, "view": key, "course": self.course}
+        about = {"views": views, "view": key, "course": self.course}
+        return {**self.stage(key).scene(), **self.views[key].names, **about}
 
     def _hello(self, seat: Seat, _: Mapping[str, Any]) -> Generator[Message]:
         yield {"type": "scene", "scene": self.scene(seat.view)}
@@ -138,5 +132,15 @@ class Lab:
     def _live(self, seat: Seat) -> Stage:
         stage = self.stage(seat.view)
         if not stage.live:
-            raise TakebackError("a record reads nothing new; takeback lab BASE TUNED does")
+            raise TakebackError("a record reads nothing new; takeback lab RUN --live does")
         return stage
+
+
+def _thought(stage: Stage, thought: Thought, seat: Seat) -> Iterator[Message]:
+    """Tell a page what was worked out, and what that says of what it selected."""
+    for one in thought.colourings():
+        yield {"type": "colouring", "colouring": one.told(stage.bench.anatomy)}
+    if thought is stage.estimates and seat.selected is not None:
+        told = stage.estimated(stage.selection(seat.selected))
+        if told is not None:
+            yield {**told, "id": seat.selected.get("id")}

@@ -61,12 +61,14 @@ def _views(plan: Plan, who: tuple[str, int], run: Path, models: Mapping[str, str
     def opened(snapshot: Snapshot | None = None) -> Stage:
         return _stage(side_of(plan, who, run, load_policy if models else _refused), models, snapshot)
 
-    yield View(_name(who), title, opened, arm, seed)
+    parent = plan.parent(arm)
+    yield View(_name(who), title, opened, arm, seed, None, parent, title)
     folder = final_of(run, *who).parent
     steps = sorted((int(one.name.removeprefix("step-")), one.name) for one in folder.glob("step-*"))
     for step, name in steps if models else ():
         snapped = partial(opened, Snapshot(name, step, 0.0))
-        yield View(f"{_name(who)}-{name}", f"{title}, step {step}", snapped, arm, seed, step)
+        told = f"{title}, step {step}"
+        yield View(f"{_name(who)}-{name}", told, snapped, arm, seed, step, parent, told)
 
 
 def _stage(side: MeasuredSide, models: Mapping[str, str], snapshot: Snapshot | None) -> Stage:
@@ -132,9 +134,11 @@ def _found(folder: Path, anatomy: Anatomy) -> Iterator[dict[str, str]]:
 
 def _course(run: Path) -> Iterator[dict[str, Any]]:
     """Yield how measures went over training, by arm and seed."""
-    table = read_table(run / "behaviour" / "policies.parquet")
+    whole = run / "behaviour" / "policies.parquet"
+    parts = [whole] if whole.exists() else sorted(whole.parent.glob(f"*/{whole.name}"))
+    rows = [row for path in parts for row in records(read_table(path).sort_values("step", kind="stable"))]
     found: dict[tuple[str, int], dict[str, dict[str, list[Any]]]] = {}
-    for row in records(table.sort_values("step", kind="stable")):
+    for row in rows:
         measures = found.setdefault((row["arm"], row["seed"]), {})
         columns = measures.setdefault(row["measure"], {of: [] for of in TOLD})
         for of, values in columns.items():

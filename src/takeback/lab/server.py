@@ -101,16 +101,16 @@ def _name(host: str) -> str:
         return ""
 
 
-def page_files(folder: Path = PAGE) -> dict[str, bytes]:
+def page_files() -> dict[str, bytes]:
     """Return the files of the built page by name: these are served, and nothing else is.
 
     Raises:
         TakebackError: the page was not built.
     """
-    paths = [path for path in sorted(folder.glob("*")) if path.suffix in TYPES and path.is_file()]
+    paths = [path for path in sorted(PAGE.glob("*")) if path.suffix in TYPES and path.is_file()]
     files = {path.name: path.read_bytes() for path in paths}
     if INDEX not in files:
-        raise TakebackError(f"the lab's page is not built: {folder / INDEX} is missing; run make page")
+        raise TakebackError(f"the lab's page is not built: {PAGE / INDEX} is missing; run make page")
     return files
 
 

@@ -19,6 +19,7 @@ from takeback.lab.estimates import Estimates
 from takeback.lab.scene import Colouring, scene_of
 from takeback.lab.selection import Selection
 from takeback.lab.situations import numbers, readout_of, situation_of
+from takeback.lab.thoughts import Invariants, Thought
 from takeback.measure.bench import Bench
 from takeback.measure.read import Ask
 from takeback.policies.answers import AnswerReadouts
@@ -95,9 +96,15 @@ class Stage:
         """What attribution says of components; nothing of a record or of networks, which are read at once."""
         return Estimates(self.bench) if self.live and not self.bench.of_networks else None
 
+    @cached_property
+    def thoughts(self) -> list[Thought]:
+        """What is worked out while nobody waits."""
+        estimates = [] if self.estimates is None else [self.estimates]
+        return [*estimates, Invariants(self.bench.pair)]
+
     def scene(self) -> Message:
         """Return the scene; what was read of components alone is among the colourings."""
-        told = self.estimates.colourings() if self.estimates else []
+        told = [one for thought in self.thoughts for one in thought.colourings()]
         colourings = [*self.weights, *self.alone(), *told]
         scene = scene_of(self.bench, colourings, self.sets, self.arms)
         return {**scene, "live": self.live, "typed": scene["typed"] if self.live else None}
@@ -158,7 +165,6 @@ class Stage:
         message = {
             "type": "answer",
             "set": str(ask.take_back),
-            "name": " from ".join(ask.key),
             "situation": told,
             "sides": sides,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from takeback.anatomy import Anatomy
@@ -33,6 +33,8 @@ class View:
         seed: see `arm`.
         step: see `arm`.
         open: makes its stage.
+        base: what stands for its base in titles; by default how it was named.
+        tuned: the same for tuned.
     """
 
     key: str
@@ -41,11 +43,20 @@ class View:
     arm: str | None = None
     seed: int | None = None
     step: int | None = None
+    base: str = ""
+    tuned: str = ""
 
     @property
     def told(self) -> dict[str, Any]:
         """What the page knows of it."""
-        return {name: value for name, value in asdict(self).items() if name != "open"}
+        return {name: getattr(self, name) for name in ("key", "title", "arm", "seed", "step")}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What its scene calls the pair, where that is not how it was named."""
+        if not self.base:
+            return {}
+        return {"title": f"{self.tuned} against {self.base}", "base": self.base, "tuned": self.tuned}
 
 
 def view_of_pair(
