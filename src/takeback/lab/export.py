@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.findings.sweep.sets import chosen_sets, random_controls
+from takeback.findings.sweep.sets import CONTROLS, chosen_sets, random_controls
 from takeback.lab.effects import changes_of
 from takeback.lab.lab import Lab
 from takeback.lab.selection import Selection
 from takeback.lab.server import INDEX, page_files
-from takeback.lab.situations import situation_of
+from takeback.lab.situations import drawn_of, numbers, situation_of
 from takeback.lab.stage import BESIDE, Stage
 from takeback.policies.answers import AnswerReadouts
+from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.readout import Readouts
 from takeback.run.files import atomic_folder
 
-SCALE: Final = 65535
+SCALE: Final = 1000
 """What a probability of 1 is written as."""
 
 CHUNK: Final = 64
@@ -86,20 +89,18 @@ def write_view(stage: Stage, scene: dict[str, Any], folder: Path, view: str) -> 
 
 
 def _asked(stage: Stage) -> list[Selection]:
-    """Return components alone, offered sets and all, in both directions; of a record what was read."""
+    """Return components alone and offered sets in both directions, random ones taken back; as far as read."""
     universe = stage.bench.anatomy.universe
     if stage.live and not stage.swept:
         chosen = chosen_sets(stage.bench.anatomy, None)
         stage.swept = (*chosen, *random_controls(stage.bench.anatomy, chosen, stage.delta, BESIDE, 0))
     sets = dict.fromkeys(stage.alone_set(one) for one in universe)
-    sets |= dict.fromkeys(one.components for one in stage.swept)
+    random = [one.components for one in stage.swept if one.family in CONTROLS]
+    sets |= dict.fromkeys(one.components for one in stage.swept if one.family not in CONTROLS)
     sets |= dict.fromkeys(stage.bench.anatomy.parse(one["set"]) for one in stage.sets)
-    every = [
-        Selection(components, way, "base", None)
-        for way in (TAKE_BACK, GRAFT)
-        for components in [stage.bench.nothing, *sets, universe]
-    ]
-    asked = list(dict.fromkeys(every))
+    real = [stage.bench.nothing, *sets, universe]
+    ways = {TAKE_BACK: [*real, *random], GRAFT: real}
+    asked = [Selection(one, way, "base", None) for way, some in ways.items() for one in dict.fromkeys(some)]
     if stage.live:
         stage.bench.gather([one.ask for one in asked])
     return [one for one in asked if stage.known(one.ask)]
@@ -111,29 +112,34 @@ def _found(stage: Stage, asked: Selection) -> dict[str, Any]:
     effects = stage.effects(asked.ask, asked.side, len(bench.situations))
     controls = [told for told in stage.controls(asked, effects["effects"]) if told["type"] == "controls"]
     return {
-        "readouts": packed(readouts),
+        "readouts": packed(readouts, bench.ends["tuned"]),
         "changes": changes_of(bench, asked.ask),
         **effects,
         "controls": controls[-1] if controls else None,
     }
 
 
-def packed(readouts: Readouts) -> dict[str, Any]:
-    """Return what a policy does in all situations as texts; see `docs/lab.md`."""
-    greedy = readouts.greedy + 1
-    rows: list[Any] = []
-    for place in range(len(readouts)):
-        known = (readouts.probabilities[readouts.span(place)], readouts.masses[place])
-        whole = np.concatenate([*known, readouts.undecided[place : place + 1]])
-        rows += [np.round(np.clip(whole, 0, 1) * SCALE), greedy[place : place + 1]]
-    told: dict[str, Any] = {"scale": SCALE, "data": _text(np.concatenate(rows).astype("<u2"))}
+def packed(readouts: Readouts, before: Readouts | None = None) -> dict[str, Any]:
+    """Return what a policy does in all situations in whole numbers; of a hybrid what it has more than tuned."""
+    whole = _whole(readouts)
+    if before is not None:
+        whole = whole - _whole(before)
+    told: dict[str, Any] = {"scale": SCALE, "numbers": whole.tolist()}
     if isinstance(readouts, AnswerReadouts):
-        told["logprobs"] = _text(readouts.logprobs.astype("<f4"))
+        told["logprobs"] = numbers(readouts.logprobs, 3)
+    if isinstance(readouts, DrawnReadouts):
+        told["drawn"] = [drawn_of(readouts, place) for place in range(len(readouts))]
     return told
 
 
-def _text(array: Any) -> str:
-    return base64.b64encode(array.tobytes()).decode("ascii")
+def _whole(readouts: Readouts) -> NDArray[np.int64]:
+    """Return each situation's probabilities, masses, undecided rest and greedy's place + 1, end to end."""
+    rows: list[NDArray[np.int64]] = []
+    for place in range(len(readouts)):
+        known = (readouts.probabilities[readouts.span(place)], readouts.masses[place])
+        shares = np.concatenate([*known, readouts.undecided[place : place + 1]])
+        rows += [np.round(shares * SCALE).astype(np.int64), readouts.greedy[place : place + 1] + 1]
+    return np.concatenate(rows)
 
 
 def write(path: Path, key: str, value: Any) -> None:
@@ -143,10 +149,12 @@ def write(path: Path, key: str, value: Any) -> None:
 
 
 def script(key: str, value: Any) -> str:
-    r"""Return a script that gives a value to the page; no text of it can end the script or the page.
+    r"""Return a script that gives a value to the page: its JSON, deflated, in letters that no text can end.
 
-    >>> script("a", "</script>")
-    'takebackData("a","\\u003c/script>");\n'
+    >>> script("a", None)
+    'takebackData("a","yyvNyQEA");\n'
     """
-    told = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return f"takebackData({json.dumps(key)},{told.replace('<', chr(92) + 'u003c')});\n"
+    told = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    letters = base64.b64encode(deflate.compress(told) + deflate.flush()).decode("ascii")
+    return f'takebackData({json.dumps(key)},"{letters}");\n'
