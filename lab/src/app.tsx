@@ -51,8 +51,10 @@ function App({ talk, root, whole }: { talk: Talk; root: HTMLElement; whole: bool
           <Map talk={talk} state={state} />
         </div>
         <AnswerPanel talk={talk} state={state} />
-        <Measures talk={talk} state={state} />
-        <Situations talk={talk} state={state} />
+        <div class="column">
+          <Measures talk={talk} state={state} />
+          <Situations talk={talk} state={state} />
+        </div>
         <Course talk={talk} state={state} />
       </main>
       <Help open={help} close={() => setHelp(false)} />

@@ -213,7 +213,7 @@ const Row = memo(({ grid, line, row, colouring, grey, values, selected }: RowPro
           data-name={name}
         >
           <rect class={value === null ? "missing" : undefined} x={x} y={y} width={width} height={height} rx={height > 12 ? 2 : 0} fill={fill} />
-          {label && <text x={x + width / 2} y={y + height / 2 + 3.5} text-anchor="middle" fill={ink}>{label}</text>}
+          {label && <text x={x + width / 2} y={y + height / 2 + 3.5} text-anchor="middle" style={{ fill: ink }}>{label}</text>}
         </g>
       );
     })}

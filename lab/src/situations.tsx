@@ -8,7 +8,7 @@ const AROUND = 8;
 
 /** The situations, sorted by how much the hybrid changes them; only those in sight are drawn. */
 export function Situations({ talk, state }: { talk: Talk; state: State }) {
-  const { scene, changes, choice, typed, old } = state;
+  const { scene, changes, choice, listing, typed, old } = state;
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const listed = order(state);
@@ -19,7 +19,9 @@ export function Situations({ talk, state }: { talk: Talk; state: State }) {
     const [from, to] = [at * HIGH, (at + 1) * HIGH];
     if (from < element.scrollTop) element.scrollTop = from;
     else if (to > element.scrollTop + element.clientHeight) element.scrollTop = to - element.clientHeight;
-  }, [at]);
+  }, [choice.place, listing]);
+  const hybrid = `${choice.set} ${choice.direction} ${choice.source} ${choice.strength}`;
+  useEffect(() => box.current?.scrollTo({ top: 0 }), [hybrid]);
   if (!scene) return null;
   const noun = scene.words.situation ?? "situation";
   const total = scene.situations.text.length;
