@@ -1,6 +1,9 @@
-"""Fill the pages of findings with the numbers of their records; `--check` only tells whether they agree.
+"""Fill the pages of findings with the numbers of their records.
 
-`python examples/pages.py [--check] [PAGE …]`. A page that is made so begins with a line
+    python examples/pages.py [--check | --blocks] [PAGE …]
+
+`--check` only tells whether pages and records agree; `--blocks` prints every number and table that a page's
+record gives. A page that is made so begins with a line
 
     <!-- blocks: examples/NAME/tables.py docs/findings/record/NAME -->
 
@@ -10,6 +13,7 @@ function `blocks(record)`, which returns Markdown by key from the small tables i
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import sys
@@ -24,18 +28,24 @@ PUT = re.compile(r"(<!-- put (\S+) -->).*?(<!-- end -->)", re.DOTALL)
 
 def main() -> None:
     """Fill all pages, or those that are named, or say which do not agree with their records."""
-    check, names = "--check" in sys.argv, [name for name in sys.argv[1:] if name != "--check"]
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("pages", nargs="*", type=Path, metavar="PAGE")
+    ways = options.add_mutually_exclusive_group()
+    ways.add_argument("--check", action="store_true", help="only tell whether they agree")
+    ways.add_argument("--blocks", action="store_true", help="print what the records give, by key")
+    asked = options.parse_args()
     stale: list[str] = []
-    for page in [Path(name) for name in names] or made():
+    for page in asked.pages or made():
         text = page.read_text(encoding="utf-8")
-        new = filled(text)
-        if new != text:
+        if asked.blocks:
+            print(*(f"<!-- {key} -->\n{block}\n" for key, block in given(text).items()), sep="\n")
+        elif (new := filled(text)) != text:
             stale.append(str(page))
-            if not check:
+            if not asked.check:
                 page.write_text(new, encoding="utf-8")
-    if check and stale:
+    if asked.check and stale:
         sys.exit(f"{', '.join(stale)}: the tables say otherwise; `make pages` fills them again")
-    print(*(f"filled {name}" for name in stale), sep="\n")
+    print(*(f"filled {name}" for name in stale), sep="\n", end="\n" if stale else "")
 
 
 def made() -> list[Path]:
@@ -49,11 +59,14 @@ def filled(text: str) -> str:
     Raises:
         KeyError: the page asks for something that the record does not give.
     """
+    found = given(text)
+    return PUT.sub(lambda place: f"{place[1]}{_laid(found[place[2]])}{place[3]}", text) if found else text
+
+
+def given(text: str) -> Mapping[str, str]:
+    """Return what the record of a page gives, as Markdown by key; nothing if the page has no record."""
     begin = FROM.match(text)
-    if begin is None:
-        return text
-    found = blocks(ROOT / begin[1], ROOT / begin[2])
-    return PUT.sub(lambda place: f"{place[1]}{_laid(found[place[2]])}{place[3]}", text)
+    return {} if begin is None else blocks(ROOT / begin[1], ROOT / begin[2])
 
 
 def blocks(maker: Path, record: Path) -> Mapping[str, str]:

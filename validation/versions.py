@@ -1,8 +1,9 @@
 """Tries the package with the lowest and the newest libraries that pyproject.toml allows, and prints Markdown.
 
-`python -m validation.versions` makes an environment for each Python and each end of the bounds, with all
-extras and with none, installs the wheel, and runs a fast part of the tests against it; without extras it runs
-commands from a folder that is no checkout. uv must be installed, as pip has no way to take lowest versions.
+`python -m validation.versions` makes environments with the lowest versions on the oldest Python and with the
+newest on each, with all extras and with none. It installs the wheel and runs the tests of `TESTED` against
+it, which touch each extra of `all`; without extras it runs commands from a folder that is no checkout. Then
+it prints which version of each library was tried. uv must be installed, as pip can't take lowest versions.
 What uv reads from the environment holds here too: `UV_FIND_LINKS`, `UV_TORCH_BACKEND=cpu`, `UV_OVERRIDE`.
 """
 
@@ -16,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -39,8 +42,15 @@ TESTED: Final = (
         "tests/weights/test_diff.py",
         "tests/findings/sweep",
     ),
-    *("tests/arenas/gym", "tests/training/test_train.py", "tests/training/test_lora.py", "tests/test_cli.py"),
+    *("tests/arenas/gym", "tests/arenas/test_eval_tasks.py", "tests/test_cli.py"),
+    *("tests/training/test_train.py", "tests/training/test_lora.py"),
     *("docs/checkpoints.md", "docs/python.md"),
+)
+"""Of these the tests that are not slow; and of Ray, whose tests all are, those of `ON_RAY`."""
+
+ON_RAY: Final = (
+    "tests/run/test_ray.py::test_two_nodes_diff_like_one_process",
+    "tests/run/test_ray.py::test_an_error_in_an_actor_is_the_error_here",
 )
 COMMANDS: Final = (
     "--help",
@@ -50,7 +60,6 @@ COMMANDS: Final = (
     "family endgame-base",
     "behaviour endgame-base --arena endgames --situations 4 -o rows",
 )
-TOLD: Final = ("torch", "transformers", "pydantic", "numpy", "pandas", "pyarrow", "peft", "trl", "gymnasium")
 
 
 def _uv(*words: str, cwd: Path = ROOT) -> None:
@@ -62,28 +71,64 @@ def _uv(*words: str, cwd: Path = ROOT) -> None:
         raise SystemExit(f"uv {' '.join(words[:2])} failed:\n{run.stderr[-3000:]}")
 
 
-def made(folder: Path, python: str, end: str, bare: bool) -> tuple[Path, str]:
-    """Make an environment and return its interpreter and the versions in it, as text."""
-    place, lines = folder / f"{python}-{end}{'-bare' * bare}", folder / f"{python}-{end}{'-bare' * bare}.txt"
-    wheels = [word for name in COMPILED for word in ("--only-binary", name)]
-    extras = () if bare else ("--extra", "all")
-    settings = ("-q", "--python", python, "--resolution", ENDS[end], "-o", str(lines))
-    _uv("pip", "compile", "pyproject.toml", *extras, *settings, *wheels)
-    _uv("venv", "-q", "--clear", "-p", python, str(place))
-    into = ("pip", "install", "-q", "-p", str(place))
-    _uv(*into, "--no-deps", "-r", str(lines))
-    _uv(*into, "--no-deps", str(next(folder.glob("*.whl"))))
-    if not bare:
-        _uv(*into, *RUNNERS)
-    found = dict(re.findall(r"^([\w-]+)==(\S+)", lines.read_text(encoding="utf-8"), re.MULTILINE))
-    return place / "bin" / "python", ", ".join(f"{name} {found[name]}" for name in TOLD if name in found)
+def bounds(requirements: Iterable[str]) -> dict[str, str]:
+    """Return the lowest version of each library that requirements bound from below.
+
+    >>> bounds(["trl>=1.16,<2", "takeback[train,chess]"])
+    {'trl': '1.16'}
+    """
+    found = (re.match(r"([\w.-]+)(?:\[.*\])?>=([\w.]+)", one) for one in requirements)
+    return {one[1]: one[2] for one in found if one}
 
 
-def tests(python: Path, log: Path) -> str:
+def bounded() -> dict[str, str]:
+    """Return the lowest versions that `pyproject.toml` allows of what the extra `all` brings."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extras = project["optional-dependencies"]
+    names = re.findall(r"[\w-]+", extras["all"][0])[1:]
+    return bounds([*project["dependencies"], *(one for name in names for one in extras[name])])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Is one environment: a Python, an end of the bounds, and whether it has no extras."""
+
+    python: str
+    end: str
+    bare: bool
+
+    def __str__(self) -> str:
+        return f"{self.python}-{self.end}{'-bare' * self.bare}"
+
+    def made(self, folder: Path) -> dict[str, str]:
+        """Make it, with the wheel that is in the folder, and return the versions in it."""
+        place, lines = folder / str(self), folder / f"{self}.txt"
+        wheels = [word for name in COMPILED for word in ("--only-binary", name)]
+        extras = () if self.bare else ("--extra", "all")
+        settings = ("-q", "--python", self.python, "--resolution", ENDS[self.end], "-o", str(lines))
+        _uv("pip", "compile", "pyproject.toml", *extras, *settings, *wheels)
+        _uv("venv", "-q", "--clear", "-p", self.python, str(place))
+        into = ("pip", "install", "-q", "-p", str(place))
+        _uv(*into, "--no-deps", "-r", str(lines))
+        _uv(*into, "--no-deps", str(next(folder.glob("*.whl"))))
+        if not self.bare:
+            _uv(*into, *RUNNERS)
+        return dict(re.findall(r"^([\w-]+)==(\S+)", lines.read_text(encoding="utf-8"), re.MULTILINE))
+
+    def tried(self, folder: Path) -> str:
+        """Run the tests in it, or the commands where it has no extras, and return what became of them."""
+        python, log = folder / str(self) / "bin" / "python", folder / f"{self}.log"
+        return commands(python, log) if self.bare else suite(python, log)
+
+
+def suite(python: Path, log: Path) -> str:
     """Run the tests against what is installed and return what pytest says at last."""
-    options = ("-q", "-m", "not slow", "-W", "default", "-p", "no:cacheprovider", "--tb=short")
-    words = [str(python), "-P", "-m", "pytest", *options, *TESTED]
-    return _last(words, ROOT, log)
+    options = ("-q", "-W", "default", "-p", "no:cacheprovider", "--tb=short")
+    words = [str(python), "-P", "-m", "pytest", *options]
+    on_ray = log.with_suffix(".ray.log")
+    said = _last([*words, "-m", "not slow", *TESTED], ROOT, log)
+    return f"{said}; on Ray {_last([*words, *ON_RAY], ROOT, on_ray)}"
 
 
 def commands(python: Path, log: Path) -> str:
@@ -120,13 +165,22 @@ def main() -> None:
         for old in folder.glob("*.whl"):
             old.unlink()
         _uv("build", "-q", "--wheel", "-o", str(folder))
+        cells = [
+            Cell(python, end, extras == "none")
+            for python, end, extras in product(asked.pythons, asked.ends, asked.extras)
+            if end == "newest" or python == PYTHONS[0]
+        ]
         print("| Python | versions | extras | result | seconds |\n| --- | --- | --- | --- | ---: |")
-        for python, end, extras in product(asked.pythons, asked.ends, asked.extras):
-            interpreter, versions = made(folder, python, end, extras == "none")
-            log, began = folder / f"{python}-{end}-{extras}.log", time.monotonic()
-            said = (commands if extras == "none" else tests)(interpreter, log)
+        versions = dict[Cell, dict[str, str]]()
+        for cell in cells:
+            versions[cell], began = cell.made(folder), time.monotonic()
+            said, extras = cell.tried(folder), "none" if cell.bare else "all"
             spent = time.monotonic() - began
-            print(f"| {python} | {end}: {versions} | {extras} | {said} | {spent:.0f} |", flush=True)
+            print(f"| {cell.python} | {cell.end} | {extras} | {said} | {spent:.0f} |", flush=True)
+    whole = [cell for cell in cells if not cell.bare] or cells
+    print(f"\n| library | {' | '.join(map(str, whole))} |\n| --- |" + " --- |" * len(whole))
+    for name in bounded():
+        print(f"| {name} | {' | '.join(versions[cell].get(name, '') for cell in whole)} |")
 
 
 if __name__ == "__main__":

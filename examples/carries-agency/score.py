@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from carrier_rules import AFTER, conditions, verdicts
 from known_sets import MIRRORED, SEEDS, S
 
 from takeback.run.tables import read_table, write_table
-from takeback.study.conjectures import brier, judge, log_score, read_lock
+from takeback.study.conjectures import decided, read_lock
 
 
 def main() -> None:
@@ -36,7 +35,8 @@ def main() -> None:
     write_table(matched(run), record / "matched.parquet")
     told, found = (one[~one["rule"].isin(AFTER)] for one in (told, found))
     tables = {"carriers": told, "contrasts": found}
-    write_table(decided(run, tables), record / "conjectures.parquet")
+    outcomes = decided(run, tables).assign(time=read_lock(run).time)
+    write_table(outcomes, record / "conjectures.parquet")
 
 
 def matched(run: Path) -> pd.DataFrame:
@@ -67,28 +67,6 @@ def flagged(told: pd.DataFrame) -> pd.DataFrame:
     has = [(r.set, r.pair, r.rule, r.part) in parts for r in told.itertuples()]
     both = [{(r.set, r.pair + end, r.rule) for end in ("", MIRRORED)} <= names for r in told.itertuples()]
     return told.assign(has=has, both=np.where(np.array(both) & (told["unit"] == S), 1.0, 0.0))
-
-
-def decided(run: Path, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Decide and score the conjectures that were locked."""
-    rows: list[dict[str, Any]] = []
-    locked = read_lock(run)
-    for one in locked.conjectures:
-        verdict = judge(one.parsed, SimpleNamespace(planned={}, get=tables.get))
-        known = verdict.outcome is not None
-        rows.append(
-            {
-                **{
-                    name: getattr(one, name) for name in ("name", "sentence", "rule", "probability", "author")
-                },
-                "outcome": verdict.outcome,
-                "why": verdict.why,
-                "brier": brier(one.probability, bool(verdict.outcome)) if known else None,
-                "log_score": log_score(one.probability, bool(verdict.outcome)) if known else None,
-                "locked": locked.time,
-            }
-        )
-    return pd.DataFrame(rows).astype({"outcome": "boolean"})
 
 
 if __name__ == "__main__":

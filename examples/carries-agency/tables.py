@@ -1,12 +1,13 @@
 """Tables of docs/findings/carries-agency.md from its record.
 
-`python examples/carries-agency/tables.py RECORD` prints them all.
+The record is made by `score.py`, and printed by
+`python examples/pages.py --blocks docs/findings/carries-agency.md`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +21,14 @@ sys.path.insert(0, str(HERE))
 from carrier_rules import KL, RULES, SHARE, UTILITY  # noqa: E402
 from known_sets import ARMS, FULL, GOALS, HALF, MIRRORED, PAIRS, REST, SETS, S  # noqa: E402
 
+from takeback.draw.markdown import table  # noqa: E402
 from takeback.draw.numbers import interval, number, signed  # noqa: E402
 from takeback.run.crossed import crossed_estimate  # noqa: E402
 from takeback.run.power import bound, noncentrality  # noqa: E402
 from takeback.run.sign_flips import sign_flip_test  # noqa: E402
 from takeback.run.stats import Estimate, seeds_estimate  # noqa: E402
 from takeback.run.tables import read_table  # noqa: E402
+from takeback.study.conjectures.markdown import of_conjectures  # noqa: E402
 
 MIXED: Final = ("RL or RFT", "goal or chance")
 Key = tuple[str, str, str, str]
@@ -93,12 +96,6 @@ class Far:
         return for_distance, cells.more(name, goal, "RL or RFT").mean(axis=1) - for_distance
 
 
-def main() -> None:
-    """Print every block."""
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"<!-- {key} -->\n{text}\n")
-
-
 def blocks(record: Path) -> dict[str, str]:
     """Return each table and number of the page by its key."""
     measured = read_table(record / "measured.parquet")
@@ -110,39 +107,36 @@ def blocks(record: Path) -> dict[str, str]:
     return {
         "sets": ", ".join(f"{name} (`{SETS[name].text}`)" for name in cells.sets),
         "runs": str(len(runs)),
-        "arms": _table(("set", "goal", "arm", "nats from base", "utility gained"), _arms(cells)),
-        "rules": _table(
+        "arms": table(("set", "goal", "arm", "nats from base", "utility gained"), _arms(cells)),
+        "rules": table(
             ("rule", "pair", "known part named, whole", "components of it named", "named wrongly"),
             _rules(told),
         ),
-        "distances": _table(
+        "distances": table(
             ("set", "goal", "RL's set, nats", "fine-tuning's", "costs more", "for the distance", "left", "p"),
             _distances(cells, far),
         ),
-        "wholes": _table(
+        "wholes": table(
             ("set", "models", "goal", "part", "costs", "more than in the control", "p", "seen with 80%"),
             _wholes(cells, found),
         ),
-        "share": _table(
+        "share": table(
             ("set", "goal", "RL moved", "utility it costs", "part of the gain", "pursuit share it costs"),
             _share(cells),
         ),
-        "components": _table(
+        "components": table(
             ("set", "component", "part", *[f"{pair}: {goal}" for pair in MIXED for goal in GOALS]),
             _components(cells.sets, found),
         ),
-        "transplants": _table(
+        "transplants": table(
             ("set", "models", "goal", "RL's set in place of the other's", "and its rest"),
             _transplants(cells),
         ),
-        "doses": _table(("set", "goal", "part", "none", "all of it", "one and a half"), _doses(cells)),
-        "conjectures": _table(
-            ("conjecture", "probability", "came out", "numbers"),
-            ((r.sentence, f"{r.probability:g}", _outcome(r.outcome), r.why) for r in decided.itertuples()),
-        ),
+        "doses": table(("set", "goal", "part", "none", "all of it", "one and a half"), _doses(cells)),
+        "conjectures": of_conjectures(decided),
         "brier": number(float(decided["brier"].mean())),
         "brier-if-right": number(float((decided["probability"] * (1 - decided["probability"])).mean())),
-        "locked": str(decided["locked"].iloc[0]),
+        "locked": str(decided["time"].iloc[0]),
         **_numbers(cells, told),
         **_corrected(cells, far),
     }
@@ -304,18 +298,3 @@ def _part(unit: str) -> str:
 
 def _of(named: pd.Series[Any]) -> str:
     return f"{int(named.sum())} of {len(named)}" if len(named) else "–"
-
-
-def _outcome(value: object) -> str:
-    return "undecided" if pd.isna(value) else "true" if value else "**false**"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

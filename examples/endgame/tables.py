@@ -1,18 +1,19 @@
 """Tables of docs/findings/endgame.md from the kept records of both runs.
 
-`python examples/endgame/tables.py docs/findings/record/endgame` prints them; the second base's lies beside.
+The second base's record lies beside the first; `python examples/pages.py --blocks docs/findings/endgame.md`
+prints them all.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, interval, number, percent, signed
 from takeback.run.crossed import crossed_estimate
 from takeback.run.power import bound
@@ -20,6 +21,7 @@ from takeback.run.stats import Estimate
 from takeback.run.tables import read_table
 from takeback.study import load_plan
 from takeback.study.by_situation import BEHAVIOUR, GAINED, LEGAL_GAINED, ON_SCALES, OWN
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 from takeback.study.contrasts.quantities import Contributions, quantities
 from takeback.study.plan import Plan
 from takeback.study.sums import weights_of
@@ -88,9 +90,13 @@ def _of(record: Record, prefix: str) -> dict[str, str]:
             ("contrast", "of each component", "stand out", "the others, no larger than"),
             inside(record),
         ),
-        "conjectures": (("conjecture", "probability", "came out", "numbers"), conjectures(record)),
     }
-    return {f"{prefix}{name}": table(*made) for name, made in tables.items()}
+    told = {f"{prefix}{name}": table(*made) for name, made in tables.items()}
+    if (path := record.folder / "conjectures.parquet").exists():
+        decided = read_table(path)
+        told[f"{prefix}conjectures"] = of_conjectures(decided)
+        told |= {f"{prefix}{slug(key)}": text for key, text in of_scores(decided)}
+    return told
 
 
 def _numbers(record: Record, prefix: str = "") -> dict[str, str]:
@@ -176,15 +182,6 @@ def inside(record: Record) -> Iterator[Sequence[str]]:
             yield contrast, title, f"{len(some)} of {len(rows)}{': ' if named else ''}{named}", rest
 
 
-def conjectures(record: Record) -> Iterator[Sequence[str]]:
-    """Tell what became of each conjecture."""
-    path = record.folder / "conjectures.parquet"
-    if path.exists():
-        for row in read_table(path).itertuples():
-            came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-            yield row.sentence, f"{row.probability:g}", came, row.why
-
-
 def cell(row: Any) -> str:
     """Write an estimate with its interval."""
     if pd.isna(row.estimate):
@@ -202,21 +199,9 @@ def estimate(found: Estimate) -> str:
     return told if bound(found) is not None else signed(found.value)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(str(one).replace("|", "\\|") for one in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def _number(value: Any, digits: int = 3) -> str:
     return ABSENT if pd.isna(value) else number(float(value), digits)
 
 
 def _most(values: pd.Series) -> float | None:
     return None if values.dropna().empty else float(values.max())
-
-
-if __name__ == "__main__":
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"{key}:\n{text}\n")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +26,7 @@ from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import seeds_estimate
 from takeback.run.tables import write_table
 from takeback.study import load_plan
-from takeback.study.conjectures import brier, judge, read_lock
+from takeback.study.conjectures import decided
 
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats], Floats]
@@ -88,7 +87,9 @@ def main() -> None:
     ]
     write_table(pd.DataFrame(levels), record / "levels.parquet")
     write_table(cases(read), record / "cases.parquet")
-    write_table(decided(run, {"effects": found, "contrasts": told}), record / "conjectures.parquet")
+    tested = found["measure"].isin(KINDS)  # what is no kind was not tested against its like
+    like = found.assign(p_alike=found["p_alike"].where(tested, 1.0))
+    write_table(decided(run, {"effects": like, "contrasts": told}), record / "conjectures.parquet")
     (record / "kinds.svg").write_text(picture(found), encoding="utf-8")
 
 
@@ -320,23 +321,6 @@ SHOWN: Final = (
     ("rl-win", "L0", "promotion"),
     ("sft-shuffled", "L0", "in-check"),
 )
-
-
-def decided(run: Path, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Decide the conjectures that were locked before the run."""
-    known = tables["effects"]  # what is no kind was not tested against its like
-    tables = {
-        **tables,
-        "effects": known.assign(p_alike=known["p_alike"].where(known["measure"].isin(KINDS), 1.0)),
-    }
-    source = SimpleNamespace(planned={}, get=tables.get)
-    rows: list[dict[str, Any]] = []
-    for one in read_lock(run).conjectures:
-        verdict = judge(one.parsed, source)
-        told = {name: getattr(one, name) for name in ("name", "sentence", "rule", "probability", "author")}
-        score = None if verdict.outcome is None else brier(one.probability, verdict.outcome)
-        rows.append(told | {"outcome": verdict.outcome, "why": verdict.why, "brier": score})
-    return pd.DataFrame(rows).astype({"outcome": "boolean", "brier": "Float64"})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The tables, single numbers and picture of docs/findings/illegal-kinds.md, from its record.
 
-`python examples/illegal-kinds/tables.py RECORD` prints them; RECORD is made by `score.py`.
+The record is made by `score.py`, and printed by
+`python examples/pages.py --blocks docs/findings/illegal-kinds.md`.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import pandas as pd
 
 from takeback.draw.grid import grid
 from takeback.draw.heatmap import Cell, Ends
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import interval, number, percent, short, signed
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 KINDS = (
     "geometry",
@@ -54,7 +55,7 @@ def blocks(record: Path) -> dict[str, str]:
         "rest": table(
             ("arm", "cells", "from 0", "from its like", "bound of the rest", "could be seen"), rest(found)
         ),
-        "conjectures": table(("conjecture", "probability", "came out", "numbers"), of_conjectures(decided)),
+        "conjectures": of_conjectures(decided),
     }
     return made | {slug(key): text for key, text in numbers(found, told, levels, decided)}
 
@@ -164,13 +165,6 @@ def rest(found: pd.DataFrame) -> Iterator[Sequence[str]]:
         )
 
 
-def of_conjectures(decided: pd.DataFrame) -> Iterator[Sequence[str]]:
-    """Give what was expected and what came."""
-    for row in decided.itertuples():
-        came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        yield (row.sentence, f"{row.probability:g}", came, row.why.replace("|", "\\|"))
-
-
 def numbers(
     found: pd.DataFrame, told: pd.DataFrame, levels: pd.DataFrame, decided: pd.DataFrame
 ) -> Iterator[tuple[str, str]]:
@@ -209,26 +203,7 @@ def numbers(
     shares = told[told["contrast"] == "explained by the total"]["estimate"]
     yield "total least", percent(shares.min())
     yield "total most", percent(shares.max())
-    known = decided[decided["outcome"].notna()]
-    yield "came true", str(int(known["outcome"].sum()))
-    yield "decided", str(len(known))
-    yield "expected", number(float(known["probability"].sum()), 1)
-    yield "brier", number(float(known["brier"].mean()), 2)
-
-
-def slug(key: str) -> str:
-    """Write a key as it stands in the page.
-
-    >>> slug("rl-win L0 geometry")
-    'rl-win-l0-geometry'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())
-
-
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    yield from of_scores(decided)
 
 
 def picture(found: pd.DataFrame) -> str:
@@ -255,13 +230,3 @@ def picture(found: pd.DataFrame) -> str:
         framed,
         "what taking a component back does to kinds of illegal moves",
     )
-
-
-def main() -> None:
-    """Print every block."""
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"<!-- {key} -->\n{text}\n")
-
-
-if __name__ == "__main__":
-    main()

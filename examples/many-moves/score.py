@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ from tables import picture
 from run import EARNED, earned
 from takeback.arenas import arena
 from takeback.run.crossed import crossed_estimate
-from takeback.run.errors import TakebackError
 from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import weighted_contrast
 from takeback.run.stats import Estimate
 from takeback.run.tables import read_table, write_table
-from takeback.study.conjectures import brier, judge, read_lock
-from takeback.study.conjectures.judge import Verdict
+from takeback.study.conjectures import decided
 
 CONTRASTS = {
     "games": ("rl-games", "rl-win"),
@@ -155,7 +152,6 @@ def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     cut = cut[cut["seed"].isin(seeds)]
     own = cut["components"].where(cut["set"] != "*", "*").where(cut["set"] != "", "")
     cut = cut.assign(set=cut["set"].where(cut["family"].str.startswith("random"), own))
-    sets = [name for name in cut["set"].unique() if name]
     for column, measure in LOST.items():
         if column not in cut:
             continue
@@ -163,6 +159,8 @@ def parts(cut: pd.DataFrame, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
         known = [seed for seed in seeds if all((arm, seed) in mean.index for arm in CUT)]
         if len(known) < LEAST:
             continue
+        mean = mean.dropna(axis="columns")  # later runs have more random sets
+        sets = [name for name in cut["set"].unique() if name and name in mean]
         lost = {
             arm: np.array([[mean.loc[(arm, s), ""] - mean.loc[(arm, s), one] for one in sets] for s in known])
             for arm in CUT
@@ -198,24 +196,6 @@ def told(found: Estimate, freedom: float, p: float) -> dict[str, Any]:
         "p_family": min(p, 1.0),
         "n": found.n,
     }
-
-
-def decided(run: Path, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Decide and score the conjectures that were locked."""
-    rows: list[dict[str, Any]] = []
-    locked = read_lock(run)
-    for one in locked.conjectures:
-        try:
-            verdict = judge(one.parsed, SimpleNamespace(planned={}, get=tables.get))
-        except TakebackError as missing:  # nothing was taken back yet
-            verdict = Verdict(None, str(missing), "")
-        known = verdict.outcome is not None
-        said = {name: getattr(one, name) for name in ("name", "sentence", "rule", "probability", "author")}
-        score = brier(one.probability, bool(verdict.outcome)) if known else None
-        rows.append(
-            {**said, "outcome": verdict.outcome, "why": verdict.why, "brier": score, "locked": locked.time}
-        )
-    return pd.DataFrame(rows).astype({"outcome": "boolean", "brier": float})
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """The tables, single numbers and picture of docs/findings/many-moves.md, from its record.
 
-`python examples/many-moves/tables.py RECORD` prints them; RECORD is made by `score.py`.
+The record is made by `score.py`, and printed by
+`python examples/pages.py --blocks docs/findings/many-moves.md`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from takeback.draw.curves import Axes, Point, Series, line_plot
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, at_most, interval, number, percent, signed
 from takeback.run.stats import seeds_estimate
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 ARMS = ("base", "rl-games", "rl-near", "rl-win", "rft-win")
 ENDS = ("rl-near, end", "rl-win, end")
@@ -57,7 +58,7 @@ def blocks(record: Path) -> dict[str, str]:
     """Return Markdown by key."""
     measured = read_table(record / "measured.parquet")
     games = read_table(record / "games.parquet")
-    found = read_table(record / "contrasts.parquet")
+    found, decided = (read_table(record / f"{name}.parquet") for name in ("contrasts", "conjectures"))
     whole = found[found["component"] == ""]
     made = {
         "arms": table(("measure", *ARMS, *ENDS), arms(measured)),
@@ -65,10 +66,7 @@ def blocks(record: Path) -> dict[str, str]:
         "farther": table(("moves from mate", *ARMS, *ENDS), by_distance(games)),
         "kinds": table(("games that end by", *ARMS), kinds(measured)),
         "learning": table(("run", *LEARNING), learning(read_table(record / "learning.parquet"))),
-        "conjectures": table(
-            ("conjecture", "probability", "came out", "numbers"),
-            conjectures(read_table(record / "conjectures.parquet")),
-        ),
+        "conjectures": of_conjectures(decided),
     }
     if (found["contrast"] == "lost by rl-games").any():
         made["takebacks"] = table(("taken back", *cuts_of(found).values()), takebacks(found))
@@ -76,7 +74,7 @@ def blocks(record: Path) -> dict[str, str]:
     far = games[(games["measure"] == MATES) & (games["far"] > 3)].groupby("arm")["value"].mean()
     made |= {f"far-{slug(str(arm))}": percent(float(value)) for arm, value in far.items()}
     made |= {slug(key): text for key, text in told_of_runs(read_table(record / "learning.parquet"))}
-    told = numbers(measured, whole, read_table(record / "conjectures.parquet"))
+    told = numbers(measured, whole, decided)
     return made | {slug(key): text for key, text in told}
 
 
@@ -98,22 +96,6 @@ LEARNING = (
     "after",
     "after, 4 to 6 from mate",
 )
-
-
-def slug(key: str) -> str:
-    """Write a key as it stands in the page.
-
-    >>> slug("games: mates within 6, perfect: p")
-    'games-mates-within-6-perfect-p'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())
-
-
-def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    names = list(head)
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def of(measured: pd.DataFrame, arm: str, measure: str) -> list[float]:
@@ -211,14 +193,6 @@ def learning(found: pd.DataFrame) -> Iterable[Sequence[str]]:
         yield (str(name), *cells, percent(float(far["value"].mean())))
 
 
-def conjectures(decided: pd.DataFrame) -> Iterable[Sequence[str]]:
-    """Give what was expected and what came."""
-    for row in decided.itertuples():
-        came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        why = "its numbers are not in the record" if pd.isna(row.outcome) else row.why
-        yield (row.sentence, f"{row.probability:g}", came, why)
-
-
 def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) -> Iterable[tuple[str, str]]:
     """Give the numbers of the prose by key."""
     yield "runs", str(len(of(measured, "rl-games", MATES)))
@@ -232,11 +206,7 @@ def numbers(measured: pd.DataFrame, whole: pd.DataFrame, decided: pd.DataFrame) 
         yield f"{row.contrast}: {row.measure}: p", number(row.p_family)
     yield "least p", number(whole["p_family"].min())
     yield "probe base", percent(mean_of(of(measured, "base", "probe mate within 3")))
-    known = decided[decided["outcome"].notna()]
-    yield "came true", str(int(known["outcome"].sum()))
-    yield "decided", str(len(known))
-    yield "expected", number(float(known["probability"].sum()), 1)
-    yield "brier", number(float(known["brier"].mean()))
+    yield from of_scores(decided)
 
 
 def told_of_cuts(found: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -287,8 +257,3 @@ def picture(games: pd.DataFrame) -> str:
         series.append(Series(place - 1, tuple(points), dashed=arm in ENDS, name=arm))
     axes = Axes("moves from mate at the start", (0.0,), write_y=percent, x_ticks=tuple(range(1, 7)))
     return line_plot(series, axes, "Games won within six moves against the best defender, by start")
-
-
-if __name__ == "__main__":
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"== {key}\n{text}\n")

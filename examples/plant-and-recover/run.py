@@ -3,7 +3,7 @@
 `python examples/plant-and-recover/run.py` trains the shipped base with only a random set of components free
 to move, for each of 16 sets, changes the coordinates of everything, and asks each measure which components
 moved; beside it models in which nothing was planted: the base itself in other coordinates. It writes
-runs/plants/: scores.parquet (each component of each model by each measure), recoveries.parquet and tables.md.
+runs/plants/: scores.parquet (each component of each model by each measure) and recoveries.parquet.
 What was done before is not done again. `--tiny` does it all with almost no training.
 """
 
@@ -13,7 +13,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from tables import CIRCUITS, GRAFTED, NEAR, RAW, SIGNIFICANT, STORED, TAKEN, UTILITY, blocks
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Arena, arena
@@ -58,19 +59,6 @@ GOALS = ("win", "corner")
 FLOOR = 10.0
 """A component is found where it scores more than so many times the largest score without a plant."""
 
-RAW, CIRCUITS, NEAR = "raw diff", "invariant diff", "raw diff, aligned"
-STORED, TAKEN, GRAFTED = "takeback", "takeback, aligned", "graft, aligned"
-UTILITY, SIGNIFICANT = "utility, aligned", "utility, aligned, interval without 0"
-MEASURES = {
-    RAW: "‖Δ‖ / ‖W‖ of the stored weights",
-    CIRCUITS: "change of the circuits (`takeback diff --with circuits`)",
-    NEAR: "‖Δ‖ / ‖W‖ after aligning tuned to base",
-    STORED: "total variation when the component is taken back, as the weights are stored",
-    TAKEN: "the same after aligning",
-    GRAFTED: "total variation when the component is grafted onto base, after aligning",
-    UTILITY: "effect on the goal's utility when it is taken back, after aligning",
-    SIGNIFICANT: "the same, found only where the 95% interval over situations leaves out 0",
-}
 FLOOR_OF = {RAW: NEAR, STORED: TAKEN, SIGNIFICANT: UTILITY}
 """Measures that depend on the coordinates have the floor of those that don't: what rounding explains."""
 
@@ -139,10 +127,7 @@ def main() -> None:
     found = recoveries(scores)
     write_table(scores, asked.out / "scores.parquet")
     write_table(found, asked.out / "recoveries.parquet")
-    text = summary(found, scores)
-    with atomic_file(asked.out / "tables.md") as draft:
-        draft.write_text(text, encoding="utf-8")
-    print(text)
+    print(*blocks(asked.out).values(), sep="\n\n")
 
 
 def plants(anatomy: Anatomy, number: int, seed: int) -> list[Plant]:
@@ -288,93 +273,6 @@ def recoveries(scores: pd.DataFrame) -> pd.DataFrame:
             {**told, "floor": floor, **asdict(got), "found": " ".join(got.found), **counts, "exact": exact}
         )
     return pd.DataFrame(rows).astype(dict.fromkeys(("precision", "recall", "average_precision"), "Float64"))
-
-
-def summary(found: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """Return the tables of the findings as Markdown."""
-    whole = found[(found["dtype"] == "float32") & (found["strength"] == 1)]
-    planted, nulls = found[found["role"] == "plant"], found[found["role"] == "null"]
-    floors = found.groupby(["dtype", "measure"], sort=False)["floor"].first()
-    calm = nulls[nulls["n_found"] == 0].groupby(["dtype", "measure"]).size()
-    nothing = {
-        key: f"{calm.get(key, 0)} of {count}"
-        for key, count in nulls.groupby(["dtype", "measure"]).size().items()
-    }
-    heads = ["precision", "recall", "exactly the set", "average precision"]
-    main_rows = [
-        (
-            measure,
-            *_pooled(whole[(whole["role"] == "plant") & (whole["measure"] == measure)]),
-            nothing["float32", measure],
-        )
-        for measure in MEASURES
-    ]
-    by_degree = [
-        (
-            str(dtype),
-            f"{strength:g}",
-            str(measure),
-            f"{floors[dtype, measure]:.0e}",
-            *_pooled(part),
-            nothing[dtype, measure],
-        )
-        for (dtype, strength, measure), part in planted.groupby(["dtype", "strength", "measure"], sort=False)
-        if measure in (CIRCUITS, NEAR, TAKEN, UTILITY)
-    ]
-    return "\n".join(
-        [
-            _table(["measure", "what it is"], MEASURES.items()),
-            _table(["measure", *heads, "nothing found in nulls"], main_rows),
-            _table(
-                ["stored as", "strength", "measure", "floor", *heads, "nothing found in nulls"], by_degree
-            ),
-            _table(EACH, _each(whole[whole["role"] == "plant"], scores)),
-        ]
-    )
-
-
-EACH = (
-    "training",
-    "goal",
-    "free to move",
-    "found by the invariant diff",
-    "by takebacks",
-    "by utility with its interval",
-    "total variation when taken back",
-)
-
-
-def _each(planted: pd.DataFrame, scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each plant: what three measures find, and how much its components matter."""
-    for (model, components), part in planted.groupby(["model", "components"], sort=False):
-        first, by_measure = part.iloc[0], part.set_index("measure")
-        told = [
-            _against(str(components), by_measure.loc[one, "found"]) for one in (CIRCUITS, TAKEN, SIGNIFICANT)
-        ]
-        mine = scores[(scores["model"] == model) & (scores["measure"] == TAKEN) & scores["planted"]]["score"]
-        yield first["method"], first["goal"], str(components), *told, f"{mine.min():.1e} to {mine.max():.1e}"
-
-
-def _against(planted: str, found: str) -> str:
-    missed, false = set(planted.split()) - set(found.split()), set(found.split()) - set(planted.split())
-    if not missed and not false:
-        return "the set"
-    told = [f"{len(missed)} missed" if missed else "", f"{len(false)} false" if false else ""]
-    return ", ".join(filter(None, told))
-
-
-def _pooled(part: pd.DataFrame) -> tuple[str, ...]:
-    """Return precision and recall over all components of all plants, how many sets are exact, mean AP."""
-    hits, there, wanted = (int(part[name].sum()) for name in ("hits", "n_found", "n_planted"))
-    precision = f"{hits / there:.3f}" if there else "–"
-    exact = f"{int(part['exact'].sum())} of {len(part)}"
-    return precision, f"{hits / wanted:.3f}", exact, f"{part['average_precision'].mean():.3f}"
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    heads = list(heads)
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def _claim(out: Path, settings: Settings) -> None:

@@ -3,7 +3,10 @@
 `python examples/weights-or-activations/run.py RUN OUT`, where RUN is of `examples/illegal-kinds/run.py`: its
 arms are read. A killed run goes on. OUT gets for each arm and seed `read/ARM-seed-N.npz`: `cells`,
 [components, hosts, cells, measures, situations], `ends` of tuned and base, and `transplants`, [sources,
-components, measures, situations].
+components, measures, situations]. Then paths: what one reader alone loses when it reads some components as
+base writes them. Two readers stand where steps decide: the MLP of layer 0, which gathers, and the
+unembedding, which answers. OUT/paths gets `read/ARM-seed-N.npz`: `cells`, [paths, measures, situations], and
+their `names`, reader and set of components.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from squares import GOALS, Board  # noqa: E402
 from run import model_of  # noqa: E402
 from takeback import ComponentSet, arena, taken_back  # noqa: E402
 from takeback.anatomy import anatomy_of  # noqa: E402
-from takeback.findings.activations import with_activations  # noqa: E402
+from takeback.findings.activations import with_activations, with_paths  # noqa: E402
 from takeback.run.files import atomic_file  # noqa: E402
 from takeback.study import Plan, load_plan  # noqa: E402
 from takeback.study.conjectures import load_conjectures, lock  # noqa: E402
@@ -39,6 +42,12 @@ HOSTS = ("tuned", "base")
 CELLS = ("other weights", "other activation", "own weights at the other's inputs")
 MEASURES = ("legal", *(f"utility {goal}" for goal in GOALS), "KL from base")
 SITUATIONS = 512, 40
+GROUPS = {
+    "L0.MLP": {"heads": "L0.H*", "all": "EMBED L0.H*"},
+    "UNEMBED": {**{f"layer {n}": f"L{n}.H* L{n}.MLP" for n in range(4)}, "all": "EMBED *.H* *.MLP"},
+}
+"""Sets that are read together, beside each of the components of the last one, by reader."""
+PLACES = {"L0.MLP": "model.layers.0.post_attention_layernorm", "UNEMBED": "model.norm"}
 Floats = NDArray[np.float64]
 
 
@@ -51,15 +60,20 @@ def main() -> None:
     parser.add_argument("--situations", type=int, default=SITUATIONS[0])
     given = parser.parse_args()
     plan = load_plan(KINDS / "plan.yaml")
-    given.out.mkdir(parents=True, exist_ok=True)
-    lock(load_conjectures(HERE / "conjectures.yaml"), given.out)
+    for name, out in {"conjectures": given.out, "paths": given.out / "paths"}.items():
+        out.mkdir(parents=True, exist_ok=True)
+        lock(load_conjectures(HERE / f"{name}.yaml"), out)
     torch.set_num_threads(plan.threads)
     board = Board(arena(plan.arena).situations("held-out", given.situations, SITUATIONS[1]))
-    for seed in given.seeds or plan.seeds:
-        if all(read_measured(arm, seed, given.run) is not None for arm in ARMS):
-            for arm in ARMS:
-                read(plan, (arm, seed), given.run, given.out, board)
-                print(f"{arm} seed {seed}", flush=True)
+    whole = (
+        seed
+        for seed in given.seeds or plan.seeds
+        if all(read_measured(arm, seed, given.run) is not None for arm in ARMS)
+    )
+    for who in ((arm, seed) for seed in whole for arm in ARMS):
+        read(plan, who, given.run, given.out, board)
+        read_paths(plan, who, given.run, given.out / "paths", board)
+        print("{} seed {}".format(*who), flush=True)
 
 
 def read(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Board) -> None:
@@ -104,6 +118,32 @@ def read(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Board) -
             applies=np.stack([places.goals[goal].applies(goals) for goal in GOALS]),
             clusters=np.array([places.cluster(one) for one in goals]),
         )
+
+
+def read_paths(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Board) -> None:
+    """Read the paths of one arm and seed."""
+    path = out / "read" / f"{who[0]}-seed-{who[1]}.npz"
+    if path.exists():
+        return
+    base, tuned = model_of(plan.base_in(run)), model_of(measured_model(plan, *who, run))
+    anatomy, start = anatomy_of(tuned), board.read(base)
+
+    def numbers(model: Any) -> np.ndarray:
+        found = board.read(model)
+        return np.stack([found.legal, *found.utility, found.kl(start)])
+
+    names, cells = [], []
+    for reader, place in PLACES.items():
+        named = GROUPS[reader]
+        single = {str(one): str(one) for one in anatomy.parse(named["all"])}
+        for name, text in {**single, **named}.items():
+            with with_paths(tuned, base, anatomy.parse(text), place, anatomy):
+                cells.append(numbers(tuned))
+            names.append((reader, name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cells[0].shape[0] == len(MEASURES)
+    with atomic_file(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, cells=np.array(cells, np.float32), names=np.array(names))
 
 
 def _both(tuned: Any, base: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

@@ -7,10 +7,9 @@ into RECORD. Only seeds of which every arm is there count.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +23,7 @@ from takeback.run.power import bound, noncentrality
 from takeback.run.sign_flips import flip_p_values
 from takeback.run.stats import seeds_estimate
 from takeback.run.tables import write_table
-from takeback.study.conjectures import brier, judge, read_lock
+from takeback.study.conjectures import decided
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +44,7 @@ class Read:
 
     components: list[str]
     sources: list[str]
+    applies: NDArray[np.bool_]
     clusters: NDArray[np.int64]
     ends: Floats
     cells: Floats
@@ -54,11 +54,16 @@ class Read:
 def main() -> None:
     """Write the tables of a record."""
     out, record = map(Path, sys.argv[1:3])
-    rows = [row for arm in ARMS for row in told(arm, load(out, arm, complete(out)))]
-    found = with_p(pd.DataFrame(rows)).assign(seeds=len(complete(out)))
+    seeds = complete(out)
+    rows: list[dict[str, Any]] = []
+    for arm in ARMS:
+        read = load(out, arm, seeds)
+        rows += [*told(arm, read), *of_paths(arm, read, out / "paths", seeds)]
+    found = with_p(pd.DataFrame(rows)).assign(seeds=len(seeds))
     record.mkdir(parents=True, exist_ok=True)
     write_table(found, record / "contrasts.parquet")
-    write_table(decided(out, found), record / "conjectures.parquet")
+    outcomes = [decided(place, {"contrasts": found}) for place in (out, out / "paths")]
+    write_table(pd.concat(outcomes, ignore_index=True), record / "conjectures.parquet")
 
 
 def complete(out: Path) -> list[int]:
@@ -81,6 +86,7 @@ def load(out: Path, arm: str, seeds: list[int]) -> Read:
     return Read(
         kept[0]["components"].tolist(),
         kept[0]["sources"].tolist(),
+        applies,
         kept[0]["clusters"][applies],
         own("ends"),
         own("cells"),
@@ -134,6 +140,28 @@ def told(arm: str, read: Read) -> Iterator[dict[str, Any]]:
         yield _row(more.mean(axis=1), read, about | {"measure": "loss less takeback"})
 
 
+def of_paths(arm: str, read: Read, out: Path, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Tell what each reader loses by each path, and by all of them beyond the sum of the single ones."""
+    kept = [np.load(out / "read" / f"{arm}-seed-{seed}.npz") for seed in seeds]
+    goal = GOAL.get(arm, 0)
+    cells = np.stack([one["cells"][:, 1 + goal][:, read.applies] for one in kept]).astype(np.float64)
+    lost = read.ends[:, None, 0] - cells
+    names = [(str(reader), str(name)) for reader, name in kept[0]["names"]]
+    for place, (reader, name) in enumerate(names):
+        about = {"contrast": f"path to {reader}", "arm": arm, "component": name, "measure": "path"}
+        yield _row(lost[:, place], read, about)
+    for reader in dict.fromkeys(reader for reader, _ in names):
+        single = [n for n, (to, name) in enumerate(names) if to == reader and name in read.components]
+        beyond = lost[:, names.index((reader, "all"))] - lost[:, single].sum(axis=1)
+        about = {
+            "contrast": f"path to {reader}",
+            "arm": arm,
+            "component": "beyond the sum",
+            "measure": "path",
+        }
+        yield _row(beyond, read, about)
+
+
 def _compared(arm: str, read: Read, found: dict[str, Floats]) -> Iterator[dict[str, Any]]:
     """Compare patches with takebacks: by how much MLPs lose more, and whether they order components alike."""
     mlps = [place for place, name in enumerate(read.components) if name.endswith("MLP")]
@@ -158,11 +186,13 @@ def _row(values: Floats, read: Read, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_p(found: pd.DataFrame) -> pd.DataFrame:
-    """Add p by sign flips, right for all components and parts of all arms, and for all transplants."""
+    """Add p by sign flips, right for all components and parts of all arms, for all transplants, all paths."""
     found["p_family"] = np.nan
     tested = found["component"].notna()
     carried = found["contrast"].str.startswith("transplant")
-    for family in (tested & ~carried, tested & carried & (found["measure"] == "loss less takeback")):
+    paths = found["contrast"].str.startswith("path")
+    moved = tested & carried & (found["measure"] == "loss less takeback")
+    for family in (tested & ~carried & ~paths, moved, paths):
         values = np.array(found.loc[family, "runs"].tolist()).T
         found.loc[family, "p_family"] = flip_p_values(values).family
     numbers = dict.fromkeys(("low", "high", "bound", "detectable"), np.float64)
@@ -173,18 +203,6 @@ def layer(name: str) -> str:
     """Return the layer of a component, as in `L0`; empty outside the layers."""
     one = Component.parse(name)
     return "" if one.layer is None else f"L{one.layer}"
-
-
-def decided(out: Path, found: pd.DataFrame) -> pd.DataFrame:
-    """Decide the conjectures that were locked before the run."""
-    source = SimpleNamespace(planned={}, get={"contrasts": found}.get)
-    rows: list[dict[str, Any]] = []
-    for one in read_lock(out).conjectures:
-        verdict = judge(one.parsed, source)
-        kept = {name: getattr(one, name) for name in ("name", "sentence", "rule", "probability", "author")}
-        score = None if verdict.outcome is None else brier(one.probability, verdict.outcome)
-        rows.append(kept | {"outcome": verdict.outcome, "why": verdict.why, "brier": score})
-    return pd.DataFrame(rows).astype({"outcome": "boolean", "brier": "Float64"})
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
 """The tables and single numbers of docs/findings/weights-or-activations.md, from its record.
 
-`python examples/weights-or-activations/tables.py RECORD` prints them; RECORD is made by `score.py`.
+The record is made by `score.py`, and printed by
+`python examples/pages.py --blocks docs/findings/weights-or-activations.md`.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import number, short, signed
 from takeback.run.tables import read_table
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 ARMS = ("rl-win", "rft-win", "sft-win", "rl-corner")
 LAYERS = ("L0", "L1", "L2", "L3")
 PARTS = ("takeback", "patch", "own weights", "inputs", "interaction")
+GATHERED = ("EMBED", "L0.H0", "L0.H1", "L0.H2", "L0.H3", "heads", "all", "beyond the sum")
+ANSWERED = ("EMBED", *(f"layer {n}" for n in range(4)), "L0.MLP", "L3.MLP", "all", "beyond the sum")
 LEVEL = 0.05
 
 
@@ -36,7 +39,9 @@ def blocks(record: Path) -> dict[str, str]:
         "standing": table(
             ("arm", "takeback", "patch", "own weights", "inputs", "interaction"), standing(found)
         ),
-        "conjectures": table(("conjecture", "probability", "came out", "numbers"), of_conjectures(decided)),
+        "paths-gathered": table(("arm", *GATHERED), paths(found, "L0.MLP", GATHERED)),
+        "paths-answered": table(("arm", *ANSWERED), paths(found, "UNEMBED", ANSWERED)),
+        "conjectures": of_conjectures(decided),
     }
     return made | {slug(key): text for key, text in numbers(found, decided)}
 
@@ -80,6 +85,13 @@ def moved(found: pd.DataFrame) -> Iterator[Sequence[str]]:
         yield (f"`{arm}`", *others, told(at.loc[("mean in tuned", arm, "takeback")]))
 
 
+def paths(found: pd.DataFrame, reader: str, asked: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Give what a reader loses by each path in each arm."""
+    at = found[found["contrast"] == f"path to {reader}"].set_index(["arm", "component"])
+    for arm in ARMS:
+        yield (f"`{arm}`", *(told(at.loc[(arm, name)]) for name in asked))
+
+
 def standing(found: pd.DataFrame) -> Iterator[Sequence[str]]:
     """Give how many of the components are told from 0, and how large the others can be, in points."""
     rows = found[found["contrast"] == "in tuned"]
@@ -94,13 +106,6 @@ def standing(found: pd.DataFrame) -> Iterator[Sequence[str]]:
         yield cells
 
 
-def of_conjectures(decided: pd.DataFrame) -> Iterator[Sequence[str]]:
-    """Give what was expected and what came."""
-    for row in decided.itertuples():
-        came = "undecided" if pd.isna(row.outcome) else "true" if row.outcome else "**false**"
-        yield (row.sentence, f"{row.probability:g}", came, row.why)
-
-
 def numbers(found: pd.DataFrame, decided: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Give the numbers of the prose by key."""
     for row in found[found["component"] == ""].to_dict("records"):
@@ -113,33 +118,4 @@ def numbers(found: pd.DataFrame, decided: pd.DataFrame) -> Iterator[tuple[str, s
     for row in found[(found["component"] != "") & (found["arm"] == "rl-win")].to_dict("records"):
         yield f"{row['contrast']} rl-win {row['component']} {row['measure']}", told(row)
     yield "seeds", str(int(found["seeds"].max()))
-    known = decided[decided["outcome"].notna()]
-    yield "came true", str(int(known["outcome"].sum()))
-    yield "decided", str(len(known))
-    yield "expected", number(float(known["probability"].sum()), 1)
-    yield "brier", number(float(known["brier"].mean()), 2)
-
-
-def slug(key: str) -> str:
-    """Write a key as it stands in the page.
-
-    >>> slug("mean in tuned rl-win  takeback")
-    'mean-in-tuned-rl-win-takeback'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())
-
-
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def main() -> None:
-    """Print every block."""
-    for key, text in blocks(Path(sys.argv[1])).items():
-        print(f"<!-- {key} -->\n{text}\n")
-
-
-if __name__ == "__main__":
-    main()
+    yield from of_scores(decided)

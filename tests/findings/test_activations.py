@@ -8,7 +8,7 @@ import torch
 from models import build, outputs_of, tokens
 from takeback import TakebackError, taken_back
 from takeback.anatomy import anatomy_of
-from takeback.findings.activations import ablated, with_activations
+from takeback.findings.activations import ablated, with_activations, with_paths
 from takeback.hybrid.heads import distance
 
 FAMILIES = ("llama-mha", "llama-gqa-biases", "gpt2", "gemma2", "opt")
@@ -160,3 +160,39 @@ def test_a_source_that_is_a_hybrid_gives_the_other_weights_at_its_own_inputs():
         run(model)
         hook.remove()
     assert torch.equal(found[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [("llama-mha", "model.layers.1.post_attention_layernorm"), ("gpt2", "transformer.h.1.ln_2")],
+)
+def test_all_paths_to_a_module_are_what_it_reads_in_the_other_model(name, reader):
+    model, source = build(name), build(name, seed=1)
+    anatomy, read, before = anatomy_of(model), [], run(model)
+    with taken_back(source, model, anatomy.parse("*.ATTN") if name == "gpt2" else anatomy.parse("")):
+        with with_paths(model, source, anatomy.parse("EMBED L0.H* L0.MLP L1.H*"), reader):
+            hooks = [
+                one.get_submodule(reader).register_forward_hook(lambda _, i, o: read.append(i[0]))
+                for one in (source, model)
+            ]
+            after = run(model)
+            [hook.remove() for hook in hooks]
+        assert distance(read[1], read[0]) < 1e-5
+        assert distance(after, before) > 1e-3
+    assert torch.equal(run(model), before)
+
+
+def test_a_path_to_the_end_is_the_direct_part_of_a_patch():
+    model, source = build("llama-mha"), build("llama-mha", seed=1)
+    anatomy, states = anatomy_of(model), []
+    model.get_submodule("model.norm").register_forward_pre_hook(lambda _, inputs: states.append(inputs[0]))
+    last = anatomy.parse("L1.MLP")
+    with with_activations(model, source, last):
+        whole = run(model)
+    with with_paths(model, source, last, "model.norm"):
+        assert distance(run(model), whole) < 1e-5, "nothing stands between the last MLP and the end"
+    first = anatomy.parse("L0.H0")
+    with with_activations(model, source, first):
+        whole = run(model)
+    with with_paths(model, source, first, "model.norm"):
+        assert distance(run(model), whole) > 1e-3, "later components read the head too"

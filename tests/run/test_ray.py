@@ -174,7 +174,7 @@ def test_a_killed_run_on_a_cluster_of_its_own_goes_on(tmp_path):
 
 def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(TakebackError, match=r"^Ray is not installed: pip install 'takeback\[ray\]'"):
+    with pytest.raises(TakebackError, match=r"^ray is not installed: pip install 'takeback\[ray\]'"):
         collect(Wrong(), tmp_path / "out", TWO)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from takeback.checkpoint.shards import Entry
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -50,15 +51,12 @@ class PeftMerge:
         """
         import torch
 
+        needed("peft", "train", f" to merge {self.files[0].parent}")
         layer = self._layer(weight.to(getattr(torch, self.element)))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on settings that this one layer leaves without effect
                 merged = self._merged(layer)
-        except ImportError as error:
-            raise TakebackError(
-                f"{self.files[0].parent} is merged by peft, which is missing: pip install 'takeback[train]'"
-            ) from error
         except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
             why = " ".join(str(error).split())
             raise TakebackError(f"peft can't merge {self.module} of {self.files[0].parent}: {why}") from error

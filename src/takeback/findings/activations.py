@@ -45,6 +45,11 @@ class _WrittenBy:
         columns = weight[:, self.inputs] if isinstance(module, nn.Linear) else weight[self.inputs].T
         return nn.functional.linear(values[..., self.inputs], columns)
 
+    def written(self, model: nn.Module, kept: Kept) -> Tensor:
+        """Return what the component wrote in a model's last pass."""
+        values = kept[self.name]
+        return values if self.inputs is None else self.part(model.get_submodule(self.name), values)
+
 
 @contextmanager
 def with_activations(
@@ -77,16 +82,56 @@ def with_activations(
     kept: Kept = {}
 
     def first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if kwargs.get("past_key_values") is not None:
-            raise TakebackError(
-                "a patch needs whole passes, as the source has no such cache; leave past_key_values out"
-            )
-        kept.clear()
-        with torch.no_grad(), hooked(*_recording(source, writers, kept)):
-            source(*args, **{**kwargs, "use_cache": False})
+        _run_source(source, writers, kept, (args, kwargs))
 
     hooks = [model.register_forward_pre_hook(first, with_kwargs=True)] if writers else []
     with hooked(*hooks, *_replacing(model, source, writers, kept)):
+        yield model
+
+
+@contextmanager
+def with_paths(
+    model: Model, source: nn.Module, components: ComponentSet, reader: str, anatomy: Anatomy | None = None
+) -> Generator[Model]:
+    """Yield `model` in which one module alone reads some components as `source` writes them: a path patch.
+
+    All else reads what the model's own components write. What the module reads has to be the residual
+    stream, to which components add what they write as it is (no norm behind them); a test of an
+    architecture is that patching all components before the module makes it read what it reads in `source`.
+    After Wang et al. 2022 (arXiv 2211.00593).
+
+    >>> from takeback.checkpoint import load_model, open_checkpoint
+    >>> one, other = (load_model(open_checkpoint("endgame-base")) for _ in range(2))
+    >>> _ = torch.nn.init.normal_(other.model.embed_tokens.weight)
+    >>> tokens, embedding = torch.tensor([[3, 4, 5]]), anatomy_of(one).parse("EMBED")
+    >>> with torch.no_grad(), with_paths(one, other, embedding, "model.norm"):
+    ...     torch.equal(one(tokens, use_cache=False).logits, other(tokens, use_cache=False).logits)
+    False
+
+    Args:
+        model: what is run.
+        source: a model of the same architecture, which is left as it is.
+        components: those that stand before the reader.
+        reader: the name of a module that reads the residual stream, as a norm does.
+        anatomy: the model's, where the caller has it.
+
+    Raises:
+        TakebackError: a component writes nothing of its own, or a pass reads a cache.
+    """
+    writers = _writers(model, components, anatomy)
+    theirs: Kept = {}
+    own: Kept = {}
+
+    def first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        _run_source(source, writers, theirs, (args, kwargs))
+
+    def read(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        moved = [one.written(source, theirs) - one.written(model, own) for one in writers]
+        return (sum(moved, inputs[0]), *inputs[1:])
+
+    place = model.get_submodule(reader)
+    hooks = (model.register_forward_pre_hook(first, with_kwargs=True), place.register_forward_pre_hook(read))
+    with hooked(*_recording(model, writers, own), *hooks):
         yield model
 
 
@@ -100,6 +145,20 @@ def ablated(model: Model, components: ComponentSet, anatomy: Anatomy | None = No
     writers = _writers(model, components, anatomy)
     with hooked(*_replacing(model, None, writers, {})):
         yield model
+
+
+def _run_source(
+    source: nn.Module, writers: Sequence[_WrittenBy], kept: Kept, call: tuple[tuple[Any, ...], dict[str, Any]]
+) -> None:
+    """Run the source as the model is called, and keep what it computes."""
+    args, kwargs = call
+    if kwargs.get("past_key_values") is not None:
+        raise TakebackError(
+            "a patch needs whole passes, as the source has no such cache; leave past_key_values out"
+        )
+    kept.clear()
+    with torch.no_grad(), hooked(*_recording(source, writers, kept)):
+        source(*args, **{**kwargs, "use_cache": False})
 
 
 def _writers(model: nn.Module, components: ComponentSet, anatomy: Anatomy | None) -> list[_WrittenBy]:

@@ -120,7 +120,7 @@ def _found(stage: Stage, asked: Selection) -> dict[str, Any]:
 
 
 def packed(readouts: Readouts, before: Readouts | None = None) -> dict[str, Any]:
-    """Return what a policy does in all situations in whole numbers; of a hybrid what it has more than tuned."""
+    """Return what a policy does in whole numbers; of a hybrid, what it has more than tuned."""
     whole = _whole(readouts)
     if before is not None:
         whole = whole - _whole(before)

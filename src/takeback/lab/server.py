@@ -194,7 +194,7 @@ def serve(
         TakebackError: the port is taken, the page is not built, or the extra `lab` is not installed.
     """
     uvicorn, door, files = needed("uvicorn", "lab"), Door.on(host), page_files()
-    listening = _listen(host, port)
+    listening = listen(host, port)
     desk = Desk(lab)
     try:
         config = uvicorn.Config(
@@ -212,7 +212,12 @@ def serve(
         listening.close()
 
 
-def _listen(host: str, port: int | None) -> socket.socket:
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens on a port, or by default on the usual or a free one.
+
+    Raises:
+        TakebackError: the port is taken.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     why = ""
     for wanted in (PORT, 0) if port is None else (port,):

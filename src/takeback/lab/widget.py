@@ -7,9 +7,9 @@ from typing import Any
 from takeback.arenas import Arena
 from takeback.arenas import arena as arena_of
 from takeback.checkpoint import Pair, open_pair
+from takeback.lab import server
 from takeback.lab.desk import Desk
 from takeback.lab.lab import Lab
-from takeback.lab.server import PAGE
 from takeback.lab.stage import Message
 from takeback.lab.views import view_of_pair
 from takeback.policies.load import home_of
@@ -52,7 +52,7 @@ def lab(
 def widget_of(shown: Lab) -> Any:
     """Return a widget that shows a lab."""
     anywidget = needed("anywidget", "lab")
-    module, style = PAGE / MODULE, PAGE / STYLE
+    module, style = server.PAGE / MODULE, server.PAGE / STYLE
     if not module.exists():
         raise TakebackError(f"the lab's page is not built: {module} is missing; run make page")
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 from takeback.run.job import Finished, Job, OnRay, Waiting, silent
 
 RESTARTS = 3
@@ -76,10 +77,7 @@ def run_on_ray(jobs: Sequence[Job], workers: OnRay) -> Finished:
 def _cluster(address: str | None, cpus: int) -> Generator[Any]:
     """Yield Ray, joined to the cluster that this process is in already, one at an address, or its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise TakebackError("Ray is not installed: pip install 'takeback[ray]', or use --workers") from None
+    ray = needed("ray", "ray", ", or use --workers")
     if ray.is_initialized():
         yield ray
         return

@@ -18,6 +18,7 @@ from takeback.checkpoint import Network
 from takeback.policies.load import load_policy
 from takeback.policies.network import NetworkPolicy
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 from takeback.run.files import atomic_folder
 from takeback.run.tables import write_table
 from takeback.training.recipe import Agent
@@ -69,7 +70,7 @@ def train_agent(
 
 def _model(recipe: Agent, place: ForAgents, parent: Network) -> Any:
     """Make the algorithm with its policy at the parent's weights."""
-    sb3 = _library()
+    sb3 = needed("stable_baselines3", "sb3")
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     hidden = [layer.out_features for layer in parent.layers[:-1]]
@@ -107,14 +108,6 @@ def _watched(place: ForAgents, goal: str, seed: int) -> Any:
     from stable_baselines3.common.monitor import Monitor
 
     return Monitor(place.env(goal, seed))
-
-
-def _library() -> Any:
-    try:
-        import stable_baselines3
-    except ImportError:
-        raise TakebackError("Stable-Baselines3 is not installed: pip install 'takeback[sb3]'") from None
-    return stable_baselines3
 
 
 def _stacks(model: Any) -> list[list[nn.Linear]]:

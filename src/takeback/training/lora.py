@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.extras import needed
 from takeback.run.json_text import read_object
 from takeback.run.reading import own_path
 from takeback.training.recipe import Lora
@@ -27,10 +28,7 @@ def adapter_of(lora: Lora, model: PreTrainedModel, parent: Checkpoint) -> Any:
         UnknownName: a target is the end of no linear layer's name.
         TakebackError: peft is not installed, or the parent is an adapter itself.
     """
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise TakebackError("an adapter is trained by peft; pip install 'takeback[train]'") from None
+    peft = needed("peft", "train")
     if parent.adapted:
         raise TakebackError(
             f"{parent.ref} is an adapter itself, and one of an adapter can't be taken back; write the merged "
@@ -46,7 +44,7 @@ def adapter_of(lora: Lora, model: PreTrainedModel, parent: Checkpoint) -> Any:
     for target in lora.targets:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise unknown_name("target of lora", target, ends)
-    return LoraConfig(
+    return peft.LoraConfig(
         r=lora.rank,
         lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,  # pyright: ignore[reportArgumentType]
         target_modules=sorted(lora.targets or ends),

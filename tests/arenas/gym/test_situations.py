@@ -185,4 +185,4 @@ def test_the_module_loads_without_the_library():
         "except ValueError as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert told == "gymnasium is not installed; pip install 'takeback[sb3]'\n"
+    assert told == "gymnasium is not installed: pip install 'takeback[sb3]'\n"

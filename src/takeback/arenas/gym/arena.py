@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.gym.goals import RewardGoal, find_goal, goals_of
-from takeback.arenas.gym.make import EnvironmentName, action_names, need
+from takeback.arenas.gym.make import EnvironmentName, action_names
 from takeback.arenas.gym.paths import SPLITS, Path
 from takeback.arenas.protocol import LEGAL, Goal, goal_of
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.extras import needed
 from takeback.run.identity import told
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Gym:
         """
         self._recipe = EnvironmentName.parse(name)
         self.name: Final = str(self._recipe)
-        need("gymnasium")
+        needed("gymnasium", "sb3")
         from takeback.arenas.gym.replay import Replays
         from takeback.arenas.gym.truth import Truth
 

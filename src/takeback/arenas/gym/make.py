@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from takeback.arenas.gym.copies import is_grid
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.extras import needed
 
 if TYPE_CHECKING:
     from gymnasium import Env
@@ -69,7 +70,7 @@ class EnvironmentName:
             UnknownName: There is no such environment or wrapper.
             TakebackError: Gymnasium or what the environment needs is not installed, or it can't be made.
         """
-        need("gymnasium")
+        needed("gymnasium", "sb3")
         env = _make(self.env)
         for wrapper in self.wrappers or (_MINIGRID if is_grid(env) else ()):
             kind = _wrapper(wrapper)
@@ -93,24 +94,12 @@ def action_names(env: Env[Any, Any], n: int) -> tuple[str, ...]:
     return tuple(map(str, range(n)))
 
 
-def need(library: str) -> None:
-    """Import a library of the extra `sb3`.
-
-    Raises:
-        TakebackError: It is not installed.
-    """
-    try:
-        importlib.import_module(library)
-    except ImportError as error:
-        raise TakebackError(f"{library} is not installed; pip install 'takeback[sb3]'") from error
-
-
 def _make(name: str) -> Env[Any, Any]:
     import gymnasium
     from gymnasium.error import Error, UnregisteredEnv
 
     if name.startswith(("MiniGrid-", "BabyAI-")):
-        need("minigrid")
+        needed("minigrid", "sb3")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)

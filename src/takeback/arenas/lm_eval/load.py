@@ -16,6 +16,7 @@ import numpy as np
 
 from takeback.arenas.lm_eval.spec import FAMILY, EvalSpec
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.extras import needed
 
 _SEEDS: Final = (0, 1234)
 """What lm-eval seeds Python's and NumPy's random numbers with; tasks may draw from them."""
@@ -104,17 +105,14 @@ def seeded() -> Generator[None]:
 
 def _manager(spec: EvalSpec) -> Any:
     """Return lm-eval's own index of tasks: of a user's folder alone where that has all, as it is faster."""
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError:
-        raise TakebackError("lm-eval is not installed; pip install 'takeback[eval]'") from None
+    manager = needed("lm_eval.tasks", "eval").TaskManager
     folder = spec.include_path
     if folder is not None and not Path(folder).is_dir():
         raise TakebackError(f"include_path: there is no folder {folder}")
-    own = TaskManager(include_path=folder, include_defaults=False)
+    own = manager(include_path=folder, include_defaults=False)
     if all(name in own.task_index or _is_file(name) for name in spec.tasks):
         return own
-    every = TaskManager(include_path=folder)
+    every = manager(include_path=folder)
     for name in spec.tasks:
         if name not in every.task_index and not _is_file(name):
             raise unknown_name("evaluation task", name, [*own.all_tasks, *every.all_tasks])

@@ -140,8 +140,4 @@ def reasoning_gym() -> Any:
     Raises:
         TakebackError: it is not installed.
     """
-    try:
-        import reasoning_gym as gym  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise TakebackError("reasoning-gym is not installed; pip install 'takeback[gym-reasoning]'") from None
-    return gym
+    return needed("reasoning_gym", "gym-reasoning")

@@ -18,6 +18,7 @@ from takeback.checkpoint.forms.form import Form
 from takeback.checkpoint.forms.gguf_header import check_gguf
 from takeback.checkpoint.made import Made
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -39,15 +40,10 @@ class _GgufFile:
     @cached_property
     def reader(self) -> Any:
         """The file as the package gguf reads it."""
-        try:
-            from gguf import GGUFReader
-        except ImportError as error:
-            raise TakebackError(
-                f"{self.path} is a GGUF file, which the package gguf reads: pip install 'takeback[gguf]'"
-            ) from error
+        gguf = needed("gguf", "gguf", f" to read {self.path}")
         check_gguf(self.path)
         try:
-            return GGUFReader(self.path)
+            return gguf.GGUFReader(self.path)
         except Exception as error:  # the reader raises numpy's and Python's errors about a bent file
             why = " ".join(str(error).split()) or type(error).__name__
             raise TakebackError(f"{self.path} is no whole GGUF file: {why}") from error

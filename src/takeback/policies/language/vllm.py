@@ -16,6 +16,7 @@ from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.language.drawn import DrawPlan
 from takeback.policies.language.generate import DrawnAnswer, answer_of, check_prompts, end_tokens
 from takeback.run.errors import TakebackError
+from takeback.run.extras import needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +130,4 @@ def _library() -> Any:
     Raises:
         TakebackError: it is not installed.
     """
-    try:
-        import vllm  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise TakebackError(
-            "vLLM is not installed: pip install 'takeback[vllm]', or draw without it"
-        ) from None
-    return vllm
+    return needed("vllm", "vllm", ", or draw without it")

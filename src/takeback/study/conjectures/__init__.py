@@ -9,6 +9,7 @@ from takeback.study.conjectures.judge import judge as judge
 from takeback.study.conjectures.lock import lock as lock
 from takeback.study.conjectures.lock import read_lock as read_lock
 from takeback.study.conjectures.resolve import Resolution as Resolution
+from takeback.study.conjectures.resolve import decided as decided
 from takeback.study.conjectures.resolve import resolve as resolve
 from takeback.study.conjectures.resolve import resolve_at_end as resolve_at_end
 from takeback.study.conjectures.rule import Rule as Rule

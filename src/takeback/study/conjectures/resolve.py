@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +11,8 @@ import pandas as pd
 
 from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
-from takeback.study.conjectures.judge import Verdict, judge
-from takeback.study.conjectures.lock import Standing, read_lock, standings
+from takeback.study.conjectures.judge import TableSource, Verdict, judge
+from takeback.study.conjectures.lock import AS_LOCKED, LATE, Standing, read_lock, standings
 from takeback.study.conjectures.record import RunTables, unfinished
 from takeback.study.conjectures.scores import COLUMNS as OF_SCORES
 from takeback.study.conjectures.scores import brier, log_score, scores
@@ -75,12 +75,20 @@ def resolve(run: str | Path) -> Resolution:
         raise TakebackError(
             f"{run} is not finished: it lacks {lacking}; conjectures are resolved at its end, so run it on"
         )
-    tables = RunTables.of(run)
-    table = pd.DataFrame([_row(one, tables, locked) for one in stands], columns=list(COLUMNS))
-    floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
-    table = table.astype({**dict.fromkeys(COLUMNS, "object"), **floats, "outcome": "boolean"})
+    table = _decided(stands, RunTables.of(run), locked)
     counted = pd.Series([one.counts for one in stands], index=table.index, dtype=bool)
     return Resolution("Conjectures", table, scores(table[counted]))
+
+
+def decided(run: str | Path, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Decide what was locked in a folder by tables made outside a study; columns as in `COLUMNS`.
+
+    Raises:
+        TakebackError: there is no lock, or it was edited.
+    """
+    locked = read_lock(run)
+    stands = [Standing(one, LATE if locked.late else AS_LOCKED) for one in locked.conjectures]
+    return _decided(stands, _Given({}, tables), locked.sha256)
 
 
 def resolve_at_end(run: str | Path) -> Resolution | None:
@@ -99,7 +107,22 @@ def resolve_at_end(run: str | Path) -> Resolution | None:
     return found
 
 
-def _row(standing: Standing, tables: RunTables, locked: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Given:
+    planned: Mapping[str, tuple[object, ...]]
+    tables: Mapping[str, pd.DataFrame]
+
+    def get(self, name: str) -> pd.DataFrame | None:
+        return self.tables.get(name)
+
+
+def _decided(stands: Sequence[Standing], tables: TableSource, locked: str) -> pd.DataFrame:
+    table = pd.DataFrame([_row(one, tables, locked) for one in stands], columns=list(COLUMNS))
+    floats = dict.fromkeys(("probability", "brier", "log_score"), "Float64")
+    return table.astype({**dict.fromkeys(COLUMNS, "object"), **floats, "outcome": "boolean"})
+
+
+def _row(standing: Standing, tables: TableSource, locked: str) -> dict[str, Any]:
     one = standing.conjecture
     state, verdict = _verdict(standing, tables)
     scored = verdict.outcome is not None and standing.counts
@@ -118,7 +141,7 @@ def _row(standing: Standing, tables: RunTables, locked: str) -> dict[str, Any]:
     }
 
 
-def _verdict(standing: Standing, tables: RunTables) -> tuple[str, Verdict]:
+def _verdict(standing: Standing, tables: TableSource) -> tuple[str, Verdict]:
     rule = standing.conjecture.parsed
     for reading in rule.readings():
         tables.get(reading.table)  # a damaged file is no fault of the rule's, and raises here
