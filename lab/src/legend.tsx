@@ -38,7 +38,7 @@ export function ColourPicker({ talk, state, colouring }: { talk: Talk; state: St
       </label>
       {unswept && (
         <button type="button" title="take back every component alone, and colour the map by what that does" onClick={sweep}>
-          try every one
+          measure each alone
         </button>
       )}
     </div>

@@ -35,7 +35,14 @@ export function Measures({ talk, state }: { talk: Talk; state: State }) {
         <span class="note">{nothing ? "" : reading(state)}</span>
       </div>
       {nothing ? (
-        <p class="note">Effects of the selection appear here: hybrid − {side}, with 95% intervals. Nothing is selected yet.</p>
+        <>
+          <p class="note">
+            Nothing is selected. Click a head on the map, or begin with one of these: what is taken back shows here in every measure.
+          </p>
+          <span class="chips">
+            {startsOf(scene).map((one) => <button key={one} type="button" onClick={() => talk.takeText(one)}>{one === "*" ? "everything" : one}</button>)}
+          </span>
+        </>
       ) : (
         <>
           {effects?.thin != null && !old.effects && (
@@ -159,6 +166,12 @@ function fewOf(scene: Scene): Measure[] {
   const far = scene.measures.filter((one) => ["total variation", "top move changed", "entropy"].includes(one.name));
   const found = [...new Set([...(main ? [main] : []), ...plain, ...far])].slice(0, FEW);
   return found.length >= 3 ? found : scene.measures.slice(0, FEW);
+}
+
+/** Sets to begin with: each of the first layers, every MLP, everything. */
+function startsOf(scene: Scene): string[] {
+  const layers = scene.rows.slice(0, 4).map((one) => `${one.title}.*`);
+  return [...layers, ...(scene.components.kind.includes("MLP") ? ["*.MLP"] : []), "*"];
 }
 
 function reading(state: State): string {

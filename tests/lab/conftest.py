@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 import models
+from lab_serving import Serve, serving
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.lab import server
-from takeback.lab.desk import Desk
 from takeback.lab.lab import Lab
 from takeback.lab.views import view_of_pair
 
@@ -52,51 +48,10 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@dataclass
-class Served:
-    """A server that runs in a thread."""
-
-    port: int
-    door: server.Door
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def connect(self, origin: str | None = None, token: str = "", **more: Any) -> ClientConnection:
-        """Open a page's socket."""
-        query = f"?token={token}" if token else ""
-        address = f"ws://127.0.0.1:{self.port}/ws{query}"
-        return connect(address, origin=origin or self.origin, max_size=None, **more)  # type: ignore[arg-type]
-
-
-Serve = Callable[..., Served]
-
-
 @pytest.fixture
 def serve(page: Path) -> Iterator[Serve]:
-    """Serve labs on free ports until the test ends."""
-    running: list[tuple[uvicorn.Server, threading.Thread, Desk]] = []
-
-    def start(lab: Lab, door: server.Door | None = None) -> Served:
-        door, desk = door or server.Door(), Desk(lab)
-        config = uvicorn.Config(
-            server.app(desk, door, server.page_files()), log_level="error", lifespan="off", ws_max_size=2**18
-        )
-        listening = server.listen("127.0.0.1", 0)
-        one = uvicorn.Server(config)
-        thread = threading.Thread(target=one.run, kwargs={"sockets": [listening]})
-        thread.start()
-        running.append((one, thread, desk))
-        while not one.started:
-            time.sleep(0.01)
-        return Served(listening.getsockname()[1], door)
-
-    yield start
-    for one, thread, desk in running:
-        one.should_exit = True
-        thread.join()
-        desk.close()
+    """Serve labs behind the page that stands in, on free ports, until the test ends."""
+    yield from serving()
 
 
 def say(socket: ClientConnection, **message: Any) -> None:

@@ -48,9 +48,8 @@ export function AnswerPanel({ talk, state }: { talk: Talk; state: State }) {
         {SIDES.map((side) => (
           <li key={side}>
             <label title={MEANS[side]}>
-              <input type="checkbox" checked={shown.has(side)} onChange={() => toggle(side)} />
-              <i class={`dot ${side}`} />
-              <b>{side}</b>
+              <input type="checkbox" class={side} checked={shown.has(side)} onChange={() => toggle(side)} />
+              <b>{side}</b>{" "}
               {answer && kind !== "answers" && <span>{words(likeliest(outcomes, side), side)}</span>}
             </label>
           </li>
@@ -67,7 +66,7 @@ export function AnswerPanel({ talk, state }: { talk: Talk; state: State }) {
           ) : (
             <>
               <p class="title"><code>{answer.situation.title}</code></p>
-              <div class={`seen ${kind}`}>
+              <div class="seen">
                 {kind === "board" && (
                   <Board
                     pieces={answer.situation.board ?? {}} outcomes={outcomes} shown={shown} style={scene.draw.board} lit={lit}
