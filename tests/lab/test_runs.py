@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from takeback.lab.runs import lab_of_run
 from takeback.policies import load
 from takeback.report import run_plan
 from takeback.run.errors import TakebackError
+from takeback.run.tables import write_table
 from takeback.study.plan import check_plan
 
 ARM = {"method": "rl", "goal": "win", "steps": 2, "learning_rate": 1e-3, "prompts": 4, "completions": 4}
@@ -29,8 +31,6 @@ FIELDS = {
     "games": 0,
     "sets": ["each head", "each layer"],
     "controls": 1,
-    "localise": {"sft-win": ["carriers"]},
-    "localise_situations": 8,
 }
 
 
@@ -38,6 +38,8 @@ FIELDS = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_plan(check_plan(FIELDS), out)
+    found = {"measure": "utility win", "direction": "graft", "order": "greedy", "components": "L2.* L1.H0"}
+    write_table(pd.DataFrame([found]), out / "localise" / "sft-win-seed-0" / "carriers.parquet")
     return out
 
 
@@ -54,7 +56,8 @@ def test_a_record_is_shown_without_a_model(run: Path, monkeypatch: pytest.Monkey
     scene = lab.scene("sft-win-seed-0")
     assert str(run) not in json.dumps(scene)
     assert scene["title"] == "sft-win against base"
-    assert {one["family"] for one in scene["sets"]} >= {"each layer", "carriers"}
+    assert {one["family"] for one in scene["sets"]} == {"each layer", "carriers"}
+    assert scene["sets"][0] | {"set": "L1.H0 L2.*", "note": "utility win, graft"} == scene["sets"][0]
     (curve,) = [one for one in scene["course"] if one["arm"] == "rl-win"]
     assert curve["measures"]["legal"]["step"] == [1, 2]
     stage = lab.stage("sft-win-seed-0")

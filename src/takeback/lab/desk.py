@@ -22,7 +22,7 @@ QUEUED: Final = 32
 
 
 @dataclass(eq=False)
-class Work:
+class Reply:
     """What answers one message."""
 
     asked: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Tab:
     send: Callable[[Message], None]
     seat: Seat
     waiting: deque[Mapping[str, Any]] = field(default_factory=deque[Mapping[str, Any]])
-    work: Work | None = None
+    work: Reply | None = None
 
     @property
     def busy(self) -> bool:
@@ -108,7 +108,7 @@ class Desk:
                 self._go_on(tab, work)
                 self._busy_until = time.monotonic()
 
-    def _turn(self) -> tuple[Tab, Work | None] | None:
+    def _turn(self) -> tuple[Tab, Reply | None] | None:
         """Wait for something to do, and return whose turn it is; without work there is time to think."""
         with self._news:
             while not self._closed:
@@ -118,7 +118,7 @@ class Desk:
                     self._tabs.append(busy)
                     if busy.work is None:
                         asked = busy.waiting.popleft()
-                        busy.work = Work(asked, self.lab.answers(busy.seat, asked))
+                        busy.work = Reply(asked, self.lab.answers(busy.seat, asked))
                     return busy, busy.work
                 rest = None
                 if self._tabs and not self.lab.idle([tab.seat for tab in self._tabs]):
@@ -128,7 +128,7 @@ class Desk:
                 self._news.wait(rest)
         return None
 
-    def _go_on(self, tab: Tab, work: Work) -> None:
+    def _go_on(self, tab: Tab, work: Reply) -> None:
         """Do some of a page's work and tell what came of it, unless the page asks for something else now."""
         told: Message
         done = False

@@ -23,7 +23,11 @@ class Load(Protocol):
 
 def held(policies: Mapping[str, Policy]) -> Load:
     """Return what loads policies that are in memory already, by their checkpoints' digests."""
-    return lambda model, _, *, placement: policies[model.digest]
+
+    def load(model: Checkpoint, arena: Arena[Any], *, placement: Placement) -> Policy:
+        return policies[model.digest]
+
+    return load
 
 
 class Sides:
