@@ -145,6 +145,8 @@ export interface Readout {
   logprobs?: (number | null)[];
   tokens?: (number | null)[][] | null;
   drawn?: DrawnAnswer[];
+  /** The likeliest answers that are not legal, where they are known. */
+  illegal?: { text: string; kind: string; p: number }[];
 }
 
 export const SIDES = ["base", "tuned", "hybrid"] as const;

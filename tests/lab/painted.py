@@ -16,33 +16,34 @@ ACTIONS = ["left", "right", "stay"]
 def scene(layers: int, heads: int, situations: int, course: int = 0) -> Message:
     """Return a scene of so many layers of heads and an MLP each, with so many situations and snapshots."""
     rows = [
-        *[("EMBED", None, "EMBED", None)],
+        ("EMBED", None, "EMBED", None),
         *[
             (f"L{layer}.{kind}{'' if index is None else index}", layer, kind, index)
             for layer in range(layers)
             for kind, index in [*(("H", head) for head in range(heads)), ("MLP", None)]
         ],
-        *[("UNEMBED", None, "UNEMBED", None)],
+        ("UNEMBED", None, "UNEMBED", None),
     ]
     names, where, kinds, indices = map(list, zip(*rows, strict=True))
-    views = [
-        {"key": f"step-{n}", "title": f"step {n}", "arm": "a", "seed": 0, "step": n} for n in range(course)
-    ]
-    whole = {"key": "whole", "title": "a", "arm": "a", "seed": 0, "step": None}
+    who = {"arm": "a", "seed": 0}
+    views = [{"key": f"step-{n}", "title": f"step {n}", **who, "step": n} for n in range(course)]
+    whole = {"key": "whole", "title": "a", **who, "step": None}
     every = range(len(names))
     measure = {"role": "utility", "goal": "g", "feature": None, "kind": None, "if_legal": False}
     return {
         "schema": 1, "title": "made up", "base": "one", "tuned": "other", "arena": "none", "live": True,
         "views": [whole, *views], "view": "whole", "words": {"action": "step", "situation": "place"},
-        "components": {"name": names, "layer": where, "kind": kinds, "index": indices, "parameters": [9] * len(names)},
+        "components": {
+            "name": names, "layer": where, "kind": kinds, "index": indices, "parameters": [9] * len(names),
+        },
         "rows": [{"layer": layer, "title": f"L{layer}"} for layer in range(layers)],
         "columns": [
             *({"title": f"H{head}", "kind": "H", "index": head} for head in range(heads)),
             {"title": "MLP", "kind": "MLP", "index": None},
         ],
         "colourings": [{
-            "key": "weights w", "group": "weights", "title": "w", "words": "w", "scale": "sequential", "limit": 1.0,
-            "values": [(one * 37 % 100) / 100 for one in every], "low": None, "high": None,
+            "key": "weights w", "group": "weights", "title": "w", "words": "w", "scale": "sequential",
+            "limit": 1.0, "values": [(one * 37 % 100) / 100 for one in every], "low": None, "high": None,
             "null": [0.1 for _ in every],
         }],
         "measures": [{"name": "utility g", "words": "g", **measure}],
@@ -109,8 +110,9 @@ class Painted:
         text = self.told["situations"]["text"][place]
         share = min(1.0, len(message["set"]) / 1000)
         side = {"masses": [0.0], "undecided": 0.0, "greedy": 0}
-        sides = {"base": [1, 0, 0], "tuned": [0, 1, 0], "hybrid": [share, 1 - share, 0]}
+        chances = {"base": [1, 0, 0], "tuned": [0, 1, 0], "hybrid": [share, 1 - share, 0]}
+        sides = {name: {**side, "p": p} for name, p in chances.items()}
         return {
-            "type": "answer", "set": message["set"], "sides": {name: {**side, "p": p} for name, p in sides.items()},
+            "type": "answer", "set": message["set"], "sides": sides,
             "situation": {"place": place, "text": text, "title": text, "actions": ACTIONS, "kind": "text"},
         }  # fmt: skip

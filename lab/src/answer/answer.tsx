@@ -6,7 +6,7 @@ import type { Talk } from "../talk";
 import { Actions } from "./actions";
 import { Board } from "./board";
 import { Observation } from "./network";
-import { comparedOf, likeliest, outcomesOf } from "./outcomes";
+import { comparedOf, illegalOf, likeliest, outcomesOf } from "./outcomes";
 import { Answers, Drawn, Prompt } from "./rows";
 
 const MEANS: Record<Side, string> = { base: "before training", tuned: "after training", hybrid: "with the selection" };
@@ -69,7 +69,7 @@ export function AnswerPanel({ talk, state }: { talk: Talk; state: State }) {
               <div class="seen">
                 {kind === "board" && (
                   <Board
-                    pieces={answer.situation.board ?? {}} outcomes={outcomes} shown={shown} style={scene.draw.board} lit={lit}
+                    pieces={answer.situation.board ?? {}} outcomes={[...outcomes, ...illegalOf(answer)]} shown={shown} style={scene.draw.board} lit={lit}
                     title={answer.situation.title}
                   />
                 )}

@@ -60,7 +60,7 @@ export function Board({ pieces, outcomes, shown, style, lit, title }: Props) {
             const dim = lit && lit !== one.name ? 0.12 : undefined;
             return (
               <polygon key={one.name} class={one.kind ? "illegal" : undefined} points={arrow(move[1], move[2], p, SHIFT[side])} opacity={dim}>
-                <title>{`${side}: ${one.name} ${percent(p)}`}</title>
+                <title>{`${side}: ${one.name} ${percent(p)}${one.kind ? `, illegal: ${one.kind}` : ""}`}</title>
               </polygon>
             );
           })}

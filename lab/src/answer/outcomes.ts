@@ -37,6 +37,19 @@ export function outcomesOf(answer: Answer, scene: Scene, { from, to }: Compared)
   return [...actions, ...seen].sort((a, b) => size(b, from, to) - size(a, from, to) || most(b) - most(a));
 }
 
+/** The likeliest answers that are not legal, of those sides that tell them. */
+export function illegalOf(answer: Answer): Outcome[] {
+  const found = new Map<string, Outcome>();
+  for (const side of SIDES) {
+    for (const { text, kind, p } of answer.sides[side].illegal ?? []) {
+      const one = found.get(text) ?? { name: text, place: -1, kind, p: { base: null, tuned: null, hybrid: null } };
+      one.p[side] = p;
+      found.set(text, one);
+    }
+  }
+  return [...found.values()];
+}
+
 export function change(one: Outcome, from: Side, to: Side): number | null {
   const [before, after] = [one.p[from], one.p[to]];
   return before === null || after === null ? null : after - before;
