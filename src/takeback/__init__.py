@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from takeback.hybrid import taken_back as taken_back
     from takeback.hybrid import write_hybrid as write_hybrid
     from takeback.hybrid import write_patch as write_patch
+    from takeback.lab import lab as lab
     from takeback.measure import effects as effects
     from takeback.measure import measures as measures
     from takeback.measure import most_changed as most_changed

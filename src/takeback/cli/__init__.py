@@ -22,6 +22,7 @@ from takeback.cli import (
     conjecture,
     course,
     family,
+    lab,
     localise,
     pack,
     plan,
@@ -82,6 +83,7 @@ for command in (
     course.course,
     runs.demo,
     runs.report,
+    lab.lab,
     compare.compare,
     compare.contrasts,
 ):
