@@ -64,11 +64,14 @@ estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the ta
 fuzz: $(READY)  ## try 10,000 bent inputs of all kinds and print what became of them (a few minutes)
 	PYTHONPATH=tests $(BIN)/python -m fuzz 10000
 
-versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.13, with extras and without (needs uv; half an hour)
+versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.13, with extras and without (needs uv; about an hour)
 	$(BIN)/python -m validation.versions
 
 families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)
 	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
+
+page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
+	cd lab && npm ci --no-audit --no-fund && npm run check && npm run build
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py

@@ -34,6 +34,7 @@ COMMANDS = (
     "demo",
     "study",
     "report",
+    "lab",
 )
 
 

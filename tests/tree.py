@@ -33,6 +33,7 @@ ORDER = (
     "study",
     "planning",
     "report",
+    "lab",
     "cli",
 )
 """The packages; each may import only itself and those before it. The root's `__init__.py` is free."""

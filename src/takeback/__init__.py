@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from takeback.findings.explanation import Explanation as Explanation
     from takeback.findings.explanation import explain as explain
     from takeback.findings.localise import localise as localise
+    from takeback.findings.repair import Repairing as Repairing
+    from takeback.findings.repair import Trade as Trade
+    from takeback.findings.repair import repair as repair
     from takeback.findings.sweep import Sweep as Sweep
     from takeback.findings.sweep import probe_hybrids as probe_hybrids
     from takeback.findings.sweep import sweep as sweep
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from takeback.hybrid import taken_back as taken_back
     from takeback.hybrid import write_hybrid as write_hybrid
     from takeback.hybrid import write_patch as write_patch
+    from takeback.lab import lab as lab
     from takeback.measure import effects as effects
     from takeback.measure import measures as measures
     from takeback.measure import most_changed as most_changed

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from takeback.draw.numbers import percent
 from takeback.draw.svg import coordinate, drawing, element, text
@@ -75,6 +76,17 @@ def board(pieces: Mapping[str, str], arrows: Sequence[Arrows], label: str) -> st
                 drawn.append(_arrow((move[1], move[2]), probability, one, title))
     parts.append(element("g", *drawn, stroke="#ffffff", stroke_width=0.8, opacity=0.88))
     return drawing(8 * SQUARE + _EDGE + 1, 8 * SQUARE + 15, parts, label)
+
+
+def style() -> dict[str, Any]:
+    """Return what a page draws such boards with: colours, and outlines in a square of 100 by 100."""
+    return {
+        "squares": [_LIGHT, _DARK],
+        "white": _WHITE,
+        "black": _BLACK,
+        "shapes": dict(_SHAPES),
+        "least": LEAST,
+    }
 
 
 def _corner(square: str) -> tuple[float, float]:

@@ -38,11 +38,12 @@ from takeback.measure.read import (
     read_in_worker,
 )
 from takeback.measure.setup import Setup
+from takeback.measure.sides import held
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
 from takeback.measure.thin import drawn_rows, is_thin, told_by_both
 from takeback.policies.load import load_policy
-from takeback.policies.policy import Policy
+from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import identity
@@ -255,6 +256,10 @@ class Bench:
         """Where models run, settled."""
         return self._reader.placement
 
+    def view(self, ask: Ask) -> View:
+        """Return a hybrid as policies take it."""
+        return self._reader.view(ask)
+
     @property
     def plan(self) -> Any:
         """The situations made ready to be read by such policies."""
@@ -329,13 +334,14 @@ class Bench:
         asked = self.asked.values()
         self.gather(wanted.values())
         keys = {self._key(ask): key for key, ask in wanted.items()}
+        sides = {Ask(side).key for side in (self.nothing, self.anatomy.universe)}
         numbers: dict[Key, Floats] = {}
         for stored in self.store.by_part(keys, self.tolerance):
             readouts = self._readouts(stored)
             each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
             ask = wanted[keys[stored]]
-            if is_thin(self.arena, readouts) and ask.take_back not in (self.nothing, self.anatomy.universe):
+            if is_thin(self.arena, readouts) and ask.key not in sides:
                 self._draw_anew(ask, numbers[ask.key])
         return Answers(self, {key: numbers[key] for key in wanted})
 
@@ -343,16 +349,23 @@ class Bench:
     def drawn(self) -> Bench:
         """The same bench on answers that hybrids draw anew, with the same luck, for one on a pool."""
         if not self._drawn:
-            setup = self.setup
-            if self.placement.hold != ONE:
-                sides = {"base": self.pair.base, "tuned": self.pair.tuned}
-                setup = replace(
-                    setup, load=_held({one.digest: self.policy(name) for name, one in sides.items()})
-                )
             arena: Any = self.arena
             rows = [one.row for one in self._layout.situations]
-            self._drawn.append(Bench(self.pair, drawn_rows(arena), rows, (), setup))
+            self._drawn.append(self.on(drawn_rows(arena), rows))
         return self._drawn[0]._like(places=self.places)
+
+    def on(self, arena: Arena[Any], situations: Iterable[Any]) -> Bench:
+        """Return a bench of the pair on other situations, with the models of this one if it holds both."""
+        return Bench(self.pair, arena, situations, (), self.sharing)
+
+    @property
+    def sharing(self) -> Setup:
+        """How what works with the same models is set up: it finds them in memory if both are held."""
+        if self.placement.hold == ONE:
+            return self.setup
+        sides = {"base": self.pair.base, "tuned": self.pair.tuned}
+        load = held({one.digest: self.policy(name) for name, one in sides.items()})
+        return replace(self.setup, load=load)
 
     def _draw_anew(self, ask: Ask, numbers: Floats) -> None:
         """Put what a hybrid draws in the place of what a pool too thin for it weighs.
@@ -405,6 +418,10 @@ class Bench:
         asked = sum(len(batches[place]) for place in chosen)
         found = asked - sum(len(batch.asks) for batch, _ in work)
         self._do(work, None if count is None else lambda done: count(found + done, asked))
+
+    def release(self) -> None:
+        """Let go of the last source's tensors, for other benches to have the memory."""
+        self._reader.release()
 
     def kept_in(self, out: Path) -> Bench:
         """Return the same bench with its store in an output folder or run."""
@@ -560,11 +577,6 @@ class Answers:
         if not len(kept):
             raise TakebackError("the measure applies to none of these situations; take more situations")
         return kept
-
-
-def _held(policies: Mapping[str, Policy]) -> Any:
-    """Return what loads policies that are in memory already."""
-    return lambda model, _, *, placement: policies[model.digest]
 
 
 def _ask(ask: Ask | ComponentSet) -> Ask:

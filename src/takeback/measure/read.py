@@ -30,7 +30,7 @@ from takeback.measure.store import Key, Part
 from takeback.policies.language.answers import AnswerPlan, pieces, token_logprobs
 from takeback.policies.language.policy import LanguagePolicy
 from takeback.policies.load import load_policy
-from takeback.policies.policy import Policy
+from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 from takeback.run.progress import Report
@@ -177,6 +177,15 @@ class Reader:
             self._other = source, policy.hybrids(held)
         return self._other[1]
 
+    def release(self) -> None:
+        """Let go of the tensors of the last source."""
+        self._other = None
+
+    def view(self, ask: Ask) -> View:
+        """Return a hybrid as policies take it: what holds it, and what is taken back at each stage."""
+        side, components = ask.built
+        return self.hybrids(side, ask.source), path_of(components)
+
     def plan(self, places: Sequence[int]) -> Any:
         """Return some of the situations made ready to be read; the last few lists are held."""
         key = tuple(places)
@@ -207,12 +216,7 @@ class Reader:
         Raises:
             TakebackError: the source does not fit the pair.
         """
-        plan = self.plan(batch.places)
-        views = [
-            (self.hybrids(side, ask.source), path_of(components))
-            for ask in batch.asks
-            for side, components in [ask.built]
-        ]
+        plan, views = self.plan(batch.places), [self.view(ask) for ask in batch.asks]
         steps = self._sides.any.steps(plan, marks)
         readouts, _ = self._timed(plan, views, len(batch.places), batch.tolerance, steps)
         return Part.of(batch.keys, readouts, np.array(batch.places), batch.tolerance)
@@ -246,8 +250,7 @@ class Reader:
             raise TakebackError("only language models write answers in tokens")
         plan = policy.prepare(arena, situations)
         assert isinstance(plan, AnswerPlan)
-        side, components = ask.built
-        numbers = token_logprobs((self.hybrids(side, ask.source), path_of(components)), plan)
+        numbers = token_logprobs(self.view(ask), plan)
         texts = [tuple(pieces(policy.tokenizer, one.tokens)) for one in plan.spelled]
         return SpelledAnswers(tuple(texts), tuple(numbers))
 

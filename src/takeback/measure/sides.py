@@ -21,6 +21,15 @@ class Load(Protocol):
         ...
 
 
+def held(policies: Mapping[str, Policy]) -> Load:
+    """Return what loads policies that are in memory already, by their checkpoints' digests."""
+
+    def load(model: Checkpoint, arena: Arena[Any], *, placement: Placement) -> Policy:
+        return policies[model.digest]
+
+    return load
+
+
 class Sides:
     """Loads the policies of some checkpoints when they are asked for; all have to be alike.
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from takeback.arenas import arena
 from takeback.checkpoint import open_checkpoint
 from takeback.component import ComponentSet
 from takeback.draw.result import Results
@@ -22,7 +21,6 @@ from takeback.findings.localise.shares import TAKE_BACK, changes_of
 from takeback.findings.sweep.sets import CONTROLS
 from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench
-from takeback.measure.setup import Setup
 from takeback.measure.shift import KL
 from takeback.measure.standard import utility
 from takeback.run.errors import TakebackError
@@ -34,7 +32,7 @@ from takeback.run.tables import read_table, records, write_table
 from takeback.study.claim import settings
 from takeback.study.measured import BESIDE, choose, read_measured
 from takeback.study.plan import BASE, Plan, final_of
-from takeback.study.side import MeasuredSide, stores
+from takeback.study.side import MeasuredSide, read_alone, stores
 from takeback.study.steps import Step, Steps
 from takeback.training import train
 from takeback.training.claim import named_by
@@ -44,8 +42,6 @@ SHORT = LocaliseSettings(points=12, rounds=6, controls=5, random_orders=4)
 """How an arm is localised within a run: with fewer sets than `takeback localise` takes."""
 MANY = 100
 """Components of which no greedy order is tried within a run: each of its rounds reads a hybrid for all."""
-POLICIES = "policies"
-"""Where a run keeps what policies do that are read alone, of all arms and seeds."""
 LAYERS = "each layer"
 """The family of sets of which the one that matters most is explained."""
 
@@ -64,7 +60,7 @@ def make_base(plan: Plan, out: Path) -> None:
 def run_base(plan: Plan, out: Path, report: Report) -> None:
     """Measure the base itself: what it does on the held-out situations, and how its games end."""
     base = plan.base_in(out)
-    alone, folder = cache(partial(_alone, plan, {"base": base}, out)), out / "behaviour" / BASE
+    alone, folder = cache(partial(read_alone, plan, {"base": base}, out)), out / "behaviour" / BASE
     inputs = identity(settings(plan), open_checkpoint(base))
 
     def read() -> None:
@@ -85,7 +81,7 @@ def run_arm(plan: Plan, arm: str, seed: int, out: Path, report: Report) -> None:
         recipe = plan.recipe(arm, seed, out)
         final = _train(recipe, final_of(out, arm, seed).parent, steps, report)
         sides = {"base": str(recipe.parent), "tuned": str(final)}
-        alone = cache(partial(_alone, plan, sides, out))
+        alone = cache(partial(read_alone, plan, sides, out))
         common = settings(plan, recipe.goal)
         kl = _follow(alone, (arm, seed), (recipe, final), (common, out), steps, report)
         choose(plan, arm, seed, out, kl)
@@ -222,13 +218,6 @@ def _most_needed(bench: Bench, swept: Path) -> ComponentSet:
         layers or [row for row in rows if row["family"] not in CONTROLS], key=lambda row: abs(row["effect"])
     )
     return bench.anatomy.parse(most["components"])
-
-
-def _alone(plan: Plan, sides: Mapping[str, str], out: Path) -> HeldOut:
-    """Return what reads policies alone; in an open arena, on what these sides answer."""
-    setup = Setup(out, POLICIES, threads=plan.threads)
-    drawn = plan.situations, plan.situations_seed
-    return HeldOut.draw(arena(plan.arena), sides["base"], drawn, setup, plan.measures, sides)
 
 
 def _curve(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from takeback.arenas import Board
+from takeback.arenas import Board, arena
 from takeback.checkpoint import Pair, open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
 from takeback.measure.agency.agency import agency
 from takeback.measure.alone import HeldOut
 from takeback.measure.bench import Bench
 from takeback.measure.effects import Change, effects, most_changed
+from takeback.measure.setup import Setup
+from takeback.measure.sides import Load
 from takeback.measure.store import FOLDER
+from takeback.policies.load import load_policy
+from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file
 from takeback.run.identity import identity
 from takeback.run.progress import Report
@@ -28,6 +32,9 @@ from takeback.study.probes import probed, table_of, write_probes
 from takeback.study.pursuit import contrasted, write_losses
 from takeback.study.steps import Step, Steps
 from takeback.weights import Diff, diff
+
+POLICIES = "policies"
+"""Where a run keeps what policies do that are read alone, of all arms and seeds."""
 
 EXAMPLES = 10
 """Situations drawn as boards for each arm: those that changed most."""
@@ -164,6 +171,25 @@ class MeasuredSide:
         found = [_example(alone, change, places[change.situation]) for change in most]
         with atomic_file(self.behaviour / "examples.json") as draft:
             draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def read_alone(plan: Plan, sides: Mapping[str, str], out: Path, load: Load = load_policy) -> HeldOut:
+    """Return what reads policies alone; in an open arena, on what these sides answer."""
+    setup = Setup(out, POLICIES, threads=plan.threads, load=load)
+    drawn = plan.situations, plan.situations_seed
+    return HeldOut.draw(arena(plan.arena), sides["base"], drawn, setup, plan.measures, sides)
+
+
+def side_of(plan: Plan, who: tuple[str, int], run: Path, load: Load = load_policy) -> MeasuredSide:
+    """Return the snapshot of an arm and seed that a run measured.
+
+    Raises:
+        TakebackError: it was not measured yet.
+    """
+    if (chosen := read_measured(*who, run)) is None:
+        raise TakebackError(f"{run} has not measured {who[0]}, seed {who[1]}, yet; run the plan, it goes on")
+    sides = {"base": str(plan.recipe(*who, run).parent), "tuned": str(final_of(run, *who))}
+    return MeasuredSide(plan, who, run, chosen, cache(partial(read_alone, plan, sides, run, load)))
 
 
 def stores(run: Path, arm: str, seed: int) -> tuple[Path, ...]:

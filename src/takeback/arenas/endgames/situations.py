@@ -51,12 +51,15 @@ class Endgame:
 
     @classmethod
     def parse(cls, text: str) -> Endgame:
-        """Read a compact prompt.
+        """Read a compact prompt, or a FEN.
+
+        >>> Endgame.parse("8/8/3k4/8/3K4/8/8/R7 w - - 0 1") == Endgame.parse("w Kd4 Ra1 kd6")
+        True
 
         Raises:
-            TakebackError: The text is no compact prompt, or not a position in which White is to move and can.
+            TakebackError: The text is neither, or not a position in which White is to move and can.
         """
-        match = _PROMPT.fullmatch(text.strip())
+        match = _PROMPT.fullmatch(_compact(text.strip()))
         if match is None:
             raise TakebackError(f"{text!r} is no situation: write one like 'w Kd4 Ra1 kd6'")
         king, piece, square, enemy = match.groups()
@@ -69,6 +72,19 @@ class Endgame:
         """Write the compact prompt, which parses back."""
         king, square, enemy = (SQUARES[number] for number in (self.white_king, self.square, self.black_king))
         return f"w K{king} {self.piece}{square} k{enemy}"
+
+
+def _compact(text: str) -> str:
+    """Return the compact prompt of a FEN, any other text as it is."""
+    ranks = text.partition(" ")[0].split("/")
+    if len(ranks) != 8:
+        return text
+    pieces: dict[str, str] = {}
+    for rank, told in zip("87654321", ranks, strict=True):
+        for file, letter in zip("abcdefgh", re.sub("[1-8]", lambda n: "." * int(n[0]), told), strict=False):
+            pieces |= {letter: f"{letter}{file}{rank}"} if letter != "." else {}
+    side = text.partition(" ")[2][:1] or "w"
+    return " ".join([side, *(pieces[one] for one in sorted(pieces, key=f"K{PIECES}k".find))])
 
 
 def held_out(orbits: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from takeback.arenas.rows import DrawnRows, Row, refuse_silent
 from takeback.hybrid.walk import Hybrids
 from takeback.policies.drawn import DrawnReadouts
-from takeback.policies.language.generate import DrawnAnswer, generate
+from takeback.policies.language.forward import ready
+from takeback.policies.language.generate import DrawnAnswer, drawing, generate
 from takeback.policies.language.prompts import prompt_tokens
 from takeback.policies.policy import View
 from takeback.run.errors import TakebackError
@@ -95,6 +96,26 @@ def read_drawn(views: Sequence[View], plan: DrawPlan) -> list[DrawnReadouts]:
         with _as_hybrid(hybrids, path):
             found.append(plan.answered(hybrids.model))
     return found
+
+
+def draw_slowly(view: View, plan: DrawPlan) -> Iterator[list[DrawnAnswer]]:
+    """Let a hybrid answer the plan's only prompt, and give its answers as they are after every token.
+
+    Between two of them the model is as it was.
+
+    Raises:
+        TakebackError: as `DrawPlan.answered` does.
+    """
+    (hybrids, path), arena = view, plan.arena
+    ((number, tokens),) = plan.prompts.items()
+    sampling = arena.open.sampling
+    draws = drawing(hybrids.model, plan.tokenizer, (number, tokens), sampling, arena.draws, arena.seed)
+    while True:
+        with _as_hybrid(hybrids, path), ready(hybrids.model):
+            found = next(draws, None)
+        if found is None:
+            return
+        yield found
 
 
 def _as_hybrid(hybrids: Any, path: Sequence[Any]) -> AbstractContextManager[None]:

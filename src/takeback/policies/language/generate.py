@@ -77,12 +77,36 @@ def generate(
     with ready(model):
         for places, draws in _batches(model, asked, sampling, count):
             answers = [_Answer(place, (*seed, numbers[place], draw)) for place in places for draw in draws]
-            drawer.draw([asked[place] for place in places], answers)
+            for _ in drawer.grow([asked[place] for place in places], answers):
+                pass
             for answer in answers:
                 found[answer.place].append(
                     answer_of(tokenizer, answer.tokens, answer.ended, ends, sampling.stop)
                 )
     return found
+
+
+def drawing(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: tuple[int, Sequence[int]],
+    sampling: Sampling,
+    count: int,
+    seed: Sequence[int],
+) -> Iterator[list[DrawnAnswer]]:
+    """Draw the answers to one prompt that `generate` draws, and give them as they are after every token.
+
+    The model is run while the next ones are asked for: whoever asks sees that it is `ready` then.
+
+    Raises:
+        TakebackError: as `generate` does.
+    """
+    number, tokens = prompt
+    ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
+    check_prompts(model.config, {number: tokens}, sampling, ends)
+    answers = [_Answer(0, (*seed, number, draw)) for draw in range(count)]
+    for _ in _Drawer(model, tokenizer, sampling, frozenset(ends)).grow([tokens], answers):
+        yield [answer_of(tokenizer, one.tokens, one.ended, ends, sampling.stop) for one in answers]
 
 
 def end_tokens(config: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -111,8 +135,8 @@ class _Drawer:
     sampling: Sampling
     ends: frozenset[int]
 
-    def draw(self, prompts: Sequence[Sequence[int]], answers: Sequence[_Answer]) -> None:
-        """Draw the answers, as many to each prompt, in the order of the prompts."""
+    def grow(self, prompts: Sequence[Sequence[int]], answers: Sequence[_Answer]) -> Iterator[None]:
+        """Draw the answers, as many to each prompt, in the order of the prompts; stop after every token."""
         steps = _Steps.start(self.model, prompts)
         logits = steps.logits.repeat_interleave(len(answers) // len(prompts), dim=0)
         kept = torch.arange(len(prompts)).repeat_interleave(len(answers) // len(prompts))
@@ -121,6 +145,7 @@ class _Drawer:
             tokens = chosen(logits, [(*one.luck, position) for one in open_], self.sampling)
             for answer, token in zip(open_, tokens.tolist(), strict=True):
                 self._add(answer, token)
+            yield
             going = [number for number, answer in enumerate(open_) if not answer.ended]
             if not going or position + 1 == self.sampling.max_tokens:
                 return
