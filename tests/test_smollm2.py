@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from takeback.arenas import arena
+from takeback.run.tables import write_table
 from takeback.study.plan import load_plan
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +37,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (EXAMPLE / name).read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", ["tasks.py", "reward.py", "beside/reward.py"])
+@pytest.mark.parametrize("name", ["tasks.py", "reward.py", "beside/reward.py", "tables.py"])
 def test_examples_in_docstrings(name: str) -> None:
     found = doctest.testmod(module(name))
     assert found.attempted
@@ -86,3 +88,20 @@ def test_another_file_is_no_base(tmp_path: Path) -> None:
     (file := tmp_path / "model.gguf").write_bytes(b"GGUF")
     with pytest.raises(SystemExit, match="has SHA-256"):
         module("base.py").checked(file)
+
+
+def test_tables_are_of_what_the_record_has(tmp_path: Path) -> None:
+    tables = module("tables.py")
+    assert tables.blocks(tmp_path) == {}
+    cost = {"command": "diff", "cpu_seconds": 12.0, "seconds": 20.0, "peak_mib": 1026, "model_mib": 513}
+    write_table(pd.DataFrame([cost]), tmp_path / "costs.parquet")
+    log = pd.DataFrame({"step": range(1, 31), "reward": [0.25] * 20 + [0.75] * 10})
+    write_table(log, tmp_path / "learning" / "rl-seed-0.parquet")
+    write_table(log[["step"]], tmp_path / "learning" / "sft-seed-0.parquet")
+    found = tables.blocks(tmp_path)
+    assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
+    assert [line.split(" | ")[1].split()[0] for line in found["learning"].splitlines()[2:]] == [
+        "0.25",
+        "0.75",
+    ]
+    assert "sft" not in found["learning"]
