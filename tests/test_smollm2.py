@@ -100,8 +100,6 @@ def test_tables_are_of_what_the_record_has(tmp_path: Path) -> None:
     write_table(log[["step"]], tmp_path / "learning" / "sft-seed-0.parquet")
     found = tables.blocks(tmp_path)
     assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
-    assert [line.split(" | ")[1].split()[0] for line in found["learning"].splitlines()[2:]] == [
-        "0.25",
-        "0.75",
-    ]
+    rows = found["learning"].splitlines()[2:]
+    assert [row.split(" | ")[1].split()[0] for row in rows] == ["0.250", "0.750"]
     assert "sft" not in found["learning"]
