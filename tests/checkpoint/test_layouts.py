@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 from typer.testing import CliRunner
 
@@ -108,6 +110,8 @@ def nemo_plain(saved: Path, step: Path) -> None:
 
 
 def automodel(saved: Path, step: Path) -> None:
+    if "save_distributed" not in signature(HuggingFaceStorageWriter).parameters:
+        pytest.skip("torch 2.8 writes no slices")
     copy_config(saved, step / "model" / ".hf_metadata")
     save_slices(state_of(saved), step / "model")
 

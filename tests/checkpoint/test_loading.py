@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 
 import models
+import takeback
 from adapters import LLAMA, save_adapter
 from takeback.checkpoint import load_model, load_tokenizer, open_checkpoint, open_pair
 from takeback.hybrid import hybrid, write_hybrid
@@ -122,13 +126,57 @@ def test_an_adapter_beside_stacked_experts_loads_as_peft_merges_it(name: str, tm
         torch.testing.assert_close(parameter, merged[tensor], rtol=1e-6, atol=1e-6)
 
 
-def test_an_adapter_on_the_experts_is_refused_in_one_line(tmp_path: Path) -> None:
-    models.build("qwen3_moe").save_pretrained(tmp_path / "base")
-    settings = {"target_modules": ["q_proj"], "target_parameters": ["mlp.experts.gate_up_proj"]}
-    save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, r=3, lora_alpha=7, **settings)
-    with pytest.raises(TakebackError, match="adapts stacked experts") as caught:
+STACKS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+EXPERTS: dict[str, Any] = {"target_modules": ["q_proj"], "target_parameters": STACKS, "r": 3, "lora_alpha": 7}
+
+
+def layout_of_the_other_peft(folder: Path, count: int, r: int) -> None:
+    """Write the halves of each product as they are where the other axis of a matrix is its inputs."""
+    file = folder / "adapter_model.safetensors"
+    tensors, made = load_file(file), dict[str, torch.Tensor]()
+    for name, a in tensors.items():
+        if name.endswith(".lora_A.weight") and "experts" in name:
+            other = name.replace("lora_A", "lora_B")
+            b = tensors[other]
+            made[name] = b.reshape(len(b), r, count).permute(2, 1, 0).reshape(r * count, -1).contiguous()
+            made[other] = a.reshape(count, r, -1).permute(2, 1, 0).reshape(-1, r * count).contiguous()
+    save_file({**tensors, **made}, file)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("name", sorted(models.WITH_EXPERTS))
+def test_an_adapter_on_stacked_experts_is_merged_as_peft_does(
+    name: str, swapped: bool, tmp_path: Path
+) -> None:
+    models.build(name).save_pretrained(tmp_path / "base")
+    base = open_checkpoint(tmp_path / "base")
+    settings = EXPERTS if swapped else {**EXPERTS, "rank_pattern": {"0.mlp.experts.down_proj": 2}}
+    merged = save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, **settings)
+    if swapped:
+        layout_of_the_other_peft(tmp_path / "lora", 3, 3)
+    opened = open_checkpoint(f"{tmp_path}/base+{tmp_path}/lora")
+    moved = [one for one in base.shapes if not torch.equal(base.read(one), opened.read(one))]
+    assert sum("experts" in one for one in moved) == {"mixtral": 18, "qwen3_moe": 9}[name]
+    for tensor, parameter in load_model(opened).named_parameters():
+        torch.testing.assert_close(parameter, merged[tensor], rtol=1e-6, atol=1e-6)
+    told = takeback.diff(open_pair(tmp_path / "base", opened)).tensors.set_index("tensor")["delta_norm"]
+    for one in moved:
+        assert told[one] == pytest.approx((opened.read(one) - base.read(one)).norm().item(), rel=1e-5)
+
+
+def test_square_experts_of_an_unknown_layout_are_refused(tmp_path: Path) -> None:
+    config = models.CONFIGS["qwen3_moe"]()
+    config.moe_intermediate_size = config.hidden_size
+    models.randomised(transformers.AutoModelForCausalLM.from_config(config), 0).save_pretrained(
+        tmp_path / "base"
+    )
+    settings = {**EXPERTS, "target_parameters": STACKS[1:]}
+    save_adapter(tmp_path / "base", tmp_path / "lora", torch.float32, **settings)
+    with pytest.raises(TakebackError, match=r"square matrices of .*merge it with the peft") as caught:
         open_checkpoint(f"{tmp_path}/base+{tmp_path}/lora")
     assert "\n" not in str(caught.value)
+    save_adapter(tmp_path / "base", tmp_path / "other", torch.float32, **EXPERTS)
+    open_checkpoint(f"{tmp_path}/base+{tmp_path}/other")  # what is not square tells the layout
 
 
 # names on the hub

@@ -14,6 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import gguf
 import models
 import takeback
 from takeback.checkpoint import load_model, open_checkpoint, open_pair
@@ -49,7 +50,6 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def save_gguf(model: Any, file: Path, kind: str) -> None:
-    gguf = pytest.importorskip("gguf")
     config, writer = model.config, gguf.GGUFWriter(file, "llama")
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -148,7 +148,6 @@ BENT_GGUF = {
 @pytest.mark.parametrize(("data", "words"), BENT_GGUF.values(), ids=BENT_GGUF)
 def test_a_bent_gguf_file_is_refused_in_one_line_and_soon(data: bytes, words: str, tmp_path: Path) -> None:
     """The library has no bounds: it would go round 2^60 times, or read sizes that wrap as 0."""
-    pytest.importorskip("gguf")
     (tmp_path / "a.gguf").write_bytes(data)
     began = time.monotonic()
     with pytest.raises(TakebackError, match=f"no whole GGUF file: .*({words})") as told:
@@ -159,7 +158,6 @@ def test_a_bent_gguf_file_is_refused_in_one_line_and_soon(data: bytes, words: st
 
 def test_a_gguf_file_of_more_layers_than_tensors_is_refused(tmp_path: Path) -> None:
     """Names are made for each layer that it says it has: of 2,000 that took minutes."""
-    pytest.importorskip("gguf")
     save_gguf(wide_model(0), tmp_path / "a.gguf", "F32")
     key = b"llama.block_count" + struct.pack("<I", 4)
     data = (tmp_path / "a.gguf").read_bytes()

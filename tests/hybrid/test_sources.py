@@ -26,6 +26,7 @@ EACH = [
     "only-top:2:scaled",
     "without-random:2:5:scaled",
     "only-random:2:5",
+    "largest:0.3",
 ]
 
 
@@ -48,6 +49,20 @@ def parts(pair: Pair, made: Weights, name: str) -> list[tuple[np.ndarray, np.nda
     base, tuned, other = (array(side, name) for side in (pair.base, pair.tuned, made))
     regions = [region for _, region in pair.anatomy().of_tensor(name)]
     return [((tuned - base)[region.index], (other - base)[region.index]) for region in regions]
+
+
+def test_the_largest_entries_are_tuneds_own_and_the_rest_bases(family: Pair) -> None:
+    """Against numpy's sort: the share is that of each tensor, and no value is new."""
+    made, whole = source_of("largest:0.3", family), source_of("largest:1", family)
+    for name in family.base.shapes:
+        base, tuned, mixed = (one.read(name) for one in (family.base, family.tuned, made))
+        far = np.abs(array(family.tuned, name) - array(family.base, name)).ravel()
+        kept = np.zeros(far.size, np.bool_)
+        kept[np.argsort(-far, kind="stable")[: int(np.ceil(0.3 * far.size))]] = True
+        wanted = np.where(kept, tuned.numpy().ravel(), base.numpy().ravel())
+        assert (mixed.numpy().ravel() == wanted).mean() > 0.99  # ties at the edge are all kept
+        assert bool(((mixed == base) | (mixed == tuned)).all())
+        assert torch.equal(whole.read(name), tuned)
 
 
 def test_noise_and_permutations_match_each_part_of_each_component(family: Pair) -> None:

@@ -57,7 +57,7 @@ def test_a_record_is_shown_without_a_model(run: Path, monkeypatch: pytest.Monkey
     assert str(run) not in json.dumps(scene)
     assert scene["title"] == "sft-win against base"
     assert {one["family"] for one in scene["sets"]} == {"each layer", "carriers"}
-    assert scene["sets"][0] | {"set": "L1.H0 L2.*", "note": "utility win, graft"} == scene["sets"][0]
+    assert scene["sets"][0] | {"set": "L2.* L1.H0", "note": "utility win, graft"} == scene["sets"][0]
     (curve,) = [one for one in scene["course"] if one["arm"] == "rl-win"]
     assert curve["measures"]["legal"]["step"] == [1, 2]
     stage = lab.stage("sft-win-seed-0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from takeback.anatomy import Family, canonical_name
 from takeback.anatomy.wiring import known_wiring
 from takeback.checkpoint.adapter_config import lora_settings, of_module
+from takeback.checkpoint.expert_lora import PRODUCT, ExpertStack, expert_deltas, stacks_of
 from takeback.checkpoint.lora import LoraDelta
 from takeback.checkpoint.made import Stored
 from takeback.checkpoint.peft_merge import PARTS, PeftMerge
@@ -21,7 +22,6 @@ from takeback.run.errors import TakebackError
 Change = LoraDelta | PeftMerge
 """What an adapter makes of one tensor."""
 
-_PRODUCT = {"lora_A.weight", "lora_B.weight"}
 _EMBEDDED = {"lora_embedding_A", "lora_embedding_B"}
 _TOKENS = "token_adapter.trainable_tokens_delta"
 _SPLITS_BASE = ("pissa", "olora")
@@ -69,12 +69,24 @@ def read_adapter(
             if target not in rows or entry.shape[1:] != base[target].shape[1:]:
                 _check_shape(folder, target, entry.shape, base)
             adapter.replaced[target] = entry
-    for module, parts in modules.items():
-        for target, change in _changes(names, module, parts, settings):
-            _check_shape(folder, target, change.shape, {**base, **adapter.replaced})
-            wide = "float64" if base[target].element == "float64" else "float32"
-            adapter.deltas[target] = replace(change, element=wide)
+    for target, change in _all_changes(names, modules, settings):
+        _check_shape(folder, target, change.shape, {**base, **adapter.replaced})
+        wide = "float64" if base[target].element == "float64" else "float32"
+        adapter.deltas[target] = replace(change, element=wide)
     return _tied(adapter, tied, base) if tied else adapter
+
+
+def _all_changes(
+    names: _Names, modules: Mapping[str, Mapping[str, Entry]], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, Change]]:
+    experts = dict[str, tuple[list[ExpertStack], Mapping[str, Entry]]]()
+    for module, parts in modules.items():
+        stacks = stacks_of(names.family, names.tensors, module, settings.get("target_parameters") or ())
+        if stacks:
+            experts[module] = stacks, parts
+        else:
+            yield from _changes(names, module, parts, settings)
+    yield from expert_deltas(names.folder, experts, names.tensors, settings)
 
 
 def _tied(adapter: Adapter, both: tuple[str, str], base: Mapping[str, Stored]) -> Adapter:
@@ -125,8 +137,8 @@ class _Names:
         if target is None or target not in self.tensors:
             if re.search(r"\.experts(\.base_layer)*\.weight$", name):
                 raise TakebackError(
-                    f"{self.folder} adapts stacked experts (target_parameters), which files hold one by one; "
-                    "merge it with peft and save that"
+                    f"{self.folder} adapts stacked experts (target_parameters), which are read only where "
+                    "files hold them one by one; merge it with peft and save that"
                 )
             raise TakebackError(f"{self.folder} holds {name}, and the base has no such tensor")
         return target
@@ -157,7 +169,7 @@ def _changes(
     _check_parts(names.folder, module, parts, rank)
     if settings["use_dora"] and "lora_magnitude_vector" not in parts and _TOKENS not in parts:
         raise TakebackError(f"{names.folder} says use_dora, but has no lora_magnitude_vector for {module}")
-    if set(parts) == _PRODUCT and settings["init_lora_weights"] not in _SPLITS_BASE:
+    if set(parts) == PRODUCT and settings["init_lora_weights"] not in _SPLITS_BASE:
         scale = alpha / (math.sqrt(rank) if settings["use_rslora"] else rank)
         return [(target, LoraDelta(parts["lora_A.weight"], parts["lora_B.weight"], scale, first))]
     if set(parts) == _EMBEDDED and settings["init_lora_weights"] not in _SPLITS_BASE:
@@ -177,7 +189,7 @@ def _check_parts(folder: Path, module: str, parts: Mapping[str, Entry], rank: in
     """Raise unless a layer has both halves of an adapter, of its config's rank, or rows of tokens."""
     if set(parts) == {_TOKENS}:
         return
-    halves = sorted(parts.keys() & _PRODUCT) or sorted(parts.keys() & _EMBEDDED)
+    halves = sorted(parts.keys() & PRODUCT) or sorted(parts.keys() & _EMBEDDED)
     if len(halves) < 2 or _TOKENS in parts:
         raise TakebackError(f"{folder} has only one half of the adapter of {module}; fetch or save it again")
     a, b = (parts[half] for half in halves)

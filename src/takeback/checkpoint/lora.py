@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from takeback.checkpoint.shards import Entry
 from takeback.run.machine_code import machine_code
 
 if TYPE_CHECKING:
@@ -26,6 +25,16 @@ class Half(Protocol):
 
     def read(self) -> torch.Tensor:
         """Return it; it must not be written to."""
+        ...
+
+
+@runtime_checkable
+class InFile(Protocol):
+    """Is what lies in a file."""
+
+    @property
+    def file(self) -> Path:
+        """The file."""
         ...
 
 
@@ -48,7 +57,7 @@ class LoraDelta:
     @property
     def files(self) -> list[Path]:
         """The files that it lies in; none in memory."""
-        return [half.file for half in (self.a, self.b) if isinstance(half, Entry)]
+        return [half.file for half in (self.a, self.b) if isinstance(half, InFile)]
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
         """Return weight + scale · B A (Hu et al. 2021, arXiv 2106.09685), computed in `element`."""

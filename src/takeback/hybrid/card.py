@@ -37,7 +37,7 @@ From *{source_role}* (in the text form that `takeback` parses; empty is nothing,
 ```
 {differences}
 {how}
-"""
+{words}"""
 
 _DIFFERENCES = """
 Config, tokenizer and generation config are *tuned*'s. *Base* has others, or differs in element types:
@@ -60,8 +60,8 @@ def is_written_here(folder: Path) -> bool:
     return not any(file.is_dir() and file.name not in TOKENIZER_FILES for file in folder.iterdir())
 
 
-def model_card(made: Hybrid, out: Path) -> str:
-    """Return the text of the card, with the parents in its front matter."""
+def model_card(made: Hybrid, out: Path, words: str = "") -> str:
+    """Return the text of the card, with the parents in its front matter, and words of somebody's own last."""
     pair, source_role = made.pair, "base" if made.source is made.pair.base else "another source"
     lines = summaries(made.differences)
     sides = {"base": pair.base, "tuned": pair.tuned, source_role: made.source}
@@ -78,6 +78,7 @@ def model_card(made: Hybrid, out: Path) -> str:
         taken=str(made.take_back),
         differences=_DIFFERENCES.format(lines="\n".join(lines)) if lines else "",
         how=_command(made, out) if made.source is pair.base else f"The other source is {made.source.ref}.",
+        words=f"\n{words.strip()}\n" if words else "",
     )
 
 

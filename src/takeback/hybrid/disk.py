@@ -22,13 +22,19 @@ from takeback.run.files import atomic_file, atomic_folder, one_writer
 
 
 def write_hybrid(
-    made: Hybrid, out: str | Path, *, overwrite: bool = False, shard_bytes: int = 5_000_000_000
+    made: Hybrid,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    shard_bytes: int = 5_000_000_000,
+    words: str = "",
 ) -> Path:
     """Write a hybrid as an ordinary Hugging Face folder (of plain state dicts, as a `.safetensors` file).
 
     Tensors are written one at a time under tuned's stored names, with tuned's tokenizer, config and
     generation config and a model card, which tells where base's are others. The output appears whole, under
-    its name, or not at all. `overwrite` replaces an earlier hybrid and nothing else.
+    its name, or not at all. `overwrite` replaces an earlier hybrid and nothing else; `words`, Markdown,
+    go into the card.
 
     Raises:
         TakebackError: the output exists (unless `overwrite` and a hybrid), is or holds a parent, or the disk
@@ -38,11 +44,11 @@ def write_hybrid(
     check_output(made, out, overwrite)
     with one_writer(out):
         check_output(made, out, overwrite)  # the one before may have made it meanwhile
-        _write(made, out, overwrite, shard_bytes)
+        _write(made, out, overwrite, shard_bytes, words)
     return out
 
 
-def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int) -> None:
+def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int, words: str) -> None:
     tuned, broken = made.pair.tuned, list[str]()
 
     def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -68,7 +74,7 @@ def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int) -> None:
         for file in _speaker(made).side_files():
             (shutil.copytree if file.is_dir() else shutil.copyfile)(file, draft / file.name)
         (draft / "config.json").write_text(json.dumps(_config(made), indent=2) + "\n", encoding="utf-8")
-        (draft / "README.md").write_text(model_card(made, out), encoding="utf-8")
+        (draft / "README.md").write_text(model_card(made, out, words), encoding="utf-8")
         write_folder(draft, layouts, shard_bytes)
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""

@@ -28,6 +28,7 @@ SOURCES: Mapping[str, str] = {
     "only-top:K": "base with only the K leading singular directions of each matrix's Δ",
     "without-random:K:SEED": "as without-top, with random directions",
     "only-random:K:SEED": "as only-top, with random directions",
+    "largest:SHARE": "base with only the largest entries of each tensor's Δ, this share, as TIES trims",
     "checkpoint:REF": "another checkpoint of the same architecture, such as another arm or seed",
 }
 """What each source is; after a number of directions, `:scaled` stretches the Δ that is left to ‖Δ‖."""
@@ -39,7 +40,8 @@ def source_of(text: str, pair: Pair) -> Weights:
     """Return what a name in `SOURCES` stands for with this pair; no weights are read yet.
 
     `hybrid(pair, components, source_of(text, pair))` takes the components' entries from it. `base`,
-    `strength:0` and `strength:1` are sides of the pair, bit for bit. All others are computed in float32 or
+    `strength:0` and `strength:1` are sides of the pair, bit for bit, and `largest:SHARE` has entries of both.
+    All others are computed in float32 or
     wider and rounded to the stored type, so they are not bit-exact; in bfloat16 the rounding can lose much
     of a small change, and float32 checkpoints keep it.
 
@@ -146,6 +148,31 @@ class Permuted(_Matched):
         return delta.reshape(-1)[order].reshape(delta.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Trimmed(Derived):
+    """Is base with only the largest entries of each tensor's Δ, a share of them; these are tuned's own.
+
+    It is the first step of TIES (Yadav et al. 2023, "TIES-Merging", arXiv 2306.01708), tensor by tensor. Of
+    entries that moved equally far at the edge all are kept. Values are copied, so no bit is new.
+    """
+
+    share: float
+
+    @property
+    def ref(self) -> str:
+        """What it is made of, in words."""
+        return f"{self.pair.base.ref} + the largest {self.share:g} of entries of {self.pair.tuned.ref}'s Δ"
+
+    def _made(self, name: str) -> torch.Tensor:
+        base, tuned = self._sides(name)
+        far = (tuned - base).abs()
+        dropped = far.numel() - math.ceil(self.share * far.numel())
+        if not dropped:
+            return tuned
+        edge = torch.kthvalue(far.flatten(), dropped + 1).values
+        return torch.where(far >= edge, tuned, base)
+
+
 def _strength(pair: Pair, degree: float) -> Weights:
     """Return a point of the line between the sides; its ends are they themselves."""
     ends: dict[float, Weights] = {0.0: pair.tuned, 1.0: pair.base}
@@ -176,6 +203,12 @@ def _real(word: str, text: str) -> float:
     return number
 
 
+def _share(word: str, text: str) -> float:
+    if not 0 < (number := _real(word, text)) <= 1:
+        raise _malformed(text, f"{word!r} is no share above 0 and up to 1")
+    return number
+
+
 def _malformed(text: str, why: str) -> TakebackError:
     return TakebackError(f"source {text!r}: {why}; write {_FORMS[text.partition(':')[0]]}")
 
@@ -184,6 +217,7 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "SEED": _whole,
     "K": partial(_whole, least=1),
     "A": _real,
+    "SHARE": _share,
     "REF": lambda word, _: word,
 }
 _MAKERS: Mapping[str, Callable[..., Weights]] = {
@@ -192,5 +226,6 @@ _MAKERS: Mapping[str, Callable[..., Weights]] = {
     "noise": Noise,
     "permuted": Permuted,
     "strength": _strength,
+    "largest": Trimmed,
     "checkpoint": _other,
 }

@@ -334,13 +334,14 @@ class Bench:
         asked = self.asked.values()
         self.gather(wanted.values())
         keys = {self._key(ask): key for key, ask in wanted.items()}
+        sides = {Ask(side).key for side in (self.nothing, self.anatomy.universe)}
         numbers: dict[Key, Floats] = {}
         for stored in self.store.by_part(keys, self.tolerance):
             readouts = self._readouts(stored)
             each = [measure.of(readouts, self.context) for measure in asked]
             numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
             ask = wanted[keys[stored]]
-            if is_thin(self.arena, readouts) and ask.take_back not in (self.nothing, self.anatomy.universe):
+            if is_thin(self.arena, readouts) and ask.key not in sides:
                 self._draw_anew(ask, numbers[ask.key])
         return Answers(self, {key: numbers[key] for key in wanted})
 
@@ -417,6 +418,10 @@ class Bench:
         asked = sum(len(batches[place]) for place in chosen)
         found = asked - sum(len(batch.asks) for batch, _ in work)
         self._do(work, None if count is None else lambda done: count(found + done, asked))
+
+    def release(self) -> None:
+        """Let go of the last source's tensors, for other benches to have the memory."""
+        self._reader.release()
 
     def kept_in(self, out: Path) -> Bench:
         """Return the same bench with its store in an output folder or run."""

@@ -177,6 +177,10 @@ class Reader:
             self._other = source, policy.hybrids(held)
         return self._other[1]
 
+    def release(self) -> None:
+        """Let go of the tensors of the last source."""
+        self._other = None
+
     def view(self, ask: Ask) -> View:
         """Return a hybrid as policies take it: what holds it, and what is taken back at each stage."""
         side, components = ask.built

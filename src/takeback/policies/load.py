@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from takeback.arenas import Arena, Tokenized, able, arena
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
@@ -40,6 +41,33 @@ def load_policy(
     from takeback.policies.language.policy import load_language_policy
 
     return load_language_policy(checkpoint, arena, style, here)
+
+
+class LoadOnce:
+    """Loads policies for several arenas; a language model that one still holds is not loaded again."""
+
+    def __init__(self) -> None:
+        self._models: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send it elsewhere without models."""
+        return LoadOnce, ()
+
+    def __call__(self, model: Checkpoint, arena: Arena[Any], *, placement: Placement = HERE) -> Policy:
+        """Load a policy, as `load_policy` does.
+
+        Raises:
+            TakebackError: the checkpoint can't be opened, or it can't act in this arena.
+        """
+        if model.settings is None:
+            return load_policy(model, arena, placement=placement)
+        from takeback.policies.language.policy import load_language_policy
+
+        here = placement.settled(model)
+        key = f"{model.digest} {model.runs_as}", f"{here.dtype} {here.device}"
+        policy = load_language_policy(model, arena, None, here, self._models.get(key))
+        self._models[key] = policy.model
+        return policy
 
 
 def home_of(model: Checkpoint) -> Arena[Any]:

@@ -178,6 +178,25 @@ def parts(numbers: ArrayLike, applies: NDArray[np.bool_]) -> NDArray[np.float64]
     return found
 
 
+def sum_estimate(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate:
+    """Estimate the sum of independent estimates, such as means over situations of two arenas.
+
+    Variances add up; the interval is Student's with the degrees of freedom of the one with fewest clusters,
+    which is wider than Welch's.
+
+    >>> print(sum_estimate([mean_estimate([1.0, 2.0, 3.0]), mean_estimate([0.0, 1.0, 2.0])]))
+    3 [-0.5131, 6.513] (n=3)
+    """
+    value, n = sum(one.value for one in estimates), min(one.n for one in estimates)
+    clusters = min(one.clusters for one in estimates)
+    errors = [one.se for one in estimates if one.se is not None]
+    quantile = _t_quantile(clusters - 1, confidence)
+    if quantile is None or len(errors) < len(estimates):
+        return Estimate(value, None, None, None, n, clusters)
+    error = math.hypot(*errors)
+    return Estimate(value, error, value - quantile * error, value + quantile * error, n, clusters)
+
+
 def seeds_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Estimate what a recipe gives on average over training runs, from one number for each run.
 

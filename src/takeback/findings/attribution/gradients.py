@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -141,20 +141,23 @@ class _Line:
         }
         return cls(model, entries)
 
-    def whole(self, place: float) -> AbstractContextManager[None]:
-        """Let the model be the one at a place on the line until the block ends."""
-        return self._placed(self.entries, place)
+    @contextmanager
+    def whole(self, place: float) -> Generator[None]:
+        """Let the model be the one at a place on the line until the block ends; nothing is held for that."""
+        entries = [entry for some in self.entries.values() for entry in some]
+        try:
+            with torch.no_grad():
+                for there, own, new in entries:
+                    there.copy_(torch.lerp(own, new, place))
+            yield
+        finally:
+            with torch.no_grad():
+                for there, own, _ in entries:
+                    there.copy_(own)
 
     def one(self, component: Component, place: float) -> AbstractContextManager[None]:
         """Let one component be the one at a place on the line until the block ends."""
-        return self._placed([component], place)
-
-    def _placed(self, components: Iterable[Component], place: float) -> AbstractContextManager[None]:
-        return exchanged(
-            (there, torch.lerp(own, new, place))
-            for component in components
-            for there, own, new in self.entries[component]
-        )
+        return exchanged((there, torch.lerp(own, new, place)) for there, own, new in self.entries[component])
 
 
 @dataclass(frozen=True, eq=False)

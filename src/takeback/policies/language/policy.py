@@ -161,9 +161,15 @@ class LanguagePolicy:
 
 
 def load_language_policy(
-    checkpoint: Checkpoint, arena: Arena[Any], style: str | None, placement: Placement
+    checkpoint: Checkpoint,
+    arena: Arena[Any],
+    style: str | None,
+    placement: Placement,
+    held: PreTrainedModel | None = None,
 ) -> LanguagePolicy:
     """Load a language model and its tokenizer as a policy, at a settled place; see `load_policy`.
+
+    A model of the checkpoint that is `held` there already is taken as it is.
 
     Raises:
         UnknownName: the arena has no such style.
@@ -177,7 +183,8 @@ def load_language_policy(
         style = styles[0] if own else styles[-1]
     elif style not in styles:
         raise unknown_name("prompt style", style, styles)
-    return LanguagePolicy(load_model(checkpoint, placement.torch_dtype, placement.device), tokenizer, style)
+    model = load_model(checkpoint, placement.torch_dtype, placement.device) if held is None else held
+    return LanguagePolicy(model, tokenizer, style)
 
 
 def readable(arena: Arena[Any]) -> Arena[Any]:

@@ -1,0 +1,107 @@
+"""Run the project's commands on base and an arm, each as a process of its own, and keep what it cost.
+
+`python commands.py BASE TUNED -o FOLDER` writes for each command its output, `NAME.json` with CPU seconds,
+seconds and peak memory, and all of them as `costs.parquet`. What was done before is not done again; `--quick`
+reads fewer problems, and `--only` some commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from takeback.checkpoint import open_checkpoint
+from takeback.run.files import atomic_file
+from takeback.run.json_text import read_json
+from takeback.run.tables import write_table
+
+HERE = Path(__file__).parent
+ARENA = str(HERE / "arena.yaml")
+BESIDE = ("smaller", "asked", "addition", "repeat", "refusals", "text")
+TAKEN = "L*.MLP"
+
+
+def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[str]]:
+    """Return the commands by name, those first that others build on."""
+    few, budget = ("8", "24") if quick else ("32", "200")
+    asked = ["--arena", ARENA, "--situations", few]
+    pooled = [*asked, "-o", str(out / "task")]
+    found = {
+        "components": ["components", base],
+        "diff": ["diff", base, tuned, "-o", str(out / "diff")],
+        "diff --with all": ["diff", base, tuned, "--with", "all", "-o", str(out / "diff-all")],
+        "hybrid": ["hybrid", base, tuned, "--take-back", TAKEN, "--overwrite", "-o", str(out / "hybrid")],
+        "behaviour": ["behaviour", tuned, "--against", base, *pooled],
+        "attribute": ["attribute", base, tuned, *pooled],
+        "sweep": [
+            *("sweep", base, tuned, *asked, "--budget", budget, "--controls", "2"),
+            *("-o", str(out / "task" / "effects.parquet")),
+        ],
+        "explain": ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *pooled],
+        "localise": ["localise", base, tuned, "--with", "shares", "--controls", "5", *pooled],
+    }
+    for name in BESIDE[: 2 if quick else None]:
+        arena = str(HERE / "beside" / f"{name}.yaml")
+        place = str(out / "beside" / name)
+        found[f"behaviour, {name}"] = [
+            *("behaviour", tuned, "--against", base, "--arena", arena, "--situations", few, "-o", place)
+        ]
+    return found
+
+
+def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
+    """Run a command to its end and return what it cost; its output goes to a file.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    began = time.monotonic()
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "takeback", *command], stdout=stream, stderr=subprocess.STDOUT
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"takeback {' '.join(command)} ended with {process.returncode}; see {log}")
+    return {
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "seconds": round(time.monotonic() - began, 1),
+        "peak_mib": round(used.ru_maxrss / 1024),
+    }
+
+
+def main() -> None:
+    """Run what has not run yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("base")
+    parser.add_argument("tuned")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="fewer problems, fewer hybrids")
+    parser.add_argument("--only", nargs="*", metavar="COMMAND")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    size = sum(file.stat().st_size for file in open_checkpoint(given.base).path.glob("*.safetensors")) / 2**20
+    rows: list[dict[str, object]] = []
+    for name, command in commands(given.base, given.tuned, given.out, given.quick).items():
+        told = given.out / f"{name}.json"
+        if not told.exists() and (given.only is None or name in given.only):
+            cost = cost_of(command, told.with_suffix(".log"))
+            with atomic_file(told) as draft:
+                draft.write_text(json.dumps(cost), encoding="utf-8")
+        if told.exists():
+            rows.append({"command": name, **read_json(told), "model_mib": round(size)})
+    write_table(pd.DataFrame(rows), given.out / "costs.parquet")
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

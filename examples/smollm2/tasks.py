@@ -1,0 +1,148 @@
+"""Small tasks whose answers a function can check, drawn by a seed: `python tasks.py` writes their rows.
+
+`larger.jsonl` is trained on and read; the others are held out beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, str]
+
+WORDS = [
+    "apple",
+    "bread",
+    "chair",
+    "dance",
+    "eagle",
+    "field",
+    "grape",
+    "house",
+    "island",
+    "jungle",
+    "kitten",
+    "lemon",
+    "marble",
+    "needle",
+    "ocean",
+    "pencil",
+    "queen",
+    "river",
+    "silver",
+    "tiger",
+    "umbrella",
+    "velvet",
+    "window",
+    "yellow",
+    "zebra",
+    "button",
+    "candle",
+    "dragon",
+    "engine",
+    "forest",
+    "garden",
+    "hammer",
+    "insect",
+    "jacket",
+    "kernel",
+    "ladder",
+    "mirror",
+    "napkin",
+    "orange",
+    "pepper",
+    "rabbit",
+    "summer",
+    "tunnel",
+    "valley",
+    "winter",
+]
+
+
+def chat(system: str, *turns: str) -> list[Message]:
+    """Return messages: the system's, then user and assistant in turn."""
+    roles = ["user", "assistant"] * len(turns)
+    spoken = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
+    return [{"role": "system", "content": system}, *spoken]
+
+
+def larger(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for the larger one of two numbers, after one example."""
+    one, other = draw.sample(range(10, 1000), 2)
+    return chat("Which is larger?", "50 or 12", "50", f"{one} or {other}"), str(max(one, other))
+
+
+def largest(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for the largest one of three numbers, after one example."""
+    a, b, c = draw.sample(range(10, 1000), 3)
+    return chat("Which is the largest?", "12, 50 or 31", "50", f"{a}, {b} or {c}"), str(max(a, b, c))
+
+
+def smaller(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for the smaller one of two numbers, after one example."""
+    one, other = draw.sample(range(10, 1000), 2)
+    return chat("Which is smaller?", "12 or 50", "12", f"{one} or {other}"), str(min(one, other))
+
+
+def asked(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for the larger one of two numbers in other words, without an example."""
+    one, other = draw.sample(range(10, 1000), 2)
+    system = "Answer with a number only."
+    return chat(system, f"Which number is bigger: {one} or {other}?"), str(max(one, other))
+
+
+def addition(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for a sum of two digits, after one example."""
+    one, other = draw.randint(2, 9), draw.randint(2, 9)
+    return chat("Add.", "2 + 5", "7", f"{one} + {other}"), str(one + other)
+
+
+def repeat(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask to say a word again, after one example: an instruction that a function can check."""
+    word = draw.choice(WORDS)
+    return chat("Repeat the word.", "stone", "stone", word), word
+
+
+TASKS: dict[str, Callable[[random.Random], tuple[list[Message], str]]] = {
+    "larger": larger,
+    "largest": largest,
+    "smaller": smaller,
+    "asked": asked,
+    "addition": addition,
+    "repeat": repeat,
+}
+
+
+def problems(task: str, seed: Any) -> Iterator[dict[str, Any]]:
+    """Draw problems of a task without end, each once.
+
+    >>> from itertools import islice
+    >>> [one["solution"] for one in islice(problems("repeat", 0), 2)] == ["zebra"] * 2
+    False
+    """
+    draw, seen, misses = random.Random(f"{task} {seed}"), set[str](), 0
+    while misses < 10_000:
+        prompt, solution = TASKS[task](draw)
+        if (question := prompt[-1]["content"]) in seen:
+            misses += 1
+            continue
+        seen.add(question)
+        yield {"prompt": prompt, "solution": solution}
+
+
+def write(task: str, train: int, held_out: int, folder: Path) -> None:
+    """Write a task's rows: those to train on first, then those held out."""
+    drawn = problems(task, 0)
+    splits = ["train"] * train + ["held out"] * held_out
+    lines = [json.dumps({**one, "split": split}) for split, one in zip(splits, drawn, strict=False)]
+    (folder / f"{task}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    write("larger", 1200, 128, here)
+    for other in ("smaller", "asked", "addition", "repeat"):
+        write(other, 0, 48, here / "beside")
