@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from takeback.checkpoint import open_checkpoint
 from takeback.run.files import atomic_file
 from takeback.run.json_text import read_json
 from takeback.run.tables import write_table
@@ -82,16 +81,16 @@ def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
 def main() -> None:
     """Run what has not run yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("base")
+    parser.add_argument("base", type=Path, help="a folder")
     parser.add_argument("tuned")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer problems, fewer hybrids")
     parser.add_argument("--only", nargs="*", metavar="COMMAND")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    size = sum(file.stat().st_size for file in open_checkpoint(given.base).path.glob("*.safetensors")) / 2**20
+    size = sum(file.stat().st_size for file in given.base.glob("*.safetensors")) / 2**20
     rows: list[dict[str, object]] = []
-    for name, command in commands(given.base, given.tuned, given.out, given.quick).items():
+    for name, command in commands(str(given.base), given.tuned, given.out, given.quick).items():
         told = given.out / f"{name}.json"
         if not told.exists() and (given.only is None or name in given.only):
             cost = cost_of(command, told.with_suffix(".log"))

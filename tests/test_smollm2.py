@@ -1,0 +1,107 @@
+"""The example of a real language model: its problems, rewards and plans; nothing of it needs the model."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from takeback.arenas import arena
+from takeback.run.tables import write_table
+from takeback.study.plan import load_plan
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "smollm2"
+
+
+def module(name: str) -> ModuleType:
+    """Load a file of the example."""
+    spec = importlib.util.spec_from_file_location(f"smollm2_{Path(name).stem}", EXAMPLE / name)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    """Read rows of the example."""
+    return [json.loads(line) for line in (EXAMPLE / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", ["tasks.py", "reward.py", "beside/reward.py", "tables.py"])
+def test_examples_in_docstrings(name: str) -> None:
+    found = doctest.testmod(module(name))
+    assert found.attempted
+    assert not found.failed
+
+
+def test_rows_are_those_that_the_seed_draws(tmp_path: Path) -> None:
+    tasks = module("tasks.py")
+    tasks.write("larger", 1200, 128, tmp_path)
+    assert (tmp_path / "larger.jsonl").read_bytes() == (EXAMPLE / "larger.jsonl").read_bytes()
+
+
+def test_no_problem_is_trained_on_and_held_out() -> None:
+    told = [(json.dumps(row["prompt"]), row["split"]) for row in rows("larger.jsonl")]
+    train, held_out = ({text for text, split in told if split == one} for one in ("train", "held out"))
+    assert len(train) == 1200
+    assert len(held_out) == 128
+    assert not train & held_out
+
+
+def test_neither_place_is_right_more_often() -> None:
+    """Always naming the first number is right in half of the problems, up to chance."""
+    asked = [(row["prompt"][-1]["content"].split(" or "), row["solution"]) for row in rows("larger.jsonl")]
+    assert all(solution == max(numbers, key=int) for numbers, solution in asked)
+    assert 0.46 < sum(numbers[0] == solution for numbers, solution in asked) / len(asked) < 0.54
+
+
+def test_plans_are_plans_and_their_arms_are_trained_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run = module("run.py")
+    plans = [load_plan(EXAMPLE / name) for name in run.PLANS]
+    found = [(plan.name, arm, seed) for plan, arm, seed in run.order(plans)]
+    assert found[0] == ("smollm2", "rl", 0)
+    assert sorted(found) == sorted(
+        (plan.name, arm, seed) for plan in plans for arm in plan.arms for seed in plan.seeds
+    )
+    assert load_plan(EXAMPLE / "quick.yaml").arms.keys() == {"rl"}
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLE / "beside").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_is_beside_the_task_is_held_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    place: Any = arena(f"rows:{path.relative_to(ROOT)}")
+    assert len(place.situations("held-out", 1000, 0)) == len(place.rows) >= 12
+
+
+def test_another_file_is_no_base(tmp_path: Path) -> None:
+    (file := tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SystemExit, match="has SHA-256"):
+        module("base.py").checked(file)
+
+
+def test_tables_are_of_what_the_record_has(tmp_path: Path) -> None:
+    tables = module("tables.py")
+    assert tables.blocks(tmp_path) == {}
+    cost = {"command": "diff", "cpu_seconds": 12.0, "seconds": 20.0, "peak_mib": 1026, "model_mib": 513}
+    write_table(pd.DataFrame([cost]), tmp_path / "costs.parquet")
+    log = pd.DataFrame({"step": range(1, 31), "reward": [0.25] * 20 + [0.75] * 10})
+    write_table(log, tmp_path / "learning" / "rl-seed-0.parquet")
+    write_table(log[["step"]], tmp_path / "learning" / "sft-seed-0.parquet")
+    found = tables.blocks(tmp_path)
+    assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
+    assert [line.split(" | ")[1].split()[0] for line in found["learning"].splitlines()[2:]] == [
+        "0.25",
+        "0.75",
+    ]
+    assert "sft" not in found["learning"]
