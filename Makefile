@@ -8,7 +8,8 @@ WORKERS ?= 2
 QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2
 
-.PHONY: help setup demo families smollm2 small-worlds plants estimators findings pages fuzz tree test check format hooks base clean
+.PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages fuzz versions page tree test check format \
+	hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +25,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## train three arms, diff them, take them back and write runs/demo/report.html
 	$(BIN)/takeback demo
+
+lab: demo  ## open the lab on the demo's arms: click a head, see what the model does without it
+	$(BIN)/takeback lab runs/demo --live --open
 
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2

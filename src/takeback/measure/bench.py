@@ -350,8 +350,7 @@ class Bench:
         """The same bench on answers that hybrids draw anew, with the same luck, for one on a pool."""
         if not self._drawn:
             arena: Any = self.arena
-            rows = [one.row for one in self._layout.situations]
-            self._drawn.append(self.on(drawn_rows(arena), rows))
+            self._drawn.append(self.on(drawn_rows(arena), [one.row for one in self._layout.situations]))
         return self._drawn[0]._like(places=self.places)
 
     def on(self, arena: Arena[Any], situations: Iterable[Any]) -> Bench:
@@ -363,9 +362,8 @@ class Bench:
         """How what works with the same models is set up: it finds them in memory if both are held."""
         if self.placement.hold == ONE:
             return self.setup
-        sides = {"base": self.pair.base, "tuned": self.pair.tuned}
-        load = held({one.digest: self.policy(name) for name, one in sides.items()})
-        return replace(self.setup, load=load)
+        both = {self.pair.base.digest: "base", self.pair.tuned.digest: "tuned"}
+        return replace(self.setup, load=held({one: self.policy(name) for one, name in both.items()}))
 
     def _draw_anew(self, ask: Ask, numbers: Floats) -> None:
         """Put what a hybrid draws in the place of what a pool too thin for it weighs.
