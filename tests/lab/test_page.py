@@ -246,9 +246,8 @@ def test_strength_and_sources(players_page: str, opened: Open) -> None:
     slide(slider, 0.8, 0.6, 0.4, 0.2, 0)
     until(page, "() => /strength=0(&|$)/.test(location.hash)")
     until(page, "text => document.querySelector('.answer table').innerText !== text", before)
-    page.wait_for_selector(".answer > [aria-busy=false]")
-    tuned = page.locator(".answer .sides li").nth(1).inner_text().split("tuned")[1]
-    assert page.locator(".answer .sides li").nth(2).inner_text().split("hybrid")[1] == tuned
+    of = "n => document.querySelectorAll('.answer .sides li')[n].innerText.replace(/^\\s*\\w+/, '')"
+    until(page, f"() => ({of})(1) === ({of})(2)")
     page.get_by_label("source").select_option("noise")
     assert told(page)["from"] == "noise:0"
     page.get_by_label("seed").fill("3")
@@ -366,7 +365,7 @@ def test_an_agent_sees_and_acts(tmp_path: Path, start: Callable[..., Served], op
     exact(page)
     assert page.locator(".observation tr").count() == 4
     assert page.locator(".actions tbody tr").count() >= 2
-    assert page.locator("[role=gridcell]").count() > 64
+    assert page.locator("[role=gridcell]").count() == 13
 
 
 def test_a_bundle_opens_from_disk(few: Lab, tmp_path: Path, opened: Open) -> None:
@@ -391,8 +390,8 @@ def test_a_bundle_opens_from_disk(few: Lab, tmp_path: Path, opened: Open) -> Non
 def test_a_notebook_shows_the_same(few: Lab, start: Callable[..., Served], opened: Open) -> None:
     files = {
         **page_files(),
-        "index.html": b'<!doctype html><link rel="stylesheet" href="lab.css"><div id="cell"></div>'
-        b'<link rel="icon" href="data:,"><script type="module" src="host.js"></script>',
+        "index.html": b'<!doctype html><link rel="icon" href="data:,"><link rel="stylesheet" href="lab.css">'
+        b'<div id="cell"></div><script type="module" src="host.js"></script>',
         "host.js": HOST.encode(),
     }
     page = opened(f"{start(few, files=files).origin}/")
@@ -422,8 +421,8 @@ def test_large_models_and_long_lists(start: Callable[..., Served], opened: Open)
     )
     assert selected(page) == {"L40.H33"}
     assert spent < 2000
-    page.get_by_role("rowheader", name="all of L79").click(force=True)
-    assert told(page)["set"] == "L79.*"
+    page.get_by_role("rowheader", name="all of L60").click(force=True)
+    assert told(page)["set"] == "L60.*"
     page.get_by_label("larger").click()
     box = page.locator(".situations .list")
     box.evaluate("one => { one.scrollTop = one.scrollHeight }")
