@@ -107,7 +107,7 @@ function Random({ talk, state }: { talk: Talk; state: State }) {
       <span class="note">{controls.done < controls.of ? `random sets, ${controls.done} of ${controls.of}` : "random sets of the same make-up"}</span>
       <span class="chips">
         {controls.sets.map((one, n) => (
-          <button key={one.set} type="button" title={`${one.family}: ${one.set}, ${main} ${signed(controls.effects[main]?.[n])}`} onClick={() => talk.takeText(one.set, one.name)}>
+          <button key={n} type="button" title={`${one.family}: ${one.set}, ${main} ${signed(controls.effects[main]?.[n])}`} onClick={() => talk.takeText(one.set, one.name)}>
             {one.name.length > 26 ? `random ${n + 1}` : one.name}
           </button>
         ))}

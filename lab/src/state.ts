@@ -137,12 +137,13 @@ export function order(state: State): number[] {
   const { text, distance, features } = scene.situations;
   const has = listing.feature ? features[listing.feature] : null;
   const needle = listing.text.toLowerCase();
+  const told = changes?.distance.some((one) => one) ? changes : scene.situations;
   const places = text.map((_, place) => place).filter((place) =>
     (!needle || text[place].toLowerCase().includes(needle))
     && (!has || has[place] === 1)
-    && (!listing.flip || changes?.flip[place] === 1)
+    && (!listing.flip || told.flip[place] === 1)
     && (!listing.outcome || changes?.outcome[place] === listing.outcome));
-  const by = listing.sort === "change" && changes?.distance.some((one) => one) ? changes.distance : distance;
+  const by = listing.sort === "change" ? told.distance : distance;
   const worth = (place: number) => by[place] ?? -1;
   if (listing.sort !== "place") places.sort((a, b) => worth(b) - worth(a) || a - b);
   const mine = typed.map((one) => one.place).reverse();

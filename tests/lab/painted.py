@@ -89,6 +89,9 @@ class Painted:
         self.asked.append(message)
         if message["type"] in ("hello", "open"):
             yield {"type": "scene", "scene": {**self.told, "view": message.get("view", "whole")}}
+        if message["type"] == "sweep":
+            yield {"type": "progress", "doing": "taking back", "done": 1, "of": 2}
+            yield {"type": "colouring", "colouring": self._effects()}
         if message["type"] == "select":
             yield self._answer(message)
             count = len(self.told["situations"]["text"])
@@ -104,6 +107,17 @@ class Painted:
                 "n": count,
             }
             yield {"type": "effects", "read": count, "of": count, "effects": [effect], "thin": None}
+
+    def _effects(self) -> Message:
+        """Return effects of which every other one is told from 0."""
+        count = len(self.told["components"]["name"])
+        values = [(one % 5 - 2) / 10 or 0.1 for one in range(count)]
+        return {
+            "key": "effects utility g", "group": "effects", "title": "utility g", "words": "alone",
+            "scale": "diverging", "limit": 0.2, "values": values, "null": None,
+            "low": [value - 0.05 - (place % 2) for place, value in enumerate(values)],
+            "high": [value + 0.05 + (place % 2) for place, value in enumerate(values)],
+        }  # fmt: skip
 
     def _answer(self, message: Mapping[str, Any]) -> Message:
         place = message["situation"]

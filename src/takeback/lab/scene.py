@@ -11,7 +11,7 @@ import pandas as pd
 
 from takeback.anatomy import Anatomy
 from takeback.arenas import Readable
-from takeback.arenas.rows import DrawnRows, OpenRows, PooledRows
+from takeback.arenas.rows import ChoiceRows, DrawnRows, OpenRows, PooledRows
 from takeback.component import Component
 from takeback.draw.board import BEFORE, style
 from takeback.draw.colour import STEPS, variables
@@ -163,7 +163,7 @@ def typed_of(bench: Bench) -> dict[str, str] | None:
     """Return what can be typed to see more than the situations."""
     if isinstance(bench.arena, Readable):
         return {"what": "position", "example": bench.ends["tuned"].situations[0]}
-    if isinstance(bench.arena, PooledRows | DrawnRows | OpenRows):
+    if isinstance(bench.arena, ChoiceRows | PooledRows | DrawnRows | OpenRows):
         return {"what": "prompt", "example": ""}
     return None
 
