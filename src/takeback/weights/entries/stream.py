@@ -231,7 +231,8 @@ def _sums(
     matrix = Matrix(*sides, inside.lines, inside.stride, edges)
     if inside.narrow:
         columns, first = column_sums(matrix, how), edges[0] - edges[0, 0]
-        sums = np.add.reduceat(columns, first, 1).T
+        with np.errstate(invalid="ignore"):  # a sum that overflowed is made again, or told
+            sums = np.add.reduceat(columns, first, 1).T
         sums[:, _PEAK] = np.maximum.reduceat(columns[_PEAK], first)
     else:
         sums = stretch_sums(matrix, how)
