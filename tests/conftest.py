@@ -62,3 +62,19 @@ def players(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Two models that play in the endgame arena, as folders: the shipped base, and it with noise added."""
     base, tuned = models.save_players(tmp_path_factory.mktemp("players"))
     return str(base), str(tuned)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command in this process as the shell would; give what it printed."""
+    from takeback import cli
+
+    def run(*words: object, code: int = 0) -> Any:
+        monkeypatch.setattr("sys.argv", ["takeback", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert ended.value.code == code, printed.err
+        return printed
+
+    return run

@@ -38,21 +38,6 @@ COMMANDS = (
 )
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run a command in this process as the shell would; give what it printed."""
-
-    def run(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["takeback", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert ended.value.code == code, printed.err
-        return printed
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     return models.save_pair("llama-gqa-biases", tmp_path_factory.mktemp("pair"))

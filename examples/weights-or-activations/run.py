@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,7 @@ def read(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Board) -
     tuned, *others = (
         model_of(measured_model(plan, one, seed, run)) for one in (arm, *(o for o in ARMS if o != arm))
     )
-    anatomy, start = anatomy_of(tuned), board.read(base)
-
-    def numbers(model: Any) -> Floats:
-        found = board.read(model)
-        return np.stack([found.legal, *found.utility, found.kl(start)])
-
+    anatomy, numbers = anatomy_of(tuned), reading(board, base)
     parts = [
         ComponentSet([one], anatomy.universe)
         for one in anatomy.universe
@@ -126,12 +121,7 @@ def read_paths(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Bo
     if path.exists():
         return
     base, tuned = model_of(plan.base_in(run)), model_of(measured_model(plan, *who, run))
-    anatomy, start = anatomy_of(tuned), board.read(base)
-
-    def numbers(model: Any) -> np.ndarray:
-        found = board.read(model)
-        return np.stack([found.legal, *found.utility, found.kl(start)])
-
+    anatomy, numbers = anatomy_of(tuned), reading(board, base)
     names, cells = [], []
     for reader, place in PLACES.items():
         named = GROUPS[reader]
@@ -140,10 +130,21 @@ def read_paths(plan: Plan, who: tuple[str, int], run: Path, out: Path, board: Bo
             with with_paths(tuned, base, anatomy.parse(text), place, anatomy):
                 cells.append(numbers(tuned))
             names.append((reader, name))
-    path.parent.mkdir(parents=True, exist_ok=True)
     assert cells[0].shape[0] == len(MEASURES)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, cells=np.array(cells, np.float32), names=np.array(names))
+
+
+def reading(board: Board, base: Any) -> Callable[[Any], Floats]:
+    """Return what gives the `MEASURES` of a model in each situation."""
+    start = board.read(base)
+
+    def numbers(model: Any) -> Floats:
+        found = board.read(model)
+        return np.stack([found.legal, *found.utility, found.kl(start)])
+
+    return numbers
 
 
 def _both(tuned: Any, base: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

@@ -122,3 +122,19 @@ def test_thinking_waits_for_a_quiet_moment() -> None:
     until(lambda: len(told) == 3)
     assert [one["type"] for one in told] == ["step", "done", "thought"]
     desk.close()
+
+
+def test_a_desk_that_is_closed_reads_no_more() -> None:
+    lab, desk = open_desk()
+    told: list[dict[str, Any]] = []
+    tab = desk.enter(told.append)
+    desk.ask(tab, {"type": "select", "id": 1, "steps": 2})
+    closing = threading.Thread(target=desk.close)
+    until(lambda: tab.work is not None)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive(), "a step is being made"
+    lab.go.release()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert len(told) == 1

@@ -1,5 +1,5 @@
 import json
-import sys
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -10,18 +10,9 @@ PROFILE = "---\nhat: Bob\n---\n- What if it is chance?\n- Where does it break?\n
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call):
     """Run `takeback plan` in this process as the shell would; give what it printed."""
-
-    def run(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["takeback", "plan", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert ended.value.code == code, printed.err
-        return printed
-
-    return run
+    return partial(call, "plan")
 
 
 def test_a_project_is_started_checked_and_told_as_json(call, tmp_path):

@@ -17,6 +17,9 @@ from takeback.run.errors import TakebackError
 REST: Final = 0.5
 """Seconds without work after which there is time to think: the next click may be near."""
 
+LEAVING: Final = 5.0
+"""Seconds that closing waits for the thread, at most; what it does at once takes less."""
+
 QUEUED: Final = 32
 """Messages of a page that wait, at most."""
 
@@ -94,10 +97,11 @@ class Desk:
             self._news.notify()
 
     def close(self) -> None:
-        """Let the thread end after what it does now."""
+        """Let the thread end after what it does now, and wait for it: nobody else may read meanwhile."""
         with self._news:
             self._closed = True
             self._news.notify()
+        self._thread.join(LEAVING)
 
     def _run(self) -> None:
         while (turn := self._turn()) is not None:

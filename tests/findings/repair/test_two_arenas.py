@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import pickle
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import tiny_answers
-from takeback import cli
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.repair import Repaired, Repairing, Trade, push, repair, write_repaired
@@ -161,18 +160,9 @@ def test_a_folder_is_pushed_by_the_hubs_own_client(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command as the shell would; give what it printed."""
-
-    def run(*words: object, code: int = 0) -> Any:
-        monkeypatch.setattr(sys, "argv", ["takeback", "repair", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        assert ended.value.code == code, printed.err
-        return printed
-
-    return run
+def call(call: Any) -> Any:
+    """Run `takeback repair` in this process as the shell would; give what it printed."""
+    return partial(call, "repair")
 
 
 @pytest.mark.slow
