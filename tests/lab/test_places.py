@@ -162,3 +162,13 @@ def test_no_hybrid_is_read_twice(shown: Lab) -> None:
         told(stage, **message)
     reads = [(key, place) for key, places, _ in stage.bench.store.reads for place in places.tolist()]
     assert len(reads) == len(set(reads))
+
+
+def test_what_was_estimated_first_is_read_once(players: tuple[Path, Path]) -> None:
+    stage = stage_of((str(players[0]), str(players[1])), "endgames")
+    assert stage.estimates is not None
+    while not stage.estimates.finished:
+        stage.estimates.go_on()
+    told(stage, set="L1.H2", situation=1)
+    reads = [(key, place) for key, places, _ in stage.bench.store.reads for place in places.tolist()]
+    assert len(reads) == len(set(reads))

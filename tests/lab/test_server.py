@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from takeback.arenas import arena
+from takeback.checkpoint import open_pair
 from takeback.lab.lab import Lab
 from takeback.lab.server import Door
+from takeback.lab.views import view_of_pair
 
 
 def test_a_click_is_answered_with_readouts_effects_and_random_sets(serve, shown: Lab, talk) -> None:
@@ -55,8 +58,9 @@ def test_the_newest_selection_wins(serve, shown: Lab, talk) -> None:
     assert set(heard) - {0} < set(range(1, 31))
 
 
-def test_what_runs_is_stopped(serve, shown: Lab, talk) -> None:
-    with serve(shown).connect() as socket:
+def test_what_runs_is_stopped(serve, players, talk) -> None:
+    own = Lab([view_of_pair(open_pair(*map(str, players)), arena("endgames"), (20, 0))])
+    with serve(own).connect() as socket:
         socket.send(json.dumps({"type": "sweep", "id": 1}))
         json.loads(socket.recv(timeout=60))
         socket.send(json.dumps({"type": "stop", "id": 2}))

@@ -43,7 +43,8 @@ class Estimates(Thought):
 
     def __init__(self, bench: Bench) -> None:
         names = _attributed(bench)
-        self.bench, self.done = bench.about(*names).first(ENOUGH), 0
+        self._all = bench.first(ENOUGH)
+        self.bench, self.done = self._all.about(*names), 0
         self._bit = 1
         self._values: dict[str, list[Floats]] = {name: [] for name in names}
 
@@ -58,6 +59,7 @@ class Estimates(Thought):
         places = np.arange(self.done, min(self.done + self._bit, len(self.bench.situations)))
         some = self.bench.some(places)
         try:
+            _ = self._all.some(places).ends  # decided as finely as all measures ask, so read once
             told = {
                 name: some.asked[name].of(some.ends["tuned"], some.context).applies for name in self._values
             }
