@@ -215,7 +215,7 @@ def test_the_keyboard_alone_does(players_page: str, opened: Open) -> None:
     keys.press("k")
     assert told(page)["at"] == place
     keys.press("?")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
 
 
 def test_a_set_that_is_none_is_refused_and_an_address_is_a_selection(players_page: str, opened: Open) -> None:
