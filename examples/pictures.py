@@ -65,7 +65,7 @@ def _steps(run: Path) -> str:
 
 
 def _memory() -> str:
-    """Draw what a pair of 7.6 billion parameters needs of a card of 24 GiB, by the sums of docs/devices.md."""
+    """Draw what a pair of 7.6 billion parameters needs of a card of 24 GiB, as in docs/devices.md."""
     card = 24 * 2**30
     model = 2 * 7_615_616_512
     slices = 22.1e9 - model

@@ -80,5 +80,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """Write the colours that pictures name, by day and by night."""
-    (Path(config.site_dir) / "assets" / "site.css").write_text(made.style(), encoding="utf-8")
+    """Write the style with the colours of pictures, and what lets search work from disk."""
+    assets = Path(config.site_dir) / "assets"
+    (assets / "site.css").write_text(made.style(), encoding="utf-8")
+    (assets / "iframe-worker.js").write_bytes((Path(__file__).parent / "worker.js").read_bytes())

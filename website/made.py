@@ -22,7 +22,7 @@ COPIED = {
 """Pages that are files of the repository's root."""
 
 GROUPS = {
-    "Verbs": "What is called first; each is also a command.",
+    "Verbs": "What is called first; most are commands, too.",
     "Checkpoints and pairs": "takeback.checkpoint takeback.anatomy takeback.component",
     "Hybrids and coordinates": "takeback.hybrid takeback.gauge",
     "Asking": "takeback.measure takeback.policies takeback.arenas",
@@ -181,12 +181,24 @@ def public() -> dict[str, str]:
     """
     tree = ast.parse((ROOT / "src" / "takeback" / "__init__.py").read_text(encoding="utf-8"))
     return {
-        one.asname: f"{node.module}.{one.name}"
+        one.asname: _defined(node.module, one.name)
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module and node.module != "takeback"
         for one in node.names
         if one.asname and node.module.startswith("takeback.") and one.name != "lazy_names"
     }
+
+
+def _defined(module: str, name: str) -> str:
+    """Return where a name is defined that a package may only pass on."""
+    path = ROOT / "src" / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("takeback."):
+            for one in node.names:
+                if (one.asname or one.name) == name:
+                    return _defined(node.module, one.name)
+    return f"{module}.{name}"
 
 
 def python() -> str:
