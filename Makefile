@@ -9,7 +9,7 @@ QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2
 
 .PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages pictures site docs-check \
-	fuzz versions page tree test check format hooks base clean
+	release fuzz versions page tree test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,6 +88,9 @@ versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.1
 
 families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)
 	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
+
+release: $(READY)  ## build sdist and wheel into dist/ and check them on the oldest and newest Python (needs uv; some minutes)
+	$(BIN)/python -m validation.release
 
 page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
 	cd lab && npm ci --no-audit --no-fund && npm run check && npm run build

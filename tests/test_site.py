@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import takeback
+from takeback.cli.printed import EXITS, PRINTED
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted(path for path in (ROOT / "docs" / "guides").glob("*.md") if path.stem != "index")
@@ -145,3 +146,21 @@ def test_the_reference_has_every_command_option_and_name() -> None:
 
 def _is_package(name: str) -> bool:
     return (ROOT / "src" / "takeback" / name / "__init__.py").exists()
+
+
+def test_the_page_on_json_is_what_commands_are_held_to() -> None:
+    page = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
+    assert page == made.json_output(), "run `python website/made.py`"
+    told = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert all(f"\n| {code} | " in told for code in EXITS)
+
+
+def test_every_command_prints_json_and_says_what() -> None:
+    every = dict(made.walk())
+    assert every.keys() == PRINTED.keys()
+    lacking = [
+        name
+        for name, one in every.items()
+        if all("--json" not in option.opts for option in made.options(one))
+    ]
+    assert lacking == []

@@ -109,6 +109,22 @@ def commands() -> str:
     return "\n".join(text) + "\n"
 
 
+def json_output() -> str:
+    """Write the page on what commands print with --json, and on exit codes."""
+    from takeback.cli.printed import EXITS, PRINTED
+
+    text: list[str] = []
+    for name, printed in PRINTED.items():
+        text += [f"### {name}", "", "A list of objects." if printed.rows else "An object.", ""]
+        text += ["| key | |", "| --- | --- |"]
+        text += [f"| `{key}` | {_escaped(meaning)} |" for key, meaning in printed.keys.items()]
+        text += [f"| `{key}` (not always) | {_escaped(meaning)} |" for key, meaning in printed.also.items()]
+        text += [""]
+    exits = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXITS.items())
+    page = (Path(__file__).parent / "json.md").read_text(encoding="utf-8")
+    return page.replace("EXITS", exits).replace("COMMANDS", "\n".join(text).strip())
+
+
 def walk() -> Iterator[tuple[str, Any]]:
     """Give every command by the words that call it."""
     from typer.main import get_command
@@ -230,3 +246,7 @@ def style() -> str:
     day = f"[data-md-color-scheme=default] {{ {variables(dark=False)} }}\n"
     night = f"[data-md-color-scheme=slate] {{ {variables(dark=True)} }}\n"
     return day + night + own
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "reference" / "json.md").write_text(json_output(), encoding="utf-8")
