@@ -57,6 +57,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         words, way, _ = found.groups()
         if "://" in way or way.startswith(("mailto:", "<")):
             return found[0]
+        if way.endswith(".ipynb") and not page.file.src_uri.startswith("tutorials/"):
+            return found[0].replace(".ipynb", ".md")
         origin = page.file.abs_src_path
         if origin is None:
             return found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
+TUTORIALS = ROOT / "docs" / "tutorials"
 COMMON = 4
 """An option that so many commands have is explained once."""
 
@@ -37,10 +39,24 @@ def pages() -> dict[str, str]:
     copied = {uri: _copied(ROOT / name) for uri, name in COPIED.items() if (ROOT / name).exists()}
     return {
         **copied,
+        **{f"tutorials/{path.stem}.md": tutorial(path) for path in sorted(TUTORIALS.glob("*.ipynb"))},
         "reference/commands.md": commands(),
         "reference/python.md": python(),
         "decisions/index.md": decided(),
     }
+
+
+def tutorial(path: Path) -> str:
+    """Return a notebook as a page, with a link to itself."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text: list[str] = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        text.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+    title, _, rest = text[0].partition("\n")
+    links = re.compile(r"(\]\([\w-]+)\.ipynb\)")
+    got = f"[Download the notebook]({path.name}){{ .md-button download }}"
+    return links.sub(r"\1.md)", "\n\n".join([title, got, rest, *text[1:]])) + "\n"
 
 
 def decisions() -> list[Path]:
