@@ -8,8 +8,8 @@ WORKERS ?= 2
 QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2
 
-.PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages fuzz versions page tree test check format \
-	hooks base clean
+.PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages pictures site docs-check \
+	release fuzz versions page tree test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,21 @@ endif
 pages: $(READY)  ## fill the pages of findings from the records in docs/findings/record/ (seconds)
 	$(BIN)/python examples/pages.py
 
+pictures: demo  ## draw the pictures of the guides from a run of the demo: docs/pictures/ (a few minutes after it)
+	$(BIN)/takeback repair endgame-base runs/demo/arms/rl-win/seed-0/final --keep "utility win" --restore legal \
+		--situations 256 --controls 9 -o runs/demo-repaired
+	$(BIN)/python examples/pictures.py runs/demo runs/demo-repaired
+
+site: $(READY)  ## build the site into site/, offline; with the demo's report and lab in it where runs/demo is there
+ifneq ($(wildcard runs/demo/report.html),)
+	rm -rf runs/demo-lab
+	$(BIN)/takeback lab runs/demo --export runs/demo-lab
+endif
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+docs-check: $(READY)  ## build the site strictly, and check links, pictures, lengths and that nothing is fetched
+	$(BIN)/python -m pytest -q tests/test_site.py
+
 estimators: $(READY)  ## try the estimators of contrasts on made-up runs: the tables of docs/contrasts.md (about 20 minutes)
 	$(BIN)/python -m validation.simulate
 
@@ -73,6 +88,9 @@ versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.1
 
 families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)
 	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
+
+release: $(READY)  ## build sdist and wheel into dist/ and check them on the oldest and newest Python (needs uv; some minutes)
+	$(BIN)/python -m validation.release
 
 page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
 	cd lab && npm ci --no-audit --no-fund && npm run check && npm run build
@@ -102,5 +120,5 @@ hooks: $(READY)  ## run the checks before every commit
 base: $(READY)  ## pretrain the shipped base again (about 20 minutes)
 	$(BIN)/takeback train recipes/endgame-base.yaml
 
-clean:  ## remove .venv and the runs
-	rm -rf $(VENV) runs
+clean:  ## remove .venv, the runs and the site
+	rm -rf $(VENV) runs site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -64,6 +65,14 @@ def players(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(base), str(tuned)
 
 
+def _faults(words: list[str], value: Any) -> list[str]:
+    """Return in what the JSON that a command printed differs from what is said of it."""
+    from takeback.cli.printed import PRINTED
+
+    named = " ".join(words[:2])
+    return PRINTED[named if named in PRINTED else words[0]].faults(value)
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Run a command in this process as the shell would; give what it printed."""
@@ -75,6 +84,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
             cli.main()
         printed = capsys.readouterr()
         assert ended.value.code == code, printed.err
+        if "--json" in words and printed.out:
+            assert _faults([str(word) for word in words], json.loads(printed.out)) == []
         return printed
 
     return run

@@ -13,13 +13,19 @@ from typer.testing import CliRunner
 import tiny_chat
 from takeback import cli
 
-PAGE = (Path(__file__).parents[1] / "docs" / "your-own.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "your-own.md").read_text(encoding="utf-8")
+START = (DOCS / "start" / "own-pair.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
-    assert found is not None
-    return found[1]
+def block(language: str, page: str = PAGE, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.S)[number]
+
+
+def run(command: str, **places: Path) -> None:
+    words = [str(places.get(word, word)) for word in shlex.split(command)]
+    told = CliRunner().invoke(cli.app, words)
+    assert told.exit_code == 0, (command, told.output, told.exception)
 
 
 @pytest.mark.slow
@@ -32,10 +38,7 @@ def test_the_three_steps_run_as_they_stand(tmp_path, monkeypatch):
     commands = re.findall(r"^\$ takeback (.*)$", PAGE, re.M)
     assert [one.split()[0] for one in commands[:4]] == ["behaviour", "sweep", "explain", "hybrid"]
     for command in commands[:4]:
-        places = {"BASE": str(base), "TUNED": str(tuned)}
-        words = [places.get(word, word) for word in shlex.split(command)]
-        told = CliRunner().invoke(cli.app, words)
-        assert told.exit_code == 0, (command, told.output, told.exception)
+        run(command, BASE=base, TUNED=tuned)
     (only,) = Path("mine/pool").glob("*.parquet")
     pool = pd.read_parquet(only)
     assert pool.groupby(["item", "side"]).size().eq(8).all()
@@ -44,3 +47,19 @@ def test_the_three_steps_run_as_they_stand(tmp_path, monkeypatch):
     assert set(effects["reading"]) <= {"pooled", "drawn"}
     assert Path("mine/explain.html").stat().st_size > 5_000
     assert (Path("mine/hybrid") / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_page_of_ten_minutes_runs_as_it_stands(tmp_path, monkeypatch):
+    base, tuned = tiny_chat.save_pair(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.jsonl").write_text(block("json", START))
+    Path("reward.py").write_text(block("python", START))
+    commands = re.findall(r"^\$ takeback (.*)$", START.replace("\\\n", ""), re.M)
+    assert [one.split()[0] for one in commands] == ["diff", "behaviour", "sweep", "explain"]
+    for command in commands:
+        run(command, BASE=base, TUNED=tuned)
+    names: dict[str, pd.DataFrame] = {}
+    exec(block("python", START, 1), names)
+    assert "utility cheerful" in set(names["effects"]["measure"])
+    assert Path("mine/explain.html").stat().st_size > 5_000

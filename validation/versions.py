@@ -62,11 +62,12 @@ COMMANDS: Final = (
 )
 
 
-def _uv(*words: str, cwd: Path = ROOT) -> None:
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if uv is None:
+def uv(*words: str, cwd: Path = ROOT) -> None:
+    """Run uv, and end with what it said where it fails."""
+    program = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if program is None:
         raise SystemExit("uv is not installed: pip install uv")
-    run = subprocess.run([uv, *words], cwd=cwd, capture_output=True, text=True, check=False)
+    run = subprocess.run([program, *words], cwd=cwd, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(f"uv {' '.join(words[:2])} failed:\n{run.stderr[-3000:]}")
 
@@ -107,13 +108,13 @@ class Cell:
         wheels = [word for name in COMPILED for word in ("--only-binary", name)]
         extras = () if self.bare else ("--extra", "all")
         settings = ("-q", "--python", self.python, "--resolution", ENDS[self.end], "-o", str(lines))
-        _uv("pip", "compile", "pyproject.toml", *extras, *settings, *wheels)
-        _uv("venv", "-q", "--clear", "-p", self.python, str(place))
+        uv("pip", "compile", "pyproject.toml", *extras, *settings, *wheels)
+        uv("venv", "-q", "--clear", "-p", self.python, str(place))
         into = ("pip", "install", "-q", "-p", str(place))
-        _uv(*into, "--no-deps", "-r", str(lines))
-        _uv(*into, "--no-deps", str(next(folder.glob("*.whl"))))
+        uv(*into, "--no-deps", "-r", str(lines))
+        uv(*into, "--no-deps", str(next(folder.glob("*.whl"))))
         if not self.bare:
-            _uv(*into, *RUNNERS)
+            uv(*into, *RUNNERS)
         return dict(re.findall(r"^([\w-]+)==(\S+)", lines.read_text(encoding="utf-8"), re.MULTILINE))
 
     def tried(self, folder: Path) -> str:
@@ -131,16 +132,16 @@ def suite(python: Path, log: Path) -> str:
     return f"{said}; on Ray {_last([*words, *ON_RAY], ROOT, on_ray)}"
 
 
-def commands(python: Path, log: Path) -> str:
+def commands(python: Path, log: Path, some: Sequence[str] = COMMANDS) -> str:
     """Run commands outside the checkout and return how many ended well, and the first that did not."""
     with tempfile.TemporaryDirectory() as place:
-        for done, command in enumerate(COMMANDS):
+        for done, command in enumerate(some):
             words = [str(python.parent / "takeback"), *command.split()]
             run = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
             if run.returncode:
                 log.write_text(run.stdout + run.stderr, encoding="utf-8")
                 return f"{done} commands, then `{command}` ended with {run.returncode}"
-    return f"{len(COMMANDS)} commands"
+    return f"{len(some)} commands"
 
 
 def _last(words: Sequence[str], cwd: Path, log: Path) -> str:
@@ -164,7 +165,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.whl"):
             old.unlink()
-        _uv("build", "-q", "--wheel", "-o", str(folder))
+        uv("build", "-q", "--wheel", "-o", str(folder))
         cells = [
             Cell(python, end, extras == "none")
             for python, end, extras in product(asked.pythons, asked.ends, asked.extras)

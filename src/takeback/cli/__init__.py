@@ -21,6 +21,7 @@ from takeback.cli import (
     compare,
     conjecture,
     course,
+    doctor,
     family,
     lab,
     localise,
@@ -86,6 +87,7 @@ for command in (
     lab.lab,
     compare.compare,
     compare.contrasts,
+    doctor.doctor,
 ):
     command_of(app)(command)
 app.add_typer(conjecture.app, name="conjecture")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from takeback.cli.options import (
     Base,
     Controls,
@@ -23,7 +21,7 @@ from takeback.cli.options import (
     argument,
     option,
 )
-from takeback.cli.plain import print_cost, print_floor, print_json, print_table
+from takeback.cli.plain import print_cost, print_done, print_floor, print_json, print_table
 
 
 def agency(
@@ -94,9 +92,9 @@ def retarget(
     print_floor(bench, output.as_json)
 
 
-def probes(run: Run) -> None:
+def probes(run: Run, as_json: Json = False) -> None:
     """Add to a run what taking back each component does to probes of hidden states."""
     from takeback.study.probes import add_probes
 
-    for path in add_probes(run):
-        typer.echo(str(path))
+    files = [str(path) for path in add_probes(run)]
+    print_done({"files": files}, "\n".join(files), as_json)

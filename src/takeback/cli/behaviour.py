@@ -26,7 +26,7 @@ from takeback.cli.options import (
     Untie,
     option,
 )
-from takeback.cli.plain import print_cost, print_json, print_table
+from takeback.cli.plain import print_cost, print_done, print_json, print_table
 from takeback.run.errors import TakebackError
 from takeback.run.progress import Display
 
@@ -134,8 +134,8 @@ def sweep(
         told = partial(display.show, "sweep", "taking back")
         if share is not None:
             sweep_shard(what, out, share, told)
-            typer.echo(f"{out}: shard {shard} is done; run without --shard when all are")
-            return
+            line = f"{out}: shard {shard} is done; run without --shard when all are"
+            return print_done({"out": str(out), "shard": shard}, line, as_json)
         run(what, out, report=told)
     if as_json:
         return print_json({"out": str(out), "sets": len(what.sets), "effects": records(read_table(out))})
@@ -163,7 +163,8 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
         for name, one in parts.items():
             run(one, files[name], report=partial(display.show, name, "taking back"))
     if as_json:
-        return print_json({**{name: str(file) for name, file in files.items()}, "left out": planned.left_out})
+        written = {"out" if name == "few" else name: str(file) for name, file in files.items()}
+        return print_json({**written, "left_out": planned.left_out})
     for name, one in parts.items():
         typer.echo(
             f"{files[name]}: effects of {len(one.sets)} sets on {len(one.bench.situations)} situations"

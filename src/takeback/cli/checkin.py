@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from takeback.cli.options import WRITTEN, Json, OutOptions, argument, option
-from takeback.cli.plain import print_json
+from takeback.cli.plain import print_done, print_json
 from takeback.run.errors import TakebackError, unknown_name
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def check(
 
     if new:
         written = new_project(project, new, _day(day), heuristics).write()
-        typer.echo(f"{written}: write answers under dates, such as ### {_day(day)}")
-        return
+        line = f"{written}: write answers under dates, such as ### {_day(day)}"
+        return print_done({"new": str(written)}, line, as_json)
     found = look(read_project(project, heuristics), _day(day), run or ())
     if as_json:
         print_json(found.plain())
@@ -66,6 +66,7 @@ def predict(
     ] = "feedback",
     name: Annotated[str, option("--name", "NAME", "Without one, the statement's first words.")] = "",
     day: Day = None,
+    as_json: Json = False,
 ) -> None:
     """Write down what somebody will say, or what will become of a project, before it is known."""
     from pydantic import ValidationError
@@ -83,7 +84,8 @@ def predict(
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TakebackError(f"prediction: {wrong}") from None
     made = write(told, file)
-    typer.echo(f"{file}: {made.name} written down, seal {made.seal}")
+    line = f"{file}: {made.name} written down, seal {made.seal}"
+    print_done({"file": str(file), "name": made.name, "seal": made.seal}, line, as_json)
 
 
 def resolve(
@@ -124,15 +126,20 @@ def hat(
         ),
     ] = "",
     day: Day = None,
+    as_json: Json = False,
 ) -> None:
     """Walk through somebody's questions; answers become notes of a project or problems in a tree."""
     from takeback.planning.checkin import add_hat, read_answers, read_hat
     from takeback.planning.checkin.hats import walk
 
+    if as_json and answers is None:
+        raise TakebackError("with --json nobody is asked; give --answers FILE")
     worn = read_hat(profile)
     told = read_answers(answers, worn) if answers is not None else walk(worn, _prompt(worn))
     number = add_hat(target, worn, told, _day(day), by, under)
-    typer.echo(f"{target}: {number} of {len(worn.questions)} questions answered with the hat of {worn.name}")
+    of = len(worn.questions)
+    line = f"{target}: {number} of {of} questions answered with the hat of {worn.name}"
+    print_done({"file": str(target), "answered": number, "of": of, "hat": worn.name}, line, as_json)
 
 
 def interactive() -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from takeback.cli.options import WRITTEN, Json, Run, WrittenRun, argument, command_of, option
-from takeback.cli.plain import print_json, print_table
+from takeback.cli.plain import print_done, print_json, print_table
 from takeback.run.errors import TakebackError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ def add(
     ],
     author: Annotated[str, option("--author", "NAME", "Who expects it.")],
     name: Annotated[str, option("--name", "NAME", "Without one, the sentence's first words.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Add a conjecture to a plan, or to a run that has not started."""
     from takeback.study.conjectures.add import add as write
@@ -35,7 +36,8 @@ def add(
 
     fields = {"name": name, "sentence": sentence, "rule": rule, "probability": probability, "author": author}
     (one,) = check_conjectures([fields], "conjecture")
-    typer.echo(f"{write(one, where)}: {one.name} added")
+    file = write(one, where)
+    print_done({"file": str(file), "name": one.name}, f"{file}: {one.name} added", as_json)
 
 
 @command_of(app, "list")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from takeback.cli.options import WRITTEN, Measures, PlaceOptions, ReadOptions, Untie, argument, option
+from takeback.cli.options import WRITTEN, Json, Measures, PlaceOptions, ReadOptions, Untie, argument, option
+from takeback.cli.plain import print_done
 
 
 def lab(
@@ -36,6 +37,7 @@ def lab(
         Path | None, option("--out -o", "DIR", "Keep what is read here, and find what was."), WRITTEN
     ] = None,
     show: Annotated[bool, option("--open", None, "Open the page in a browser.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Open a page on which components are taken back by a click; of a run, what its record holds.
 
@@ -56,11 +58,13 @@ def lab(
         drawn = place.situations, place.seed
         found = Lab([view_of_pair(pair, place.at(pair.base), drawn, measures or (), read.setup(out))])
     if export is not None:
-        return typer.echo(f"{write_folder(found, export)}: open index.html, or put it on any web server")
+        folder = write_folder(found, export)
+        line = f"{folder}: open index.html, or put it on any web server"
+        return print_done({"out": str(folder)}, line, as_json)
     found.stage(next(iter(found.views)))
 
     def announce(address: str) -> None:
-        typer.echo(f"lab: {address}  (Ctrl-C ends it)")
+        print_done({"address": address}, f"lab: {address}  (Ctrl-C ends it)", as_json)
         if show:
             typer.launch(address)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,6 +24,31 @@ TOLD = 2.0
 def print_json(value: Any) -> None:
     """Print a value as strict JSON."""
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_done(value: Mapping[str, Any], line: str, as_json: bool) -> None:
+    """Say what was done: as JSON, or in a line."""
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo(line)
+
+
+@contextmanager
+def apart(as_json: bool) -> Generator[None]:
+    """With JSON, let what libraries print on standard output go to standard error, that of workers too."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from takeback.cli.options import WRITTEN, Json, argument, command_of, option
-from takeback.cli.plain import print_json
+from takeback.cli.plain import print_done, print_json
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def extend(
     ] = None,
     stage: Annotated[str, option("--stage", "STAGE", "before-reading or after-reading.")] = "after-reading",
     date: Annotated[str, option("--date", "DATE", "Of the copy; by default today.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Give a person their own copy of a merged tree, to be extended alone and merged back beside it."""
     from datetime import date as Date
@@ -112,7 +113,8 @@ def extend(
     except ValueError:
         raise TakebackError(f"{date!r} is no date; write it as 2026-11-20") from None
     write_tree(extended(read_tree(tree), author, day.isoformat(), stage), out)
-    typer.echo(f"{out}: {author}'s copy; add to it, then merge it together with {tree}")
+    line = f"{out}: {author}'s copy; add to it, then merge it together with {tree}"
+    print_done({"out": str(out), "author": author}, line, as_json)
 
 
 @command_of(app)
@@ -137,6 +139,7 @@ def draw(
         list[Path], option("--out -o", "FILE", "A name that ends in .html or .svg; repeatable."), WRITTEN
     ],
     runs: Runs = Path(),
+    as_json: Json = False,
 ) -> None:
     """Draw a tree as one HTML page that folds and can be searched, or as SVG."""
     from takeback.planning.trees import evidence_of, read_tree
@@ -146,7 +149,8 @@ def draw(
     found = evidence_of(read, runs)
     for path in out:
         write_picture(read, path, found)
-        typer.echo(str(path))
+    files = [*map(str, out)]
+    print_done({"files": files}, "\n".join(files), as_json)
 
 
 @command_of(app)

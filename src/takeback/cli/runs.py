@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from takeback.cli.options import RESUMED, RunOptions, WrittenRun, argument, option
+from takeback.cli.options import RESUMED, Json, RunOptions, WrittenRun, argument, option
+from takeback.cli.plain import apart, print_done
 from takeback.run.errors import TakebackError
 
 Change = Annotated[
@@ -30,13 +29,15 @@ def train(
     recipe: Annotated[Path, argument("RECIPE", "A recipe, such as recipes/rl-win.yaml.")],
     out: RunFolder = None,
     change: Change = None,
+    as_json: Json = False,
 ) -> None:
     """Train one arm, or pretrain a base, as a recipe says; a killed run goes on where it stopped."""
     from takeback.training import load_recipe
     from takeback.training import train as run
 
-    final = run(load_recipe(recipe, **changes_of(change)), out or Path("runs") / recipe.stem)
-    typer.echo(f"{final}: the final model")
+    with apart(as_json):
+        final = run(load_recipe(recipe, **changes_of(change)), out or Path("runs") / recipe.stem)
+    print_done({"final": str(final)}, f"{final}: the final model", as_json)
 
 
 def demo(
@@ -46,21 +47,27 @@ def demo(
         str, option("--plan", "PLAN", "A plan: the name of one that ships, or a YAML file.")
     ] = "demo",
     change: Change = None,
+    as_json: Json = False,
 ) -> None:
     """Run a plan: train its arms, take each apart and draw the report; resumes after a kill."""
     from takeback.report import run_plan
     from takeback.study import load_plan
 
     folder = out or Path("runs/demo")
-    report = run_plan(load_plan(plan, **changes_of(change)), folder, work.workers(cores()))
-    typer.echo(f"report: {report}")
+    with apart(as_json):
+        report = run_plan(load_plan(plan, **changes_of(change)), folder, work.workers(cores()))
+    _print_report(folder, report, as_json)
 
 
-def report(run: WrittenRun) -> None:
+def report(run: WrittenRun, as_json: Json = False) -> None:
     """Draw the report of a run again from its record."""
     from takeback.report import write_report
 
-    typer.echo(f"report: {write_report(run)}")
+    _print_report(run, write_report(run), as_json)
+
+
+def _print_report(run: Path, report: Path, as_json: bool) -> None:
+    print_done({"run": str(run), "report": str(report)}, f"report: {report}", as_json)
 
 
 def changes_of(texts: list[str] | None) -> dict[str, Any]:

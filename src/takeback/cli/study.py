@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from takeback.cli.options import Folder, Json, Run, RunOptions, argument, command_of, option
-from takeback.cli.plain import print_json, print_table, span
+from takeback.cli.plain import apart, print_done, print_json, print_table, span
 from takeback.cli.runs import Change, RunFolder, changes_of, cores
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def run(
     work: RunOptions,
     out: RunFolder = None,
     change: Change = None,
+    as_json: Json = False,
 ) -> None:
     """Train, diff, read and take back every arm and seed of a plan; what is done already is skipped."""
     from takeback.report import run_plan
@@ -39,10 +40,13 @@ def run(
 
     chosen = load_plan(plan, **changes_of(change))
     folder = out or Path("runs") / chosen.name
-    report = run_plan(chosen, folder, work.workers(cores()))
-    for name in told_out(chosen, folder):
+    with apart(as_json):
+        report = run_plan(chosen, folder, work.workers(cores()))
+    left = told_out(chosen, folder)
+    for name in left:
         typer.echo(f"{name} is on disk and not in the plan's tables", err=True)
-    typer.echo(f"report: {report}")
+    told = {"run": str(folder), "report": str(report), "not_in_tables": list(left)}
+    print_done(told, f"report: {report}", as_json)
 
 
 @command_of(app)
@@ -76,13 +80,15 @@ def status(
 def keep(
     run: Run,
     out: Folder,
+    as_json: Json = False,
 ) -> None:
     """Write what a run's claims rest on into a folder of a few megabytes, to be kept beside a page."""
     from takeback.study.kept import keep_record
 
     folder = keep_record(run, out)
     size = sum(path.stat().st_size for path in folder.rglob("*"))
-    typer.echo(f"{folder}: {size / 1e6:.1f} MB; `takeback contrasts {folder}` makes its contrasts again")
+    line = f"{folder}: {size / 1e6:.1f} MB; `takeback contrasts {folder}` makes its contrasts again"
+    print_done({"out": str(folder), "bytes": size}, line, as_json)
 
 
 def _row(arm: ArmStatus, names: list[str]) -> dict[str, Any]:

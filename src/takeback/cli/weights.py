@@ -27,7 +27,7 @@ from takeback.cli.options import (
     chosen_set,
     option,
 )
-from takeback.cli.plain import print_json, print_seconds, print_table
+from takeback.cli.plain import print_done, print_json, print_seconds, print_table
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def diff(
             if out is None:
                 raise TakebackError("a shard leaves its parts in a folder; name one (--out)")
             compare_shard(pair, wanted, settings, out, part, workers)
-            return typer.echo(f"{out}: shard {shard} is done; the same command without --shard merges all")
+            line = f"{out}: shard {shard} is done; the same command without --shard merges all"
+            return print_done({"out": str(out), "shard": shard}, line, output.as_json)
         output.show(compare(pair, wanted, settings, out, workers))
     elif wanted or shard or tolerance or untie or device != "cpu":
         raise TakebackError(
@@ -181,10 +182,11 @@ def _write_patch(made: Hybrid, out: Path, side: str, overwrite: bool, as_json: b
     typer.echo(str(written))
 
 
-def align(base: Base, tuned: Tuned, out: Folder) -> None:
+def align(base: Base, tuned: Tuned, out: Folder, as_json: Json = False) -> None:
     """Write tuned in the coordinates nearest to base's, its function unchanged, so that the two mix."""
     from takeback.checkpoint import open_pair
     from takeback.gauge import aligned
 
     aligned(open_pair(base, tuned), out)
-    typer.echo(f"{out}: {tuned} in the coordinates nearest to those of {base}")
+    line = f"{out}: {tuned} in the coordinates nearest to those of {base}"
+    print_done({"out": str(out), "base": base, "tuned": tuned}, line, as_json)

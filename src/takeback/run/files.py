@@ -229,6 +229,13 @@ def is_held(path: str | Path) -> bool:
     return _is_locked(path.with_name(f".{path.name}.lock"))
 
 
+def cache_home() -> Path:
+    """Return where the cache is: `$TAKEBACK_CACHE`, or a folder in the system's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("TAKEBACK_CACHE") or platformdirs.user_cache_dir("takeback"))
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder of what can be computed again: `$TAKEBACK_CACHE/name`, or in the system's cache.
 
@@ -237,10 +244,8 @@ def cache_folder(name: str) -> Path:
     Raises:
         TakebackError: `$TAKEBACK_CACHE` is no folder that can be written to.
     """
-    import platformdirs
-
     own = os.environ.get("TAKEBACK_CACHE")
-    folder = Path(own or platformdirs.user_cache_dir("takeback")) / name
+    folder = cache_home() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
