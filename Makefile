@@ -75,7 +75,7 @@ families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transf
 	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
 
 page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
-	cd lab && npm ci --no-audit --no-fund && npm run check && npm run build
+	cd lab && npm install --no-save --no-audit --no-fund && npm run check && npm run build
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py

@@ -38,7 +38,7 @@ class Slow:
     def idle(self, seats: Any) -> bool:
         return self.thoughts == 0
 
-    def think(self, seats: Any) -> Iterator[tuple[Seat, dict[str, Any]]]:
+    def think(self, seats: Any, waited: Any) -> Iterator[tuple[Seat, dict[str, Any]]]:
         self.thoughts -= 1
         yield from ((seat, {"type": "thought"}) for seat in seats)
 

@@ -143,6 +143,25 @@ def test_a_position_is_typed_as_fen(shown: Lab) -> None:
             list(typed(stage, text, None))
 
 
+def test_illegal_answers_are_told_by_text_and_kind(shown: Lab) -> None:
+    stage = shown.stage("pair")
+    message = {"set": "L3.MLP", "source": "zeros", "situation": 1}
+    answer = told(stage, **message)["answer"]
+    spoken = answer["sides"]["hybrid"]["illegal"]
+    assert 1 <= len(spoken) <= 4
+    legal = stage.bench.arena.legal(stage.bench.situations[1])
+    assert not {one["text"] for one in spoken} & set(legal)
+    assert [one["p"] for one in spoken] == sorted((one["p"] for one in spoken), reverse=True)
+    (every,) = stage.one(1).illegal(stage.nothing)  # tuned, whom what is expanded decides
+    masses = dict(zip(stage.bench.arena.kinds, answer["sides"]["tuned"]["masses"], strict=True))
+    found = {one.kind: 0.0 for one in every}
+    for one in every:
+        found[one.kind] += one.probability
+    found.pop(stage.bench.arena.dead_end, None)  # of most of these there is no text
+    assert found == pytest.approx({kind: masses[kind] for kind in found}, abs=2e-6)
+    assert all("illegal" not in side for side in told(stage, set="", situation=0)["answer"]["sides"].values())
+
+
 def test_beyond_the_ends_and_other_sources(shown: Lab) -> None:
     stage = shown.stage("pair")
 
