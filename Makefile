@@ -8,7 +8,7 @@ WORKERS ?= 2
 QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2
 
-.PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages fuzz versions page tree test check format \
+.PHONY: help setup demo lab lab-bundle families smollm2 small-worlds plants estimators findings pages fuzz versions page tree test check format \
 	hooks base clean
 
 help:  ## list the targets
@@ -28,6 +28,11 @@ demo: $(READY)  ## train three arms, diff them, take them back and write runs/de
 
 lab: demo  ## open the lab on the demo's arms: click a head, see what the model does without it
 	$(BIN)/takeback lab runs/demo --live --open
+
+lab-bundle: demo  ## export the demo's lab as a folder that opens from disk and has no server: runs/demo-lab/ (under 5 MB)
+	rm -rf runs/demo-lab
+	$(BIN)/takeback lab runs/demo --export runs/demo-lab
+	@test $$(du -sk runs/demo-lab | cut -f1) -lt 5000 || { echo "runs/demo-lab is over 5 MB"; exit 1; }
 
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2

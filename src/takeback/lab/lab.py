@@ -101,8 +101,9 @@ class Lab:
 
     def scene(self, key: str) -> Message:
         """Return the scene of a view."""
-        views = [one.told for one in self.views.values()]
-        about = {"views": views, "view": key, "course": self.course}
+        view, views = self.views.get(key), [one.told for one in self.views.values()]
+        course = [one for one in self.course if view and (one["arm"], one["seed"]) == (view.arm, view.seed)]
+        about = {"views": views, "view": key, "course": course}
         return {**self.stage(key).scene(), **self.views[key].names, **about}
 
     def _hello(self, seat: Seat, _: Mapping[str, Any]) -> Generator[Message]:
