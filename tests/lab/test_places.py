@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import networks
 import tiny_chat
@@ -191,3 +192,26 @@ def test_what_was_estimated_first_is_read_once(players: tuple[Path, Path]) -> No
     told(stage, set="L1.H2", situation=1)
     reads = [(key, place) for key, places, _ in stage.bench.store.reads for place in places.tolist()]
     assert len(reads) == len(set(reads))
+
+
+def test_attribution_that_is_waited_for_leaves_the_model_as_it_was(players: tuple[Path, Path]) -> None:
+    stage = stage_of((str(players[0]), str(players[1])), "endgames", 2)
+    assert stage.estimates is not None
+    model: Any = stage.bench.policy("tuned").model
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    asked, pieces = 0, 0
+
+    def waited() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == pieces
+
+    for pieces in (1, 20, 45):
+        asked = 0
+        stage.estimates.go_on(waited)
+        assert asked == pieces
+        assert stage.estimates.done == 0
+        assert all(torch.equal(before[name], one) for name, one in model.state_dict().items())
+    while not stage.estimates.finished:
+        stage.estimates.go_on()
+    assert stage.estimates.done == 2
