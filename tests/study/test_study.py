@@ -24,7 +24,7 @@ FIELDS = {
     "situations": 8,
     "games": 4,
     "moves": 6,
-    "sets": ["each head", "each mlp", "heads of each layer", "each layer", "each kind"],
+    "sets": ["heads of each layer", "each kind"],
     "controls": 1,
     "localise": {"sft-win": ["shares"]},
     "localise_situations": 8,

@@ -5,10 +5,9 @@ All that is told of a change (effects, necessity, interactions, strength, …) i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from takeback.checkpoint.placement import ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
-from takeback.hybrid.walk import path_of
+from takeback.measure.batches import PART, cut, lacking, read_all
 from takeback.measure.effects import noise_floor
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
@@ -35,7 +34,6 @@ from takeback.measure.read import (
     HybridBatch,
     Reader,
     SpelledAnswers,
-    read_in_worker,
 )
 from takeback.measure.setup import Setup
 from takeback.measure.sides import held
@@ -48,10 +46,8 @@ from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.run.identity import identity
-from takeback.run.job import Job
-from takeback.run.jobs import run_jobs
 from takeback.run.own import is_reference
-from takeback.run.parts import Shard, watched
+from takeback.run.parts import Shard
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
@@ -60,9 +56,6 @@ _CACHED = ("ends", "context", "asked", "tolerance", "floor")
 
 AGAIN: Final = "read again"
 """The source, in the store, of tuned read in other batches."""
-
-PART = 32
-"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -412,20 +405,21 @@ class Bench:
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
         self.store.look()
-        batches = self._batches([_ask(ask) for ask in asks])
+        batches = cut([_ask(ask) for ask in asks], self._key, 1 if self._layout.drawn else PART)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
-        lacking = [one.places for place in chosen for one in self._missing(batches[place])]
-        if not lacking:
+        places = [one.places for place in chosen for one in self._left(batches[place])]
+        if not places:
             return
-        self._marks(np.unique(np.concatenate(lacking)), self.tolerance)
+        self._marks(np.unique(np.concatenate(places)), self.tolerance)
         work = [
             (batch, self._marks(np.array(batch.places), batch.tolerance))
             for place in chosen
-            for batch in self._missing(batches[place])
+            for batch in self._left(batches[place])
         ]
         asked = sum(len(batches[place]) for place in chosen)
         found = asked - sum(len(batch.asks) for batch, _ in work)
-        self._do(work, None if count is None else lambda done: count(found + done, asked))
+        told = None if count is None else lambda done: count(found + done, asked)
+        read_all(work, self._reader, self.store, self.setup, told)
 
     def release(self) -> None:
         """Let go of the last source's tensors, for other benches to have the memory."""
@@ -474,48 +468,9 @@ class Bench:
         rows = self.store.rows(key, self.places, self.tolerance, self._layout)
         return self._layout.readouts(rows, self.places)
 
-    def _batches(self, asks: Sequence[Ask]) -> list[list[Ask]]:
-        """Cut hybrids into batches: those of one source and side, with neighbouring paths, go together."""
-        lanes: dict[tuple[str, str], list[tuple[list[str], Ask]]] = {}
-        for ask in {self._key(ask): ask for ask in asks}.values():
-            side, components = ask.built
-            path = [str(part) for part in path_of(components)]
-            lanes.setdefault((ask.key[1], side), []).append((path, ask))
-        found: list[list[Ask]] = []
-        for lane in sorted(lanes):
-            members = [ask for _, ask in sorted(lanes[lane], key=lambda one: one[0])]
-            size = 1 if self._layout.drawn else PART
-            found += [members[start : start + size] for start in range(0, len(members), size)]
-        return found
-
-    def _missing(self, members: Sequence[Ask]) -> Iterator[HybridBatch]:
-        """Yield what of a batch was not read: together what lacks the same situations."""
-        lacking: dict[tuple[int, ...], list[Ask]] = {}
-        for ask in members:
-            left = self.store.missing(self._key(ask), self.places, self.tolerance)
-            if len(left):
-                lacking.setdefault(tuple(left.tolist()), []).append(ask)
-        for places, asks in lacking.items():
-            yield HybridBatch(tuple(asks), tuple(map(self._key, asks)), places, self.tolerance)
-
-    def _do(
-        self, work: Sequence[tuple[HybridBatch, list[Places]]], count: Callable[[int], None] | None
-    ) -> None:
-        """Read batches and keep each, here or by workers; `count` is told how many hybrids are done."""
-        sizes = list(accumulate(len(batch.asks) for batch, _ in work))
-        if self.setup.workers == 1:
-            with cpu_threads(self.setup.threads):
-                for place, one in enumerate(watched("reading hybrids", work, count is None)):
-                    self.store.keep(self._reader.read(*one))
-                    if count is not None:
-                        count(sizes[place])
-            return
-        jobs = [
-            Job(str(place), read_in_worker, (self._reader.token, self._reader, *one), self.setup.threads)
-            for place, one in enumerate(work)
-        ]
-        told = None if count is None else lambda done, _: count(sizes[done - 1])
-        run_jobs(jobs, self.setup.workers, "reading hybrids", told, lambda _, part: self.store.keep(part))
+    def _left(self, batch: Sequence[Ask]) -> list[HybridBatch]:
+        """Return what of a batch was not read."""
+        return lacking(batch, self._key, self.store, self.places, self.tolerance)
 
     def _marks(self, places: Places, tolerance: float) -> list[Places]:
         """Return what is expanded to decide base and tuned, who are read where that is not known."""

@@ -11,7 +11,8 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.bench import PART, Bench
+from takeback.measure.batches import PART
+from takeback.measure.bench import Bench
 from takeback.measure.effects import effects
 from takeback.measure.measure import TOLERANCE
 from takeback.measure.measures import measures

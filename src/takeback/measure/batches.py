@@ -1,0 +1,79 @@
+"""Which hybrids are read together, and reading them, here or by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from takeback.hybrid.walk import path_of
+from takeback.measure.read import Ask, HybridBatch, Reader, read_in_worker
+from takeback.measure.setup import Setup
+from takeback.measure.store import Key, Store
+from takeback.run.job import Job
+from takeback.run.jobs import run_jobs
+from takeback.run.parts import watched
+from takeback.run.threads import cpu_threads
+
+PART: Final = 32
+"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
+
+Places = NDArray[np.int64]
+
+
+def cut(asks: Iterable[Ask], key: Callable[[Ask], Key], size: int) -> list[list[Ask]]:
+    """Cut hybrids into batches: those of one source and side, with neighbouring paths, go together.
+
+    The batches depend on the hybrids alone and not on the order in which they are asked for.
+    """
+    lanes: dict[tuple[str, str], list[tuple[list[str], Ask]]] = {}
+    for ask in {key(ask): ask for ask in asks}.values():
+        side, components = ask.built
+        path = [str(part) for part in path_of(components)]
+        lanes.setdefault((ask.key[1], side), []).append((path, ask))
+    found: list[list[Ask]] = []
+    for lane in sorted(lanes):
+        members = [ask for _, ask in sorted(lanes[lane], key=lambda one: one[0])]
+        found += [members[start : start + size] for start in range(0, len(members), size)]
+    return found
+
+
+def lacking(
+    batch: Sequence[Ask], key: Callable[[Ask], Key], store: Store, places: Places, tolerance: float
+) -> list[HybridBatch]:
+    """Return what of a batch was not read: together what lacks the same situations."""
+    found: dict[tuple[int, ...], list[Ask]] = {}
+    for ask in batch:
+        left = store.missing(key(ask), places, tolerance)
+        if len(left):
+            found.setdefault(tuple(left.tolist()), []).append(ask)
+    return [
+        HybridBatch(tuple(asks), tuple(map(key, asks)), places, tolerance) for places, asks in found.items()
+    ]
+
+
+def read_all(
+    work: Sequence[tuple[HybridBatch, list[Places]]],
+    reader: Reader,
+    store: Store,
+    setup: Setup,
+    count: Callable[[int], None] | None,
+) -> None:
+    """Read batches and keep each, here or by workers; `count` is told how many hybrids are done."""
+    sizes = list(accumulate(len(batch.asks) for batch, _ in work))
+    if setup.workers == 1:
+        with cpu_threads(setup.threads):
+            for place, one in enumerate(watched("reading hybrids", work, count is None)):
+                store.keep(reader.read(*one))
+                if count is not None:
+                    count(sizes[place])
+        return
+    jobs: list[Job[Any]] = [
+        Job(str(place), read_in_worker, (reader.token, reader, *one), setup.threads)
+        for place, one in enumerate(work)
+    ]
+    told = None if count is None else lambda done, _: count(sizes[done - 1])
+    run_jobs(jobs, setup.workers, "reading hybrids", told, lambda _, part: store.keep(part))
