@@ -8,8 +8,8 @@ WORKERS ?= 2
 QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2
 
-.PHONY: help setup demo lab families smollm2 small-worlds plants estimators findings pages pictures site docs-check \
-	release fuzz versions page tree test check format hooks base clean
+.PHONY: help setup demo lab lab-bundle families smollm2 small-worlds plants estimators findings pages pictures site docs-check \
+	release fuzz versions page tree quick test check format hooks base clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,11 @@ demo: $(READY)  ## train three arms, diff them, take them back and write runs/de
 
 lab: demo  ## open the lab on the demo's arms: click a head, see what the model does without it
 	$(BIN)/takeback lab runs/demo --live --open
+
+lab-bundle: demo  ## export the demo's lab as a folder that opens from disk and has no server: runs/demo-lab/ (under 5 MB)
+	rm -rf runs/demo-lab
+	$(BIN)/takeback lab runs/demo --export runs/demo-lab
+	@test $$(du -sk runs/demo-lab | cut -f1) -lt 5000 || { echo "runs/demo-lab is over 5 MB"; exit 1; }
 
 small-worlds: $(READY)  ## a shallow network and an RL agent, two seeds each: runs/small-worlds/ (eight to ten minutes)
 	$(BIN)/python examples/small-worlds/run.py --seeds 2
@@ -93,7 +98,7 @@ release: $(READY)  ## build sdist and wheel into dist/ and check them on the old
 	$(BIN)/python -m validation.release
 
 page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
-	cd lab && npm ci --no-audit --no-fund && npm run check && npm run build
+	cd lab && npm install --no-save --no-audit --no-fund && npm run check && npm run build
 
 tree: $(READY)  ## print how the source is built: lines by package, circles, arrows against the order
 	$(BIN)/python tests/tree.py
@@ -104,6 +109,9 @@ ifeq ($(TESTS),)
 else
 	$(BIN)/python -m pytest -q $(TESTS)
 endif
+
+quick: $(READY)  ## run the tests that are not slow, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not slow"
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -1,4 +1,5 @@
-import { number } from "./numbers";
+import { isNull } from "./colour";
+import { number, signed } from "./numbers";
 import type { Colouring } from "./protocol";
 import { mainMeasure, type State } from "./state";
 import type { Talk } from "./talk";
@@ -8,6 +9,9 @@ const GROUPS: [string, string][] = [
   ["effects", "effect of taking it back alone"],
   ["attribution", "estimated effect"],
 ];
+
+/** Components that are named as the largest. */
+const FEW = 5;
 
 /** What the map is coloured by. */
 export function ColourPicker({ talk, state, colouring }: { talk: Talk; state: State; colouring: Colouring }) {
@@ -41,6 +45,29 @@ export function ColourPicker({ talk, state, colouring }: { talk: Talk; state: St
           measure each alone
         </button>
       )}
+    </div>
+  );
+}
+
+/** The components that the map's colour is strongest in, of the selection where it has several; a click selects one. */
+export function Largest({ talk, state, colouring }: { talk: Talk; state: State; colouring: Colouring }) {
+  const { anatomy, choice } = state;
+  if (!anatomy) return null;
+  const several = choice.members.size > 1 && choice.members.size < anatomy.count;
+  const size = (one: number) => Math.abs(colouring.values[one] ?? 0);
+  const listed = [...(several ? choice.members : anatomy.names.keys())]
+    .filter((one) => size(one) > 0 && !isNull(colouring, one))
+    .sort((a, b) => size(b) - size(a) || a - b)
+    .slice(0, FEW);
+  const told = colouring.scale === "diverging" ? signed : number;
+  return (
+    <div class="line largest" role="group" aria-label="largest on the map">
+      <span class="note">{several ? "largest of the selection" : "largest"}</span>
+      <span class="chips">
+        {listed.length ? listed.map((one) => (
+          <button key={one} type="button" onClick={() => talk.take(new Set([one]))}>{anatomy.names[one]} <span class="soft">{told(colouring.values[one])}</span></button>
+        )) : <span class="note">none is more than chance</span>}
+      </span>
     </div>
   );
 }

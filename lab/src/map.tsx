@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isNull, stepOf } from "./colour";
 import { Grid, type Line } from "./grid";
 import type { Spot } from "./anatomy";
-import { ColourPicker, Legend } from "./legend";
+import { ColourPicker, Largest, Legend } from "./legend";
 import { memo } from "./memo";
 import { count, interval, number } from "./numbers";
 import type { Colouring } from "./protocol";
@@ -115,6 +115,7 @@ export function Map({ talk, state }: Props) {
     <section class="panel map" aria-labelledby="lab-map">
       <h2 id="lab-map">Map</h2>
       <ColourPicker talk={talk} state={state} colouring={colouring} />
+      <Largest talk={talk} state={state} colouring={colouring} />
       <div class="frame" ref={frame}>
         <svg
           ref={svg} width={grid.width} height={grid.height} tabIndex={0} role="grid" aria-multiselectable="true"

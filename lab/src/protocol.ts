@@ -167,7 +167,6 @@ export interface Answer {
   situation: Situation;
   sides: Record<Side, Readout>;
   set: string;
-  name?: string;
 }
 
 export interface Changes {

@@ -76,7 +76,7 @@ class Painted:
         """Return the seat of a new page."""
         return Seat("whole")
 
-    def think(self, seats: Sequence[Seat]) -> list[tuple[Seat, Message]]:
+    def think(self, seats: Sequence[Seat], waited: Any) -> list[tuple[Seat, Message]]:
         """Think of nothing."""
         return []
 

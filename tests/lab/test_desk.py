@@ -38,7 +38,7 @@ class Slow:
     def idle(self, seats: Any) -> bool:
         return self.thoughts == 0
 
-    def think(self, seats: Any) -> Iterator[tuple[Seat, dict[str, Any]]]:
+    def think(self, seats: Any, waited: Any) -> Iterator[tuple[Seat, dict[str, Any]]]:
         self.thoughts -= 1
         yield from ((seat, {"type": "thought"}) for seat in seats)
 
@@ -121,6 +121,30 @@ def test_thinking_waits_for_a_quiet_moment() -> None:
     lab.go.release()
     until(lambda: len(told) == 3)
     assert [one["type"] for one in told] == ["step", "done", "thought"]
+    desk.close()
+
+
+def test_a_thought_ends_when_a_page_asks() -> None:
+    lab, desk = open_desk()
+    thinking, heard = threading.Event(), list[bool]()
+
+    def think(seats: Any, waited: Callable[[], bool]) -> Iterator[Any]:
+        lab.thoughts = 0
+        thinking.set()
+        heard.append(waited())
+        until(waited)
+        heard.append(waited())
+        yield from ()
+
+    lab.thoughts, lab.think = 1, think  # type: ignore[method-assign]
+    told: list[dict[str, Any]] = []
+    tab = desk.enter(told.append)
+    for number in (1, 2):
+        desk.ask(tab, {"type": "select", "id": number, "steps": 1})
+        lab.go.release()
+        until(lambda number=number: len(told) == 2 * number)
+        assert thinking.wait(30)
+    assert heard == [False, True]
     desk.close()
 
 

@@ -290,6 +290,38 @@ def test_every_component_is_measured_alone_and_nulls_are_grey(
     assert selected(page) == {"L1.H1"}
 
 
+def test_the_largest_are_named_and_one_click_away(start: Callable[..., Served], opened: Open) -> None:
+    told = scene(4, 4, 8)
+    names, values = told["components"]["name"], told["colourings"][0]["values"]
+    worth = dict(zip(names, values, strict=True))
+    page = opened(f"{start(Painted(told)).origin}/")
+    largest = page.get_by_role("group", name="largest on the map").get_by_role("button")
+
+    def named() -> list[str]:
+        return [one.split()[0] for one in largest.all_inner_texts()]
+
+    assert named() == sorted(names, key=lambda name: -worth[name])[:5]
+    page.get_by_role("rowheader", name="all of L0").click(force=True)
+    inside = [name for name in names if name.startswith("L0.") and worth[name] > 0.1]
+    assert named() == sorted(inside, key=lambda name: -worth[name])[:5]
+    best = named()[0]
+    largest.first.click()
+    assert selected(page) == {best}
+
+
+def test_illegal_answers_are_dashed_by_kind(players_page: str, few: Lab, opened: Open) -> None:
+    masses = few.stage("pair").bench.ends["tuned"].masses
+    page = opened(f"{players_page}/#at={int(masses.max(axis=1).argmax())}")
+    page.wait_for_selector(".board .tuned polygon.illegal[stroke-dasharray]")
+    listed = page.get_by_role("list", name="illegal answers on the board").get_by_role("listitem")
+    kinds = few.stage("pair").bench.arena.kinds
+    for text in listed.all_inner_texts():
+        assert re.fullmatch(rf"\s*[a-h1-8]+ is illegal, ({'|'.join(kinds)}): .*\d%", text)
+    assert listed.count()
+    page.get_by_role("checkbox", name="tuned").uncheck()
+    assert page.locator(".board .tuned polygon").count() == 0
+
+
 def test_two_tabs_and_a_server_that_ends(start: Callable[..., Served], few: Lab, opened: Open) -> None:
     served = start(few)
     one, other = (opened(f"{served.origin}/#set={name}&at=1", quiet=False) for name in ("L0.H0", "L3.MLP"))

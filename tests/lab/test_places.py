@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import networks
 import tiny_chat
@@ -143,6 +144,25 @@ def test_a_position_is_typed_as_fen(shown: Lab) -> None:
             list(typed(stage, text, None))
 
 
+def test_illegal_answers_are_told_by_text_and_kind(shown: Lab) -> None:
+    stage = shown.stage("pair")
+    message = {"set": "L3.MLP", "source": "zeros", "situation": 1}
+    answer = told(stage, **message)["answer"]
+    spoken = answer["sides"]["hybrid"]["illegal"]
+    assert 1 <= len(spoken) <= 4
+    legal = stage.bench.arena.legal(stage.bench.situations[1])
+    assert not {one["text"] for one in spoken} & set(legal)
+    assert [one["p"] for one in spoken] == sorted((one["p"] for one in spoken), reverse=True)
+    (every,) = stage.one(1).illegal(stage.nothing)  # tuned, whom what is expanded decides
+    masses = dict(zip(stage.bench.arena.kinds, answer["sides"]["tuned"]["masses"], strict=True))
+    found = {one.kind: 0.0 for one in every}
+    for one in every:
+        found[one.kind] += one.probability
+    found.pop(stage.bench.arena.dead_end, None)  # of most of these there is no text
+    assert found == pytest.approx({kind: masses[kind] for kind in found}, abs=2e-6)
+    assert all("illegal" not in side for side in told(stage, set="", situation=0)["answer"]["sides"].values())
+
+
 def test_beyond_the_ends_and_other_sources(shown: Lab) -> None:
     stage = shown.stage("pair")
 
@@ -172,3 +192,26 @@ def test_what_was_estimated_first_is_read_once(players: tuple[Path, Path]) -> No
     told(stage, set="L1.H2", situation=1)
     reads = [(key, place) for key, places, _ in stage.bench.store.reads for place in places.tolist()]
     assert len(reads) == len(set(reads))
+
+
+def test_attribution_that_is_waited_for_leaves_the_model_as_it_was(players: tuple[Path, Path]) -> None:
+    stage = stage_of((str(players[0]), str(players[1])), "endgames", 2)
+    assert stage.estimates is not None
+    model: Any = stage.bench.policy("tuned").model
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    asked, pieces = 0, 0
+
+    def waited() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == pieces
+
+    for pieces in (1, 20, 45):
+        asked = 0
+        stage.estimates.go_on(waited)
+        assert asked == pieces
+        assert stage.estimates.done == 0
+        assert all(torch.equal(before[name], one) for name, one in model.state_dict().items())
+    while not stage.estimates.finished:
+        stage.estimates.go_on()
+    assert stage.estimates.done == 2

@@ -58,7 +58,8 @@ def test_a_record_is_shown_without_a_model(run: Path, monkeypatch: pytest.Monkey
     assert scene["title"] == "sft-win against base"
     assert {one["family"] for one in scene["sets"]} == {"each layer", "carriers"}
     assert scene["sets"][0] | {"set": "L2.* L1.H0", "note": "utility win, graft"} == scene["sets"][0]
-    (curve,) = [one for one in scene["course"] if one["arm"] == "rl-win"]
+    assert [one["arm"] for one in scene["course"]] == ["sft-win"]
+    (curve,) = lab.scene("rl-win-seed-0")["course"]
     assert curve["measures"]["legal"]["step"] == [1, 2]
     stage = lab.stage("sft-win-seed-0")
     told = {one["type"]: one for one in stage.select({"set": "L0.*", "situation": 7})}

@@ -4,7 +4,7 @@ import { SIDES, type Side } from "../protocol";
 import { nameOf, order, type State } from "../state";
 import type { Talk } from "../talk";
 import { Actions } from "./actions";
-import { Board } from "./board";
+import { Board, Illegal } from "./board";
 import { Observation } from "./network";
 import { comparedOf, illegalOf, likeliest, outcomesOf } from "./outcomes";
 import { Answers, Drawn, Prompt } from "./rows";
@@ -33,6 +33,7 @@ export function AnswerPanel({ talk, state }: { talk: Talk; state: State }) {
     setHidden(next);
   };
   const kind = answer?.situation.kind;
+  const illegal = answer ? illegalOf(answer) : [];
   return (
     <section class="panel answer" aria-labelledby="lab-answer">
       <div class="line">
@@ -68,10 +69,13 @@ export function AnswerPanel({ talk, state }: { talk: Talk; state: State }) {
               <p class="title"><code>{answer.situation.title}</code></p>
               <div class="seen">
                 {kind === "board" && (
-                  <Board
-                    pieces={answer.situation.board ?? {}} outcomes={[...outcomes, ...illegalOf(answer)]} shown={shown} style={scene.draw.board} lit={lit}
-                    title={answer.situation.title}
-                  />
+                  <div>
+                    <Board
+                      pieces={answer.situation.board ?? {}} outcomes={[...outcomes, ...illegal]} shown={shown} scene={scene} lit={lit}
+                      title={answer.situation.title}
+                    />
+                    <Illegal outcomes={illegal} shown={shown} scene={scene} light={setLit} />
+                  </div>
                 )}
                 {kind === "network" && <Observation situation={answer.situation} />}
                 {kind === "text" && answer.situation.text !== answer.situation.title && <Prompt answer={answer} />}

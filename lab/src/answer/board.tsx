@@ -1,6 +1,6 @@
 import { percent } from "../numbers";
-import { SIDES, type BoardStyle, type Side } from "../protocol";
-import { likeliest, type Outcome } from "./outcomes";
+import { SIDES, type Scene, type Side } from "../protocol";
+import { dashOf, likeliest, type Outcome } from "./outcomes";
 
 const SQUARE = 30;
 const EDGE = 14;
@@ -12,13 +12,14 @@ interface Props {
   pieces: Record<string, string>;
   outcomes: Outcome[];
   shown: ReadonlySet<Side>;
-  style: BoardStyle;
+  scene: Scene;
   lit: string;
   title: string;
 }
 
 /** A position with arrows of each side, whose width is a probability; as takeback.draw.board draws it. */
-export function Board({ pieces, outcomes, shown, style, lit, title }: Props) {
+export function Board({ pieces, outcomes, shown, scene, lit, title }: Props) {
+  const style = scene.draw.board;
   const dark: string[] = [];
   for (let rank = 0; rank < 8; rank++) {
     for (let file = rank % 2; file < 8; file += 2) {
@@ -59,7 +60,7 @@ export function Board({ pieces, outcomes, shown, style, lit, title }: Props) {
             if (!move || p < style.least || move[1] === move[2]) return null;
             const dim = lit && lit !== one.name ? 0.12 : undefined;
             return (
-              <polygon key={one.name} class={one.kind ? "illegal" : undefined} points={arrow(move[1], move[2], p, SHIFT[side])} opacity={dim}>
+              <polygon key={one.name} class={one.kind ? "illegal" : undefined} points={arrow(move[1], move[2], p, SHIFT[side])} opacity={dim} stroke-dasharray={one.kind ? dashOf(scene, one.kind) : undefined}>
                 <title>{`${side}: ${one.name} ${percent(p)}${one.kind ? `, illegal: ${one.kind}` : ""}`}</title>
               </polygon>
             );
@@ -67,6 +68,23 @@ export function Board({ pieces, outcomes, shown, style, lit, title }: Props) {
         </g>
       ))}
     </svg>
+  );
+}
+
+/** The illegal answers among the arrows: which dash is which kind, and how likely each side is to say it. */
+export function Illegal({ outcomes, shown, scene, light }: Pick<Props, "outcomes" | "shown" | "scene"> & { light: (name: string) => void }) {
+  const drawn = (one: Outcome, side: Side) => shown.has(side) && (one.p[side] ?? 0) >= scene.draw.board.least;
+  const listed = outcomes.filter((one) => SIDES.some((side) => drawn(one, side)));
+  if (!listed.length) return null;
+  return (
+    <ul class="dashed" aria-label="illegal answers on the board" onPointerLeave={() => light("")}>
+      {listed.map((one) => (
+        <li key={one.name} onPointerEnter={() => light(one.name)}>
+          <svg width={26} height={8} aria-hidden="true"><line x1={0} x2={26} y1={4} y2={4} stroke-dasharray={dashOf(scene, one.kind)} /></svg>
+          <span><code>{one.name}</code> is illegal, {one.kind}: {SIDES.filter((side) => drawn(one, side)).map((side) => `${side} ${percent(one.p[side])}`).join(", ")}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

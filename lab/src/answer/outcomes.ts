@@ -37,6 +37,13 @@ export function outcomesOf(answer: Answer, scene: Scene, { from, to }: Compared)
   return [...actions, ...seen].sort((a, b) => size(b, from, to) - size(a, from, to) || most(b) - most(a));
 }
 
+/** How arrows of illegal answers are dashed, by the place of their kind. */
+const DASHES = ["4 2", "1.2 1.6", "7 2", "5 1.5 1 1.5"];
+
+export function dashOf(scene: Scene, kind: string): string {
+  return DASHES[Math.max(0, scene.kinds.indexOf(kind)) % DASHES.length];
+}
+
 /** The likeliest answers that are not legal, of those sides that tell them. */
 export function illegalOf(answer: Answer): Outcome[] {
   const found = new Map<string, Outcome>();

@@ -70,12 +70,22 @@ def board(pieces: Mapping[str, str], arrows: Sequence[Arrows], label: str) -> st
     drawn: list[str] = []
     for one in arrows:
         for action, probability in sorted(one.moves, key=lambda move: -move[1]):
-            move = _MOVE.fullmatch(action)
-            if move and probability >= LEAST and move[1] != move[2]:
+            squares = squares_of(action)
+            if squares and probability >= LEAST:
                 title = f"{one.name}: {action} {percent(probability)}"
-                drawn.append(_arrow((move[1], move[2]), probability, one, title))
+                drawn.append(_arrow(squares, probability, one, title))
     parts.append(element("g", *drawn, stroke="#ffffff", stroke_width=0.8, opacity=0.88))
     return drawing(8 * SQUARE + _EDGE + 1, 8 * SQUARE + 15, parts, label)
+
+
+def squares_of(action: str) -> tuple[str, str] | None:
+    """Return from where to where a text moves something, None where it is no such text.
+
+    >>> squares_of("e2e4"), squares_of("e2e2"), squares_of("castle")
+    (('e2', 'e4'), None, None)
+    """
+    move = _MOVE.fullmatch(action)
+    return (move[1], move[2]) if move and move[1] != move[2] else None
 
 
 def style() -> dict[str, Any]:

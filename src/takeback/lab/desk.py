@@ -153,12 +153,17 @@ class Desk:
                 tab.work = None
             tab.send({**told, "id": work.asked.get("id")})
 
+    def _waited(self) -> bool:
+        """Tell whether a page waits, or the desk is to end."""
+        with self._news:
+            return self._closed or any(tab.busy for tab in self._tabs)
+
     def _think(self) -> None:
         try:
             with self._news:
                 tabs = list(self._tabs)
             by_seat = {id(tab.seat): tab for tab in tabs}
-            for seat, told in self.lab.think([tab.seat for tab in tabs]):
+            for seat, told in self.lab.think([tab.seat for tab in tabs], self._waited):
                 by_seat[id(seat)].send(told)
         except Exception:
             traceback.print_exc()

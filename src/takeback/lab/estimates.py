@@ -13,7 +13,7 @@ from takeback.component import ComponentSet
 from takeback.findings.attribution import attribute
 from takeback.lab.scene import Colouring
 from takeback.lab.situations import significant
-from takeback.lab.thoughts import Thought
+from takeback.lab.thoughts import Thought, Waited, WaitedFor, nobody
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measures_of
 from takeback.measure.standard import LEGAL
@@ -27,7 +27,7 @@ DIVERGENCE: Final = "divergence"
 """Roles of measures."""
 
 MOMENT: Final = 0.25
-"""Seconds that attributing some situations takes, about: as long as that a click may wait."""
+"""Seconds that attributing some situations takes, about; a click ends it sooner."""
 
 ENOUGH: Final = 64
 """Situations that are attributed, at most: estimates give way to exact effects soon."""
@@ -53,8 +53,13 @@ class Estimates(Thought):
         """Whether there is nothing left to attribute."""
         return self.done >= len(self.bench.situations) or not self._values
 
-    def go_on(self) -> None:
+    def go_on(self, waited: Waited = nobody) -> None:
         """Attribute in some more situations; a model that can't be attributed has no estimates."""
+
+        def between() -> None:
+            if waited():
+                raise WaitedFor
+
         began = time.monotonic()
         places = np.arange(self.done, min(self.done + self._bit, len(self.bench.situations)))
         some = self.bench.some(places)
@@ -64,7 +69,10 @@ class Estimates(Thought):
                 name: some.asked[name].of(some.ends["tuned"], some.context).applies for name in self._values
             }
             applying = [name for name, applies in told.items() if applies.any()]
-            found = attribute(some.about(*applying)).values if applying else {}
+            found = attribute(some.about(*applying), between=between).values if applying else {}
+        except WaitedFor:
+            self._bit = 1
+            return
         except TakebackError:
             self._values = {}
             return

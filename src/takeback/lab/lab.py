@@ -10,7 +10,7 @@ from typing import Any, Final
 from takeback.lab.drawing import draw, typed
 from takeback.lab.selection import text_of
 from takeback.lab.stage import Message, Stage
-from takeback.lab.thoughts import Thought
+from takeback.lab.thoughts import Thought, Waited, nobody
 from takeback.lab.views import View
 from takeback.run.errors import TakebackError, unknown_name
 
@@ -81,14 +81,14 @@ class Lab:
             raise unknown_name("message", kind, self._answers)
         yield from self._answers[kind](seat, message)
 
-    def think(self, seats: Sequence[Seat]) -> Iterator[tuple[Seat, Message]]:
-        """Estimate some more of what pages look at; once it is all estimated they are told."""
+    def think(self, seats: Sequence[Seat], waited: Waited = nobody) -> Iterator[tuple[Seat, Message]]:
+        """Estimate some more until a page waits; once all is estimated pages are told."""
         for key in dict.fromkeys(seat.view for seat in seats):
             stage = self._open.get(key)
             thought = next((one for one in stage.thoughts if not one.finished), None) if stage else None
             if stage is None or thought is None:
                 continue
-            thought.go_on()
+            thought.go_on(waited)
             if thought.finished:
                 for seat in (one for one in seats if one.view == key):
                     yield from ((seat, told) for told in _thought(stage, thought, seat))
@@ -101,8 +101,9 @@ class Lab:
 
     def scene(self, key: str) -> Message:
         """Return the scene of a view."""
-        views = [one.told for one in self.views.values()]
-        about = {"views": views, "view": key, "course": self.course}
+        view, views = self.views.get(key), [one.told for one in self.views.values()]
+        course = [one for one in self.course if view and (one["arm"], one["seed"]) == (view.arm, view.seed)]
+        about = {"views": views, "view": key, "course": course}
         return {**self.stage(key).scene(), **self.views[key].names, **about}
 
     def _hello(self, seat: Seat, _: Mapping[str, Any]) -> Generator[Message]:

@@ -10,13 +10,18 @@ import numpy as np
 from takeback.arenas import Arena, Board, ForNetworks
 from takeback.arenas.listed import Listed, Shown
 from takeback.arenas.rows import DrawnRows
+from takeback.draw.board import LEAST, squares_of
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.drawn import DrawnReadouts
+from takeback.policies.language.ended import IllegalAnswer
 from takeback.policies.readout import Readout, Readouts
 
 LEGAL: Final = "legal"
 DIGITS: Final = 6
 """Decimals of what is sent."""
+
+FEW: Final = 4
+"""Illegal answers of a side that are sent, at most."""
 
 
 def situation_of(arena: Arena[Any], situation: Any, place: int) -> dict[str, Any]:
@@ -74,6 +79,17 @@ def readout_of(readouts: Readouts, place: int) -> dict[str, Any]:
     if isinstance(readouts, DrawnReadouts):
         told["drawn"] = drawn_of(readouts, place)
     return told
+
+
+def speaks_illegally(readouts: Readouts) -> bool:
+    """Tell whether any kind of illegal answers is likely enough for an arrow, in the first situation."""
+    return bool(readouts.masses[0].max(initial=0.0) >= LEAST)
+
+
+def illegal_of(answers: Iterable[IllegalAnswer]) -> list[dict[str, Any]]:
+    """Return the likeliest of a side's illegal answers that an arrow can show, likeliest first."""
+    shown = [one for one in answers if one.probability >= LEAST and squares_of(one.text)]
+    return [{"text": one.text, "kind": one.kind, "p": round(one.probability, DIGITS)} for one in shown[:FEW]]
 
 
 def drawn_of(readouts: DrawnReadouts, place: int) -> list[dict[str, Any]]:

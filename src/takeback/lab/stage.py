@@ -18,11 +18,12 @@ from takeback.lab.effects import Effects, changes_of, compared, effects_of
 from takeback.lab.estimates import Estimates
 from takeback.lab.scene import Colouring, scene_of
 from takeback.lab.selection import Selection
-from takeback.lab.situations import numbers, readout_of, situation_of
+from takeback.lab.situations import illegal_of, numbers, readout_of, situation_of, speaks_illegally
 from takeback.lab.thoughts import Invariants, Thought
 from takeback.measure.bench import Bench
 from takeback.measure.read import Ask
 from takeback.policies.answers import AnswerReadouts
+from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError
 
 Message = dict[str, Any]
@@ -75,6 +76,7 @@ class Stage:
         self._effects: dict[tuple[Ask, str, int], Message] = {}
         self._benches: dict[int, Bench] = {}
         self._spelled: dict[tuple[int, str], list[Any]] = {}
+        self._illegal: dict[tuple[int, str], list[dict[str, Any]]] = {}
 
     @property
     def count(self) -> int:
@@ -171,6 +173,23 @@ class Stage:
         yield message
         if self.live and isinstance(readouts["tuned"], AnswerReadouts) and len(told["actions"]) <= SPELLED:
             yield self._in_tokens(message, bench, asks, place)
+        if self.live and told["kind"] == "board" and any(map(speaks_illegally, readouts.values())):
+            yield self._with_illegal(message, bench, asks, readouts)
+
+    def _with_illegal(
+        self, message: Message, bench: Bench, asks: Mapping[str, Ask], readouts: Mapping[str, Readouts]
+    ) -> Message:
+        """Return the same answer with each side's likeliest illegal answers."""
+        sides = dict(message["sides"])
+        for side, ask in asks.items():
+            key = message["situation"]["place"], " from ".join(ask.key)
+            if key not in self._illegal:
+                if len(self._illegal) > HELD:
+                    self._illegal.clear()
+                spoken = bench.illegal(ask)[0] if speaks_illegally(readouts[side]) else []
+                self._illegal[key] = illegal_of(spoken)
+            sides[side] = {**sides[side], "illegal": self._illegal[key]}
+        return {**message, "sides": sides}
 
     def _in_tokens(self, message: Message, bench: Bench, asks: Mapping[str, Ask], place: int) -> Message:
         """Return the same answer with the log-probability of each token."""

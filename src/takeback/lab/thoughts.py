@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pandas as pd
@@ -18,6 +18,19 @@ PATIENCE: Final = 2.0
 """Seconds that a layer's circuits may take, about; those of larger models `takeback diff` measures."""
 
 
+Waited = Callable[[], bool]
+"""Tells whether somebody waits."""
+
+
+class WaitedFor(Exception):
+    """Raised inside a thought when somebody waits: what was begun is dropped, and begun again later."""
+
+
+def nobody() -> bool:
+    """Tell that nobody waits."""
+    return False
+
+
 class Thought(ABC):
     """Something that takes long and is cut into bits."""
 
@@ -27,8 +40,8 @@ class Thought(ABC):
         """Whether there is nothing left to do."""
 
     @abstractmethod
-    def go_on(self) -> None:
-        """Do some more of it."""
+    def go_on(self, waited: Waited = nobody) -> None:
+        """Do some more of it, unless somebody comes to wait."""
 
     @abstractmethod
     def colourings(self) -> list[Colouring]:
@@ -48,7 +61,7 @@ class Invariants(Thought):
         """Whether all layers were measured, or none can be."""
         return not self._left
 
-    def go_on(self) -> None:
+    def go_on(self, waited: Waited = nobody) -> None:
         """Measure a layer."""
         try:
             self._parts.append(self._work.rows(self._left[0]))

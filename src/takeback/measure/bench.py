@@ -40,6 +40,7 @@ from takeback.measure.sides import held
 from takeback.measure.standard import utility
 from takeback.measure.store import Key, Part, Store
 from takeback.measure.thin import drawn_rows, is_thin, told_by_both
+from takeback.policies.language.ended import IllegalAnswer
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
@@ -380,6 +381,15 @@ class Bench:
         """
         with cpu_threads(self.setup.threads):
             return self._reader.by_token(ask, arena, situations)
+
+    def illegal(self, ask: Ask) -> list[list[IllegalAnswer]]:
+        """Return a hybrid's answers in each situation that are no legal action, the likeliest first.
+
+        There are none where kinds of answers are not enumerated.
+        """
+        marks = self._marks(self.places, self.tolerance)
+        with cpu_threads(self.setup.threads):
+            return self._reader.illegal(ask, self.places.tolist(), marks)
 
     def gather(
         self, asks: Iterable[Ask | ComponentSet], shard: Shard | None = None, count: Count | None = None

@@ -28,7 +28,10 @@ from takeback.hybrid.walk import path_of
 from takeback.measure.sides import Load, Sides
 from takeback.measure.store import Key, Part
 from takeback.policies.language.answers import AnswerPlan, pieces, token_logprobs
+from takeback.policies.language.ended import IllegalAnswer, illegal_answers
+from takeback.policies.language.plan import ReadoutPlan
 from takeback.policies.language.policy import LanguagePolicy
+from takeback.policies.language.scores import Apart
 from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
@@ -253,6 +256,17 @@ class Reader:
         numbers = token_logprobs(self.view(ask), plan)
         texts = [tuple(pieces(policy.tokenizer, one.tokens)) for one in plan.spelled]
         return SpelledAnswers(tuple(texts), tuple(numbers))
+
+    def illegal(self, ask: Ask, places: Sequence[int], marks: Sequence[Places]) -> list[list[IllegalAnswer]]:
+        """Return a hybrid's answers that are no legal action, as far as marks decide them; nothing is kept.
+
+        There are none where kinds of answers are not enumerated.
+        """
+        plan = self.plan(places)
+        if not isinstance(plan, ReadoutPlan) or not plan.exact:
+            return [[] for _ in places]
+        with torch.no_grad():
+            return illegal_answers(Apart.of([self.view(ask)]), plan, self.steps(plan, marks))
 
     def _own(self, side: str, plan: Any, tolerance: float) -> Readouts:
         """Read a side alone."""

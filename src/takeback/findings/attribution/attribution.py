@@ -13,7 +13,13 @@ from scipy.stats import pearsonr, spearmanr
 
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result
-from takeback.findings.attribution.gradients import Stretch, output_effects, stretches, weight_effects
+from takeback.findings.attribution.gradients import (
+    Between,
+    Stretch,
+    output_effects,
+    stretches,
+    weight_effects,
+)
 from takeback.measure.bench import Answers, Bench
 from takeback.measure.measures import estimate_row, typed
 from takeback.run.errors import TakebackError, unknown_name
@@ -180,7 +186,9 @@ def check_method(method: str) -> None:
         raise unknown_name("attribution method", method, METHODS)
 
 
-def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution:
+def attribute(
+    bench: Bench, method: str = "near", steps: int = 4, between: Between = lambda: None
+) -> Attribution:
     """Estimate what taking back each component alone from tuned does to every measure.
 
     - `gradient`: ⟨∂M/∂W, (base − tuned) of the component⟩ at tuned.
@@ -194,6 +202,8 @@ def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution
       gradients (Sundararajan, Taly and Yan 2017, arXiv 1703.01365). Summed over components it tends to
       M(base) − M(tuned): it shares out the joint change, from which the effect of a component alone may
       differ.
+
+    But for `gradient`, `between` is called between pieces of the work: what it raises ends it.
 
     Raises:
         UnknownName: there is no such method.
@@ -211,7 +221,7 @@ def attribute(bench: Bench, method: str = "near", steps: int = 4) -> Attribution
             return Attribution(str(bench.pair), bench, method, 1, components, means, {})
         whole = Stretch(0.0, 1.0, at=NEAR if method == "near" else 0.0)
         line = stretches(steps) if method == "path" else (whole,)
-        found = zip(bench.measures, output_effects(bench, line), strict=True)
+        found = zip(bench.measures, output_effects(bench, line, between), strict=True)
     values = {name: np.where(applies[name], each, np.nan) for name, each in found}
     means = {name: np.nanmean(each, axis=1) for name, each in values.items()}
     return Attribution(str(bench.pair), bench, method, len(line), components, means, values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,8 @@ from takeback.run.errors import TakebackError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Between = Callable[[], None]
+"""Called between pieces of work: what it raises ends the work."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ def weight_effects(bench: Bench) -> Floats:
         return np.array([[effect(component, total) for component in anatomy.universe] for total in totals])
 
 
-def output_effects(bench: Bench, line: Sequence[Stretch]) -> Floats:
+def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lambda: None) -> Floats:
     """Add up, over stretches, each component's own change of its module's output times the gradient there.
 
-    The module runs again on the inputs that it had, with the component at both ends of the stretch.
+    The module runs again on the inputs that it had, with the component at both ends of the stretch. `between`
+    is called between pieces of the work; when it raises, the models are as they were.
 
     Returns:
         Shape (measures, components, situations), in the order of the bench's.
@@ -92,15 +95,16 @@ def output_effects(bench: Bench, line: Sequence[Stretch]) -> Floats:
     Raises:
         TakebackError: a measure has no slopes.
     """
-    models = _Line.of(bench)
+    models = _Line.of(bench, between)
     owned = modules_of(models.model)
     modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
     effects = np.zeros((len(bench.measures), len(owned), len(bench.situations)))
     with _evaluated(models.model, gradients=False):
         for stretch in line:
             with models.whole(stretch.at):
-                for passed in _passes(bench, models.model, modules):
+                for passed in _passes(bench, models.model, modules, between):
                     for place, component in enumerate(owned):
+                        between()
                         found = passed.effects(models, component, owned[component], stretch)
                         np.add.at(effects[:, place].T, passed.situations, found.T)
     return effects
@@ -129,16 +133,16 @@ class _Line:
     entries: Mapping[Component, list[tuple[Tensor, Tensor, Tensor]]]
 
     @classmethod
-    def of(cls, bench: Bench) -> _Line:
+    def of(cls, bench: Bench, between: Between) -> _Line:
         model, base = _models(bench)
         anatomy = anatomy_of(model)
-        entries = {
-            component: [
+        entries: dict[Component, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        for component in anatomy.universe:
+            between()
+            entries[component] = [
                 (there, there.detach().clone(), new.to(there.device, there.dtype))
                 for there, new in slices(model, base, ComponentSet([component], anatomy.universe), anatomy)
             ]
-            for component in anatomy.universe
-        }
         return cls(model, entries)
 
     @contextmanager
@@ -190,16 +194,19 @@ class _Pass:
         return np.asarray(total)
 
 
-def _passes(bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[_Pass]:
+def _passes(
+    bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module], between: Between
+) -> Iterator[_Pass]:
     if not takes_trees(model):  # its rows are not those of situations
         raise PlainlyRead(
             f"{type(model).__name__} is read plainly, where activations are not attributed; take gradients "
             "by weights (gradient), or measure exact effects (sweep)"
         )
     for adjoints, number in _batches(bench, model):
+        between()
         with recorded(modules) as calls:
             sums = adjoints.sums(model, number)
-        each = _gradients(sums, [call.output for call in calls.values()])
+        each = _gradients(sums, [call.output for call in calls.values()], between)
         by_module = zip(calls, zip(*each, strict=True), strict=True)
         gradients = {module: torch.stack(found) for module, found in by_module}
         yield _Pass(calls, gradients, adjoints.situations(number))
@@ -222,12 +229,17 @@ def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints | 
             yield adjoints, number
 
 
-def _gradients(sums: Tensor, by: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+def _gradients(
+    sums: Tensor, by: Sequence[Tensor], between: Between = lambda: None
+) -> list[tuple[Tensor, ...]]:
     """Return the gradient of each sum by each tensor, zeros where it does not depend on it."""
-    return [
-        torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
-        for one in sums
-    ]
+    found: list[tuple[Tensor, ...]] = []
+    for one in sums:
+        between()
+        found.append(
+            torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
+        )
+    return found
 
 
 @contextmanager
