@@ -136,7 +136,9 @@ def test_the_trees_of_problems_are_what_the_commands_make(tmp_path, monkeypatch,
     for name in ("merged.md", "merged.proposals.txt", "tree.md"):
         assert Path(name).read_bytes() == (EXAMPLES / "plan" / name).read_bytes()
     for name in ("tree.html", "tree.svg"):
-        assert "untested: nothing-carries-agency in runs/findings/endgame" in Path(name).read_text("utf-8")
+        assert "untested: no-component-costs-much-more in docs/findings/record/endgame" in Path(
+            name
+        ).read_text("utf-8")
     told = capsys.readouterr().out
     assert "75 problems, named 88 times by newcomer and reader" in told
     copy = Path("copy.md").read_text(encoding="utf-8")
@@ -153,5 +155,5 @@ def test_conjectures_that_the_trees_name_are_those_of_the_core_design():
     linked = {
         link.name for node in read_tree(EXAMPLES / "plan" / "tree.md").walk() for link in node.own.links
     }
-    assert "nothing-carries-agency" in linked
+    assert "no-component-costs-much-more" in linked
     assert linked <= names

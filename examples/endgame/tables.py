@@ -105,7 +105,15 @@ def _numbers(record: Record, prefix: str = "") -> dict[str, str]:
         arm: each for arm in ("rl-win", "rft-win") if (each := record.each({arm: 1.0}, GAINED)) is not None
     }
     told: dict[str, str] = {f"{prefix}runs": str(len(record.measured))}
-    for contrast in (MAIN, "optimiser, no penalty", "penalty", "on-policy", "chance"):
+    for contrast in (
+        MAIN,
+        f"{MAIN}, win",
+        f"{MAIN}, corner",
+        "optimiser, no penalty",
+        "penalty",
+        "on-policy",
+        "chance",
+    ):
         if contrast not in record.plan.contrasts or contrast not in {*record.contrasts["contrast"]}:
             continue
         slug = contrast.replace(", ", "-").replace(" ", "-")
