@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def read_all(
                 if count is not None:
                     count(sizes[place])
         return
-    jobs: list[Job[Any]] = [
+    jobs = [
         Job(str(place), read_in_worker, (reader.token, reader, *one), setup.threads)
         for place, one in enumerate(work)
     ]
