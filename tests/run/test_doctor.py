@@ -66,19 +66,19 @@ def test_flipped_bytes_and_broken_code_are_damage(cache):
     data[len(data) // 2] ^= 255
     path.write_bytes(data)
     (cache / "machine-code").mkdir()
-    (cache / "machine-code" / "loop.o").write_bytes(b"\x7fELF not code")
-    assert {one.name for one in cache_health().damaged} == {"tables.npz", "loop.o"}
+    (cache / "machine-code" / "loop.code").write_bytes(b"\x7fELF not code")
+    assert {one.name for one in cache_health().damaged} == {"tables.npz", "loop.code"}
 
 
-def test_what_this_machine_compiled_is_whole(cache):
-    from takeback.run.machine_code import _compiled
+def test_what_this_machine_compiled_is_whole(cache, monkeypatch):
+    from takeback.run import machine_code
 
-    (cache / "machine-code").mkdir()
+    monkeypatch.setattr(machine_code, "_LOADED", {})
     types = (*["int64"] * 3, *["*float64"] * 3, "float64", "*float64")
-    made = _compiled("takeback.checkpoint.merge", "add_product", types)
-    (cache / "machine-code" / "add_product.o").write_bytes(made)
+    machine_code.machine_code("takeback.checkpoint.merge", "add_product", *types)
+    (kept,) = (cache / "machine-code").glob("*.code")
     assert cache_health().sound
-    (cache / "machine-code" / "add_product.o").write_bytes(made[:-1])
+    kept.write_bytes(kept.read_bytes()[:-1])
     assert not cache_health().sound
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from takeback.run import machine_code as module
 from takeback.run.machine_code import machine_code
+from takeback.run.sealed import unseal
 
 TYPES = (*["int64"] * 3, *["*float32"] * 3, "float32", "*float32")
 
@@ -33,7 +35,7 @@ def test_what_is_kept_does_what_was_compiled_and_needs_no_compiler(
     monkeypatch.setenv("TAKEBACK_CACHE", str(tmp_path))
     monkeypatch.setattr(module, "_LOADED", {})
     first = add(5, 3, 7)
-    (kept,) = (tmp_path / "machine-code").glob("*.o")
+    (kept,) = (tmp_path / "machine-code").glob("*.code")
     code = """
         import sys, numpy as np
         from takeback.run.machine_code import machine_code
@@ -58,3 +60,24 @@ def test_where_nothing_can_be_kept_it_is_compiled_anew(
     monkeypatch.setenv("TAKEBACK_CACHE", str(blocked))
     monkeypatch.setattr(module, "_LOADED", {})
     add(2, 1, 3)
+
+
+DAMAGE = {
+    "cut": lambda data: data[:-7],
+    "flipped": lambda data: data[:99] + bytes([data[99] ^ 1]) + data[100:],
+    "empty": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_code_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setenv("TAKEBACK_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "_LOADED", {})
+    add(2, 1, 3)
+    (kept,) = (tmp_path / "machine-code").glob("*.code")
+    kept.write_bytes(damage(kept.read_bytes()))
+    module._LOADED.clear()
+    add(2, 1, 3)
+    assert unseal(kept.read_bytes())

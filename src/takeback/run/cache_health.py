@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 
 from takeback.run.files import cache_home
 from takeback.run.json_text import parse_json
+from takeback.run.sealed import unseal
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,11 @@ def _tensors(path: Path) -> str:
 
 
 def _code(path: Path) -> str:
-    """Return what an object file lacks; a library that loads it would end the process over it."""
-    data = path.read_bytes()
-    if data[:4] in _MACH_O:
-        return ""
-    if data[:4] != b"\x7fELF" or len(data) < 64:
-        return "it is no object file"
-    (start,) = struct.unpack_from("<Q", data, 40)
-    size, number = struct.unpack_from("<HH", data, 58)
-    whole = start + size * number
-    return "" if number and whole <= len(data) else f"it has {len(data):,} bytes of {whole:,}"
+    return "" if unseal(path.read_bytes()) is not None else "it has another checksum than it was written with"
 
 
-_MACH_O: Final = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
 _CHECKS: Final[Mapping[str, Callable[[Path], str]]] = {
     ".npz": _arrays,
     ".safetensors": _tensors,
-    ".o": _code,
+    ".code": _code,
 }

@@ -20,6 +20,7 @@ import llvmlite.binding as llvm
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, cache_folder, in_turn
+from takeback.run.sealed import seal, unseal
 
 _NAME = "loop"
 _RELEASE = re.compile(r"declare void @(NRT_MemInfo_call_dtor)\((\w+\*?)[^)]*\)[^\n]*")
@@ -63,13 +64,21 @@ def _object_of(module: str, function: str, types: tuple[str, ...]) -> bytes:
     made_by = (version("numba"), version("llvmlite"), llvm.get_process_triple(), *_processor())
     depends = repr((source, function, types, made_by)).encode()
     try:
-        file = cache_folder("machine-code") / f"{function}-{hashlib.sha256(depends).hexdigest()[:32]}.o"
-        if not file.is_file():
-            with in_turn(file), atomic_file(file) as draft:
-                draft.write_bytes(file.read_bytes() if file.is_file() else _compiled(module, function, types))
-        return file.read_bytes()
+        file = cache_folder("machine-code") / f"{function}-{hashlib.sha256(depends).hexdigest()[:32]}.code"
+        if (made := _kept(file)) is None:
+            with in_turn(file):
+                if (made := _kept(file)) is None:
+                    made = _compiled(module, function, types)
+                    with atomic_file(file) as draft:
+                        draft.write_bytes(seal(made))
+        return made
     except (OSError, TakebackError):  # no folder for the cache can be written to
         return _compiled(module, function, types)
+
+
+def _kept(file: Path) -> bytes | None:
+    """Return the code in a file of the cache, None if there is none that can be loaded without harm."""
+    return unseal(file.read_bytes()) if file.is_file() else None
 
 
 def _compiled(module: str, function: str, types: tuple[str, ...]) -> bytes:
