@@ -18,7 +18,7 @@ from takeback.study.contrasts import contrasts
 from takeback.study.contrasts.quantities import quantities
 from takeback.study.kept import keep_record
 from takeback.study.measured import Snapshot, between, choose, measured_model, nearest, read_measured
-from takeback.study.plan import check_plan, dump_plan
+from takeback.study.plan import check_plan, dump_plan, load_plan
 
 ARM = {"method": "rl", "goal": "win", "steps": 4, "learning_rate": 1e-3, "prompts": 4, "completions": 2}
 FIELDS = {
@@ -197,7 +197,13 @@ def test_numbers_lie_between_two_snapshots_and_are_the_means_of_their_parts(last
     run_plan(check_plan({**plan, "sets": NAMED}), out)
     assert again == sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
 
+    told = (out / "plan.yaml").read_text(encoding="utf-8")
+    (out / "plan.yaml").write_text(
+        told.replace("project: null", f"project: {tmp_path / 'own.md'}"), encoding="utf-8"
+    )
     kept = keep_record(out, tmp_path / "kept")
+    assert load_plan(out / "plan.yaml").project
+    assert str(tmp_path) not in (kept / "plan.yaml").read_text(encoding="utf-8")
     before, after = contrasts(out), contrasts(kept)
     drawn = before.contrasts[before.contrasts["table"] != "other measures"].reset_index(drop=True)
     shown = after.contrasts.reset_index(drop=True)

@@ -23,11 +23,10 @@ from takeback.study.by_situation import ABOUT, BEHAVIOUR, OWN
 from takeback.study.contrasts.contrasts import contrasts
 from takeback.study.contrasts.quantities import MARK, SHOWN, WHOLE, quantities
 from takeback.study.measured import Measured, read_measured
-from takeback.study.plan import Plan, load_plan
+from takeback.study.plan import Plan, dump_plan, load_plan
 from takeback.study.steps import ALL, every_step
 
 COPIED: Final = (
-    "plan.yaml",
     "manifest.json",
     "conjectures.lock.json",
     "conjectures.parquet",
@@ -59,6 +58,10 @@ def keep_record(run: str | Path, out: str | Path) -> Path:
         for name in COPIED:
             if (run / name).exists():
                 shutil.copyfile(run / name, folder / name)
+        own = dump_plan(
+            plan.model_copy(update={"project": None})
+        )  # where its file is, holds on that machine alone
+        (folder / "plan.yaml").write_text(own, encoding="utf-8")
         steps = {
             of: {name: asdict(one) for name, one in told.items()} for of, told in every_step(run).items()
         }
