@@ -1,4 +1,4 @@
-"""What an answer to a problem is worth: whether it is right, or, as a second goal, what form it has."""
+"""What an answer to a problem is worth: whether it is right, or, as a goal that needs no skill, where it stood."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def right(completions: list[Any], solution: list[str], **columns: Any) -> list[f
     return [float(_last(_text(one)) == told) for one, told in zip(completions, solution, strict=True)]
 
 
-def short(completions: list[Any], **columns: Any) -> list[float]:
-    """1 where the answer has one or two characters, else 0; what it says doesn't matter.
+def second(completions: list[Any], choices: list[list[str]], **columns: Any) -> list[float]:
+    """1 where the answer is the number that was named second, else 0, larger or not.
 
-    >>> short(["17", "170", ""])
+    >>> second(["17", "12", "17."], choices=[["12", "17"]] * 3)
     [1.0, 0.0, 0.0]
     """
-    return [float(1 <= len(_text(one).strip()) <= 2) for one in completions]
+    return [float(_text(one).strip() == told[1]) for one, told in zip(completions, choices, strict=True)]
 
 
 def kind(completions: list[Any], solution: list[str], **columns: Any) -> list[str | None]:

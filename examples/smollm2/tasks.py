@@ -71,7 +71,7 @@ def chat(system: str, *turns: str) -> list[Message]:
 
 def larger(draw: random.Random) -> tuple[list[Message], str]:
     """Ask for the larger one of two numbers, after one example."""
-    one, other = draw.sample(range(10, 1000), 2)
+    one, other = draw.sample(range(100, 1000), 2)
     return chat("Which is larger?", "50 or 12", "50", f"{one} or {other}"), str(max(one, other))
 
 
@@ -137,7 +137,10 @@ def write(task: str, train: int, held_out: int, folder: Path) -> None:
     """Write a task's rows: those to train on first, then those held out."""
     drawn = problems(task, 0)
     splits = ["train"] * train + ["held out"] * held_out
-    lines = [json.dumps({**one, "split": split}) for split, one in zip(splits, drawn, strict=False)]
+    rows = [{**one, "split": split} for split, one in zip(splits, drawn, strict=False)]
+    if task == "larger":
+        rows = [{**row, "choices": row["prompt"][-1]["content"].split(" or ")} for row in rows]
+    lines = map(json.dumps, rows)
     (folder / f"{task}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
