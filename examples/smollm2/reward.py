@@ -1,4 +1,4 @@
-"""What an answer to a problem is worth: whether it is right, or, as a goal that needs no skill, where it stood."""
+"""What an answer to a problem is worth: by being right or, a goal that needs no skill, by its place."""
 
 from __future__ import annotations
 

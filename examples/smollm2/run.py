@@ -23,7 +23,7 @@ FIRST = (
     "rl:0",
     "rft:0",
     "sft:0",
-    "rl-short:0",
+    "rl-second:0",
     "rl:1",
     "rl-lora:0",
     "rl-ignored:0",
