@@ -94,7 +94,8 @@ versions: $(READY)  ## try the lowest and newest libraries on Python 3.11 to 3.1
 families: $(READY)  ## try laws 1 to 4 on a tiny model of every type that transformers knows: docs/model-types.md (two minutes)
 	$(BIN)/python -m takeback.hybrid.census docs/model-types.md
 
-release: $(READY)  ## build sdist and wheel into dist/ and check them on the oldest and newest Python (needs uv; some minutes)
+release: $(READY)  ## build sdist and wheel into dist/ and check them on the oldest and newest Python (some minutes)
+	$(BIN)/pip install --quiet uv
 	$(BIN)/python -m validation.release
 
 page:  ## build the lab's page from lab/ into src/takeback/lab/page/ (needs node 20 or newer, and npm)
