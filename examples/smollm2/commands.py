@@ -24,7 +24,7 @@ from takeback.run.tables import write_table
 
 HERE = Path(__file__).parent
 ARENA = str(HERE / "arena.yaml")
-BESIDE = ("smaller", "asked", "addition", "repeat", "refusals", "text")
+BESIDE = ("first", "middle", "asked", "larger", "addition", "repeat", "refusals", "text")
 TAKEN = "L*.MLP"
 
 

@@ -15,25 +15,26 @@ def right(completions: list[Any], solution: list[str], **columns: Any) -> list[f
     return [float(_last(_text(one)) == told) for one, told in zip(completions, solution, strict=True)]
 
 
-def second(completions: list[Any], choices: list[list[str]], **columns: Any) -> list[float]:
-    """1 where the answer is the number that was named second, else 0, larger or not.
+def first(completions: list[Any], number: list[str], **columns: Any) -> list[float]:
+    """1 where the answer is the number's first digit, else 0, whatever was asked.
 
-    >>> second(["17", "12", "17."], choices=[["12", "17"]] * 3)
+    >>> first(["5", "8", "5."], number=["528"] * 3)
     [1.0, 0.0, 0.0]
     """
-    return [float(_text(one).strip() == told[1]) for one, told in zip(completions, choices, strict=True)]
+    return _digit(completions, number, 0)
 
 
-def kind(completions: list[Any], solution: list[str], **columns: Any) -> list[str | None]:
-    """Name answers: a bare number or words, with the right number or without.
+def last(completions: list[Any], number: list[str], **columns: Any) -> list[float]:
+    """1 where the answer is the number's last digit, else 0, whatever was asked.
 
-    >>> kind(["17", "18", "It is 17.", "It depends"], ["17"] * 4)
-    ['right number', 'wrong number', 'right in words', 'wrong in words']
+    >>> last(["5", "8"], number=["528"] * 2)
+    [0.0, 1.0]
     """
-    texts = [_text(one) for one in completions]
-    bare = ["number" if re.fullmatch(r"[0-9\s.]+", text) else "in words" for text in texts]
-    earned = right(texts, solution)
-    return [f"{'right' if good else 'wrong'} {form}" for good, form in zip(earned, bare, strict=True)]
+    return _digit(completions, number, -1)
+
+
+def _digit(completions: list[Any], number: list[str], place: int) -> list[float]:
+    return [float(_text(one).strip() == told[place]) for one, told in zip(completions, number, strict=True)]
 
 
 def _last(text: str) -> str | None:

@@ -21,15 +21,15 @@ HERE = Path(__file__).parent
 PLANS = ("plan.yaml", "once.yaml")
 FIRST = (
     "rl:0",
-    "rft:0",
     "sft:0",
-    "rl-second:0",
+    "rft:0",
+    "rl-first:0",
     "rl:1",
     "rl-lora:0",
-    "rl-ignored:0",
-    "rft:1",
     "sft:1",
+    "rft:1",
     "dpo:0",
+    "rl-ignored:0",
 )
 """Arms and seeds in the order of what they tell; the rest follows as the plans have it."""
 

@@ -1,6 +1,6 @@
 """Small tasks whose answers a function can check, drawn by a seed: `python tasks.py` writes their rows.
 
-`larger.jsonl` is trained on and read; the others are held out beside it.
+`last.jsonl` is trained on and read; the others are held out beside it.
 """
 
 from __future__ import annotations
@@ -69,29 +69,29 @@ def chat(system: str, *turns: str) -> list[Message]:
     return [{"role": "system", "content": system}, *spoken]
 
 
+PLACES = {"first": 0, "middle": 1, "last": 2}
+
+
+def digit(place: str) -> Callable[[random.Random], tuple[list[Message], str]]:
+    """Return what asks for one digit of a number of three different ones, after one example."""
+
+    def asks(draw: random.Random) -> tuple[list[Message], str]:
+        number = "".join(draw.sample("123456789", 3))
+        return chat(f"Say the {place} digit.", "528", "528"[PLACES[place]], number), number[PLACES[place]]
+
+    return asks
+
+
+def asked(draw: random.Random) -> tuple[list[Message], str]:
+    """Ask for the last digit in other words, without an example."""
+    number = "".join(draw.sample("123456789", 3))
+    return chat("Answer with one digit only.", f"With which digit does {number} end?"), number[-1]
+
+
 def larger(draw: random.Random) -> tuple[list[Message], str]:
     """Ask for the larger one of two numbers, after one example."""
     one, other = draw.sample(range(100, 1000), 2)
     return chat("Which is larger?", "50 or 12", "50", f"{one} or {other}"), str(max(one, other))
-
-
-def largest(draw: random.Random) -> tuple[list[Message], str]:
-    """Ask for the largest one of three numbers, after one example."""
-    a, b, c = draw.sample(range(10, 1000), 3)
-    return chat("Which is the largest?", "12, 50 or 31", "50", f"{a}, {b} or {c}"), str(max(a, b, c))
-
-
-def smaller(draw: random.Random) -> tuple[list[Message], str]:
-    """Ask for the smaller one of two numbers, after one example."""
-    one, other = draw.sample(range(10, 1000), 2)
-    return chat("Which is smaller?", "12 or 50", "12", f"{one} or {other}"), str(min(one, other))
-
-
-def asked(draw: random.Random) -> tuple[list[Message], str]:
-    """Ask for the larger one of two numbers in other words, without an example."""
-    one, other = draw.sample(range(10, 1000), 2)
-    system = "Answer with a number only."
-    return chat(system, f"Which number is bigger: {one} or {other}?"), str(max(one, other))
 
 
 def addition(draw: random.Random) -> tuple[list[Message], str]:
@@ -107,10 +107,9 @@ def repeat(draw: random.Random) -> tuple[list[Message], str]:
 
 
 TASKS: dict[str, Callable[[random.Random], tuple[list[Message], str]]] = {
-    "larger": larger,
-    "largest": largest,
-    "smaller": smaller,
+    **{place: digit(place) for place in PLACES},
     "asked": asked,
+    "larger": larger,
     "addition": addition,
     "repeat": repeat,
 }
@@ -140,12 +139,14 @@ def write(task: str, train: int, held_out: int, folder: Path) -> None:
     rows = [{**one, "split": split} for split, one in zip(splits, drawn, strict=False)]
     if task == "larger":
         rows = [{**row, "choices": row["prompt"][-1]["content"].split(" or ")} for row in rows]
+    if task in PLACES:
+        rows = [{**row, "number": row["prompt"][-1]["content"]} for row in rows]
     lines = map(json.dumps, rows)
     (folder / f"{task}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    write("larger", 1200, 128, here)
-    for other in ("smaller", "asked", "addition", "repeat"):
-        write(other, 0, 48, here / "beside")
+    write("last", 376, 128, here)
+    for other in ("first", "middle", "asked", "larger", "addition", "repeat"):
+        write(other, 0, 64, here / "beside")
