@@ -24,36 +24,54 @@ from takeback.run.tables import write_table
 
 HERE = Path(__file__).parent
 ARENA = str(HERE / "arena.yaml")
-BESIDE = ("first", "middle", "asked", "larger", "addition", "repeat", "refusals", "text")
+BESIDE = HERE / "beside"
+HELD_OUT = ("first", "middle", "asked", "larger", "addition", "repeat", "refusals", "text")
+FAMILIES = ("each kind", "each layer", "each mlp", "each head")
 TAKEN = "L*.MLP"
 
 
 def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[str]]:
-    """Return the commands by name, those first that others build on."""
-    few, budget = ("8", "24") if quick else ("32", "200")
-    asked = ["--arena", ARENA, "--situations", few]
-    pooled = [*asked, "-o", str(out / "task")]
+    """Return the commands by name, in the order in which they are run."""
+    few, many = ("8", "8") if quick else ("32", "128")
+    first = f"@{BESIDE / 'first.yaml'}"
+    asked, pooled = ["--arena", ARENA, "--situations", many], ["-o", str(out / "task")]
+    families = [word for family in FAMILIES[: 1 if quick else None] for word in ("--sets", family)]
     found = {
         "components": ["components", base],
         "diff": ["diff", base, tuned, "-o", str(out / "diff")],
-        "diff --with all": ["diff", base, tuned, "--with", "all", "-o", str(out / "diff-all")],
         "hybrid": ["hybrid", base, tuned, "--take-back", TAKEN, "--overwrite", "-o", str(out / "hybrid")],
-        "behaviour": ["behaviour", tuned, "--against", base, *pooled],
-        "attribute": ["attribute", base, tuned, *pooled],
-        "sweep": [
-            *("sweep", base, tuned, *asked, "--budget", budget, "--controls", "2"),
-            *("-o", str(out / "task" / "effects.parquet")),
-        ],
-        "explain": ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *pooled],
-        "localise": ["localise", base, tuned, "--with", "shares", "--controls", "5", *pooled],
+        "behaviour": ["behaviour", tuned, "--against", base, *asked, *pooled],
     }
-    for name in BESIDE[: 2 if quick else None]:
-        arena = str(HERE / "beside" / f"{name}.yaml")
+    for name in HELD_OUT[: 2 if quick else None]:
+        arena = str(BESIDE / f"{name}.yaml")
         place = str(out / "beside" / name)
         found[f"behaviour, {name}"] = [
-            *("behaviour", tuned, "--against", base, "--arena", arena, "--situations", few, "-o", place)
+            *("behaviour", tuned, "--against", base, "--arena", arena, "--situations", "64", "-o", place)
         ]
-    return found
+    asked[-1] = few
+    return found | {
+        "attribute": ["attribute", base, tuned, *asked, *pooled],
+        "sweep": [
+            *("sweep", base, tuned, *asked, *families, "--controls", "2"),
+            *("-o", str(out / "task" / "effects.parquet")),
+        ],
+        "explain": ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked, *pooled],
+        "repair": [
+            *(
+                "repair",
+                base,
+                tuned,
+                "--keep",
+                f"utility right@{ARENA}",
+                "--restore",
+                f"utility right{first}",
+            ),
+            *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
+            *("-o", str(out / "repaired")),
+        ],
+        "localise": ["localise", base, tuned, "--with", "shares", "--controls", "5", *asked, *pooled],
+        "diff --with all": ["diff", base, tuned, "--with", "all", "-o", str(out / "diff-all")],
+    }
 
 
 def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
