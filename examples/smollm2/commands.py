@@ -33,7 +33,7 @@ TAKEN = "L*.MLP"
 def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[str]]:
     """Return the commands by name, in the order in which they are run."""
     few, many = ("8", "8") if quick else ("32", "128")
-    first = f"@{BESIDE / 'first.yaml'}"
+    skill, damage = f"utility right@{ARENA}", f"-utility last@{BESIDE / 'middle.yaml'}"
     asked, pooled = ["--arena", ARENA, "--situations", many], ["-o", str(out / "task")]
     families = [word for family in FAMILIES[: 1 if quick else None] for word in ("--sets", family)]
     found = {
@@ -57,15 +57,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         ],
         "explain": ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked, *pooled],
         "repair": [
-            *(
-                "repair",
-                base,
-                tuned,
-                "--keep",
-                f"utility right@{ARENA}",
-                "--restore",
-                f"utility right{first}",
-            ),
+            *("repair", base, tuned, "--keep", skill, "--restore", damage),
             *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
             *("-o", str(out / "repaired")),
         ],
