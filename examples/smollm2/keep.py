@@ -1,0 +1,77 @@
+"""Keep the small tables of trained arms and of commands run on them: `python keep.py RUNS READ -o RECORD`.
+
+RUNS is the folder that `run.py` trained into; READ holds what `commands.py` wrote, in ARM-seed-N for each
+arm. Every table of the record has a column for the arm; `costs` are those of one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from takeback.run.tables import read_table, write_table
+
+MAIN = "rl-seed-0"
+"""The arm whose costs are kept."""
+LEARNED = ("step", "reward", "loss", "entropy")
+KINDS = {
+    "read": "task/measures.parquet",
+    "agency": "task/agency.parquet",
+    "effects": "task/effects.parquet",
+    "repair": "repaired/repair.parquet",
+    "moved": "diff/total.parquet",
+}
+TASK = "task"
+
+
+def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Give each table of the record by name."""
+    logs = {
+        f"{file.parts[-3]}-{file.parts[-2]}": file for file in sorted(runs.glob("*/arms/*/*/log.parquet"))
+    }
+    found = {name: read_table(file) for name, file in logs.items()}
+    yield (
+        "learning",
+        _stacked({name: log[[one for one in LEARNED if one in log]] for name, log in found.items()}),
+    )
+    for kind, place in KINDS.items():
+        files = {folder.name: folder / place for folder in sorted(read.iterdir()) if folder.is_dir()}
+        tables = {name: read_table(file) for name, file in files.items() if file.exists()}
+        if kind == "read":
+            tables = {name: _with_beside(table, read / name) for name, table in tables.items()}
+        if tables:
+            yield kind, _stacked(tables)
+    if (costs := read / MAIN / "costs.parquet").exists():
+        yield "costs", read_table(costs)
+
+
+def _with_beside(task: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return what was measured on the task and, below it, on each arena beside it."""
+    beside = {file.parent.name: read_table(file) for file in sorted(folder.glob("beside/*/measures.parquet"))}
+    parts = {TASK: task, **beside}
+    return pd.concat([table.assign(arena=name) for name, table in parts.items()], ignore_index=True)
+
+
+def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    if not tables:
+        raise SystemExit("there is no trained arm; run run.py first")
+    return pd.concat([table.assign(arm=name) for name, table in tables.items()], ignore_index=True)
+
+
+def main() -> None:
+    """Write the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("read", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    given = parser.parse_args()
+    for name, table in kept(given.runs, given.read):
+        write_table(table, given.out / f"{name}.parquet")
+        print(f"{name}: {len(table)} rows")
+
+
+if __name__ == "__main__":
+    main()
