@@ -16,6 +16,7 @@ import pytest
 from takeback.arenas import arena
 from takeback.run.tables import write_table
 from takeback.study.plan import load_plan
+from takeback.training import load_recipe
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "smollm2"
@@ -89,16 +90,70 @@ def test_another_file_is_no_base(tmp_path: Path) -> None:
         module("base.py").checked(file)
 
 
-def test_tables_are_of_what_the_record_has(tmp_path: Path) -> None:
-    tables = module("tables.py")
+def written(folder: Path, tables: dict[str, dict[str, list[Any]]]) -> None:
+    """Write tables by their places in a folder."""
+    for place, columns in tables.items():
+        write_table(pd.DataFrame(columns), folder / place)
+
+
+def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
+    """What training and commands left becomes a record, and every number of its blocks is one of theirs."""
+    keep, tables = module("keep.py"), module("tables.py")
     assert tables.blocks(tmp_path) == {}
-    cost = {"command": "diff", "cpu_seconds": 12.0, "seconds": 20.0, "peak_mib": 1026, "model_mib": 513}
-    write_table(pd.DataFrame([cost]), tmp_path / "costs.parquet")
-    log = pd.DataFrame({"step": range(1, 31), "reward": [0.25] * 20 + [0.75] * 10})
-    write_table(log, tmp_path / "learning" / "rl-seed-0.parquet")
-    write_table(log[["step"]], tmp_path / "learning" / "sft-seed-0.parquet")
-    found = tables.blocks(tmp_path)
+    runs, read, record = (tmp_path / name for name in ("runs", "read", "record"))
+    written(
+        runs, {"plan/arms/rl/seed-0/log.parquet": {"step": [1, 2, 3, 4, 5], "reward": [0.25] * 4 + [0.75]}}
+    )
+    spread = {"se": [0.1] * 2, "low": [0.1] * 2, "high": [0.3] * 2}
+    right = {"measure": ["utility right", "entropy"], "value": [0.9, 0.5], "effect": [0.2, -0.25], **spread}
+    some = {"low": [-0.1] * 3, "high": [0.1] * 3}
+    sets = {"family": ["each layer", "each layer", "random, same size"], "set": ["L0.*", "L1.*", "L2.H0"]}
+    arm = "rl-seed-0"
+    written(
+        read,
+        {
+            f"{arm}/task/measures.parquet": right,
+            f"{arm}/beside/first/measures.parquet": right,
+            f"{arm}/task/effects.parquet": {
+                **sets,
+                "direction": ["take back"] * 3,
+                "measure": ["utility right"] * 3,
+                "effect": [-0.5, 0.01, -0.02],
+                **some,
+            },
+            f"{arm}/costs.parquet": {
+                "command": ["diff"],
+                "cpu_seconds": [12.0],
+                "seconds": [20.0],
+                "peak_mib": [1026],
+                "model_mib": [513],
+            },
+        },
+    )
+    for name, table in keep.kept(runs, read):
+        write_table(table, record / f"{name}.parquet")
+    found = tables.blocks(record)
     assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
-    rows = found["learning"].splitlines()[2:]
-    assert [row.split(" | ")[1].split()[0] for row in rows] == ["0.250", "0.750"]
-    assert "sft" not in found["learning"]
+    assert [row.split(" | ")[1].split()[0] for row in found["learning"].splitlines()[2:]] == [
+        "0.250",
+        "0.750 |"[:5],
+    ]
+    assert found["rl-seed-0 utility right"] == "+0.200 [0.100, 0.300]"
+    assert "| base | 0.700 |" in found["task"]
+    assert "| first | utility right | 0.700 | +0.200 [0.100, 0.300] |" in found["beside"]
+    told = found["take back rl-seed-0"]
+    assert "| each layer | `L0.*` | −0.500 [−0.100, 0.100] |" in told
+    assert "1 of them" in told
+
+
+@pytest.mark.parametrize("name", ["rl", "sft"])
+def test_the_collapse_can_be_trained_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module("tasks.py").write("larger", 12, 4, tmp_path)
+    (tmp_path / "runs" / "smollm2-larger").mkdir(parents=True)
+    (tmp_path / "larger.jsonl").rename(tmp_path / "runs" / "smollm2-larger" / "larger.jsonl")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(EXAMPLE / "collapse" / f"{name}.yaml")
+    place: Any = arena(recipe.arena)
+    assert len(place.situations("train", 12, 0)) == 12

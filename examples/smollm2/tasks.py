@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -145,8 +146,22 @@ def write(task: str, train: int, held_out: int, folder: Path) -> None:
     (folder / f"{task}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    here = Path(__file__).parent
-    write("last", 376, 128, here)
+def main() -> None:
+    """Write the rows of the example, or those of one task that is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("task", nargs="?", choices=TASKS)
+    parser.add_argument("--train", type=int, default=1200)
+    parser.add_argument("--held-out", type=int, default=128)
+    parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parent)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.task:
+        write(given.task, given.train, given.held_out, given.out)
+        return
+    write("last", 376, 128, given.out)
     for other in ("first", "middle", "asked", "larger", "addition", "repeat"):
-        write(other, 0, 64, here / "beside")
+        write(other, 0, 64, given.out / "beside")
+
+
+if __name__ == "__main__":
+    main()
