@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from takeback.draw.markdown import table
+from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, interval, number, percent, range_of, signed
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import read_table
@@ -35,7 +35,7 @@ def blocks(record: Path) -> dict[str, str]:
     for name, make in MAKERS.items():
         if (file := record / f"{name}.parquet").exists():
             made |= make(read_table(file))
-    return made
+    return {slug(key): block for key, block in made.items()}
 
 
 def learning(logs: pd.DataFrame) -> dict[str, str]:
