@@ -138,7 +138,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
         "0.250",
         "0.750 |"[:5],
     ]
-    assert found["rl-seed-0-utility-right"] == "+0.200 [0.100, 0.300]"
+    assert found["rl-seed-0-task-utility-right"] == "+0.200 [0.100, 0.300]"
     assert "| base | 0.700 |" in found["task"]
     assert "| first | utility right | 0.700 | +0.200 [0.100, 0.300] |" in found["beside"]
     told = found["take-back-rl-seed-0"]

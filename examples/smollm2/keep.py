@@ -25,6 +25,8 @@ KINDS = {
     "moved": "diff/total.parquet",
 }
 TASK = "task"
+FOLDERS = ("relative_to",)
+"""Columns that name folders of the machine that made them."""
 
 
 def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -58,7 +60,8 @@ def _with_beside(task: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     if not tables:
         raise SystemExit("there is no trained arm; run run.py first")
-    return pd.concat([table.assign(arm=name) for name, table in tables.items()], ignore_index=True)
+    found = pd.concat([table.assign(arm=name) for name, table in tables.items()], ignore_index=True)
+    return found.drop(columns=[one for one in FOLDERS if one in found])
 
 
 def main() -> None:

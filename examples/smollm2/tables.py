@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,8 @@ TOLD = {
     "KL(after || before)": "KL from base, nats",
 }
 PURSUIT = "signed pursuit share"
+OTHER_TASK = "larger-"
+"""How arms on the task that was tried first are called."""
 
 
 def blocks(record: Path) -> dict[str, str]:
@@ -39,13 +40,13 @@ def blocks(record: Path) -> dict[str, str]:
 
 
 def learning(logs: pd.DataFrame) -> dict[str, str]:
-    """Tell the mean reward of each stretch of steps, with its interval over steps.
+    """Tell the mean reward of each stretch of steps, with its interval over steps within 0 and 1.
 
     Until the problems begin anew every step has problems that were not trained on before.
 
     >>> logs = pd.DataFrame({"arm": "rl-seed-0", "reward": [0.25, 0.5, 0.75]})
     >>> print(learning(logs)["learning"].splitlines()[-1])
-    | 1–4 | 0.500 [−0.121, 1.121] |
+    | 1–4 | 0.500 [0.000, 1.000] |
     """
     curves = {
         str(arm): [_mean(some["reward"].iloc[at : at + STRETCH]) for at in range(0, len(some), STRETCH)]
@@ -63,30 +64,37 @@ def learning(logs: pd.DataFrame) -> dict[str, str]:
 
 
 def read(measures: pd.DataFrame) -> dict[str, str]:
-    """Tell what arms answer on the task, and beside it what became of each arena's own measure."""
-    task = measures[measures["arena"] == "task"]
-    first = task.groupby("arm", sort=False).head(1)["arm"]
-    base = [_cell(task[task["arm"] == first.iloc[0]], name, _base) for name in TOLD]
-    rows = [("base", *base)]
-    rows += [
-        (arm, *(_cell(some, name, _value) for name in TOLD)) for arm, some in task.groupby("arm", sort=False)
+    """Tell what arms answer on the task, and beside it what became of each arena's own measures."""
+    other = measures["arm"].str.startswith(OTHER_TASK)
+    own = measures["arena"] == "task"
+    beside = measures[~own & ~other]
+    made = {"task": _whole(measures[own & ~other])}
+    if other.any():
+        made["other task"] = _whole(measures[other])
+    arms = list(dict.fromkeys(measures[~other]["arm"]))
+    lines = [
+        (str(arena), str(measure), _base(some), *(_effect(some[some["arm"] == arm]) for arm in arms))
+        for (arena, measure), some in beside.groupby(["arena", "measure"], sort=False)
+        if str(measure).startswith(("utility", "reference"))
     ]
-    made = {"task": table(("arm", *TOLD.values()), rows)}
-    beside = measures[measures["arena"] != "task"]
-    arms = list(dict.fromkeys(measures["arm"]))
-    lines = []
-    for (arena, measure), some in beside.groupby(["arena", "measure"], sort=False):
-        if not str(measure).startswith(("utility", "reference")):
-            continue
-        cells = [_cell(some[some["arm"] == arm], measure, _effect) for arm in arms]
-        lines.append((str(arena), str(measure), _cell(some.head(1), measure, _base), *cells))
     if lines:
         made["beside"] = table(("arena", "measure", "base", *arms), lines)
-    for arm, some in task.groupby("arm", sort=False):
-        made |= {f"{arm} {name}": _cell(some, name, _effect) for name in TOLD}
-    for (arm, arena, measure), some in beside.groupby(["arm", "arena", "measure"], sort=False):
-        made[f"{arm} {arena} {measure}"] = _cell(some, measure, _effect)
+    for (arm, arena, measure), some in measures.groupby(["arm", "arena", "measure"], sort=False):
+        made[f"{arm} {arena} {measure}"] = _effect(some)
+        made[f"{arm} {arena} {measure} value"] = _value(some)
     return made
+
+
+def _whole(some: pd.DataFrame) -> str:
+    """Tell base and arms on one arena, a column for each measure."""
+    names = [name for name in TOLD if name in set(some["measure"])]
+    arms = list(dict.fromkeys(some["arm"]))
+
+    def row(arm: str, write: Callable[[pd.DataFrame], str]) -> list[str]:
+        return [write(some[(some["arm"] == arm) & (some["measure"] == name)]) for name in names]
+
+    rows = [("base", *row(arms[0], _base)), *((arm, *row(arm, _value)) for arm in arms)]
+    return table(("arm", *(TOLD[name] for name in names)), rows)
 
 
 def agency(told: pd.DataFrame) -> dict[str, str]:
@@ -112,7 +120,7 @@ def effects(told: pd.DataFrame) -> dict[str, str]:
         rows = []
         for family, members in some[~some.index.isin(random.index)].groupby("family", sort=False):
             order = members["effect"].abs().sort_values(ascending=False).index[:STRONGEST]
-            rows += [(str(family), f"`{row.set}`", _effect(row)) for row in members.loc[order].itertuples()]
+            rows += [(str(family), f"`{members.loc[at, 'set']}`", _effect(members.loc[[at]])) for at in order]
         rows.append(("random sets", f"{len(random)} of them", range_of(random["effect"], signed)))
         made[f"{way} {arm}"] = table(("family", "set", "effect on right answers"), rows)
     return made
@@ -167,21 +175,20 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
 
 def _mean(some: pd.Series[float]) -> str:
     found = mean_estimate(some.to_numpy(np.float64))
-    return f"{number(found.value)} {interval(found.low, found.high)}"
+    low, high = np.clip([found.value if one is None else one for one in (found.low, found.high)], 0, 1)
+    return f"{number(found.value)} {interval(low, high)}"
 
 
-def _cell(some: pd.DataFrame, measure: object, write: Callable[[Any], str]) -> str:
-    found = some[some["measure"] == measure]
-    return write(next(found.itertuples())) if len(found) else ABSENT
+def _value(some: pd.DataFrame) -> str:
+    return number(float(some["value"].iloc[0])) if len(some) else ABSENT
 
 
-def _value(row: Any) -> str:
-    return number(row.value)
+def _base(some: pd.DataFrame) -> str:
+    return number(float(some["value"].iloc[0] - some["effect"].iloc[0])) if len(some) else ABSENT
 
 
-def _base(row: Any) -> str:
-    return number(row.value - row.effect)
-
-
-def _effect(row: Any) -> str:
-    return f"{signed(row.effect)} {interval(row.low, row.high)}"
+def _effect(some: pd.DataFrame) -> str:
+    if not len(some):
+        return ABSENT
+    row = some.iloc[0]
+    return f"{signed(row['effect'])} {interval(row['low'], row['high'])}"
