@@ -19,12 +19,16 @@ def of_conjectures(decided: pd.DataFrame) -> str:
 
 
 def of_scores(decided: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Give how many conjectures came true, of how many, how many were expected to, and their Brier score."""
+    """Give how many conjectures came true, of how many, how many were expected to, and their Brier score.
+
+    There is no score where none was locked in time.
+    """
     known = decided[decided["outcome"].notna()]
     yield "came true", str(int(known["outcome"].sum()))
     yield "decided", str(len(known))
     yield "expected", number(float(known["probability"].sum()), 1)
-    yield "brier", number(float(known["brier"].mean()), 2)
+    scored = known["brier"].dropna()
+    yield "brier", number(float(scored.mean()) if len(scored) else None, 2)
 
 
 def _row(one: Any) -> Sequence[str]:
