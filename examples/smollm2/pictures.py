@@ -35,15 +35,14 @@ def pictures(record: Path) -> Iterator[tuple[str, str]]:
     label = "Share of what RL gained that each layer loses when taken back, and brings when grafted"
     names = ["lost when the layer is taken back", "brought when it is grafted onto base"]
     yield "smollm2-layers", bar_plot(rows, names, "share of the gain; ticks: random sets", label)
-    for way in WAYS:
-        single = told[(told["direction"] == way) & told["family"].isin(["each head", "each mlp"])]
-        cells = {
-            Component.parse(str(row.set)): Cell(row.effect, f"{row.set}: {signed(row.effect)}", "")
-            for row in single.itertuples()
-        }
-        limit = limit_of(cell.value for cell in cells.values())
-        ends = Ends(limit, signed(limit), signed(-limit))
-        yield f"smollm2-{way.replace(' ', '-')}", heat_map(cells, ends, "diverging", f"Right answers: {way}")
+    single = told[(told["direction"] == "graft") & told["family"].isin(["each head", "each mlp"])]
+    cells = {
+        Component.parse(str(row.components)): Cell(row.effect, f"{row.set}: {signed(row.effect)}", "")
+        for row in single.itertuples()
+    }
+    limit = limit_of(cell.value for cell in cells.values())
+    ends = Ends(limit, signed(limit), signed(-limit))
+    yield "smollm2-graft", heat_map(cells, ends, "diverging", "Right answers when one head or MLP is grafted")
 
 
 def _bar(told: pd.DataFrame, way: str, name: str, gain: float) -> Bar | None:

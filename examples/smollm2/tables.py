@@ -123,6 +123,10 @@ def effects(told: pd.DataFrame) -> dict[str, str]:
             rows += [(str(family), f"`{members.loc[at, 'set']}`", _effect(members.loc[[at]])) for at in order]
         rows.append(("random sets", f"{len(random)} of them", range_of(random["effect"], signed)))
         made[f"{way} {arm}"] = table(("family", "set", "effect on right answers"), rows)
+        named = some[~some.index.isin(random.index)]
+        made |= {f"{way} {arm} {one['set']}": _effect(named.loc[[at]]) for at, one in named.iterrows()}
+        made[f"{way} {arm} bound"] = number(float(named[["low", "high"]].abs().max(axis=None)))
+        made[f"{way} {arm} layers"] = number(float(named[named["family"] == "each layer"]["effect"].sum()), 2)
     return made
 
 
