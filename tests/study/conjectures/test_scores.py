@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from takeback.run.errors import TakebackError
 from takeback.study.conjectures import brier, calibration, log_score, scores
+from takeback.study.conjectures.markdown import of_scores
 
 PROBABILITIES = st.floats(0.001, 0.999)
 
@@ -97,3 +98,10 @@ def test_calibration_ends_at_the_sums(pairs):
     assert course.came[-1] == sum(o for _, o in pairs)
     assert course.foretold[-1] == pytest.approx(sum(p for p, _ in pairs))
     assert list(course.came) == sorted(course.came)
+
+
+def test_conjectures_that_were_all_locked_late_have_no_score() -> None:
+    """What is not scored is told as missing, and never as 0."""
+    late = {"outcome": [True, None], "probability": [0.75, 0.5], "brier": [pd.NA, pd.NA]}
+    told = dict(of_scores(pd.DataFrame(late).astype({"outcome": "boolean", "brier": "Float64"})))
+    assert told == {"came true": "1", "decided": "1", "expected": "0.8", "brier": "–"}
