@@ -3,7 +3,8 @@
 `python -m validation.release` writes `dist/`, which must not hold anything else. The version stands in
 `pyproject.toml`; a tag on this commit, `CITATION.cff` and a heading of `CHANGELOG.md` have to say the same.
 The wheel is made from the source distribution. Both are installed, with nothing but what they ask for, on the
-oldest and the newest Python, and run from a folder that is no checkout. uv must be installed, which `make release` sees to.
+oldest and the newest Python, and run from a folder that is no checkout. uv must be
+installed, which `make release` sees to.
 """
 
 from __future__ import annotations
