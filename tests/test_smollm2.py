@@ -101,8 +101,10 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     keep, tables = module("keep.py"), module("tables.py")
     assert tables.blocks(tmp_path) == {}
     runs, read, record = (tmp_path / name for name in ("runs", "read", "record"))
+    steps = {"step": [1, 2, 3, 4, 5]}
+    rewards = {"reward": [0.25] * 4 + [0.75]}
     written(
-        runs, {"plan/arms/rl/seed-0/log.parquet": {"step": [1, 2, 3, 4, 5], "reward": [0.25] * 4 + [0.75]}}
+        runs / "plan" / "arms", {"rl/seed-0/log.parquet": steps | rewards, "sft/seed-0/log.parquet": steps}
     )
     spread = {"se": [0.1] * 2, "low": [0.1] * 2, "high": [0.3] * 2}
     right = {"measure": ["utility right", "entropy"], "value": [0.9, 0.5], "effect": [0.2, -0.25], **spread}
@@ -134,10 +136,9 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
         write_table(table, record / f"{name}.parquet")
     found = tables.blocks(record)
     assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
-    assert [row.split(" | ")[1].split()[0] for row in found["learning"].splitlines()[2:]] == [
-        "0.250",
-        "0.750 |"[:5],
-    ]
+    curve = [row.split(" | ")[1].split()[0] for row in found["learning"].splitlines()[2:]]
+    assert curve == ["0.250", "0.750"]
+    assert "sft" not in found["learning"]
     assert found["rl-seed-0-task-utility-right"] == "+0.200 [0.100, 0.300]"
     assert "| base | 0.700 |" in found["task"]
     assert "| first | utility right | 0.700 | +0.200 [0.100, 0.300] |" in found["beside"]

@@ -34,13 +34,13 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
     """Return the commands by name, in the order in which they are run."""
     few, many = ("8", "8") if quick else ("32", "128")
     skill, damage = f"utility right@{ARENA}", f"-utility last@{BESIDE / 'middle.yaml'}"
-    asked, pooled = ["--arena", ARENA, "--situations", many], ["-o", str(out / "task")]
+    asked, pooled = ["--arena", ARENA, "--situations", few], ["-o", str(out / "task")]
     families = [word for family in FAMILIES[: 1 if quick else None] for word in ("--sets", family)]
     found = {
         "components": ["components", base],
         "diff": ["diff", base, tuned, "-o", str(out / "diff")],
         "hybrid": ["hybrid", base, tuned, "--take-back", TAKEN, "--overwrite", "-o", str(out / "hybrid")],
-        "behaviour": ["behaviour", tuned, "--against", base, *asked, *pooled],
+        "behaviour": ["behaviour", tuned, "--against", base, "--arena", ARENA, "--situations", many, *pooled],
     }
     for name in HELD_OUT[: 2 if quick else None]:
         arena = str(BESIDE / f"{name}.yaml")
@@ -48,7 +48,6 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         found[f"behaviour, {name}"] = [
             *("behaviour", tuned, "--against", base, "--arena", arena, "--situations", "64", "-o", place)
         ]
-    asked[-1] = few
     return found | {
         "attribute": ["attribute", base, tuned, *asked, *pooled],
         "sweep": [

@@ -21,7 +21,7 @@ SKILL = "utility right"
 TOLD = {
     SKILL: "right",
     "utility first": "the first digit",
-    "mass of choices": "on any digit",
+    "mass of choices": "on the choices",
     "entropy": "entropy, nats",
     "KL(after || before)": "KL from base, nats",
 }

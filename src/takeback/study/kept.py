@@ -58,9 +58,8 @@ def keep_record(run: str | Path, out: str | Path) -> Path:
         for name in COPIED:
             if (run / name).exists():
                 shutil.copyfile(run / name, folder / name)
-        own = dump_plan(
-            plan.model_copy(update={"project": None})
-        )  # where its file is, holds on that machine alone
+        # Where the project's file is, holds on the run's machine alone.
+        own = dump_plan(plan.model_copy(update={"project": None}))
         (folder / "plan.yaml").write_text(own, encoding="utf-8")
         steps = {
             of: {name: asdict(one) for name, one in told.items()} for of, told in every_step(run).items()
