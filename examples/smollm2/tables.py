@@ -112,18 +112,27 @@ def agency(told: pd.DataFrame) -> dict[str, str]:
     return {"pursuit": table(("arm", *(f"of {goal}" for goal in goals)), rows), **cells}
 
 
+def moved(whole: pd.DataFrame) -> dict[str, str]:
+    """Tell how many entries moved, bit for bit and as bfloat16 sees them, and how far."""
+    rows = [
+        (row.arm, *map(percent, (row.changed_bitwise, row.changed_bf16)), number(row.relative, 5))
+        for row in whole.itertuples()
+    ]
+    return {"moved": table(("arm", "entries that moved", "in bfloat16", "‖Δ‖/‖W‖"), rows)}
+
+
 def effects(told: pd.DataFrame) -> dict[str, str]:
     """Tell the strongest sets of each family, both ways, beside the random sets of the same make-up."""
     made = {}
     for (arm, way), some in told[told["measure"] == SKILL].groupby(["arm", "direction"], sort=False):
-        random = some[some["family"].str.startswith("random")]
+        by_chance = some["family"].str.startswith("random")
+        random, named = some[by_chance], some[~by_chance]
         rows = []
-        for family, members in some[~some.index.isin(random.index)].groupby("family", sort=False):
+        for family, members in named.groupby("family", sort=False):
             order = members["effect"].abs().sort_values(ascending=False).index[:STRONGEST]
             rows += [(str(family), f"`{members.loc[at, 'set']}`", _effect(members.loc[[at]])) for at in order]
         rows.append(("random sets", f"{len(random)} of them", range_of(random["effect"], signed)))
         made[f"{way} {arm}"] = table(("family", "set", "effect on right answers"), rows)
-        named = some[~some.index.isin(random.index)]
         made |= {f"{way} {arm} {one['set']}": _effect(named.loc[[at]]) for at, one in named.iterrows()}
         made[f"{way} {arm} bound"] = number(float(named[["low", "high"]].abs().max(axis=None)))
         made[f"{way} {arm} layers"] = number(float(named[named["family"] == "each layer"]["effect"].sum()), 2)
@@ -171,6 +180,7 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "learning": learning,
     "read": read,
     "agency": agency,
+    "moved": moved,
     "effects": effects,
     "repair": repair,
     "costs": costs,
