@@ -218,11 +218,24 @@ def test_a_truncated_shard_is_one_line_and_leaves_an_older_output_as_it_was(call
 @pytest.mark.slow
 def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path):
     words = ("sweep", *players, "-o", tmp_path / "effects.parquet", "--situations", 4, "--controls", 1)
-    assert "effects of" in call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").out
+    found = call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").out
+    assert "effects of" in found
+    assert "beyond each random set" in found
     table = read_table(tmp_path / "effects.parquet")
     assert {"each layer", "by name", "random, same size", "random, same ‖Δ‖"} == set(table["family"])
     rows = json.loads(call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").out)
     assert {row["relative_to"] for row in rows["measures"]} == {players[0]}
+    assert [row["moved"] for row in rows["said"]] == sorted((r["moved"] for r in rows["said"]), reverse=True)
+    shown = call("behaviour", players[1], "--against", players[0], "--situations", 4).out
+    heads = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["measure"])
+    assert heads == ["measure", "base", "tuned", "change", "low", "high", "n"]
+    value = next(one["value"] - one["effect"] for one in rows["measures"] if one["measure"] == "legal")
+    assert (
+        next(line.split()[1] for line in shown.splitlines() if line.split()[:1] == ["legal"])
+        == f"{value:.4f}"
+    )
+    assert "utility win: no change is shown" in shown or "utility win rose" in shown or "win fell" in shown
+    assert rows["said"][0]["situation"] in " ".join(shown.split())
     shown = call("behaviour", players[0], "--situations", 4, "--games", 2).out
     assert "utility win" in shown
     assert "games against the best defender" in shown

@@ -95,7 +95,7 @@ def test_a_change_is_told_by_item_and_by_pursuit(folder: Path) -> None:
         arena(tiny_answers.arena_text(folder)), tuned, (24, 0), sides={"base": base, "tuned": tuned}
     )
     told = alone.changes(base, tuned)
-    assert list(told) == ["measures", "flips", "items", "agency"]
+    assert list(told) == ["measures", "said", "flips", "items", "agency"]
     assert len(told["items"]) == told["flips"]["n"].sum() == 24
     effect = told["measures"].set_index("measure").loc["utility good", "effect"]
     assert told["items"]["change"].mean() == pytest.approx(effect)
@@ -120,7 +120,7 @@ def test_commands_print_and_write_items_and_texts(
     assert {row["flip"] for row in told["items"]} <= {"gained", "lost", ""}
     assert told["flips"][0]["n"] == 24
     tables = {path.stem for path in (tmp_path / "behaviour").glob("*.parquet")}
-    assert tables == {"measures", "flips", "items", "agency"}
+    assert tables == {"measures", "said", "flips", "items", "agency"}
     words = json.loads(call("explain", base, tuned, "--take-back", "EMBED", "--out", tmp_path / "explain"))
     parts = {row["part"] for row in words["explain"]["explain"]}
     assert parts == {"measure", "kind", "flip", "item", "word", "answer", "token"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from takeback.run.progress import Display, told_to
+import pytest
+
+from takeback.run.progress import Display, piece_of, tell, told_to
 
 
 def test_a_line_when_a_stage_begins_and_when_a_job_ends(capsys):
@@ -28,3 +30,18 @@ def test_inside_told_to_displays_report_and_show_nothing(capsys):
     with Display(["after"]) as display:
         display.finish("after")
     assert "after: done" in capsys.readouterr().err
+
+
+def test_a_piece_tells_how_far_the_whole_is(capsys, monkeypatch: pytest.MonkeyPatch):
+    tell("drawing", 1, 2)  # no work is shown here
+    with Display(["pool"]):
+        tell("drawing", 1, 2)  # it has not lasted yet
+        monkeypatch.setattr("takeback.run.progress.PATIENCE", -1.0)
+        with piece_of(10, 20, 100):
+            tell("drawing", 1, 2)
+    with Display(["one", "two"]):
+        tell("drawing", 1, 2)  # which of them is at it?
+    tell("drawing", 1, 2)
+    assert [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "pool: drawing 20/100"
+    ]

@@ -30,6 +30,7 @@ from takeback.cli import (
     repair,
     runs,
     study,
+    sweep,
     weights,
 )
 from takeback.cli.options import command_of, option
@@ -73,7 +74,7 @@ for command in (
     family.family,
     runs.train,
     behaviour.behaviour,
-    behaviour.sweep,
+    sweep.sweep,
     localise.localise,
     localise.attribute,
     localise.explain,

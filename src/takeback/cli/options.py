@@ -128,16 +128,18 @@ class AnswerOptions:
         option("--reading", "HOW", "Of rows: pooled, on what both sides answered, or drawn, by each anew."),
     ] = None
     answers: Annotated[
-        int | None, option("--answers", "N", "Of rows: answers that each side draws to a prompt.", min=2)
+        int | None,
+        option("--answers", "N", "Of rows: answers that each side draws to a prompt. Default: 8.", min=2),
     ] = None
     max_tokens: Annotated[
-        int | None, option("--max-tokens", "N", "Of rows: most tokens of an answer.", min=1)
+        int | None, option("--max-tokens", "N", "Of rows: most tokens of an answer. Default: 64.", min=1)
     ] = None
     temperature: Annotated[
-        float | None, option("--temperature", "T", "Of rows: at which answers are drawn.", min=0)
+        float | None, option("--temperature", "T", "Of rows: at which answers are drawn. Default: 1.", min=0)
     ] = None
     top_p: Annotated[
-        float | None, option("--top-p", "P", "Of rows: the likeliest tokens with this mass are drawn.", max=1)
+        float | None,
+        option("--top-p", "P", "Of rows: the likeliest tokens with this mass are drawn. Default: 1.", max=1),
     ] = None
     stop: Annotated[
         list[str] | None, option("--stop", "TEXT", "Of rows: a text that ends an answer; repeatable.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Generator, Iterable, Mapping
+import textwrap
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,18 @@ def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None
         console.width = width
     console.print(title, markup=False, highlight=False)
     console.print(table)
+
+
+def print_words(pairs: Sequence[tuple[str, str]], title: str) -> None:
+    """Print names and what is said of each, beside each other and wrapped."""
+    if not pairs:
+        return
+    wide = max(len(name) for name, _ in pairs)
+    room = max(40, shutil.get_terminal_size((100, 24)).columns - wide - 4)
+    typer.echo(title)
+    for name, words in pairs:
+        lines = textwrap.wrap(words, room) or [""]
+        typer.echo(f"  {name:<{wide}}  " + f"\n{'':{wide + 4}}".join(lines))
 
 
 def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *, least: bool = False) -> None:

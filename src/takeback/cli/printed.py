@@ -117,6 +117,7 @@ PRINTED: Final[Mapping[str, Printed]] = {
     "behaviour": Printed(
         _MEASURES,
         {
+            "said": "with --against: what both say in each situation, those farthest apart first",
             "flips": "where answers are listed: items that flipped between pass and fail",
             "items": "where answers are listed: each item before and after",
             "agency": "with --against: how much of the change is pursuit of each goal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,14 +12,14 @@ import pandas as pd
 
 from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
-from takeback.checkpoint.placement import BOTH
 from takeback.measure.agency.agency import agency
 from takeback.measure.effects import effects, noise_floor
 from takeback.measure.flips import flipped_items, flips
 from takeback.measure.layout import Layout
 from takeback.measure.measure import Measure, MeasureContext, Numbers
-from takeback.measure.measures import estimate_row, find_measures, measures, typed
+from takeback.measure.measures import estimate_row, find_measures, measures, measures_of, typed
 from takeback.measure.pool import with_answers
+from takeback.measure.said import said
 from takeback.measure.setup import Setup
 from takeback.measure.shift import KL, shift
 from takeback.measure.store import Part, Store
@@ -35,7 +36,7 @@ from takeback.run.stats import mean_estimate
 class HeldOut:
     """Reads policies alone in situations of one arena, none twice; all must be like the first.
 
-    The first policy and the last other one are held in memory.
+    One policy is held in memory at a time, the last.
 
     Attributes:
         arena: where they act.
@@ -89,8 +90,8 @@ class HeldOut:
         here = self._placement(model) if placement is None else placement
         key = (model.digest, here.device, here.dtype)
         if key not in self._held:
-            kept = {self._first.digest} if here.hold == BOTH else set[str]()
-            self._held = {held: one for held, one in self._held.items() if held[0] in kept - {model.digest}}
+            self._held.clear()
+            gc.collect()
             self._held[key] = load_policy(model, self.arena if arena is None else arena, placement=here)
         return self._held[key]
 
@@ -130,7 +131,7 @@ class HeldOut:
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        old, new = self.read(before, after), self.read(after, before)
+        new, old = self.read(after, before), self.read(before, after)
         context = self.context(new)
         return effects(old, new, self.arena, before, context, self._floor(after, before, context))
 
@@ -152,18 +153,23 @@ class HeldOut:
         return noise_floor(self.read(model, beside), again, context)
 
     def changes(self, before: str, after: str) -> dict[str, pd.DataFrame]:
-        """Return all that is told of a change, as tables by name: `measures`, as `compare` returns it.
+        """Return all that is told of a change, as tables by name: `measures` (as of `compare`) and `said`.
 
         Where answers are listed also `flips`, `items` and `agency`: what became of each item, and how much of
         the change is pursuit of what answers are worth.
         """
-        told = {"measures": self.compare(before, after)}
-        old, new = self.read(before, after), self.read(after, before)
+        new, old = self.read(after, before), self.read(before, after)
+        told = {"measures": self.compare(before, after), "said": said(old, new)}
         if not isinstance(old, AnswerReadouts) or not isinstance(new, AnswerReadouts):
             return told
         context = self.context(new)
         told |= {"flips": flips(old, new, context), "items": flipped_items(old, new, context)}
         return {**told, "agency": agency(old, new, context)} if context.utilities else told
+
+    @property
+    def known(self) -> tuple[Measure, ...]:
+        """All that is measured here: what the arena has, and its own."""
+        return (*measures_of(self.arena), *self.own)
 
     def context(self, readouts: Readouts) -> MeasureContext:
         """Return what measures of these readouts need of the arena."""

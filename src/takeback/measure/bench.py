@@ -51,7 +51,7 @@ from takeback.run.parts import Shard
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
-_CACHED = ("ends", "context", "asked", "tolerance", "floor")
+_CACHED = ("ends", "context", "asked", "tolerance", "floor", "most_changed")
 """What a bench works out and does not send elsewhere."""
 
 AGAIN: Final = "read again"
@@ -114,7 +114,7 @@ class Bench:
             TakebackError: there are fewer situations, or a pool can't be drawn.
         """
         bench = cls.answering(pair, arena, arena.situations("held-out", *drawn), measures, setup)
-        return bench if measures else bench.about(_most_changed(bench))
+        return bench if measures else bench.about(bench.most_changed)
 
     @classmethod
     def answering(
@@ -201,6 +201,28 @@ class Bench:
         """The readouts of base and tuned, which effects are relative to."""
         asks = {"base": Ask(self.anatomy.universe), "tuned": Ask(self.nothing)}
         return dict(zip(asks, self.read(asks.values()), strict=True))
+
+    @cached_property
+    def most_changed(self) -> str:
+        """The utility whose change from base to tuned is the most standard errors from 0.
+
+        Raises:
+            TakebackError: the arena has no goals, or none of them applies here.
+        """
+        goals = [utility(goal) for goal in self.arena.goals]
+        if not goals:
+            raise TakebackError(f"nothing says what answers in {self.arena.name} are worth; name a measure")
+        bench, found = self.about(*(measure.name for measure in goals)), dict[str, float]()
+        for measure in goals:
+            base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
+            kept = base.applies & tuned.applies
+            if kept.sum() > 1:
+                change = tuned.numbers[kept] - base.numbers[kept]
+                estimate = mean_estimate(change, bench.clusters[kept])
+                found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+        if not found:
+            raise TakebackError("no goal applies to these situations; name a measure")
+        return max(found, key=found.__getitem__)
 
     @cached_property
     def floor(self) -> Mapping[str, float] | None:
@@ -304,7 +326,7 @@ class Bench:
     def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
         """Count the hybrids that would have to be read for these: what asking for them costs."""
         self.store.look()
-        keys = {self._key(ask) for ask in map(_ask, asks)}
+        keys = {self._key(ask) for ask in map(Ask.of, asks)}
         return sum(len(self.store.missing(key, self.places, self.tolerance)) > 0 for key in keys)
 
     def read(self, asks: Iterable[Ask | ComponentSet]) -> list[Readouts]:
@@ -313,7 +335,7 @@ class Bench:
         Raises:
             TakebackError: a source does not fit, or a model can't be loaded.
         """
-        wanted = [_ask(ask) for ask in asks]
+        wanted = [Ask.of(ask) for ask in asks]
         self.gather(wanted)
         return [self._readouts(self._key(ask)) for ask in wanted]
 
@@ -324,7 +346,7 @@ class Bench:
             UnknownName: there is no such measure.
             TakebackError: a source does not fit, or a model can't be loaded.
         """
-        wanted = {ask.key: ask for ask in map(_ask, asks)}
+        wanted = {ask.key: ask for ask in map(Ask.of, asks)}
         asked = self.asked.values()
         self.gather(wanted.values())
         keys = {self._key(ask): key for key, ask in wanted.items()}
@@ -405,7 +427,7 @@ class Bench:
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
         self.store.look()
-        batches = cut([_ask(ask) for ask in asks], self._key, 1 if self._layout.drawn else PART)
+        batches = cut([Ask.of(ask) for ask in asks], self._key, 1 if self._layout.drawn else PART)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
         places = [one.places for place in chosen for one in self._left(batches[place])]
         if not places:
@@ -511,7 +533,7 @@ class Answers:
         Raises:
             UnknownName: the hybrid or the measure was not asked.
         """
-        ask = _ask(ask)
+        ask = Ask.of(ask)
         if measure not in self.bench.measures:
             raise unknown_name("measure", measure, self.bench.measures)
         if ask.key not in self.numbers:
@@ -540,26 +562,3 @@ class Answers:
         if not len(kept):
             raise TakebackError("the measure applies to none of these situations; take more situations")
         return kept
-
-
-def _ask(ask: Ask | ComponentSet) -> Ask:
-    return ask if isinstance(ask, Ask) else Ask(ask)
-
-
-def _most_changed(bench: Bench) -> str:
-    """Return the utility whose change from base to tuned is the most standard errors from 0."""
-    goals = [utility(goal) for goal in bench.arena.goals]
-    if not goals:
-        raise TakebackError(f"nothing says what answers in {bench.arena.name} are worth; name a measure")
-    bench = bench.about(*(measure.name for measure in goals))
-    found: dict[str, float] = {}
-    for measure in goals:
-        base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
-        kept = base.applies & tuned.applies
-        if kept.sum() > 1:
-            change = tuned.numbers[kept] - base.numbers[kept]
-            estimate = mean_estimate(change, bench.clusters[kept])
-            found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
-    if not found:
-        raise TakebackError("no goal applies to these situations; name a measure")
-    return max(found, key=found.__getitem__)

@@ -32,6 +32,7 @@ from takeback.run.errors import TakebackError
 from takeback.run.files import missing_folders, remove_empty
 from takeback.run.identity import identity
 from takeback.run.parts import collect, discard_parts
+from takeback.run.progress import piece_of
 from takeback.run.tables import read_table, write_table
 
 FOLDER: Final = "pool"
@@ -122,7 +123,9 @@ class PoolDraw:
     def rows(self, item: str) -> pd.DataFrame:
         """Draw the answers of every side to some prompts, score them, and read each by every side."""
         some = self.asked[int(item) : int(item) + self.lot]
-        table = pd.concat([*(self._drawn(side, some) for side in self.models), self._given(some)])
+        begun = int(item) * len(self.models)
+        drawn = [self._drawn(side, some, begun + n * len(some)) for n, side in enumerate(self.models)]
+        table = pd.concat([*drawn, self._given(some)])
         table = table.sort_values("place", kind="stable", ignore_index=True)
         rows = [some[place] for place in table["place"]]
         texts, tokens = table["answer"].tolist(), table["tokens"].tolist()
@@ -141,8 +144,11 @@ class PoolDraw:
             table[f"{LOG}{side}"] = readouts.logprobs
         return table.drop(columns="place")
 
-    def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
-        drawn = self._answers(side, some)
+    def _drawn(self, side: str, some: Sequence[Row], before: int) -> pd.DataFrame:
+        """Draw a side's answers to some prompts, when so many prompts of a side were answered before."""
+        each = self.arena.spec.answers
+        with piece_of(before * each, len(some) * each, len(self.asked) * len(self.models) * each):
+            drawn = self._answers(side, some)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)

@@ -59,6 +59,11 @@ class Ask:
     source: str = BASE
 
     @classmethod
+    def of(cls, ask: Ask | ComponentSet) -> Ask:
+        """Return a hybrid as it is, or that with a set from base."""
+        return ask if isinstance(ask, Ask) else cls(ask)
+
+    @classmethod
     def graft(cls, components: ComponentSet) -> Ask:
         """Return base with a set from tuned, which is tuned with all else from base."""
         return cls(~components)

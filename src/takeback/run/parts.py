@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -22,7 +21,7 @@ import pandas as pd
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, missing_folders, remove_empty
 from takeback.run.jobs import Count, Job, Workers, run_jobs
-from takeback.run.progress import Display, Report
+from takeback.run.progress import Display, Report, tell
 from takeback.run.reading import read_text
 from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
@@ -31,9 +30,6 @@ Item = TypeVar("Item")
 
 MOST_PARTS = 64
 """Parts that work is cut into at most: enough to share out, few enough to merge at once."""
-
-PATIENCE = 2.0
-"""Seconds that work without parts lasts before it shows how far it is."""
 
 
 class Itemised(Protocol):
@@ -283,14 +279,10 @@ class _Parts:
 
 def watched(name: str, items: Sequence[Item], shown: bool = True) -> Iterator[Item]:
     """Yield the items of work that is done here, and show how far it is when that lasts, unless told not."""
-    began = time.monotonic()
-    with ExitStack() as stack:
-        display: Display | None = None
+    with Display([name]) if shown else nullcontext():
         for done, item in enumerate(items):
-            if shown and display is None and done and time.monotonic() - began > PATIENCE:
-                display = stack.enter_context(Display([name]))
-            if display is not None:
-                display.show(name, "items done", done, len(items))
+            if done:
+                tell("items done", done, len(items))
             yield item
 
 

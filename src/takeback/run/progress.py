@@ -15,6 +15,9 @@ Report = Callable[[str, int, int], None]
 SILENCE = 20.0
 """Seconds after which a line is printed where there are no bars."""
 
+PATIENCE = 2.0
+"""Seconds that work lasts before pieces of it show how far they are."""
+
 
 @contextmanager
 def no_library_bars() -> Generator[None]:
@@ -43,6 +46,32 @@ def told_to(report: Report) -> Generator[None]:
         _told.reset(before)
 
 
+_shown: ContextVar[Display | None] = ContextVar("_shown", default=None)
+
+
+_piece: ContextVar[tuple[int, int, int] | None] = ContextVar("_piece", default=None)
+
+
+def tell(stage: str, done: int, total: int) -> None:
+    """Show how far a piece of work is that is done here, where one display shows that work and it lasts."""
+    if (display := _shown.get()) is not None:
+        if (piece := _piece.get()) is not None:
+            before, size, whole = piece
+            done, total = before + size * done // total, whole
+        display.tell(stage, done, total)
+
+
+@contextmanager
+def piece_of(before: int, size: int, whole: int) -> Generator[None]:
+    """Let what is told inside the block be of `size` of the `whole`, after what was done `before`."""
+    outer = _piece.get()
+    _piece.set((before, size, whole))
+    try:
+        yield
+    finally:
+        _piece.set(outer)
+
+
 class Display:
     """Shows what jobs do: bars with an ETA on a terminal, elsewhere a line when a job enters a stage."""
 
@@ -50,12 +79,14 @@ class Display:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+        self._names = tuple(names)
         self._stages: dict[str, str] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._told = time.monotonic()
         self._start = time.monotonic()
         self._bars: Progress | None = None
         self._outer = _told.get()
+        self._around: Display | None = None
         if self._outer is None and sys.stderr.isatty():
             columns = (
                 TextColumn("{task.description}"),
@@ -67,11 +98,12 @@ class Display:
             self._tasks = {name: self._bars.add_task(f"{name}: waiting", total=None) for name in names}
 
     def __enter__(self) -> Display:
-        if self._bars:
-            self._bars.start()
+        self._around = _shown.get()
+        _shown.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _shown.set(self._around)
         if self._bars:
             self._bars.stop()
 
@@ -88,6 +120,7 @@ class Display:
         if fresh:
             self._began[name] = (time.monotonic(), done)
         if self._bars:
+            self._bars.start()
             task = self._tasks[name]
             if fresh:
                 self._bars.reset(task, description=f"{name}: {stage}", total=total)
@@ -95,6 +128,11 @@ class Display:
         elif fresh or (time.monotonic() - self._told > SILENCE and done):
             self._told = time.monotonic()
             self._line(f"{name}: {stage}{self._how_far(name, done, total)}")
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Show how far the one job is that this is of; see `tell`."""
+        if len(self._names) == 1 and time.monotonic() - self._start > PATIENCE:
+            self.show(self._names[0], stage, done, total)
 
     def finish(self, name: str) -> None:
         """Show that a job is done."""

@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
+from takeback.checkpoint.placement import ONE
 from takeback.component import Component, ComponentSet
 from takeback.findings.attribution.adjoints import Adjoints, ForwardPass
 from takeback.findings.attribution.answer_adjoints import AnswerAdjoints, answer_adjoints
 from takeback.findings.attribution.modules import Call, modules_of, recorded
-from takeback.hybrid.live import Source, exchanged, slices
+from takeback.hybrid.live import Source, exchanged, slices, tensors_in
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measure_slopes
 from takeback.policies.answers import AnswerReadouts
@@ -65,22 +66,25 @@ def weight_effects(bench: Bench) -> Floats:
     """
     model, base = _models(bench)
     anatomy, own = anatomy_of(model), parameters_of(model)
-    totals = [{name: torch.zeros_like(one) for name, one in own.items()} for _ in bench.measures]
+    alone = [ComponentSet([component], anatomy.universe) for component in anatomy.universe]
+
+    def effect(one: ComponentSet, gradient: Source) -> float:
+        with torch.no_grad():
+            changes, slopes = (slices(model, source, one, anatomy) for source in (base, gradient))
+            pairs = zip(changes, slopes, strict=True)
+            return sum(
+                float(((new - old).double() * slope.double()).sum()) for (old, new), (_, slope) in pairs
+            )
+
+    effects = np.zeros((len(bench.measures), len(alone)))
     with _evaluated(model, gradients=True):
         for adjoints, number in _batches(bench, model):
-            found = _gradients(adjoints.sums(model, number), list(own.values()))
-            for total, slopes in zip(totals, found, strict=True):
-                for one, slope in zip(total.values(), slopes, strict=True):
-                    one.add_(slope)
-
-    def effect(component: Component, total: Mapping[str, Tensor]) -> float:
-        alone = ComponentSet([component], anatomy.universe)
-        changes, slopes = (slices(model, source, alone, anatomy) for source in (base, total))
-        pairs = zip(changes, slopes, strict=True)
-        return sum(float(((new - old).double() * slope.double()).sum()) for (old, new), (_, slope) in pairs)
-
-    with torch.no_grad():
-        return np.array([[effect(component, total) for component in anatomy.universe] for total in totals])
+            for total, found in zip(
+                effects, _gradients(adjoints.sums(model, number), list(own.values())), strict=True
+            ):
+                gradient = dict(zip(own, found, strict=True))
+                total += [effect(one, gradient) for one in alone]
+    return effects
 
 
 def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lambda: None) -> Floats:
@@ -95,13 +99,13 @@ def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lam
     Raises:
         TakebackError: a measure has no slopes.
     """
-    models = _Line.of(bench, between)
+    models = _Line.of(bench)
     owned = modules_of(models.model)
     modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
     effects = np.zeros((len(bench.measures), len(owned), len(bench.situations)))
     with _evaluated(models.model, gradients=False):
         for stretch in line:
-            with models.whole(stretch.at):
+            with models.whole(stretch.at, between):
                 for passed in _passes(bench, models.model, modules, between):
                     for place, component in enumerate(owned):
                         between()
@@ -127,41 +131,52 @@ def _models(bench: Bench) -> tuple[PreTrainedModel, Source]:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """The models between tuned and base, made of tuned in place: its entries by component, and base's."""
+    """The models between tuned and base, made of tuned in place; the slices of both come from elsewhere."""
 
     model: PreTrainedModel
-    entries: Mapping[Component, list[tuple[Tensor, Tensor, Tensor]]]
+    tuned: Source
+    base: Source
 
     @classmethod
-    def of(cls, bench: Bench, between: Between) -> _Line:
+    def of(cls, bench: Bench) -> _Line:
         model, base = _models(bench)
-        anatomy = anatomy_of(model)
-        entries: dict[Component, list[tuple[Tensor, Tensor, Tensor]]] = {}
-        for component in anatomy.universe:
-            between()
-            entries[component] = [
-                (there, there.detach().clone(), new.to(there.device, there.dtype))
-                for there, new in slices(model, base, ComponentSet([component], anatomy.universe), anatomy)
-            ]
-        return cls(model, entries)
+        if bench.placement.hold == ONE:
+            return cls(model, bench.weights("tuned"), base)
+        own = {name: tensor.detach().clone() for name, tensor in tensors_in(model).items()}
+        return cls(model, own, base)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        return tuple(anatomy_of(self.model).universe)
+
+    def entries(self, component: Component) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Give what belongs to a component in the model, and its entries in tuned and in base."""
+        anatomy = anatomy_of(self.model)
+        alone = ComponentSet([component], anatomy.universe)
+        both = (slices(self.model, end, alone, anatomy) for end in (self.tuned, self.base))
+        for (there, own), (_, new) in zip(*both, strict=True):
+            yield there, *(end.to(there.device, there.dtype) for end in (own, new))
 
     @contextmanager
-    def whole(self, place: float) -> Generator[None]:
+    def whole(self, place: float, between: Between) -> Generator[None]:
         """Let the model be the one at a place on the line until the block ends; nothing is held for that."""
-        entries = [entry for some in self.entries.values() for entry in some]
+
+        def put(place: float, between: Between = lambda: None) -> None:
+            for component in self.components:
+                between()
+                with torch.no_grad():
+                    for there, own, new in self.entries(component):
+                        there.copy_(torch.lerp(own, new, place))
+
         try:
-            with torch.no_grad():
-                for there, own, new in entries:
-                    there.copy_(torch.lerp(own, new, place))
+            put(place, between)
             yield
         finally:
-            with torch.no_grad():
-                for there, own, _ in entries:
-                    there.copy_(own)
+            put(0.0)
 
     def one(self, component: Component, place: float) -> AbstractContextManager[None]:
         """Let one component be the one at a place on the line until the block ends."""
-        return exchanged((there, torch.lerp(own, new, place)) for there, own, new in self.entries[component])
+        return exchanged((there, torch.lerp(own, new, place)) for there, own, new in self.entries(component))
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +221,7 @@ def _passes(
         between()
         with recorded(modules) as calls:
             sums = adjoints.sums(model, number)
-        each = _gradients(sums, [call.output for call in calls.values()], between)
+        each = list(_gradients(sums, [call.output for call in calls.values()], between))
         by_module = zip(calls, zip(*each, strict=True), strict=True)
         gradients = {module: torch.stack(found) for module, found in by_module}
         yield _Pass(calls, gradients, adjoints.situations(number))
@@ -231,15 +246,11 @@ def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints | 
 
 def _gradients(
     sums: Tensor, by: Sequence[Tensor], between: Between = lambda: None
-) -> list[tuple[Tensor, ...]]:
-    """Return the gradient of each sum by each tensor, zeros where it does not depend on it."""
-    found: list[tuple[Tensor, ...]] = []
+) -> Iterator[tuple[Tensor, ...]]:
+    """Give the gradient of one sum after the other by each tensor, zeros where it does not depend on it."""
     for one in sums:
         between()
-        found.append(
-            torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
-        )
-    return found
+        yield torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
 @contextmanager

@@ -17,5 +17,6 @@ if TYPE_CHECKING:
     from takeback.findings.sweep.sets import FAMILIES as FAMILIES
     from takeback.findings.sweep.sets import NamedSet as NamedSet
     from takeback.findings.sweep.sets import chosen_sets as chosen_sets
+    from takeback.findings.sweep.strongest import strongest as strongest
 
 lazy_names(__name__)

@@ -15,6 +15,7 @@ from transformers import Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTok
 from takeback.arenas.rows.sampling import Sampling
 from takeback.policies.language.forward import ready
 from takeback.run.errors import TakebackError
+from takeback.run.progress import tell
 
 ROWS = 64
 """Most answers drawn at a time."""
@@ -75,10 +76,12 @@ def generate(
     drawer = _Drawer(model, tokenizer, sampling, frozenset(ends))
     found: list[list[DrawnAnswer]] = [[] for _ in asked]
     with ready(model):
-        for places, draws in _batches(model, asked, sampling, count):
+        batches = list(_batches(model, asked, sampling, count))
+        for number, (places, draws) in enumerate(batches):
             answers = [_Answer(place, (*seed, numbers[place], draw)) for place in places for draw in draws]
-            for _ in drawer.grow([asked[place] for place in places], answers):
-                pass
+            for position, _ in enumerate(drawer.grow([asked[place] for place in places], answers), 1):
+                done = number * sampling.max_tokens + position
+                tell("drawing answers", done, len(batches) * sampling.max_tokens)
             for answer in answers:
                 found[answer.place].append(
                     answer_of(tokenizer, answer.tokens, answer.ended, ends, sampling.stop)
