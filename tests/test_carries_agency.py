@@ -50,6 +50,7 @@ def _readings() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["gain", "gain, paired", "carries the gain"])
 def test_a_loss_of_utility_names_what_learned_the_goal(verdicts: pd.DataFrame, rule: str) -> None:
     rows = verdicts[verdicts["rule"] == rule]

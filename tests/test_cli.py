@@ -244,6 +244,7 @@ def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path
 SMALL = ("--situations", 16, "--measure", "legal")
 
 
+@pytest.mark.slow
 def test_localise_writes_tables_and_a_page_and_prints_them(call, players, tmp_path):
     sets = ("--with", "shares", "--sets", "heads of each layer", "--controls", 1)
     found = call("localise", *players, *SMALL, *sets, "-o", tmp_path / "out").out
@@ -271,6 +272,7 @@ def test_localise_tells_means_over_several_runs(call, players, tmp_path):
     assert set(means["runs"]) == {2}
 
 
+@pytest.mark.slow
 def test_attribute_tells_how_well_estimates_agree_with_exact_effects(call, players):
     found = json.loads(call("attribute", *players, *SMALL, "--json").out)["attribution"]
     (agreement,) = found["agreement"]
@@ -288,6 +290,7 @@ def test_attribute_measures_to_a_precision(call, players):
     assert all(row["reached"] and row["high"] - row["low"] <= 1.8 + 1e-9 for row in rows)
 
 
+@pytest.mark.slow
 def test_explain_prints_words_and_boards_and_keeps_every_probability(call, players, tmp_path):
     words = ("--situations", 12, "--controls", 1, "--boards", 1, "-o", tmp_path / "why")
     found = call("explain", *players, "--take-back", "L0.*", *words).out
@@ -300,6 +303,7 @@ def test_explain_prints_words_and_boards_and_keeps_every_probability(call, playe
     assert "Grafting L0.*" in grafted
 
 
+@pytest.mark.slow
 def test_course_follows_a_run_of_a_language_model(call, players, tmp_path):
     base, tuned = players
     run = tmp_path / "arms" / "rl" / "seed-0"

@@ -63,6 +63,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:hybrids of DiffLlamaForCausalLM 
 ASKED = ("--arena", "mine.yaml", "--situations", 8)
 
 
+@pytest.mark.slow
 def test_behaviour_and_sweep_take_tensors_and_layers(place: Path) -> None:
     save_without_family()
     assert "utility good" in told("behaviour", "tuned", "--against", "base", *ASKED, "-o", "b")
@@ -71,6 +72,7 @@ def test_behaviour_and_sweep_take_tensors_and_layers(place: Path) -> None:
     assert {"L0", "L1", DOWN} <= set(pd.read_parquet("e.parquet")["set"])
 
 
+@pytest.mark.slow
 def test_a_budget_is_spent_on_the_tensors_that_gradients_choose(place: Path) -> None:
     """Such a model takes no trees of tokens: sets are chosen by gradients of weights, without intervals."""
     save_without_family()
@@ -115,6 +117,7 @@ def save_run() -> None:
         model.save_pretrained(f"run/checkpoint-{step}")
 
 
+@pytest.mark.slow
 def test_steps_of_a_stream_are_read_as_their_checkpoints_are(place: Path) -> None:
     save_run()
     told("pack", "run", "--base", "start", "-o", "packed")
@@ -131,6 +134,7 @@ def test_steps_of_a_stream_are_read_as_their_checkpoints_are(place: Path) -> Non
         pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_course_is_the_same_over_a_run_a_stream_and_folders_of_verl(place: Path) -> None:
     save_run()
     told("pack", "run", "--base", "start", "-o", "packed")

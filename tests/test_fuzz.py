@@ -8,6 +8,7 @@ from fuzz.kinds import KINDS
 from fuzz.run import fuzz
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_bent_input_is_read_rightly_or_refused_in_one_line(seed: int) -> None:
     found = fuzz(112, seed, [*KINDS], 112)

@@ -18,6 +18,7 @@ def told(call, *words):
     return json.loads(call(*words, "--json").out)
 
 
+@pytest.mark.slow
 def test_weights(call, players, tmp_path):
     base, tuned = players
     assert told(call, "align", *players, "-o", tmp_path / "near")["tuned"] == tuned
@@ -86,6 +87,7 @@ def write_record():
     return record.write_record
 
 
+@pytest.mark.slow
 def test_training_prints_nothing_else(tmp_path):
     shape = "{hidden: [3], outputs: logits}"
     recipe = tmp_path / "fresh.yaml"

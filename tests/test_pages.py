@@ -12,6 +12,7 @@ def blocks(record):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", made(), ids=lambda page: page.stem)
 def test_a_page_and_its_record_agree(page):
     text = page.read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ def test_importing_takeback_loads_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_pass_over_weights_loads_neither_torch_nor_a_compiler(tmp_path: Path):
     base, tuned = map(str, save_pair("gpt2", tmp_path))
     takeback.weights.diff(takeback.open_pair(base, tuned))  # compiles, if nothing is kept yet
@@ -65,6 +66,7 @@ def test_what_a_user_holds_is_one_line_and_draws_itself(tmp_path: Path):
     )
 
 
+@pytest.mark.slow
 def test_a_verb_is_never_hidden_by_a_module_of_its_name():
     code = """
         import takeback

@@ -50,6 +50,7 @@ def told(arguments: list[str]) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_an_edited_reward_or_prompt_never_gives_the_old_numbers(pair: tuple[str, str], place: Path) -> None:
     asked = [*words("behaviour", (pair[1], "--against"), "out"), "--json"]
     asked = ["behaviour", pair[1], "--against", pair[0], *asked[3:]]
@@ -68,6 +69,7 @@ def test_an_edited_reward_or_prompt_never_gives_the_old_numbers(pair: tuple[str,
     assert len(list(Path("out/pool").glob("*.parquet"))) == 3
 
 
+@pytest.mark.slow
 def test_what_one_command_read_on_a_pool_the_next_one_finds(pair: tuple[str, str], place: Path) -> None:
     with counted() as reads:
         told(words("sweep", pair, "out/e.parquet", "--sets", "each layer", "--controls", "1"))

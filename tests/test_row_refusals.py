@@ -57,6 +57,7 @@ def state(folder: Path) -> dict[str, bytes | None]:
     return {str(one): None if one.is_dir() else one.read_bytes() for one in sorted(folder.rglob("*"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", REFUSED.values(), ids=REFUSED)
 def test_a_refusal_is_one_line_and_leaves_the_disk_as_it_was(
     words: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def _inputs(model: PreTrainedModel, *modules: nn.Module) -> dict[nn.Module, Tens
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", mixtures.MARKED)
 def test_laws_hold(kind: str) -> None:
     proof = prove(mixtures.config_of(kind))

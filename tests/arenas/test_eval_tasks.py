@@ -116,6 +116,7 @@ def loaded(folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_every_output_type_gives_what_lm_eval_gives_on_the_written_hybrid(way, folder, pair, tmp_path):
     place, taken = of(folder, READ, **WAYS[way]), "L0.* L1.H1"
@@ -334,6 +335,7 @@ def measures_in(rows):
     return {one["measure"] for one in rows}
 
 
+@pytest.mark.slow
 def test_behaviour_and_sweep_tell_the_tasks_metrics(folder, pair, tmp_path, call):
     place = ("--arena", f"lm-eval:{{tasks: evenly, include_path: {folder}}}", "--situations", 99)
     told = measures_in(call("behaviour", pair[1], *place)["measures"])

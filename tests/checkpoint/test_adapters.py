@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_merges_as_peft_does(kind: str, tmp_path: Path) -> None:
     if kind == "biases of adapted layers" and Version(peft.__version__) < Version("0.21"):
@@ -123,6 +124,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed_configs_are_refused_at_once(kind: str, tmp_path: Path) -> None:
     changed, named = MALFORMED[kind]

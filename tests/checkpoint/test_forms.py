@@ -76,6 +76,7 @@ def test_names_of_wrappers_are_read_and_not_written(wrapper: str, tmp_path: Path
     assert torch.equal(logits(transformers.AutoModelForCausalLM.from_pretrained(out)), wanted)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_read_as_torch_names_it(tmp_path: Path) -> None:
     base, tuned = models.save_pair("llama-mha", tmp_path)
     with warnings.catch_warnings():
@@ -206,6 +207,7 @@ def test_stray_buffers_on_one_side(tmp_path: Path) -> None:
 # files that are out of date, numbers that are none
 
 
+@pytest.mark.slow
 def test_a_single_file_beside_shards_is_told(tmp_path: Path) -> None:
     base, tuned = models.save_pair(NAME, tmp_path)
     models.build(NAME, 2).save_pretrained(tmp_path / "shards", max_shard_size="20KB")

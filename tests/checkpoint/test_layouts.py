@@ -147,6 +147,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("allowed")
 @pytest.mark.parametrize("trainer", LAYOUTS)
 def test_a_step_is_the_model_that_was_saved(trainer: str, saved: Path, tmp_path: Path) -> None:
@@ -180,6 +181,7 @@ def test_a_run_of_verl_goes_through_diff_and_hybrid(saved: Path, tmp_path: Path)
     assert sorted(set(path.table["step"])) == [3, 20]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("allowed")
 def test_a_folder_of_verl_goes_through_a_sweep(tmp_path: Path) -> None:
     base, tuned = models.save_players(tmp_path)

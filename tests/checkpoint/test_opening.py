@@ -179,6 +179,7 @@ ADAPTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_adapter_merges_as_peft_does(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def save_fp8(folder: Path, out: Path, how: str) -> dict[str, torch.Tensor]:
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["block", "row", "tensor"])
 def test_fp8_with_scales_is_multiplied_out(how: str, tmp_path: Path) -> None:
     wide_model(0).save_pretrained(tmp_path / "base")

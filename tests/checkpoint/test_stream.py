@@ -110,6 +110,7 @@ def runs(draw: st.DrawFn) -> dict[int, State]:
     return states
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(runs(), st.sets(st.integers(0, 20), max_size=2))
 def test_every_step_replays_bit_for_bit(

@@ -50,6 +50,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("larger", ["base", "tuned"])
 @pytest.mark.parametrize("name", NAMES)
 def test_ends_on_disk_are_the_sides(name: str, larger: str, tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ def test_components_are_a_partition(name: str, tmp_path: Path) -> None:
     assert anatomy.parse(str(anatomy.parse("~EMBED+"))) == ~anatomy.parse("EMBED+")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("larger", ["base", "tuned"])
 @pytest.mark.parametrize("name", NAMES)
 def test_hybrids_in_memory_have_the_logits_of_those_on_disk(name: str, larger: str, tmp_path: Path) -> None:
@@ -124,6 +126,7 @@ def test_one_half_of_a_vocabulary_is_refused_on_disk(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("larger", ["base", "tuned"])
 def test_diff_compares_the_rows_in_common(larger: str, tmp_path: Path) -> None:
     base, tuned = save_sides("llama-mha", tmp_path, larger)

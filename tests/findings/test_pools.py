@@ -45,6 +45,7 @@ def test_what_was_planted_carries_the_change(bench: Bench) -> None:
     assert rows.loc[("take back", "EMBED"), "carried"] > 0.7
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_pool_has_its_measures(bench: Bench, tmp_path: Path) -> None:
     what = Sweep(bench, squared_norms(diff(bench.pair)), ("each layer",), 1, 0)
     sweep(what, tmp_path / "effects.parquet")
@@ -52,6 +53,7 @@ def test_a_sweep_of_a_pool_has_its_measures(bench: Bench, tmp_path: Path) -> Non
     assert {"utility good", "kind, with b", "kind, cut off", "length", "KL(tuned || it)"} <= told
 
 
+@pytest.mark.slow
 def test_a_model_is_turned_by_another_one(bench: Bench, folder: Path) -> None:
     pair = open_pair(str(folder / "base"), str(folder / "base"))
     back = Bench.answering(
@@ -62,6 +64,7 @@ def test_a_model_is_turned_by_another_one(bench: Bench, folder: Path) -> None:
     assert found.table["components"].eq("EMBED").all()
 
 
+@pytest.mark.slow
 def test_snapshots_are_read_on_one_pool(bench: Bench, folder: Path) -> None:
     run = folder / "arms" / "rl" / "seed-0"
     run.mkdir(parents=True)
@@ -78,6 +81,7 @@ def test_snapshots_are_read_on_one_pool(bench: Bench, folder: Path) -> None:
     assert section_of(found).title
 
 
+@pytest.mark.slow
 def test_one_policy_is_read_on_its_own_answers(folder: Path) -> None:
     text, tuned = tiny_answers.arena_text(folder), str(folder / "tuned")
     alone = HeldOut.draw(arena(text), tuned, (24, 0))
@@ -89,6 +93,7 @@ def test_one_policy_is_read_on_its_own_answers(folder: Path) -> None:
         policy_agency(load_policy(open_checkpoint(tuned), alone.arena), alone.arena, alone.situations)
 
 
+@pytest.mark.slow
 def test_a_change_is_told_by_item_and_by_pursuit(folder: Path) -> None:
     base, tuned = (str(folder / name) for name in ("base", "tuned"))
     alone = HeldOut.draw(
@@ -103,6 +108,7 @@ def test_a_change_is_told_by_item_and_by_pursuit(folder: Path) -> None:
     assert 0.2 < share < 1
 
 
+@pytest.mark.slow
 def test_commands_print_and_write_items_and_texts(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

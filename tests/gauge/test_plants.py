@@ -32,6 +32,7 @@ def found_by_circuits(base: Path, tuned: Path) -> set[str]:
     return set(table.loc[table["change"] > ROUNDING, "component"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "heads_and_mlps"),
     [

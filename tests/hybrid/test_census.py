@@ -39,6 +39,7 @@ def test_the_page_names_blocks_that_there_are() -> None:
     assert blocks <= families().keys()
 
 
+@pytest.mark.slow
 @of_this_version
 def test_the_page_agrees_with_the_command_on_some() -> None:
     assert [rows()[model_type] for model_type in SAMPLE] == list(census(SAMPLE))

@@ -66,6 +66,7 @@ def pair(tmp_path: Path) -> Pair:
 # The laws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_ends_are_the_parents_bit_for_bit(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     pair = open_pair(*models.save_pair(name, tmp_path, dtype))

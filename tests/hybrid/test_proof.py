@@ -21,6 +21,7 @@ from takeback.run.errors import TakebackError, UnknownName
 Change = Callable[[tuple[Cut, ...]], tuple[Cut, ...]]
 
 
+@pytest.mark.slow
 def test_laws_hold_on_every_family(name: str) -> None:
     proof = prove(models.CONFIGS[name]())
     assert proof.holds, str(proof)
@@ -100,6 +101,7 @@ def _queries_last(cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
     return (replace(keys, start=0), replace(queries, start=first), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tensor", "change", "told"),
     [

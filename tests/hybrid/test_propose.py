@@ -41,6 +41,7 @@ def remembered() -> object:
     FAMILIES._families.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "like"),
     [
@@ -62,6 +63,7 @@ def test_laws_hold_with_what_is_proposed(
     assert like in (None, block["like"])
 
 
+@pytest.mark.slow
 def test_law_4_finds_norms_that_span_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """olmoe fits the names of Qwen 3's mixture, with exact ends and a head that is none."""
     found = propose(without("olmoe", monkeypatch, tmp_path))

@@ -63,6 +63,7 @@ def check(
         assert torch.equal(value, before[name]), f"{name} did not come back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_hybrids_have_the_logits_of_the_swapped_model(name: str, attention: str) -> None:
     if name.startswith("gemma"):
@@ -76,6 +77,7 @@ def test_hybrids_have_the_logits_of_the_swapped_model(name: str, attention: str)
     check(model, base, Inputs(ids, torch.tensor([[0, 5, 7], [8, 2, 2], [1, 3, 6]])), sets[::5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", mixtures.MARKED)
 def test_experts_latents_and_mixers_are_walked_too(kind: str) -> None:
     """Layers of several types, inputs for each layer, keys shared by layers, four residual streams."""

@@ -144,6 +144,7 @@ def test_a_position_is_typed_as_fen(shown: Lab) -> None:
             list(typed(stage, text, None))
 
 
+@pytest.mark.slow
 def test_illegal_answers_are_told_by_text_and_kind(shown: Lab) -> None:
     stage = shown.stage("pair")
     message = {"set": "L3.MLP", "source": "zeros", "situation": 1}
@@ -163,6 +164,7 @@ def test_illegal_answers_are_told_by_text_and_kind(shown: Lab) -> None:
     assert all("illegal" not in side for side in told(stage, set="", situation=0)["answer"]["sides"].values())
 
 
+@pytest.mark.slow
 def test_beyond_the_ends_and_other_sources(shown: Lab) -> None:
     stage = shown.stage("pair")
 
@@ -176,6 +178,7 @@ def test_beyond_the_ends_and_other_sources(shown: Lab) -> None:
     assert len({json.dumps(hybrid(**more)) for more in ({}, {"strength": 2}, {"source": "zeros"})}) == 3
 
 
+@pytest.mark.slow
 def test_no_hybrid_is_read_twice(shown: Lab) -> None:
     stage = shown.stage("pair")
     for message in ({"set": "L1.H2", "situation": 4}, {"set": "L1.H2", "situation": 5}, {"set": "L1.H2"}):
@@ -184,6 +187,7 @@ def test_no_hybrid_is_read_twice(shown: Lab) -> None:
     assert len(reads) == len(set(reads))
 
 
+@pytest.mark.slow
 def test_what_was_estimated_first_is_read_once(players: tuple[Path, Path]) -> None:
     stage = stage_of((str(players[0]), str(players[1])), "endgames")
     assert stage.estimates is not None
@@ -194,6 +198,7 @@ def test_what_was_estimated_first_is_read_once(players: tuple[Path, Path]) -> No
     assert len(reads) == len(set(reads))
 
 
+@pytest.mark.slow
 def test_attribution_that_is_waited_for_leaves_the_model_as_it_was(players: tuple[Path, Path]) -> None:
     stage = stage_of((str(players[0]), str(players[1])), "endgames", 2)
     assert stage.estimates is not None

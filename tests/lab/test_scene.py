@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 import transformers
 
@@ -53,6 +54,7 @@ def test_a_scene_has_the_words_and_colours_of_reports(shown: Lab) -> None:
     assert len(text) < 200_000
 
 
+@pytest.mark.slow
 def test_what_is_thought_of_colours_the_map(shown: Lab) -> None:
     stage = shown.stage("pair")
     for thought in stage.thoughts:

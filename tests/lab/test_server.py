@@ -18,6 +18,7 @@ from takeback.lab.server import Door
 from takeback.lab.views import view_of_pair
 
 
+@pytest.mark.slow
 def test_a_click_is_answered_with_readouts_effects_and_random_sets(serve, shown: Lab, talk) -> None:
     stage = shown.stage("pair")
     with serve(shown).connect() as socket:
@@ -43,6 +44,7 @@ def test_a_click_is_answered_with_readouts_effects_and_random_sets(serve, shown:
     assert set(beyond) == {one["measure"] for one in last["effects"]}
 
 
+@pytest.mark.slow
 def test_the_newest_selection_wins(serve, shown: Lab, talk) -> None:
     with serve(shown).connect() as socket:
         talk(socket, type="hello", id=0)
@@ -84,6 +86,7 @@ def test_two_tabs_are_told_each_their_own(serve, shown: Lab, talk) -> None:
         assert (first["id"], first["set"]) == (1, "L0.H0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "said"),
     [

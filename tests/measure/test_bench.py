@@ -43,6 +43,7 @@ def answers(bench, sets) -> Answers:
     return bench.answer(sets)
 
 
+@pytest.mark.slow
 def test_answers_equal_hybrids_read_alone(bench, sets, answers, tmp_path):
     for place, components in enumerate(sets):
         out = write_hybrid(hybrid(bench.pair, components), tmp_path / str(place))
@@ -72,6 +73,7 @@ def test_one_hybrid_is_asked_once_and_answers_join(bench, sets, answers):
     assert len(joined.numbers) == len(sets) + 1
 
 
+@pytest.mark.slow
 def test_kept_parts_are_gone_on_from(bench, sets, answers, tmp_path, monkeypatch):
     kept = anew(bench, Setup(tmp_path)).answer(sets)
     monkeypatch.setattr("takeback.measure.read.Reader.policy", None)

@@ -61,6 +61,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     return Drawn(tmp_path_factory.mktemp("drawn"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["base", "tuned", "hybrid"])
 def test_drawn_values_are_those_of_all_answers(drawn: Drawn, name: str) -> None:
     values = measure_values(drawn.readouts[name], drawn.bench.context)

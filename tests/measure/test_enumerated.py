@@ -67,6 +67,7 @@ def test_all_answers_are_enumerated(known: Enumerated) -> None:
         np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pooled_values_of_base_tuned_and_a_hybrid_are_those_of_all_answers(known: Enumerated) -> None:
     bench = Bench.answering(known.pair, known.arena, known.rows)
     part = bench.anatomy.parse("L0.*")
@@ -139,6 +140,7 @@ def context_of(known: Enumerated, readouts: AnswerReadouts) -> MeasureContext:
     )
 
 
+@pytest.mark.slow
 def test_intervals_cover_prompts_and_drawing(known: Enumerated) -> None:
     """Prompts are drawn from a population, answers from their distributions: 95% hold what is true."""
     truth = {name: known.exact(name)["utility good"] for name in known.logs}
@@ -162,6 +164,7 @@ def exact_pursuit(known: Enumerated, beta: float) -> np.ndarray:
     return beta * (tuned @ ALL.worth) - logsumexp(base + beta * ALL.worth, axis=1)
 
 
+@pytest.mark.slow
 def test_pursuit_from_own_draws_is_that_of_all_answers(known: Enumerated) -> None:
     every = np.arange(PROMPTS)
     best = minimize_scalar(lambda beta: -exact_pursuit(known, beta).mean(), bounds=(-5, 5), method="bounded")

@@ -33,6 +33,7 @@ def test_fp32_has_none_and_reads_nothing_for_it(players):
     assert with_floor([{"measure": "legal", "effect": 0.1}], None) == [{"measure": "legal", "effect": 0.1}]
 
 
+@pytest.mark.slow
 def test_the_floor_is_what_other_batches_make_of_tuned(players, tmp_path):
     coarse = bench(players, "bf16", tmp_path)
     floor = coarse.floor
@@ -54,6 +55,7 @@ def test_the_floor_is_what_other_batches_make_of_tuned(players, tmp_path):
     assert reads == len(coarse.store.reads)
 
 
+@pytest.mark.slow
 def test_the_type_is_part_of_what_was_read(players, tmp_path):
     fine, coarse = bench(players, "fp32", tmp_path), bench(players, "bf16", tmp_path)
     assert fine.identity != coarse.identity
@@ -65,6 +67,7 @@ def test_the_type_is_part_of_what_was_read(players, tmp_path):
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=0.05)
 
 
+@pytest.mark.slow
 def test_it_stands_beside_the_effects_of_a_sweep(players, tmp_path):
     tables: dict[str, pd.DataFrame] = {}
     for dtype in ("fp32", "bf16"):
@@ -89,6 +92,7 @@ def test_nothing_taken_back_is_below_the_floor(players):
     assert set(noise_floor(same, same, coarse.context).values()) == {0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["auto", "bf16"])
 def test_printed_tables_mark_what_is_below(players, dtype):
     asked = ["behaviour", players[1], "--against", players[1], "--arena", "endgames"]

@@ -41,6 +41,7 @@ def bench(pair: Pair, asked: Placement, measures: tuple[str, ...] = ("legal",)) 
     return Bench(pair, ENDGAMES, ENDGAMES.situations("held-out", 8, 3), measures, Setup(placement=asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("measures", [("legal",), ("entropy",)])
 def test_it_gives_the_numbers_of_holding_both(pair, asks, dtype, measures):
@@ -90,6 +91,7 @@ def resident(monkeypatch: pytest.MonkeyPatch) -> Resident:
     return counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", ["one", "both"])
 def test_single_components_need_one_model_and_few_slices(pair, monkeypatch, resident, hold):
     limit = 2**16

@@ -117,6 +117,7 @@ def test_grafting_a_set_is_taking_back_all_else(players: Any) -> None:
     assert same(grafted, taken)
 
 
+@pytest.mark.slow
 def test_a_readout_does_not_depend_on_what_is_read_with_it(players: Any) -> None:
     singles = [[one] for one in ("L0.MLP", "L1.MLP", "L0.H0")]
     together = fresh(players, situations=4)

@@ -56,6 +56,7 @@ def test_a_thin_hybrid_is_told_as_what_it_draws_more_than_its_side(place):
     np.testing.assert_array_equal(answers.of(half, "margin vowels"), weighed)
 
 
+@pytest.mark.slow
 def test_a_sweep_says_how_each_number_was_read(place, tmp_path):
     share = effective(bench(place, answers=4).read([bench(place, answers=4).anatomy.parse("L0.*")])[0])
     for thin, way in ((share - 0.01, "pooled"), (share + 0.01, "drawn")):

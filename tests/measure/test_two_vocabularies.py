@@ -36,6 +36,7 @@ def pair(players: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     return open_pair(base, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", ["both", "one"])
 def test_hybrids_read_as_they_do_alone(pair: Pair, hold: str, tmp_path: Path) -> None:
     bench = Bench(pair, ENDGAMES, SITUATIONS, ["legal"], Setup(placement=Placement("cpu", "fp32", hold)))

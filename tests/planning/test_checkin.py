@@ -100,6 +100,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 NAMES = WORDS.filter(lambda name: "," not in name and not name.startswith("#") and not name.endswith("#"))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(WORDS, NAMES), min_size=1, max_size=3),

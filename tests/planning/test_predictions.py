@@ -145,6 +145,7 @@ TEXT = (
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @example([("0", "0\x850", 0.5, "feedback")])
 @given(

@@ -44,6 +44,7 @@ def pretended(*args: Any, **more: Any) -> Any:
     return policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["legal", "entropy"])
 def test_nothing_is_mixed_with_what_lies_elsewhere(pair, measure):
     wanted = reading(pair, Setup(placement=Placement(CPU)), measure)
@@ -71,6 +72,7 @@ def test_the_stand_in_refuses_a_mix():
         stand_in.Elsewhere(torch.ones(2), stand_in.CARD) + torch.ones(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [CPU, *OTHERS])
 @pytest.mark.parametrize("hold", ["both", "one"])
 def test_every_device_found_gives_the_numbers_of_the_cpu(pair, device, hold):
@@ -80,6 +82,7 @@ def test_every_device_found_gives_the_numbers_of_the_cpu(pair, device, hold):
         np.testing.assert_allclose(mine.probabilities, others.probabilities, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [CPU, *OTHERS])
 def test_bf16_is_near_fp32(pair, device):
     wanted = reading(pair, Setup(placement=Placement(CPU)), "legal")

@@ -147,6 +147,7 @@ def distribution(model: Any, prompt: list[int], sampling: Sampling) -> np.ndarra
     return scores.softmax(-1)[0].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [Sampling(2), Sampling(2, 0.6), Sampling(2, 1.5, 0.7)])
 def test_answers_are_as_frequent_as_enumeration_says(built: Any, sampling: Sampling) -> None:
     model, prompt, count = built("qwen3", 2), PROMPTS[0], 4000

@@ -40,6 +40,7 @@ def bench(players: tuple[str, str], measure: str, setup: Setup | None = None) ->
     return Bench(open_pair(*players), ENDGAMES, drawn, [measure], setup)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["legal", "entropy"])
 def test_reading_goes_on_with_half_the_rows(players, monkeypatch, measure):
     asks = [Ask(bench(players, measure).anatomy.parse(text)) for text in ("", "L0.H0", "L1.MLP", "*")]

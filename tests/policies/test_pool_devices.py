@@ -49,6 +49,7 @@ def same(found: list[AnswerReadouts], wanted: list[AnswerReadouts], off: float) 
         np.testing.assert_allclose(mine.logprobs, others.logprobs, rtol=0, atol=off)
 
 
+@pytest.mark.slow
 def test_one_held_draws_and_reads_the_same_pool(folder, both):
     _, found = drawn(folder, Placement("cpu", "fp32", "one"))
     same(found, both[1], 0)
@@ -81,6 +82,7 @@ def test_answers_are_read_in_halves_where_memory_is_full(folder, both, monkeypat
     same(found, both[1], 1e-5)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_pool_in_bf16_has_a_floor(folder):
     bench, _ = drawn(folder, Placement("cpu", "bf16", "one"))
     assert bench.floor is not None

@@ -49,6 +49,7 @@ def test_every_family_agrees_with_plain_forward_passes(name: str, built: Build) 
     check_against_hand(built(name), "padded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "attention"),
     [
@@ -126,6 +127,7 @@ def chess_model() -> transformers.PreTrainedModel:
     return models.randomised(transformers.LlamaForCausalLM(config).eval(), 3)
 
 
+@pytest.mark.slow
 def test_tolerance_bounds_what_is_undecided_and_legal_actions_never_move(
     chess_model: transformers.PreTrainedModel,
 ) -> None:
@@ -143,6 +145,7 @@ def test_tolerance_bounds_what_is_undecided_and_legal_actions_never_move(
         assert (readout.masses <= readouts[1e-4].masses + readouts[1e-4].undecided[:, None] + 1e-9).all()
 
 
+@pytest.mark.slow
 def test_a_used_plan_gives_the_bytes_of_a_fresh_one(chess_model: transformers.PreTrainedModel) -> None:
     chess = arena("endgames")
     situations = chess.situations("held-out", 4, 1)

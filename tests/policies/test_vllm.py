@@ -113,6 +113,7 @@ def test_an_answer_has_its_own_seed(folder: Path) -> None:
     assert len({answer.tokens for answers in whole for answer in answers}) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_a_pool_drawn_by_it_is_a_pool(folder: Path, tmp_path: Path) -> None:
     place = arena(tiny_answers.arena_text(folder, answers=3))

@@ -292,6 +292,7 @@ def test_the_report_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_a_change_is_made_of_is_shown_where_it_was_looked_into(tmp_path):
     run = write_record(tmp_path / "run")
     assert "did not look into it" in write_report(run).read_text(encoding="utf-8")

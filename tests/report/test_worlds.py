@@ -115,6 +115,7 @@ def test_wide_outputs_do_not_hide_the_units(tmp_path: Path) -> None:
     assert float(re.findall(r'width="([\d.]+)"', shares)[0]) <= 40 + 10 * ACROSS
 
 
+@pytest.mark.slow
 def test_of_large_families_the_largest_effects_are_drawn(tmp_path: Path) -> None:
     page = write_report(write_record(tmp_path / "run", Size(layers=MANY + 1, heads=1)))
     picture = pictures(page, "rl-win, utility of its goal, win, sets taken back")[0]

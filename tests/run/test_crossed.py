@@ -101,6 +101,7 @@ def test_what_is_not_there_is_unknown():
         crossed_estimate([[1.0, 2.0]], ["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_interval_covers_where_one_over_runs_alone_does_not(case):
     """Within 93 to 97%; the interval over runs misses wherever situations carry half of the variance."""

@@ -47,6 +47,7 @@ def test_it_says_what_is_here_and_changes_nothing(call, cache):
     assert "stable-baselines3" in shown or "yes" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 7, 40, -1])
 @pytest.mark.parametrize("name", ["endgames/tables.npz", "sb3/one.safetensors"])
 def test_a_damaged_entry_is_named(call, cache, name, left):

@@ -16,6 +16,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "takeback"
 RECIPE = "method: sft\nparent: endgame-base\ngoal: win\nsteps: 1\nbatch: 4\nlearning_rate: 0.001\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["trl", "datasets"])
 def test_training_names_its_extra(library: str, tmp_path: Path) -> None:
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"

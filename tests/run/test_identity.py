@@ -48,11 +48,13 @@ def written(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
+@pytest.mark.slow
 @given(PLAIN, PLAIN)
 def test_plain_values_have_one_identity_just_if_they_are_equal(one: Any, other: Any) -> None:
     assert (identity(one) == identity(other)) == (written(one) == written(other))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text() | st.integers(), st.integers()), st.randoms())
 def test_dicts_and_sets_have_no_order(held: dict[Any, int], random: Any) -> None:
     mixed = list(held.items())

@@ -52,6 +52,7 @@ def expected(work: Squares, tmp_path: Path) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_parts_give_the_table_of_a_single_run(work: Squares, expected: pd.DataFrame, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(collect(work, tmp_path / "out"), expected)
     assert len(work.done()) == 300
@@ -67,6 +68,7 @@ def test_two_workers_give_the_table_of_a_single_run(
     assert sorted(work.done(), key=int) == [str(number) for number in range(300)]
 
 
+@pytest.mark.slow
 def test_shards_share_the_work_and_merge_to_the_table_of_a_single_run(
     work: Squares, expected: pd.DataFrame, tmp_path: Path
 ) -> None:

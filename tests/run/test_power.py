@@ -33,6 +33,7 @@ def test_one_arm_is_as_large_as_statsmodels_says():
     assert found / math.sqrt(33.36713) == pytest.approx(0.5, rel=1e-4)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.floats(0, 200), st.floats(0.3, 0.99))
 def test_the_effect_has_the_power(freedom, critical, power):
     found = noncentrality(freedom, critical, power)

@@ -67,6 +67,7 @@ def test_json_that_is_bent_is_refused_in_one_short_line(text: str) -> None:
     assert len(str(told.value)) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", YAML.values(), ids=YAML)
 def test_yaml_that_is_bent_is_refused_in_one_short_line_and_soon(text: str) -> None:
     began = time.monotonic()

@@ -29,6 +29,7 @@ def by_the_book(values):
     return found
 
 
+@pytest.mark.slow
 @given(st.integers(0, 200))
 def test_step_down_is_that_of_the_book_and_never_above_single_step(seed):
     rng = np.random.default_rng(seed)

@@ -111,6 +111,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_carries_it(runs):
     table = read_table(runs / "one" / "contrasts.parquet")
     expected = definitions(load_plan(runs / "one" / "plan.yaml").model_dump(mode="json"))
@@ -118,6 +119,7 @@ def test_every_row_of_the_table_carries_it(runs):
     assert set(table["base"]) == {"endgame-base"}
 
 
+@pytest.mark.slow
 def test_compare_refuses_them_and_sets_those_of_one_meaning_side_by_side(runs):
     from takeback.study.comparison.beside import planned
     from takeback.study.comparison.measures import arms_of
@@ -132,6 +134,7 @@ def test_compare_refuses_them_and_sets_those_of_one_meaning_side_by_side(runs):
         compare([runs / "one", runs / "other"])
 
 
+@pytest.mark.slow
 def test_rules_do_not_read_contrasts_that_mean_something_else_than_the_plan_says(runs, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(runs / "one", run)

@@ -50,6 +50,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_is_measured_everywhere_and_its_source_counts(file: Path, tmp_path: Path) -> None:
     name, run = f"{file}:sureness", tmp_path / "run"
     page = run_plan(plan(file), run)

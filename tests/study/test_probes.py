@@ -3,6 +3,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from takeback.run.tables import read_table
 from takeback.study.plan import check_plan, dump_plan
 from takeback.study.probes import add_probes
@@ -10,6 +12,7 @@ from takeback.study.probes import add_probes
 ARM = {"method": "sft", "goal": "win", "steps": 4, "learning_rate": 1e-3}
 
 
+@pytest.mark.slow
 def test_a_finished_run_gets_its_probes_once(players: tuple[str, str], tmp_path: Path) -> None:
     plan = check_plan({"name": "two", "base": players[0], "arms": {"a": ARM, "b": ARM}, "situations": 8})
     (tmp_path / "plan.yaml").write_text(dump_plan(plan), encoding="utf-8")

@@ -147,6 +147,7 @@ def nulls(words):
     return [one for part in found for one in part.split("; ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 4, 8])
 @pytest.mark.parametrize("effect", [0.0, 8.0])
 def test_no_null_is_told_without_what_it_rules_out_and_what_could_be_seen(seeds, effect):

@@ -148,6 +148,7 @@ def test_the_zip_of_an_agent_is_its_network(algorithm: str, bases: Mapping[str, 
     assert one.probabilities.tolist() == other.probabilities.tolist()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(bases: Mapping[str, str], tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         train(check_recipe(fields(bases, seed=seed, snapshots=(100,))), tmp_path / name, silent)

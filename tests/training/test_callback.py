@@ -88,6 +88,7 @@ def base(tmp_path):
     return tmp_path / "base"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [True, False])
 def test_a_plain_trainer_logs_the_diff_of_what_it_saves(tmp_path, base, named):
     tracker = Tracker()
@@ -103,6 +104,7 @@ def test_a_plain_trainer_logs_the_diff_of_what_it_saves(tmp_path, base, named):
     assert not (tmp_path / "run" / START).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [True, False])
 def test_of_an_adapter_it_logs_the_diff_of_base_and_adapter(tmp_path, base, named):
     model = lora(base)
@@ -114,6 +116,7 @@ def test_of_an_adapter_it_logs_the_diff_of_base_and_adapter(tmp_path, base, name
     assert rows[1]["takeback/relative/LN1"] == 0 < rows[1]["takeback/relative/H"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_compared_with_what_it_began_with(tmp_path, base):
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -143,6 +146,7 @@ def test_weights_in_bfloat16_are_compared_as_they_are_stored(tmp_path):
     pd.testing.assert_frame_equal(found.components, wanted.components)
 
 
+@pytest.mark.slow
 def test_what_trl_gathers_for_its_next_row_stays_there(tmp_path):
     folder, _ = tiny_chat.save_pair(tmp_path)
     with warnings.catch_warnings():
@@ -187,6 +191,7 @@ def test_stacked_experts_and_what_wraps_a_model_make_no_difference(tmp_path):
     pd.testing.assert_series_equal(found.components["relative"], wanted.components["relative"])
 
 
+@pytest.mark.slow
 def test_what_cant_be_compared_is_told_before_the_first_step(tmp_path, base):
     models.build("llama-mha").save_pretrained(tmp_path / "other")
     steps = []

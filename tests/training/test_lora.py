@@ -43,6 +43,7 @@ def peft_merges(folder):
     return dict(merged.named_parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rl", "rft", "sft", "dpo", "drift"])
 def test_every_method_trains_an_adapter(tmp_path, method):
     final = train(
@@ -62,6 +63,7 @@ def test_every_method_trains_an_adapter(tmp_path, method):
         torch.testing.assert_close(pair.tuned.read(name), truth[name].detach(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_adapter_and_its_snapshots_are_taken_back_like_any(tmp_path):
     final = train(check_recipe(fields("sft")), tmp_path / "run", quiet)
     pair = open_pair("endgame-base", final)
@@ -95,6 +97,7 @@ def test_a_killed_run_of_an_adapter_ends_with_the_same_files(tmp_path, method):
     assert digests(broken) == digests(unbroken)
 
 
+@pytest.mark.slow
 def test_a_chat_model_has_an_adapter_of_all_linear_layers(tmp_path):
     base, _ = tiny_chat.save_pair(tmp_path)
     rows = tmp_path / "rows.jsonl"
@@ -108,6 +111,7 @@ def test_a_chat_model_has_an_adapter_of_all_linear_layers(tmp_path):
     assert json.loads((final / "adapter_config.json").read_text())["base_model_name_or_path"] == str(base)
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_and_the_account_says_it(tmp_path):
     words = arena("endgames").words
     told = check_recipe(fields("rl", lora={"rank": 8})).full_account(words)

@@ -94,6 +94,7 @@ def moved(base, final):
     return float(diff(open_pair(str(base), str(final))).total["relative"].iloc[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "more"),
     [
@@ -128,6 +129,7 @@ def test_every_method_trains_on_prompts_with_a_reward(tmp_path, base, place, met
         assert not held & set(pd.read_parquet(pool)["situation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rl", "rft", "sft", "dpo"])
 def test_methods_train_on_choices_by_what_they_are_worth(tmp_path, base, place, method):
     final = train(recipe(method, base, choices(place), goal="right"), tmp_path / "run", quiet)
@@ -138,6 +140,7 @@ def test_methods_train_on_choices_by_what_they_are_worth(tmp_path, base, place, 
         assert moved(base, final) > 0 or method == "rft"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rl", "rft", "sft", "dpo"])
 def test_some_answers_at_a_time_are_the_same_update(tmp_path, base, place, method):
     finals = [
@@ -155,6 +158,7 @@ def test_some_answers_at_a_time_are_the_same_update(tmp_path, base, place, metho
         train(recipe(method, base, opened(place), micro_batch=3), tmp_path / "none", quiet)
 
 
+@pytest.mark.slow
 def test_supervised_training_teaches_what_is_best(tmp_path, base, place):
     """The references, the right choices, the best of the pool: each gets likelier, and its end too."""
     for where, goal, wanted in (
@@ -246,6 +250,7 @@ def test_a_killed_run_ends_with_the_same_files(tmp_path, base, place, method):
     assert contents(broken) == contents(unbroken)
 
 
+@pytest.mark.slow
 def test_an_edited_reward_or_row_is_another_run(tmp_path, base, place):
     own = tmp_path / "own.py"
     own.write_text(REWARD)
@@ -264,6 +269,7 @@ def test_an_arena_is_a_mapping_or_a_text(place):
     assert check_recipe(one.model_dump()) == one
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_repository_trains_another_parent(tmp_path, base, monkeypatch):
     monkeypatch.chdir(RECIPES.parent)
     asked = load_recipe(

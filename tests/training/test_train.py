@@ -130,6 +130,7 @@ def test_sft_raises_the_utility_it_imitates_on_held_out_situations(tmp_path):
     assert utility(final) > utility("endgame-base") + 0.05
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again_and_another_recipe_is_refused(tmp_path):
     recipe = fields("sft", steps=2, snapshots=())
     first = train(check_recipe(recipe), tmp_path / "run", lambda done, total: None)

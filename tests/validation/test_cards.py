@@ -35,6 +35,7 @@ def test_measures_that_need_an_arena_are_what_their_cards_say(card: Card, seed: 
         assert not claim.holds(reading(table, card.measure, claim.policy, claim.goal)), claim
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.measure)
 def test_a_measure_is_what_its_card_says_and_fails_where_it_says(card: Card, table: pd.DataFrame) -> None:
     for claim in card.claims:

@@ -56,6 +56,7 @@ def drift(base: Any, tuned: Any) -> float:
     return float((after - before).abs().max() / before.abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_scrambled_models_do_the_same_and_their_circuits_stay(
     name: str, dtype: torch.dtype, limit: float, tmp_path: Path
@@ -89,6 +90,7 @@ GAUGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gauge", gauges.Scrambler(torch.Generator()).names)
 def test_each_gauge_alone_moves_weights_but_no_circuit(gauge: str, tmp_path: Path) -> None:
     for name in GAUGED[gauge]:
@@ -102,6 +104,7 @@ def test_each_gauge_alone_moves_weights_but_no_circuit(gauge: str, tmp_path: Pat
         assert (compared(base, tuned, tmp_path / name).table["change"] < 1e-10).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_three_changed_heads_among_scrambled_ones_come_first(name: str, tmp_path: Path) -> None:
     base, tuned = built(name), built(name)
@@ -175,6 +178,7 @@ def scale_gelu(block: views.Block, scrambler: gauges.Scrambler) -> None:
 Mistake = Callable[[views.Block, gauges.Scrambler], None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mistake", "circuit"),
     [
@@ -359,6 +363,7 @@ def test_nothing_changed(tmp_path: Path) -> None:
     found.print()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama-gqa-biases", "qwen3_moe", "olmo2"])
 def test_a_page_and_the_terminal_show_every_component(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

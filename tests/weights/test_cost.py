@@ -102,6 +102,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> str:
     return "cuda:7"
 
 
+@pytest.mark.slow
 def test_nothing_of_two_devices_is_mixed(pair: Pair, elsewhere: str) -> None:
     """No card is here; a tensor that refuses to meet those of the processor stands for one."""
     with pytest.raises(RuntimeError, match="two devices"):

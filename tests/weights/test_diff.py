@@ -62,6 +62,7 @@ def assert_row(row: pd.Series, expected: dict[str, Any]) -> None:
 MIXED = [SAME, (torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtypes", MIXED)
 def test_every_level_equals_the_dense_reference(
     name: str, dtypes: tuple[torch.dtype, torch.dtype], nudged: Nudged, monkeypatch: pytest.MonkeyPatch

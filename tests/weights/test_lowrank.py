@@ -30,6 +30,7 @@ def by_formula(pair: Pair, tensor: str, k: int, rescale: bool) -> np.ndarray:
     return base + (scipy.linalg.norm(tuned - base) / scipy.linalg.norm(part) if rescale else 1) * part
 
 
+@pytest.mark.slow
 def test_the_formula_in_every_family(name: str, tmp_path: Path) -> None:
     pair = pair_of(name, tmp_path)
     for rescale in (True, False):

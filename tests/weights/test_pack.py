@@ -145,6 +145,7 @@ def test_hybrids_of_steps_are_those_of_their_checkpoints(tmp_path: Path) -> None
     assert open_checkpoint(tmp_path / "hybrid").digest == made[0].digest
 
 
+@pytest.mark.slow
 def test_what_was_read_of_a_checkpoint_is_found_by_its_step(tmp_path: Path) -> None:
     """One identity: the store of a run of networks serves its stream, and course and sweep run on it."""
     network = load_network(open_checkpoint("endgame-mlp"))
@@ -222,6 +223,7 @@ pack({run!r}, {out!r}, {base!r})
 """
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
     run = save_run(tmp_path, 40)
     pack(run, tmp_path / "whole", tmp_path / "base")

@@ -73,6 +73,7 @@ def dense(w: np.ndarray, v: np.ndarray) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 def test_every_row_equals_the_dense_reference(name: str, tmp_path: Path) -> None:
     pair = saved(name, tmp_path)
     table = spectra(pair, QUICK).table

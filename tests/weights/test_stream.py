@@ -126,6 +126,7 @@ SHAPES: list[tuple[tuple[int, ...], tuple[Cut, ...]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtypes", PAIRS)
 @pytest.mark.parametrize("number", range(len(SHAPES)))
 def test_equals_the_dense_reference(
@@ -166,6 +167,7 @@ def test_numbers_whose_squares_float32_cannot_hold(
     assert_equal_to_dense(base, tuned, cuts, found, 2e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", FAST)
 def test_large_tensors_are_right_to_more_digits(dtype: torch.dtype) -> None:
     base, tuned = moved((600, 1000), (dtype, dtype), 0)

@@ -66,6 +66,7 @@ def run(request, tmp_path_factory):
     return base, folder / "run", trainer
 
 
+@pytest.mark.slow
 def test_a_run_by_trl_is_followed_in_the_order_of_its_steps(run):
     base, folder, trainer = run
     found = weight_path(folder, base)
@@ -90,6 +91,7 @@ def test_a_run_by_trl_is_followed_in_the_order_of_its_steps(run):
         )
 
 
+@pytest.mark.slow
 def test_what_it_started_from_is_found_in_an_adapter_and_named_otherwise(run):
     base, folder, _ = run
     adapted = (folder / "checkpoint-4" / "adapter_config.json").exists()

@@ -71,7 +71,7 @@ def behaviour(
         _show_change(f"{model} (tuned) against {against} (base): {about}", tables, known)
     else:
         print_table(_columns(tables["measures"], _ALONE), f"{model}: {about}")
-    print_words(_legend(tables["measures"]["measure"], known), "what the rows are")
+    print_words(_legend(tables["measures"]["measure"].tolist(), known), "what the rows are")
     if results:
         told = ", ".join(f"{n} {name}" for name, n in results.items())
         typer.echo(f"games against the best defender: {told}")
@@ -107,7 +107,8 @@ _LONGEST: Final = 160
 def _show_change(title: str, tables: Mapping[str, pd.DataFrame], known: Mapping[str, Measure]) -> None:
     """Print what changed: the table, what it shows, what both say, flips, and pursuit."""
     table = tables["measures"]
-    far = table["measure"].map(lambda name: name in known and known[name].role == "divergence")
+    distances = [name for name, one in known.items() if one.role == "divergence"]
+    far = table["measure"].isin(distances)
     table = table.assign(base=(table["value"] - table["effect"]).mask(far))
     if "floor" in table:
         below = ~table["above_floor"].astype(bool)

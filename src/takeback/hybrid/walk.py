@@ -31,7 +31,8 @@ PREPARED = 4096
 """Most sets whose slices are kept ready, as views of both models."""
 
 HELD = 2**29
-"""Bytes of slices that are kept ready where they are read from disk, for each unit of work."""
+"""Bytes of slices that are kept ready where they are read from disk, for each unit of work, but at most a
+quarter of the model's own."""
 
 InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
 """Where slices come from: another model in memory, its state dict, or a checkpoint."""
@@ -81,7 +82,8 @@ class Hybrids:
         self._tried = False
         self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
         self._on_disk = not isinstance(source, (PreTrainedModel, Mapping))
-        self._held, self._most = 0, HELD * units_of(model)
+        own = sum(one.numel() * one.itemsize for one in model.parameters())
+        self._held, self._most = 0, min(HELD * units_of(model), own // 4)
 
     def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
         """Yield each hybrid's place among `paths` and its logits, shape (rows, reads, vocabulary).

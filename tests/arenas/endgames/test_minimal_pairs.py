@@ -16,6 +16,7 @@ def worth(situation, action: str) -> float:
     return dict(zip(ENDGAMES.legal(situation), utilities.tolist(), strict=True))[action]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fact", ["capture", "stalemate"])
 @pytest.mark.parametrize("split", ["train", "held-out"])
 def test_twins_differ_in_one_square_and_in_what_a_move_is_worth(fact: str, split: str) -> None:

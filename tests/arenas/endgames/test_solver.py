@@ -155,6 +155,7 @@ def test_a_cache_is_used_when_whole(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_processes_that_need_the_tables_at_once_solve_them_once(tmp_path):
     """Both find the cache empty; without taking turns the second's rename would find the draft gone."""
     environment = {**os.environ, "TAKEBACK_CACHE": str(tmp_path)}

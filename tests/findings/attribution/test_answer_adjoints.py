@@ -61,6 +61,7 @@ def bench(place, kind, *own):
     return Bench.held_out(pair, arena("rows:" + json.dumps(told)), [*MEASURES[kind], *own])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MEASURES)
 def test_small_changes_have_the_effects_that_gradients_give(place, kind):
     asked = bench(place, kind)

@@ -102,6 +102,7 @@ def means(bench: Bench, method: str, steps: int = 1) -> NDArray[np.float64]:
     return np.array([found.means[name] for name in MEASURES])
 
 
+@pytest.mark.slow
 def test_the_gradient_is_how_fast_measures_move_along_the_mix_of_components(name: str, asked: Ask) -> None:
     bench = asked(name, LARGE)
     found = means(bench, "gradient")
@@ -110,6 +111,7 @@ def test_the_gradient_is_how_fast_measures_move_along_the_mix_of_components(name
     np.testing.assert_allclose(found @ weights, wanted, rtol=2e-3, atol=1e-3 * np.abs(found).max())
 
 
+@pytest.mark.slow
 def test_all_methods_agree_on_small_changes(name: str, asked: Ask) -> None:
     bench = asked(name, SMALL)
     gradient = means(bench, "gradient")
@@ -119,6 +121,7 @@ def test_all_methods_agree_on_small_changes(name: str, asked: Ask) -> None:
         np.testing.assert_allclose(means(bench, method) / largest, gradient / largest, atol=0.06)
 
 
+@pytest.mark.slow
 def test_effects_of_small_changes_are_the_exact_ones_situation_by_situation(name: str, asked: Ask) -> None:
     bench = asked(name, SMALL)
     exact = attribute(bench, "gradient").checked().exact

@@ -66,6 +66,7 @@ def test_weights_of_answers_add_up(found: TextExplanation) -> None:
     np.testing.assert_allclose(weights.to_numpy(float), 1)
 
 
+@pytest.mark.slow
 def test_a_page_trusts_no_text(found: TextExplanation, tmp_path: Path) -> None:
     section = section_of(found)
     assert any(isinstance(one, Tinted) for one in section.on_terminal)

@@ -59,6 +59,7 @@ def test_each_part_is_the_hybrid_on_disk(found: DirectionCuts, bench: Bench, tmp
         assert value(found, part.what, part.k, part.scaled, part.seed) == pytest.approx(read, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_no_direction_is_an_end(found: DirectionCuts, bench: Bench) -> None:
     chosen = bench.anatomy.parse(SET)
     numbers = bench.answer([bench.nothing, chosen])
@@ -80,6 +81,7 @@ def test_a_number_below_1_is_refused(bench: Bench, ks: tuple[int, ...]) -> None:
         directions(bench, ks)
 
 
+@pytest.mark.slow
 def test_it_is_shown(found: DirectionCuts, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(section_of(found).figures) == 8
     found.print()

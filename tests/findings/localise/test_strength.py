@@ -60,6 +60,7 @@ def test_values_are_those_of_hybrids_asked_alone(found: StrengthCurves, bench: B
         assert mine.loc[0.0, "effect"] == 0
 
 
+@pytest.mark.slow
 def test_a_barrier_is_the_loss_above_the_straight_line(found: StrengthCurves) -> None:
     for (name, measure), mine in found.table.groupby(["set", "measure"]):
         inside = rows(found, str(name), str(measure)).loc[0.0:1.0]

@@ -222,6 +222,7 @@ def test_it_is_shown(found: Repaired, one: Repaired, capsys: pytest.CaptureFixtu
     assert "Chosen, as it restores most within the margin" in " ".join(printed.split())
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_nothing(two: tuple[str, str], targets: tuple[str, str], tmp_path: Path) -> None:
     trade = Trade.between(open_pair(*two), *targets, DRAWN, Setup(tmp_path))
     first = repair(trade, Repairing(controls=2, most=2))

@@ -63,6 +63,7 @@ def swept(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweep(prepared(pair), tmp_path_factory.mktemp("sweep") / "effects.parquet")
 
 
+@pytest.mark.slow
 def test_every_set_equals_its_hybrid_read_alone(swept: Path, pair: Pair, tmp_path: Path) -> None:
     table, what = read_table(swept), prepared(pair)
     everything = pair.anatomy().universe
@@ -130,6 +131,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readouts", [True, False])
 def test_a_killed_sweep_goes_on_with_or_without_readouts(
     readouts: bool, swept: Path, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def swept(players, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_ends_are_the_two_sides(swept, players):
     table = read_table(swept).set_index(["direction", "set", "measure"]).sort_index()
     for direction, nothing, everything in (("take back", "", "*"), ("graft", "", "*")):
@@ -115,6 +116,7 @@ def test_effects_equal_those_of_hybrids_written_to_disk_and_read_alone(swept, pl
         np.testing.assert_allclose(rows["value"][exact].astype(float), alone[exact].astype(float), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_both_sides_and_every_hybrid_are_decided_on_the_same_prefixes(swept, players):
     """What one side alone leaves undecided would pass for an effect on the classes of illegality."""
     sides, steps = sides_read_together(players)

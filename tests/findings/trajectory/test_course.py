@@ -135,6 +135,7 @@ def test_taking_the_unit_back_undoes_the_gain(found):
     assert early[["delta_share", "of_gain"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("snapshots", "start", "expected"),
     [
@@ -188,6 +189,7 @@ def test_sets_by_name_and_one_kind_of_outcomes_where_all_is_legal(planted):
     assert onsets(found, ALL) == {"pursuit share": 40, "utility gain": 40, "L0.*": 40}
 
 
+@pytest.mark.slow
 def test_parts_change_nothing_and_are_not_read_twice(planted, found, tmp_path, monkeypatch):
     first = course(*planted, Copies(), SMALL, tmp_path)
     stores = [path for path in (tmp_path / "readouts").iterdir() if any(path.glob("*.parquet"))]
@@ -204,6 +206,7 @@ def test_parts_change_nothing_and_are_not_read_twice(planted, found, tmp_path, m
     assert written == {*tables, "course.html", "course.json", "readouts"}
 
 
+@pytest.mark.slow
 def test_shown_on_a_page_and_in_the_terminal(found, capsys):
     section = section_of(found)
     assert page("t", (), [section]) == page("t", (), [section_of(found)])

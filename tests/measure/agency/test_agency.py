@@ -214,6 +214,7 @@ def test_held_out_is_each_half_with_the_beta_of_the_other() -> None:
     assert result.share.value == pytest.approx(held.mean() / found.divergence.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imitator", "noise only", "wrong goal"])
 def test_intervals_of_shares_cover(name: str) -> None:
     """The share of a large world is in nineteen of twenty intervals from small samples of it."""

@@ -114,6 +114,7 @@ def test_it_is_undefined_where_nothing_can_be_told_apart() -> None:
     assert "one cluster" in directedness(lone, seen(MADE, 3.0)).note
 
 
+@pytest.mark.slow
 def test_its_interval_covers_with_the_accuracy_estimated() -> None:
     hits, runs = 0, 100
     for run in range(runs):
@@ -131,6 +132,7 @@ def _arrays() -> tuple[np.ndarray, np.ndarray]:
     return one.utility, one.legal
 
 
+@pytest.mark.slow
 def test_the_table_of_a_real_policy() -> None:
     place = arena("endgames")
     policy = load_policy("endgame-mlp", place)

@@ -135,6 +135,7 @@ def test_chance_has_none_and_the_best_has_all() -> None:
         assert 0 < worst.value.value <= worst.bound + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("if_legal", [False, True])
 def test_games_agree_with_reading_everything(if_legal: bool) -> None:
     episode = Episode.of(ENDGAMES, WON, "win", 3, if_legal)

@@ -82,6 +82,7 @@ def test_the_gain_is_the_divergence_where_tuned_is_the_best_of_n_and_never_more(
     np.testing.assert_allclose(gains(0.0), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_share_holds_it_over_situations():
     """Jackknife over situations, which fits n anew each time, agrees with the parts' standard error."""
     after = drawn_best(4, keep=0.6)

@@ -33,6 +33,7 @@ def gain_by_definition(base: np.ndarray, tuned: np.ndarray, utility: np.ndarray,
     return float(each.mean())
 
 
+@pytest.mark.slow
 @given(drawn())
 def test_one_beta_is_the_best_of_all(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     """Against scipy's search of the formula as it is printed, and grids beyond its reach."""

@@ -121,6 +121,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(ROWS, min_size=1, max_size=30),
     st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=2, unique=True),

@@ -114,6 +114,7 @@ def test_the_hash_depends_on_every_text(field, text):
     assert (digest_of([one]) == digest_of([other])) == (getattr(one, field) == text)
 
 
+@pytest.mark.slow
 def test_a_killed_lock_is_whole_or_not_there(tmp_path):
     code = (
         "import itertools\nfrom takeback.study.conjectures import Conjecture, lock\n"

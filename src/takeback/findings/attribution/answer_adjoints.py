@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from takeback.hybrid.memory import units_of
 from takeback.measure.measure import Slopes
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerBatch, AnswerPlan
@@ -26,6 +28,9 @@ Ints = NDArray[np.int64]
 
 LOGITS = 2**24
 """Most logits of one pass with gradients, which are held; one row is run in any case."""
+
+ACTIVATIONS = 2**28
+"""About how many bytes of activations such a pass holds, for each unit of work; one row runs in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,17 @@ def answer_adjoints(
     direct = np.stack([none if one.logprobs is None else one.logprobs for one in slopes.values()])
     alone = -weighed if plan.arena.normalisation == "unconditional" else np.zeros_like(weighed)
     worth = np.concatenate([weighed + direct, alone], axis=1)
-    vocabulary = model.config.get_text_config().vocab_size
-    batches = tuple(small for batch in plan.batches for small in batch.cut(LOGITS // vocabulary))
+    batches = tuple(small for batch in plan.batches for small in batch.cut(_places(model, batch)))
     return AnswerAdjoints(plan, worth, batches)
+
+
+def _places(model: PreTrainedModel, batch: AnswerBatch) -> int:
+    """Return how many places of a batch one pass with gradients reads at most.
+
+    A layer holds about ten hidden states and four inner ones for each token.
+    """
+    config: Any = model.config.get_text_config()
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    token = config.num_hidden_layers * (10 * config.hidden_size + 4 * inner) * model.dtype.itemsize
+    rows = ACTIVATIONS * units_of(model) // (token * batch.rows.tokens.shape[1])
+    return min(LOGITS // config.vocab_size, rows * (batch.rows.nodes + 1))

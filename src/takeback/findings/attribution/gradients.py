@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ def weight_effects(bench: Bench) -> Floats:
             changes, slopes = (slices(model, source, one, anatomy) for source in (base, gradient))
             pairs = zip(changes, slopes, strict=True)
             return sum(
-                float(((new - old).double() * slope.double()).sum()) for (old, new), (_, slope) in pairs
+                float(((new - old) * slope).sum(dtype=torch.float64)) for (old, new), (_, slope) in pairs
             )
 
     effects = np.zeros((len(bench.measures), len(alone)))
@@ -131,11 +131,17 @@ def _models(bench: Bench) -> tuple[PreTrainedModel, Source]:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """The models between tuned and base, made of tuned in place; the slices of both come from elsewhere."""
+    """The models between tuned and base, made of tuned in place; the slices of both come from elsewhere.
+
+    Slices in memory are found once; those of files are read when they are needed, and not kept.
+    """
 
     model: PreTrainedModel
     tuned: Source
     base: Source
+    _found: dict[Component, list[tuple[Tensor, Tensor, Tensor]]] = field(
+        default_factory=dict[Component, list[tuple[Tensor, Tensor, Tensor]]]
+    )
 
     @classmethod
     def of(cls, bench: Bench) -> _Line:
@@ -149,13 +155,20 @@ class _Line:
     def components(self) -> tuple[Component, ...]:
         return tuple(anatomy_of(self.model).universe)
 
-    def entries(self, component: Component) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Give what belongs to a component in the model, and its entries in tuned and in base."""
+    def entries(self, component: Component) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return what belongs to a component in the model, and its entries in tuned and in base."""
+        if component in self._found:
+            return self._found[component]
         anatomy = anatomy_of(self.model)
         alone = ComponentSet([component], anatomy.universe)
         both = (slices(self.model, end, alone, anatomy) for end in (self.tuned, self.base))
-        for (there, own), (_, new) in zip(*both, strict=True):
-            yield there, *(end.to(there.device, there.dtype) for end in (own, new))
+        entries = [
+            (there, own.to(there.device, there.dtype), new.to(there.device, there.dtype))
+            for (there, own), (_, new) in zip(*both, strict=True)
+        ]
+        if isinstance(self.tuned, Mapping):
+            self._found[component] = entries
+        return entries
 
     @contextmanager
     def whole(self, place: float, between: Between) -> Generator[None]:
@@ -248,9 +261,10 @@ def _gradients(
     sums: Tensor, by: Sequence[Tensor], between: Between = lambda: None
 ) -> Iterator[tuple[Tensor, ...]]:
     """Give the gradient of one sum after the other by each tensor, zeros where it does not depend on it."""
-    for one in sums:
+    for left, one in zip(reversed(range(len(sums))), sums, strict=True):
         between()
-        yield torch.autograd.grad(one, by, retain_graph=True, allow_unused=True, materialize_grads=True)
+        again = left > 0
+        yield torch.autograd.grad(one, by, retain_graph=again, allow_unused=True, materialize_grads=True)
 
 
 @contextmanager
