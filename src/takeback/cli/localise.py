@@ -29,6 +29,7 @@ from takeback.cli.options import (
 )
 from takeback.cli.plain import print_cost, print_floor
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.progress import Display
 
 if TYPE_CHECKING:
     from takeback.draw.result import Results
@@ -148,7 +149,8 @@ def attribute(
         print_cost(bench, parts, quiet, least=True)
         found["precise"] = estimate(bench, aim)
     else:
-        estimated = run(bench, method, steps)
+        with Display(["attribution"]):
+            estimated = run(bench, method, steps)
         if exact:
             print_cost(bench, parts, quiet)
         found["attribution"] = estimated.checked() if exact else estimated

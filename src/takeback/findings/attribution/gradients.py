@@ -26,9 +26,11 @@ from takeback.policies.answers import AnswerReadouts
 from takeback.policies.language.answers import AnswerPlan
 from takeback.policies.language.unroll import takes_trees
 from takeback.run.errors import TakebackError
+from takeback.run.progress import tell
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_Batch = tuple[Adjoints | AnswerAdjoints, int]
 Between = Callable[[], None]
 """Called between pieces of work: what it raises ends the work."""
 
@@ -106,8 +108,10 @@ def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lam
     with _evaluated(models.model, gradients=False):
         for stretch in line:
             with models.whole(stretch.at, between):
-                for passed in _passes(bench, models.model, modules, between):
+                batches = _batches(bench, models.model)
+                for done, passed in enumerate(_passes(batches, models.model, modules, between)):
                     for place, component in enumerate(owned):
+                        tell("attributing", done * len(owned) + place, len(batches) * len(owned))
                         between()
                         found = passed.effects(models, component, owned[component], stretch)
                         np.add.at(effects[:, place].T, passed.situations, found.T)
@@ -223,14 +227,14 @@ class _Pass:
 
 
 def _passes(
-    bench: Bench, model: PreTrainedModel, modules: Sequence[nn.Module], between: Between
+    batches: Sequence[_Batch], model: PreTrainedModel, modules: Sequence[nn.Module], between: Between
 ) -> Iterator[_Pass]:
     if not takes_trees(model):  # its rows are not those of situations
         raise PlainlyRead(
             f"{type(model).__name__} is read plainly, where activations are not attributed; take gradients "
             "by weights (gradient), or measure exact effects (sweep)"
         )
-    for adjoints, number in _batches(bench, model):
+    for adjoints, number in batches:
         between()
         with recorded(modules) as calls:
             sums = adjoints.sums(model, number)
@@ -240,8 +244,8 @@ def _passes(
         yield _Pass(calls, gradients, adjoints.situations(number))
 
 
-def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints | AnswerAdjoints, int]]:
-    """Read the model, and yield each batch of each round with what its probabilities are worth."""
+def _batches(bench: Bench, model: PreTrainedModel) -> list[_Batch]:
+    """Read the model, and return each batch of each round with what its probabilities are worth."""
     plan, tuned = bench.plan, bench.ends["tuned"]
     rounds: Sequence[Adjoints | AnswerAdjoints]
     if isinstance(plan, AnswerPlan):
@@ -252,9 +256,7 @@ def _batches(bench: Bench, model: PreTrainedModel) -> Iterator[tuple[Adjoints | 
         reading = ForwardPass.of(model, plan, bench.steps)
         slopes = measure_slopes(reading.readouts(tuned), bench.context, bench.measures)
         rounds = reading.adjoints(slopes)
-    for adjoints in rounds:
-        for number in range(len(adjoints)):
-            yield adjoints, number
+    return [(adjoints, number) for adjoints in rounds for number in range(len(adjoints))]
 
 
 def _gradients(

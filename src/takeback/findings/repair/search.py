@@ -15,6 +15,7 @@ from takeback.findings.repair.remedies import SETS, Remedy, layers_of, small_set
 from takeback.findings.repair.trade import Trade
 from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
+from takeback.run.progress import Display
 
 STRENGTHS = (0.25, 0.5, 0.75)
 """Degrees at which sets are tried beside whole takebacks."""
@@ -176,10 +177,11 @@ def effects_alone(bench: Bench) -> dict[str, dict[Component, float]]:
             }
             for name in bench.measures
         }
-    try:
-        found = attribute(bench)
-    except PlainlyRead:
-        found = attribute(bench, "gradient")
+    with Display(["attribution"]):
+        try:
+            found = attribute(bench)
+        except PlainlyRead:
+            found = attribute(bench, "gradient")
     return {
         name: dict(zip(found.components, means.tolist(), strict=True)) for name, means in found.means.items()
     }
