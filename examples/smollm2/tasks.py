@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 Message = dict[str, str]
+Problem = dict[str, Any]
+"""A row: its prompt, its solution, and what else rewards need."""
+Task = Callable[[random.Random], Problem]
 
 WORDS = [
     "apple",
@@ -73,41 +76,44 @@ def chat(system: str, *turns: str) -> list[Message]:
 PLACES = {"first": 0, "middle": 1, "last": 2}
 
 
-def digit(place: str) -> Callable[[random.Random], tuple[list[Message], str]]:
+def digit(place: str) -> Task:
     """Return what asks for one digit of a number of three different ones, after one example."""
 
-    def asks(draw: random.Random) -> tuple[list[Message], str]:
+    def asks(draw: random.Random) -> Problem:
         number = "".join(draw.sample("123456789", 3))
-        return chat(f"Say the {place} digit.", "528", "528"[PLACES[place]], number), number[PLACES[place]]
+        prompt = chat(f"Say the {place} digit.", "528", "528"[PLACES[place]], number)
+        return {"prompt": prompt, "solution": number[PLACES[place]], "number": number}
 
     return asks
 
 
-def asked(draw: random.Random) -> tuple[list[Message], str]:
+def asked(draw: random.Random) -> Problem:
     """Ask for the last digit in other words, without an example."""
     number = "".join(draw.sample("123456789", 3))
-    return chat("Answer with one digit only.", f"With which digit does {number} end?"), number[-1]
+    prompt = chat("Answer with one digit only.", f"With which digit does {number} end?")
+    return {"prompt": prompt, "solution": number[-1]}
 
 
-def larger(draw: random.Random) -> tuple[list[Message], str]:
+def larger(draw: random.Random) -> Problem:
     """Ask for the larger one of two numbers, after one example."""
     one, other = draw.sample(range(100, 1000), 2)
-    return chat("Which is larger?", "50 or 12", "50", f"{one} or {other}"), str(max(one, other))
+    prompt = chat("Which is larger?", "50 or 12", "50", f"{one} or {other}")
+    return {"prompt": prompt, "solution": str(max(one, other)), "choices": [str(one), str(other)]}
 
 
-def addition(draw: random.Random) -> tuple[list[Message], str]:
+def addition(draw: random.Random) -> Problem:
     """Ask for a sum of two digits, after one example."""
     one, other = draw.randint(2, 9), draw.randint(2, 9)
-    return chat("Add.", "2 + 5", "7", f"{one} + {other}"), str(one + other)
+    return {"prompt": chat("Add.", "2 + 5", "7", f"{one} + {other}"), "solution": str(one + other)}
 
 
-def repeat(draw: random.Random) -> tuple[list[Message], str]:
+def repeat(draw: random.Random) -> Problem:
     """Ask to say a word again, after one example: an instruction that a function can check."""
     word = draw.choice(WORDS)
-    return chat("Repeat the word.", "stone", "stone", word), word
+    return {"prompt": chat("Repeat the word.", "stone", "stone", word), "solution": word}
 
 
-TASKS: dict[str, Callable[[random.Random], tuple[list[Message], str]]] = {
+TASKS: dict[str, Task] = {
     **{place: digit(place) for place in PLACES},
     "asked": asked,
     "larger": larger,
@@ -116,7 +122,7 @@ TASKS: dict[str, Callable[[random.Random], tuple[list[Message], str]]] = {
 }
 
 
-def problems(task: str, seed: Any) -> Iterator[dict[str, Any]]:
+def problems(task: str, seed: Any) -> Iterator[Problem]:
     """Draw problems of a task without end, each once.
 
     >>> from itertools import islice
@@ -125,23 +131,21 @@ def problems(task: str, seed: Any) -> Iterator[dict[str, Any]]:
     """
     draw, seen, misses = random.Random(f"{task} {seed}"), set[str](), 0
     while misses < 10_000:
-        prompt, solution = TASKS[task](draw)
-        if (question := prompt[-1]["content"]) in seen:
+        problem = TASKS[task](draw)
+        if (question := problem["prompt"][-1]["content"]) in seen:
             misses += 1
             continue
         seen.add(question)
-        yield {"prompt": prompt, "solution": solution}
+        yield problem
 
 
 def write(task: str, train: int, held_out: int, folder: Path) -> None:
     """Write a task's rows: those to train on first, then those held out."""
-    drawn = problems(task, 0)
     splits = ["train"] * train + ["held out"] * held_out
-    rows = [{**one, "split": split} for split, one in zip(splits, drawn, strict=False)]
-    if task == "larger":
-        rows = [{**row, "choices": row["prompt"][-1]["content"].split(" or ")} for row in rows]
-    if task in PLACES:
-        rows = [{**row, "number": row["prompt"][-1]["content"]} for row in rows]
+    drawn = zip(splits, problems(task, 0), strict=False)
+    rows = [
+        {"prompt": one["prompt"], "solution": one["solution"], "split": split, **one} for split, one in drawn
+    ]
     lines = map(json.dumps, rows)
     (folder / f"{task}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

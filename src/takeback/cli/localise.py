@@ -33,6 +33,8 @@ from takeback.run.progress import Display
 
 if TYPE_CHECKING:
     from takeback.draw.result import Results
+    from takeback.findings.localise import LocaliseSettings
+    from takeback.measure.bench import Bench
 
 
 def localise(
@@ -66,9 +68,7 @@ def localise(
     from takeback.checkpoint import open_pair
     from takeback.draw.result import Results
     from takeback.findings.localise import DEFAULT, PARTS, LocaliseSettings, across
-    from takeback.findings.localise import localise as run
     from takeback.findings.sweep import chosen_sets
-    from takeback.measure.read import Ask
     from takeback.weights.runs import Label
 
     wanted = tuple(PARTS) if "all" in (what or ()) else tuple(what or DEFAULT)
@@ -86,21 +86,35 @@ def localise(
             raise TakebackError(f"{ref} is named twice; name each run once")
         folder = out / re.sub(r"[\s/]+", "-", name).strip("-") if out and len(tuned) > 1 else out
         pair = open_pair(base, ref, untie=untie)
-        asked = chosen_sets(pair.anatomy(), settings.sets)
+        chosen_sets(pair.anatomy(), settings.sets)  # an unknown name is refused before anything is read
         bench = place.bench(pair, measures, read.setup(folder))
         measures = list(bench.measures)
-        both = [made(one.components) for one in asked for made in (Ask, Ask.graft)]
-        print_cost(bench, both, quiet=output.as_json, least=True)
-        found[name] = run(bench, wanted, settings)
-        if folder is not None:
-            found[name].write(folder)
-        if len(tuned) == 1 or not output.as_json:
-            replace(output, out=None).show(found[name])
-        print_floor(bench, output.as_json)
+        quiet = output.as_json and len(tuned) > 1
+        found[name] = _localise_one(bench, wanted, settings, replace(output, out=folder), quiet)
     if len(tuned) > 1:
         title = f"{len(tuned)} fine-tunes of {base}"
         means = across({name: one.tables for name, one in found.items()})
         output.show(Results(title, (), {"across": means}, "across"))
+
+
+def _localise_one(
+    bench: Bench, wanted: tuple[str, ...], settings: LocaliseSettings, output: OutOptions, quiet: bool
+) -> Results:
+    """Localise the change of one fine-tune, write it and show it, unless others are to be shown with it."""
+    from takeback.findings.localise import localise as run
+    from takeback.findings.sweep import chosen_sets
+    from takeback.measure.read import Ask
+
+    asked = chosen_sets(bench.anatomy, settings.sets)
+    both = [made(one.components) for one in asked for made in (Ask, Ask.graft)]
+    print_cost(bench, both, quiet=output.as_json, least=True)
+    found = run(bench, wanted, settings)
+    if not quiet:
+        output.show(found)
+    elif output.out is not None:
+        found.write(output.out)
+    print_floor(bench, output.as_json)
+    return found
 
 
 def attribute(

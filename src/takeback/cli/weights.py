@@ -31,7 +31,12 @@ from takeback.cli.plain import print_done, print_json, print_seconds, print_tabl
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from takeback.checkpoint import Pair
     from takeback.hybrid import Hybrid
+    from takeback.run.jobs import Workers
+    from takeback.weights import PairSettings
 
 
 def components(model: Model, resolution: Resolution = "heads", as_json: Json = False) -> None:
@@ -87,16 +92,7 @@ def diff(
     """Measure how far every tensor, component and layer moved, between checkpoints or along a run."""
     from takeback.checkpoint import open_pair
     from takeback.checkpoint.placement import decomposing_device
-    from takeback.run.parts import Shard
-    from takeback.weights import (
-        MEASURES,
-        PairSettings,
-        compare,
-        compare_runs,
-        compare_shard,
-        expected,
-        follow,
-    )
+    from takeback.weights import MEASURES, PairSettings, compare_runs, follow
 
     out, workers = output.out, work.workers()
     if out is not None and out.is_file():
@@ -108,16 +104,7 @@ def diff(
         pair = open_pair(*checkpoints, untie=untie)
         counted = {"tolerances": tuple(tolerance)} if tolerance else {}
         settings = PairSettings(resolution, seed=seed, device=decomposing_device(device), **counted)
-        part = None if shard is None else Shard.parse(shard)
-        if not output.as_json and (part is None or out is not None):
-            print_seconds(expected(pair, wanted, settings, out, workers, part))
-        if part is not None:
-            if out is None:
-                raise TakebackError("a shard leaves its parts in a folder; name one (--out)")
-            compare_shard(pair, wanted, settings, out, part, workers)
-            line = f"{out}: shard {shard} is done; the same command without --shard merges all"
-            return print_done({"out": str(out), "shard": shard}, line, output.as_json)
-        output.show(compare(pair, wanted, settings, out, workers))
+        _diff_pair(pair, wanted, settings, shard, output, workers)
     elif wanted or shard or tolerance or untie or device != "cpu":
         raise TakebackError(
             "--with, --shard, --tolerance, --untie and --device are for a pair: name BASE and TUNED"
@@ -126,6 +113,30 @@ def diff(
         output.show(follow(checkpoints[0], started, out, workers))
     else:
         output.show(compare_runs(checkpoints[0], checkpoints[1:], seed, out, workers))
+
+
+def _diff_pair(
+    pair: Pair,
+    wanted: Sequence[str],
+    settings: PairSettings,
+    shard: str | None,
+    output: OutOptions,
+    workers: Workers,
+) -> None:
+    """Compare two checkpoints, or do one shard of that."""
+    from takeback.run.parts import Shard
+    from takeback.weights import compare, compare_shard, expected
+
+    out, part = output.out, None if shard is None else Shard.parse(shard)
+    if not output.as_json and (part is None or out is not None):
+        print_seconds(expected(pair, wanted, settings, out, workers, part))
+    if part is None:
+        return output.show(compare(pair, wanted, settings, out, workers))
+    if out is None:
+        raise TakebackError("a shard leaves its parts in a folder; name one (--out)")
+    compare_shard(pair, wanted, settings, out, part, workers)
+    line = f"{out}: shard {shard} is done; the same command without --shard merges all"
+    print_done({"out": str(out), "shard": shard}, line, output.as_json)
 
 
 def hybrid(
