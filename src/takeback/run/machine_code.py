@@ -14,13 +14,14 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import llvmlite.binding as llvm
+from typing import TYPE_CHECKING, Any
 
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, cache_folder, in_turn
 from takeback.run.sealed import seal, unseal
+
+if TYPE_CHECKING:
+    from llvmlite.binding import ExecutionEngine, TargetMachine
 
 _NAME = "loop"
 _RELEASE = re.compile(r"declare void @(NRT_MemInfo_call_dtor)\((\w+\*?)[^)]*\)[^\n]*")
@@ -28,7 +29,7 @@ _RELEASE = re.compile(r"declare void @(NRT_MemInfo_call_dtor)\((\w+\*?)[^)]*\)[^
 
 _LOCK = Lock()
 _LOADED: dict[tuple[str, ...], Callable[..., None]] = {}
-_ENGINES: list[llvm.ExecutionEngine] = []
+_ENGINES: list[ExecutionEngine] = []
 """What holds the code that is loaded."""
 
 
@@ -57,6 +58,8 @@ def machine_code(module: str, function: str, *types: str) -> Callable[..., None]
 
 def _object_of(module: str, function: str, types: tuple[str, ...]) -> bytes:
     """Return the object file of a function, from the cache where it is kept."""
+    import llvmlite.binding as llvm
+
     spec = find_spec(module)
     assert spec is not None
     assert spec.origin is not None
@@ -83,6 +86,7 @@ def _kept(file: Path) -> bytes | None:
 
 def _compiled(module: str, function: str, types: tuple[str, ...]) -> bytes:
     """Compile a function to an object file that needs nothing of numba: no wrapper, no counted references."""
+    import llvmlite.binding as llvm
     import numba
 
     taken = [
@@ -104,6 +108,8 @@ def _compiled(module: str, function: str, types: tuple[str, ...]) -> bytes:
 
 
 def _load(made: bytes, types: tuple[str, ...]) -> Callable[..., None]:
+    import llvmlite.binding as llvm
+
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(made))
     engine.finalize_object()
@@ -124,10 +130,14 @@ _SCALARS = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctype
 
 
 def _processor() -> tuple[str, str]:
+    import llvmlite.binding as llvm
+
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def _machine() -> llvm.TargetMachine:
+def _machine() -> TargetMachine:
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, features = _processor()

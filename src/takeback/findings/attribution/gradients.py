@@ -183,7 +183,7 @@ class _Line:
                 between()
                 with torch.no_grad():
                     for there, own, new in self.entries(component):
-                        there.copy_(torch.lerp(own, new, place))
+                        there.copy_(_between(own, new, place))
 
         try:
             put(place, between)
@@ -193,7 +193,13 @@ class _Line:
 
     def one(self, component: Component, place: float) -> AbstractContextManager[None]:
         """Let one component be the one at a place on the line until the block ends."""
-        return exchanged((there, torch.lerp(own, new, place)) for there, own, new in self.entries(component))
+        return exchanged((there, _between(own, new, place)) for there, own, new in self.entries(component))
+
+
+def _between(own: Tensor, new: Tensor, place: float) -> Tensor:
+    """Return what lies at a place on the line from one tensor to another; the ends themselves, not copied."""
+    ends = {0.0: own, 1.0: new}
+    return ends[place] if place in ends else torch.lerp(own, new, place)
 
 
 @dataclass(frozen=True, eq=False)
