@@ -1,76 +1,14 @@
-"""Tables of docs/findings/small-worlds.md from what `takeback compare` kept of the three runs.
-
-Keys of single numbers are RUN-ARM-MEASURE and RUN-ONE-less-OTHER-MEASURE, as plain words; with `-value` or
-`-percent` behind them without the interval, with `-p` the p-value of a difference.
-"""
+"""Tables of docs/findings/small-worlds.md from what `takeback compare` kept of the three runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from takeback.draw.markdown import slug, table
-from takeback.draw.numbers import ABSENT, interval, number, percent, signed
-from takeback.run.tables import read_table, records
+from takeback.run.tables import read_table
+from takeback.study.comparison.markdown import of_comparison
 
 
 def blocks(record: Path) -> dict[str, str]:
     """Return the page's tables and numbers, as Markdown by key."""
     means, contrasts = (read_table(record / f"{name}.parquet") for name in ("means", "contrasts"))
-    told = {run: table(*_arms(rows)) for run, rows in means.groupby("run", sort=False)}
-    head = (
-        "run",
-        "contrast",
-        "measure",
-        "difference",
-        "p",
-        "p, whole table",
-        "no larger than",
-        "would be seen",
-    )
-    told["contrasts"] = table(head, _contrasts(contrasts))
-    for row in records(means):
-        key = slug(f"{row['run']} {row['arm']} {row['measure']}")
-        told[key] = _mean(row)
-        told[f"{key}-value"], told[f"{key}-percent"] = number(row["value"]), percent(row["value"])
-    for row in records(contrasts):
-        key = slug(f"{row['run']} {row['one']} less {row['other']} {row['measure']}")
-        told[key], told[f"{key}-value"] = _difference(row), signed(row["difference"])
-        told[f"{key}-p"] = number(row["p"], 4)
-    return told
-
-
-def _arms(rows: pd.DataFrame) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
-    """Return the head and the rows of one run's table: measures by arm."""
-    arms = tuple(dict.fromkeys(rows["arm"]))
-    cells = {(row["measure"], row["arm"]): _mean(row) for row in records(rows)}
-    measures = dict.fromkeys(rows["measure"])
-    body = ((name, *(cells.get((name, arm), ABSENT) for arm in arms)) for name in measures)
-    return (str(rows["run"].iloc[0]), *(f"`{arm}`" for arm in arms)), body
-
-
-def _contrasts(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    for row in records(rows):
-        about = row["run"], f"`{row['one']}` − `{row['other']}`", row["measure"], _difference(row)
-        tests = (
-            number(row["p"], 4),
-            number(row["p_table"], 4),
-            number(row["bound"]),
-            number(row["detectable"]),
-        )
-        yield *about, *tests
-
-
-def _mean(row: dict[str, Any]) -> str:
-    if row["low"] is None:
-        return number(row["value"])
-    return f"{number(row['value'])} {interval(row['low'], row['high'])}"
-
-
-def _difference(row: dict[str, Any]) -> str:
-    if row["difference"] is None or row["low"] is None:
-        return signed(row["difference"])
-    return f"{signed(row['difference'])} {interval(row['low'], row['high'])}"
+    return of_comparison(means, contrasts)

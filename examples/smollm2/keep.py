@@ -1,18 +1,21 @@
 """Keep the small tables of trained arms and of commands run on them: `python keep.py RUNS READ -o RECORD`.
 
-RUNS is the folder that `run.py` trained into; READ holds what `commands.py` wrote, in ARM-seed-N for each
-arm. Every table of the record has a column for the arm; `costs` are those of one.
+RUNS is the folder that `run.py` trained into, and in which both studies were run; READ holds what
+`commands.py` wrote, in ARM-seed-N for each arm. A command's table has a column for the arm; `costs` are
+those of one. Of the studies there is what `takeback compare` tells of them, what kinds and layers do in every
+run, and what became of the conjectures.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from takeback.run.tables import read_table, write_table
+from takeback.study.comparison import compare
 
 MAIN = "rl-seed-0"
 """The arm whose costs are kept."""
@@ -25,6 +28,9 @@ KINDS = {
     "moved": "diff/total.parquet",
 }
 TASK = "task"
+STUDIES = ("smollm2", "smollm2-once")
+SKILL = "utility right"
+SHOWN = ("effect", "low", "high")
 FOLDERS = ("relative_to",)
 """Columns that name folders of the machine that made them."""
 
@@ -48,6 +54,22 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             yield kind, _stacked(tables)
     if (costs := read / MAIN / "costs.parquet").exists():
         yield "costs", read_table(costs)
+    studies = [runs / name for name in STUDIES if (runs / name / "manifest.json").exists()]
+    if studies:
+        yield from compare(studies).tables.items()
+    of_runs = {name: _every(studies, name) for name in ("effects", "conjectures")}
+    if len(swept := of_runs["effects"]):
+        some = swept[(swept["measure"] == SKILL) & ~swept["family"].str.startswith("random")]
+        run = some["arm"] + "-seed-" + some["seed"].astype(str)
+        yield "seeds", some[["direction", "family", "set", *SHOWN]].assign(run=run)
+    if len(decided := of_runs["conjectures"]):
+        yield "conjectures", decided
+
+
+def _every(studies: Sequence[Path], name: str) -> pd.DataFrame:
+    files = [folder / f"{name}.parquet" for folder in studies]
+    tables = [read_table(file) for file in files if file.exists()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _with_beside(task: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from takeback.study.conjectures import lock
 from takeback.study.plan import Plan, final_of, load_plan
 from takeback.training import train
 
@@ -48,7 +49,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the folder of the runs")
     parser.add_argument("--only", nargs="*", metavar="ARM:SEED")
     given = parser.parse_args()
-    for plan, arm, seed in order([load_plan(HERE / name) for name in PLANS]):
+    plans = [load_plan(HERE / name) for name in PLANS]
+    for plan in plans:  # what is expected is locked before anything has run
+        lock(plan.conjectures, given.out / plan.name)
+    for plan, arm, seed in order(plans):
         out = given.out / plan.name
         run = final_of(out, arm, seed).parent
         if (run / "final").exists() or (given.only and f"{arm}:{seed}" not in given.only):

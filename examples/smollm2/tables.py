@@ -12,6 +12,8 @@ from takeback.draw.markdown import slug, table
 from takeback.draw.numbers import ABSENT, interval, number, percent, range_of, signed
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import read_table
+from takeback.study.comparison.markdown import of_comparison
+from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
 STRETCH = 4
 """Steps whose rewards are taken together."""
@@ -36,6 +38,8 @@ def blocks(record: Path) -> dict[str, str]:
     for name, make in MAKERS.items():
         if (file := record / f"{name}.parquet").exists():
             made |= make(read_table(file))
+    if (file := record / "means.parquet").exists():
+        made |= of_comparison(read_table(file), read_table(record / "contrasts.parquet"))
     return {slug(key): block for key, block in made.items()}
 
 
@@ -176,6 +180,27 @@ def costs(told: pd.DataFrame) -> dict[str, str]:
     return {"costs": table(("command", "CPU seconds", "peak memory, MiB", "of the model's size"), rows)}
 
 
+def conjectures(decided: pd.DataFrame) -> dict[str, str]:
+    """Tell what was expected and what became of it."""
+    return {"conjectures": of_conjectures(decided), **dict(of_scores(decided))}
+
+
+def seeds(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what each kind and the strongest layers do in every run: a column for each arm and seed."""
+    made: dict[str, str] = {}
+    for way, some in told.groupby("direction", sort=False):
+        runs = list(dict.fromkeys(some["run"]))
+        rows = []
+        for family, members in some.groupby("family", sort=False):
+            most = members.groupby("set")["effect"].apply(lambda one: one.abs().max()).nlargest(STRONGEST)
+            for name in most.index:
+                mine = members[members["set"] == name].set_index("run")
+                cells = (_effect(mine.loc[[run]]) if run in mine.index else ABSENT for run in runs)
+                rows.append((str(family), f"`{name}`", *cells))
+        made[f"{way} by run"] = table(("family", "set", *runs), rows)
+    return made
+
+
 MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "learning": learning,
     "read": read,
@@ -184,6 +209,8 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "effects": effects,
     "repair": repair,
     "costs": costs,
+    "conjectures": conjectures,
+    "seeds": seeds,
 }
 
 
