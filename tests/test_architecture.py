@@ -16,7 +16,6 @@ def tree() -> Tree:
     return Tree.read()
 
 
-@pytest.mark.slow
 def test_no_two_files_import_each_other(tree: Tree) -> None:
     assert tree.circles() == []
 

@@ -58,7 +58,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         "repair": [
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
             *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
-            *("--among", "3" if quick else "6", "--most", "2" if quick else "3"),
+            *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
             *("-o", str(out / "repaired")),
         ],
         "localise": ["localise", base, tuned, "--with", "shares", "--controls", "5", *asked, *pooled],

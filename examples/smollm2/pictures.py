@@ -13,9 +13,13 @@ from takeback.component import Component
 from takeback.draw.bars import Bar, Bars, bar_plot
 from takeback.draw.heatmap import Cell, Ends, heat_map, limit_of
 from takeback.draw.numbers import percent, signed
+from takeback.draw.result import section_of
+from takeback.findings.repair import Repaired
 from takeback.run.tables import read_table
 
 ARM, SKILL = "rl-seed-0", "utility right"
+MARGIN = 0.1
+"""The share of the gain that the repair could lose."""
 WAYS = {"take back": -1.0, "graft": 1.0}
 """What a set does to the gain: taken back it loses a share, grafted onto base it brings one."""
 
@@ -43,6 +47,9 @@ def pictures(record: Path) -> Iterator[tuple[str, str]]:
     limit = limit_of(cell.value for cell in cells.values())
     ends = Ends(limit, signed(limit), signed(-limit))
     yield "smollm2-graft", heat_map(cells, ends, "diverging", "Right answers when one head or MLP is grafted")
+    judged = read_table(record / "repair.parquet").query("arm == @ARM")
+    told = Repaired(ARM, judged, judged[:0], "the last digit", "the middle digit", MARGIN, None)
+    yield "smollm2-repair", section_of(told).figures[0].picture
 
 
 def _bar(told: pd.DataFrame, way: str, name: str, gain: float) -> Bar | None:

@@ -15,6 +15,8 @@ from takeback.run.tables import read_table
 from takeback.study.comparison.markdown import of_comparison
 from takeback.study.conjectures.markdown import of_conjectures, of_scores
 
+SEED = r"-seed-\d+$"
+"""How names of arms end."""
 STRETCH = 4
 """Steps whose rewards are taken together."""
 STRONGEST = 4
@@ -44,7 +46,7 @@ def blocks(record: Path) -> dict[str, str]:
 
 
 def learning(logs: pd.DataFrame) -> dict[str, str]:
-    """Tell the mean reward of each stretch of steps, with its interval over steps within 0 and 1.
+    """Tell the mean reward of each stretch of steps, its interval over steps of all seeds, within 0 and 1.
 
     Until the problems begin anew every step has problems that were not trained on before.
 
@@ -52,19 +54,17 @@ def learning(logs: pd.DataFrame) -> dict[str, str]:
     >>> print(learning(logs)["learning"].splitlines()[-1])
     | 1–4 | 0.500 [0.000, 1.000] |
     """
-    curves = {
-        str(arm): [_mean(some["reward"].iloc[at : at + STRETCH]) for at in range(0, len(some), STRETCH)]
-        for arm, some in logs.groupby("arm", sort=False)
-        if some["reward"].notna().any()
-    }
+    steps = logs.groupby("arm").cumcount() // STRETCH
+    told = logs.assign(stretch=steps, way=logs["arm"].str.replace(SEED, "", regex=True)).dropna(
+        subset="reward"
+    )
+    ways = list(dict.fromkeys(told["way"]))
+    cells = {key: _mean(some["reward"]) for key, some in told.groupby(["way", "stretch"])}
     rows = [
-        (
-            f"{n * STRETCH + 1}–{(n + 1) * STRETCH}",
-            *(one[n] if n < len(one) else "" for one in curves.values()),
-        )
-        for n in range(max(map(len, curves.values()), default=0))
+        (f"{n * STRETCH + 1}–{(n + 1) * STRETCH}", *(cells.get((way, n), "") for way in ways))
+        for n in sorted(set(told["stretch"]))
     ]
-    return {"learning": table(("steps", *curves), rows)}
+    return {"learning": table(("steps", *ways), rows)}
 
 
 def read(measures: pd.DataFrame) -> dict[str, str]:
@@ -75,18 +75,26 @@ def read(measures: pd.DataFrame) -> dict[str, str]:
     made = {"task": _whole(measures[own & ~other])}
     if other.any():
         made["other task"] = _whole(measures[other])
-    arms = list(dict.fromkeys(measures[~other]["arm"]))
-    lines = [
-        (str(arena), str(measure), _base(some), *(_effect(some[some["arm"] == arm]) for arm in arms))
-        for (arena, measure), some in beside.groupby(["arena", "measure"], sort=False)
-        if str(measure).startswith(("utility", "reference"))
-    ]
-    if lines:
-        made["beside"] = table(("arena", "measure", "base", *arms), lines)
+    if len(beside):
+        made["beside"] = _beside(beside)
     for (arm, arena, measure), some in measures.groupby(["arm", "arena", "measure"], sort=False):
         made[f"{arm} {arena} {measure}"] = _effect(some)
         made[f"{arm} {arena} {measure} value"] = _value(some)
     return made
+
+
+def _beside(some: pd.DataFrame) -> str:
+    """Tell base, and what became of it in every arm, on each arena beside the task."""
+    utilities = some[some["measure"].str.startswith("utility") & ~some["measure"].str.contains(",")]
+    asked = list(dict.fromkeys(zip(utilities["arena"], utilities["measure"], strict=True)))
+    head = [f"{arena}: {measure.removeprefix('utility ')}" for arena, measure in asked]
+    by = {key: rows for key, rows in utilities.groupby(["arena", "measure"])}
+    base = [_base(by[key]) for key in asked]
+    rows = [
+        (arm, *(_effect(by[key][by[key]["arm"] == arm]) for key in asked))
+        for arm in dict.fromkeys(utilities["arm"])
+    ]
+    return table(("arm", *head), [("base", *base), *rows])
 
 
 def _whole(some: pd.DataFrame) -> str:

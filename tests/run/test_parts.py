@@ -121,10 +121,10 @@ def test_shards_partition_the_parts(count: int, parts: int) -> None:
 def test_work_that_lasts_shows_how_far_it_is(
     work: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("takeback.run.progress.PATIENCE", 3600.0)
+    monkeypatch.setattr("takeback.run.parts.PATIENCE", 3600.0)
     collect(work)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("takeback.run.progress.PATIENCE", 0.0)
+    monkeypatch.setattr("takeback.run.parts.PATIENCE", 0.0)
     collect(work)
     assert "squares: items done 1/300" in capsys.readouterr().err
     collect(work, tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from takeback.run.parts import watched
 from takeback.run.progress import Display, piece_of, tell, told_to
 
 
@@ -45,3 +46,23 @@ def test_a_piece_tells_how_far_the_whole_is(capsys, monkeypatch: pytest.MonkeyPa
     assert [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()] == [
         "pool: drawing 20/100"
     ]
+
+
+def test_items_are_counted_unless_pieces_tell_more(capsys, monkeypatch: pytest.MonkeyPatch):
+    for module in ("progress", "parts"):
+        monkeypatch.setattr(f"takeback.run.{module}.PATIENCE", -1.0)
+    list(watched("plain", range(3)))
+    for _ in watched("pool", range(3)):
+        tell("drawing", 1, 9)
+    list(watched("quiet", range(3), shown=False))
+    told = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert [one.split(":")[0] for one in told] == ["plain", "pool"]
+    assert told[1] == "pool: drawing 1/9"
+
+
+def test_inside_the_display_of_one_job_others_tell_that(capsys):
+    with Display(["attribution"]):
+        with Display(["reading hybrids"]) as inner:
+            inner.show("reading hybrids", "items done", 1, 2)
+            inner.finish("reading hybrids")
+        assert "attribution: reading hybrids, items done 1/2" in capsys.readouterr().err

@@ -137,11 +137,15 @@ def _verdicts(table: pd.DataFrame, known: Mapping[str, Measure]) -> list[str]:
 
     told: list[str] = []
     for row in records(table):
-        measure = known.get(row["measure"])
-        if measure is None or measure.role != "utility" or measure.if_legal or row["low"] is None:
+        measure, name = known.get(row["measure"]), row["measure"]
+        if measure is None or measure.role != "utility" or measure.if_legal:
             continue
-        name, low, high = row["measure"], row["low"], row["high"]
-        if low > 0 or high < 0:
+        low, high = row["low"], row["high"]
+        if row.get("above_floor") is False:
+            told.append(f"{name}: no change is shown that is larger than what rounding makes")
+        elif low is None:
+            told.append(f"{name}: no interval, so no change is shown; take more situations")
+        elif low > 0 or high < 0:
             way = "rose" if low > 0 else "fell"
             told.append(f"{name} {way} by {abs(row['effect']):.3f} (95%: {low:+.3f} to {high:+.3f})")
         else:

@@ -121,23 +121,22 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
 
 
 def _show(bench: Bench, out: Path) -> None:
-    """Print the strongest sets of a sweep: on the first measure asked, or the utility that changed most."""
-    from takeback.findings.sweep import strongest
+    """Print the strongest sets of a sweep: on the first measure asked, or the utility they moved most."""
+    from takeback.findings.sweep import moved_most, strongest
     from takeback.run.tables import read_table, records
 
-    if not (
-        measure := next(iter(bench.measures), None) or (bench.most_changed if bench.arena.goals else None)
-    ):
+    effects = read_table(out)
+    utilities = [f"utility {goal}" for goal in bench.arena.goals]
+    if (measure := moved_most(effects, bench.measures[:1] or utilities)) is None:
         return
     told = [
         {
             **{name: row[name] for name in ("direction", "set", "family", "effect", "low", "high")},
             "random sets": _beside(row),
         }
-        for row in records(strongest(read_table(out), measure))
+        for row in records(strongest(effects, measure))
     ]
-    if told:
-        print_table(told, f"strongest on {measure!r}; * beyond each random set of the same make-up")
+    print_table(told, f"strongest on {measure!r}; * beyond each random set of the same make-up")
 
 
 def _beside(row: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from takeback.arenas import Arena, Asked, Playable, able
 from takeback.checkpoint import Checkpoint, Placement, open_checkpoint
+from takeback.checkpoint.placement import BOTH
 from takeback.measure.agency.agency import agency
 from takeback.measure.effects import effects, noise_floor
 from takeback.measure.flips import flipped_items, flips
@@ -36,7 +37,7 @@ from takeback.run.stats import mean_estimate
 class HeldOut:
     """Reads policies alone in situations of one arena, none twice; all must be like the first.
 
-    One policy is held in memory at a time, the last.
+    The first policy and the last other one are held in memory; `changes` holds one after the other.
 
     Attributes:
         arena: where they act.
@@ -90,8 +91,8 @@ class HeldOut:
         here = self._placement(model) if placement is None else placement
         key = (model.digest, here.device, here.dtype)
         if key not in self._held:
-            self._held.clear()
-            gc.collect()
+            kept = {self._first.digest} if here.hold == BOTH else set[str]()
+            self._held = {held: one for held, one in self._held.items() if held[0] in kept - {model.digest}}
             self._held[key] = load_policy(model, self.arena if arena is None else arena, placement=here)
         return self._held[key]
 
@@ -131,7 +132,7 @@ class HeldOut:
 
     def compare(self, before: str, after: str) -> pd.DataFrame:
         """Estimate what changed between two policies, paired by situation; relative to the first."""
-        new, old = self.read(after, before), self.read(before, after)
+        old, new = self.read(before, after), self.read(after, before)
         context = self.context(new)
         return effects(old, new, self.arena, before, context, self._floor(after, before, context))
 
@@ -158,7 +159,10 @@ class HeldOut:
         Where answers are listed also `flips`, `items` and `agency`: what became of each item, and how much of
         the change is pursuit of what answers are worth.
         """
-        new, old = self.read(after, before), self.read(before, after)
+        new = self.read(after, before)
+        self._held.clear()
+        gc.collect()
+        old = self.read(before, after)
         told = {"measures": self.compare(before, after), "said": said(old, new)}
         if not isinstance(old, AnswerReadouts) or not isinstance(new, AnswerReadouts):
             return told

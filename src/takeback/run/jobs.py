@@ -70,7 +70,7 @@ class _Board:
     def __init__(self, names: Sequence[str], title: str | None, count: Count | None) -> None:
         self.display = Display(names if title is None else [title])
         if count is None and title is not None:
-            count = partial(self.display.show, title, "parts done")
+            count = partial(self.display.count, "parts done")
         self._count, self._total, self._done = count, len(names), 0
 
     def reporter(self, name: str) -> Report:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import pandas as pd
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, missing_folders, remove_empty
 from takeback.run.jobs import Count, Job, Workers, run_jobs
-from takeback.run.progress import Display, Report, tell
+from takeback.run.progress import PATIENCE, Display, Report
 from takeback.run.reading import read_text
 from takeback.run.tables import read_table, write_table
 from takeback.run.threads import cpu_threads
@@ -279,10 +280,11 @@ class _Parts:
 
 def watched(name: str, items: Sequence[Item], shown: bool = True) -> Iterator[Item]:
     """Yield the items of work that is done here, and show how far it is when that lasts, unless told not."""
-    with Display([name]) if shown else nullcontext():
+    began = time.monotonic()
+    with Display([name]) if shown else nullcontext() as display:
         for done, item in enumerate(items):
-            if done:
-                tell("items done", done, len(items))
+            if display is not None and done and time.monotonic() - began > PATIENCE:
+                display.count("items done", done, len(items))
             yield item
 
 

@@ -80,6 +80,7 @@ class Display:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._names = tuple(names)
+        self._pieces = False
         self._stages: dict[str, str] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._told = time.monotonic()
@@ -100,6 +101,8 @@ class Display:
     def __enter__(self) -> Display:
         self._around = _shown.get()
         _shown.set(self)
+        if self._bars and self._around is None:
+            self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,9 +115,11 @@ class Display:
         return lambda stage, done, total: self.show(name, stage, done, total)
 
     def show(self, name: str, stage: str, done: int, total: int) -> None:
-        """Show that a job is in a stage, and how far."""
+        """Show that a job is in a stage, and how far; inside the display of one job, in that."""
         if self._outer is not None:
             return self._outer(f"{name}, {stage}", done, total)
+        if self._around is not None and len(self._around._names) == 1:
+            return self._around.show(self._around._names[0], f"{name}, {stage}", done, total)
         fresh = self._stages.get(name) != stage
         self._stages[name] = stage
         if fresh:
@@ -131,12 +136,18 @@ class Display:
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Show how far the one job is that this is of; see `tell`."""
+        self._pieces = True
         if len(self._names) == 1 and time.monotonic() - self._start > PATIENCE:
+            self.show(self._names[0], stage, done, total)
+
+    def count(self, stage: str, done: int, total: int) -> None:
+        """Show how many items of the one job are done, unless pieces of them tell more."""
+        if not self._pieces:
             self.show(self._names[0], stage, done, total)
 
     def finish(self, name: str) -> None:
         """Show that a job is done."""
-        if self._outer is not None:
+        if self._outer is not None or (self._around is not None and len(self._around._names) == 1):
             return
         if self._bars:
             self._bars.update(self._tasks[name], description=f"{name}: done")

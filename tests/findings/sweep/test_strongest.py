@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from takeback.findings.sweep import strongest
+from takeback.findings.sweep import moved_most, strongest
 
 
 def effects() -> pd.DataFrame:
@@ -44,3 +44,9 @@ def test_each_is_beside_the_random_sets_of_its_make_up() -> None:
     alone = found.loc[("take back", "L0.H0")]
     assert alone["random"] == 0
     assert not alone["beyond"], "nothing says that it is large"
+
+
+def test_what_was_not_measured_has_no_strongest_sets() -> None:
+    assert strongest(effects(), "utility other").empty
+    assert moved_most(effects(), ["utility other"]) is None
+    assert moved_most(effects(), ["utility good", "legal"]) == "legal"

@@ -86,7 +86,8 @@ def _places(model: PreTrainedModel, batch: AnswerBatch) -> int:
     A layer holds about ten hidden states and four inner ones for each token.
     """
     config: Any = model.config.get_text_config()
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    inner: Any = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    inner = max(inner) if isinstance(inner, list | tuple) else inner  # one of each layer
     token = config.num_hidden_layers * (10 * config.hidden_size + 4 * inner) * model.dtype.itemsize
     rows = ACTIVATIONS * units_of(model) // (token * batch.rows.tokens.shape[1])
     return min(LOGITS // config.vocab_size, rows * (batch.rows.nodes + 1))

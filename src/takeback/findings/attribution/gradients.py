@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from takeback.anatomy import anatomy_of
+from takeback.anatomy import Anatomy, anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.placement import ONE
 from takeback.component import Component, ComponentSet
@@ -68,25 +69,41 @@ def weight_effects(bench: Bench) -> Floats:
     """
     model, base = _models(bench)
     anatomy, own = anatomy_of(model), parameters_of(model)
-    alone = [ComponentSet([component], anatomy.universe) for component in anatomy.universe]
-
-    def effect(one: ComponentSet, gradient: Source) -> float:
-        with torch.no_grad():
-            changes, slopes = (slices(model, source, one, anatomy) for source in (base, gradient))
-            pairs = zip(changes, slopes, strict=True)
-            return sum(
-                float(((new - old) * slope).sum(dtype=torch.float64)) for (old, new), (_, slope) in pairs
-            )
-
-    effects = np.zeros((len(bench.measures), len(alone)))
+    universe = anatomy.universe
+    regions = {one: anatomy.regions(ComponentSet([one], universe)) for one in universe}
+    changes = _changes(model, base, anatomy)
+    effects = np.zeros((len(bench.measures), len(regions)))
     with _evaluated(model, gradients=True):
-        for adjoints, number in _batches(bench, model):
-            for total, found in zip(
-                effects, _gradients(adjoints.sums(model, number), list(own.values())), strict=True
-            ):
-                gradient = dict(zip(own, found, strict=True))
-                total += [effect(one, gradient) for one in alone]
+        batches = _batches(bench, model)
+        for done, (adjoints, number) in enumerate(batches):
+            tell("attributing", done, len(batches))
+            found = _gradients(adjoints.sums(model, number), list(own.values()))
+            for total, each in zip(effects, found, strict=True):
+                gradient = dict(zip(own, each, strict=True))
+                for place, (component, parts) in enumerate(regions.items()):
+                    slopes = (gradient[part.tensor][part.index] for part in parts)
+                    total[place] += _product(changes(component), slopes)
     return effects
+
+
+def _product(changes: Sequence[tuple[Tensor, Tensor]], slopes: Iterable[Tensor]) -> float:
+    """Add up changes times slopes; rows of a vocabulary that only one side has come last, without a slope."""
+    return sum(
+        float(((new - old).float() * slope.float()).sum(dtype=torch.float64))
+        for (old, new), slope in zip(changes, slopes, strict=False)
+    )
+
+
+def _changes(
+    model: PreTrainedModel, base: Source, anatomy: Anatomy
+) -> Callable[[Component], list[tuple[Tensor, Tensor]]]:
+    """Return what gives a component's entries in the model and in base; those in memory are found once."""
+
+    @torch.no_grad()
+    def found(component: Component) -> list[tuple[Tensor, Tensor]]:
+        return slices(model, base, ComponentSet([component], anatomy.universe), anatomy)
+
+    return cache(found) if isinstance(base, Mapping) else found
 
 
 def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lambda: None) -> Floats:
@@ -101,17 +118,23 @@ def output_effects(bench: Bench, line: Sequence[Stretch], between: Between = lam
     Raises:
         TakebackError: a measure has no slopes.
     """
-    models = _Line.of(bench)
+    models = _Line(bench, between)
+    if not takes_trees(models.model):  # its rows are not those of situations
+        raise PlainlyRead(
+            f"{type(models.model).__name__} is read plainly, where activations are not attributed; take "
+            "gradients by weights (gradient), or measure exact effects (sweep)"
+        )
     owned = modules_of(models.model)
     modules = tuple(dict.fromkeys(module for some in owned.values() for module in some))
     effects = np.zeros((len(bench.measures), len(owned), len(bench.situations)))
     with _evaluated(models.model, gradients=False):
-        for stretch in line:
-            with models.whole(stretch.at, between):
+        for part, stretch in enumerate(line):
+            with models.whole(stretch.at):
                 batches = _batches(bench, models.model)
+                of, size = len(line) * len(batches) * len(owned), len(owned)
                 for done, passed in enumerate(_passes(batches, models.model, modules, between)):
                     for place, component in enumerate(owned):
-                        tell("attributing", done * len(owned) + place, len(batches) * len(owned))
+                        tell("attributing", (part * len(batches) + done) * size + place, of)
                         between()
                         found = passed.effects(models, component, owned[component], stretch)
                         np.add.at(effects[:, place].T, passed.situations, found.T)
@@ -133,73 +156,54 @@ def _models(bench: Bench) -> tuple[PreTrainedModel, Source]:
     return tuned, bench.weights("base")
 
 
-@dataclass(frozen=True, eq=False)
 class _Line:
     """The models between tuned and base, made of tuned in place; the slices of both come from elsewhere.
 
-    Slices in memory are found once; those of files are read when they are needed, and not kept.
+    Where both models are held, tuned is copied and slices are found once; else those of files are read when
+    they are needed, and not kept.
     """
 
-    model: PreTrainedModel
-    tuned: Source
-    base: Source
-    _found: dict[Component, list[tuple[Tensor, Tensor, Tensor]]] = field(
-        default_factory=dict[Component, list[tuple[Tensor, Tensor, Tensor]]]
-    )
-
-    @classmethod
-    def of(cls, bench: Bench) -> _Line:
-        model, base = _models(bench)
-        if bench.placement.hold == ONE:
-            return cls(model, bench.weights("tuned"), base)
-        own = {name: tensor.detach().clone() for name, tensor in tensors_in(model).items()}
-        return cls(model, own, base)
-
-    @property
-    def components(self) -> tuple[Component, ...]:
-        return tuple(anatomy_of(self.model).universe)
-
-    def entries(self, component: Component) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return what belongs to a component in the model, and its entries in tuned and in base."""
-        if component in self._found:
-            return self._found[component]
+    def __init__(self, bench: Bench, between: Between) -> None:
+        self.model, base = _models(bench)
         anatomy = anatomy_of(self.model)
-        alone = ComponentSet([component], anatomy.universe)
-        both = (slices(self.model, end, alone, anatomy) for end in (self.tuned, self.base))
-        entries = [
-            (there, own.to(there.device, there.dtype), new.to(there.device, there.dtype))
-            for (there, own), (_, new) in zip(*both, strict=True)
+        self.components, self._between = tuple(anatomy.universe), between
+        one = bench.placement.hold == ONE
+        own = {} if one else {name: each.detach().clone() for name, each in tensors_in(self.model).items()}
+        tuned = bench.weights("tuned") if one else own
+        self._ends = {end: _changes(self.model, of, anatomy) for end, of in ((0.0, tuned), (1.0, base))}
+
+    def at(self, component: Component, place: float) -> list[tuple[Tensor, Tensor]]:
+        """Return what belongs to a component in the model, and what that is at a place on the line."""
+        if place in self._ends:
+            return self._ends[place](component)
+        both = zip(*(end(component) for end in self._ends.values()), strict=True)
+        return [
+            (there, torch.lerp(own.to(there.device, there.dtype), new.to(there.device, there.dtype), place))
+            for (there, own), (_, new) in both
         ]
-        if isinstance(self.tuned, Mapping):
-            self._found[component] = entries
-        return entries
 
     @contextmanager
-    def whole(self, place: float, between: Between) -> Generator[None]:
+    def whole(self, place: float) -> Generator[None]:
         """Let the model be the one at a place on the line until the block ends; nothing is held for that."""
-
-        def put(place: float, between: Between = lambda: None) -> None:
-            for component in self.components:
-                between()
-                with torch.no_grad():
-                    for there, own, new in self.entries(component):
-                        there.copy_(_between(own, new, place))
-
+        moved: list[Component] = []
         try:
-            put(place, between)
+            for component in self.components:
+                self._between()
+                moved.append(component)
+                self._put(component, place)
             yield
         finally:
-            put(0.0)
+            for component in moved:
+                self._put(component, 0.0)
+
+    def _put(self, component: Component, place: float) -> None:
+        with torch.no_grad():
+            for there, value in self.at(component, place):
+                there.copy_(value)
 
     def one(self, component: Component, place: float) -> AbstractContextManager[None]:
         """Let one component be the one at a place on the line until the block ends."""
-        return exchanged((there, _between(own, new, place)) for there, own, new in self.entries(component))
-
-
-def _between(own: Tensor, new: Tensor, place: float) -> Tensor:
-    """Return what lies at a place on the line from one tensor to another; the ends themselves, not copied."""
-    ends = {0.0: own, 1.0: new}
-    return ends[place] if place in ends else torch.lerp(own, new, place)
+        return exchanged(self.at(component, place))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +239,6 @@ class _Pass:
 def _passes(
     batches: Sequence[_Batch], model: PreTrainedModel, modules: Sequence[nn.Module], between: Between
 ) -> Iterator[_Pass]:
-    if not takes_trees(model):  # its rows are not those of situations
-        raise PlainlyRead(
-            f"{type(model).__name__} is read plainly, where activations are not attributed; take gradients "
-            "by weights (gradient), or measure exact effects (sweep)"
-        )
     for adjoints, number in batches:
         between()
         with recorded(modules) as calls:

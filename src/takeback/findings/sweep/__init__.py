@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from takeback.findings.sweep.sets import FAMILIES as FAMILIES
     from takeback.findings.sweep.sets import NamedSet as NamedSet
     from takeback.findings.sweep.sets import chosen_sets as chosen_sets
+    from takeback.findings.sweep.strongest import moved_most as moved_most
     from takeback.findings.sweep.strongest import strongest as strongest
 
 lazy_names(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -20,6 +20,17 @@ COLUMNS: Final[Mapping[str, str]] = {
     "beyond": "whether its effect is larger in size than that of every one of them",
 }
 """What the columns mean."""
+
+
+_NAMES: Final = tuple(name for names in COLUMNS for name in names.split(", "))
+
+
+def moved_most(effects: pd.DataFrame, measures: Sequence[str]) -> str | None:
+    """Return the one of some measures on which a set that is no random one has the largest effect, if any."""
+    some = effects[effects["measure"].isin(measures) & ~effects["family"].isin(CONTROLS)]
+    some = some[some["effect"].notna()]
+    largest = some.sort_values("effect", key=abs, ascending=False, kind="stable").head(1)
+    return next((str(name) for name in largest["measure"]), None)
 
 
 def strongest(effects: pd.DataFrame, measure: str, n: int = 5) -> pd.DataFrame:
@@ -51,4 +62,6 @@ def strongest(effects: pd.DataFrame, measure: str, n: int = 5) -> pd.DataFrame:
                     "beyond": bool(len(beside)) and abs(row["effect"]) > beside.abs().max(),
                 }
             )
-    return typed(pd.DataFrame(rows), ("effect", "low", "high", "random_low", "random_high"))
+    return typed(
+        pd.DataFrame(rows, columns=list(_NAMES)), ("effect", "low", "high", "random_low", "random_high")
+    )

@@ -76,12 +76,13 @@ def generate(
     drawer = _Drawer(model, tokenizer, sampling, frozenset(ends))
     found: list[list[DrawnAnswer]] = [[] for _ in asked]
     with ready(model):
-        batches = list(_batches(model, asked, sampling, count))
-        for number, (places, draws) in enumerate(batches):
+        done = 0
+        for places, draws in _batches(model, asked, sampling, count):
             answers = [_Answer(place, (*seed, numbers[place], draw)) for place in places for draw in draws]
             for position, _ in enumerate(drawer.grow([asked[place] for place in places], answers), 1):
-                done = number * sampling.max_tokens + position
-                tell("drawing answers", done, len(batches) * sampling.max_tokens)
+                far = done + len(answers) * position // sampling.max_tokens
+                tell("drawing answers", far, len(asked) * count)
+            done += len(answers)
             for answer in answers:
                 found[answer.place].append(
                     answer_of(tokenizer, answer.tokens, answer.ended, ends, sampling.stop)

@@ -24,17 +24,17 @@ def of_comparison(means: pd.DataFrame, contrasts: pd.DataFrame) -> dict[str, str
         means: the table of a `Comparison`.
         contrasts: the table of a `Comparison`.
     """
-    told = {slug(str(run)): table(*_arms(rows)) for run, rows in means.groupby("run", sort=False)}
+    told = {str(run): table(*_arms(rows)) for run, rows in means.groupby("run", sort=False)}
     told["contrasts"] = table(HEAD, _contrasts(contrasts))
     for row in records(means):
-        key = slug(f"{row['run']} {row['arm']} {row['measure']}")
-        told[key] = _mean(row)
-        told[f"{key}-value"], told[f"{key}-percent"] = number(row["value"]), percent(row["value"])
+        name = f"{row['run']} {row['arm']} {row['measure']}"
+        told[name], told[f"{name} value"] = _mean(row), number(row["value"])
+        told[f"{name} percent"] = percent(row["value"])
     for row in records(contrasts):
-        key = slug(f"{row['run']} {row['one']} less {row['other']} {row['measure']}")
-        told[key], told[f"{key}-value"] = _difference(row), signed(row["difference"])
-        told[f"{key}-p"] = number(row["p"], 4)
-    return told
+        name = f"{row['run']} {row['one']} less {row['other']} {row['measure']}"
+        told[name], told[f"{name} value"] = _difference(row), signed(row["difference"])
+        told[f"{name} p"] = number(row["p"], 4)
+    return {slug(name): text for name, text in told.items()}
 
 
 def _arms(rows: pd.DataFrame) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
