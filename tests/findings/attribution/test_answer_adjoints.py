@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import tiny_chat
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.component import ComponentSet
-from takeback.findings.attribution.gradients import output_effects, stretches, weight_effects
+from takeback.findings.attribution.answer_adjoints import _places
+from takeback.findings.attribution.gradients import _batches, output_effects, stretches, weight_effects
 from takeback.measure.bench import Bench
 from takeback.measure.measures import measure_slopes
 
@@ -85,3 +87,27 @@ def test_a_measure_of_ones_own_has_slopes_by_small_steps(place):
     expected = readouts.by_logprob(2 * readouts.probabilities)
     assert np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(slopes[own].logprobs, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["pool", "token"])
+def test_effects_do_not_depend_on_how_many_rows_a_pass_holds(place, kind, monkeypatch):
+    asked = bench(place, kind)
+    whole = weight_effects(asked), output_effects(asked, stretches(1))
+    few = _batches(asked, asked.policy("tuned").model)
+    monkeypatch.setattr("takeback.findings.attribution.answer_adjoints.ACTIVATIONS", 1)
+    many = _batches(asked, asked.policy("tuned").model)
+    assert len(many) > len(few)
+    assert all(len(adjoints.batches[number].rows.tokens) == 1 for adjoints, number in many)
+    for one, other in zip(whole, (weight_effects(asked), output_effects(asked, stretches(1))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6 * np.abs(one).max())
+
+
+def test_a_list_of_inner_widths_is_taken_by_its_largest(place, monkeypatch):
+    asked = bench(place, "token")
+    model, (batch, *_) = asked.policy("tuned").model, asked.plan.batches
+    wanted, config = _places(model, batch), model.config
+    names = ("hidden_size", "num_hidden_layers", "vocab_size")
+    told = SimpleNamespace(**{name: getattr(config, name) for name in names})
+    told.intermediate_size = [1, config.intermediate_size]
+    monkeypatch.setattr(type(config), "get_text_config", lambda *_: told)
+    assert _places(model, batch) == wanted

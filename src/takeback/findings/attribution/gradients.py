@@ -86,6 +86,7 @@ def weight_effects(bench: Bench) -> Floats:
     return effects
 
 
+@torch.no_grad()
 def _product(changes: Sequence[tuple[Tensor, Tensor]], slopes: Iterable[Tensor]) -> float:
     """Add up changes times slopes; rows of a vocabulary that only one side has come last, without a slope."""
     return sum(
