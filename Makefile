@@ -58,8 +58,7 @@ runs/smollm2-base/model.safetensors: | $(READY)
 smollm2: runs/smollm2-base/model.safetensors  ## train a real language model and take it apart: runs/smollm2/ (hours); QUICK=1 in little
 ifeq ($(QUICK),)
 	$(SMOLLM2)/run.py runs
-	for arm in rl rft sft; do $(SMOLLM2)/commands.py runs/smollm2-base runs/smollm2/arms/$$arm/seed-0/final \
-		-o runs/smollm2-read/$$arm-seed-0 || exit 1; done
+	$(SMOLLM2)/readings.py runs -o runs/smollm2-read
 	$(BIN)/takeback study run examples/smollm2/plan.yaml --out runs/smollm2
 	$(BIN)/takeback study run examples/smollm2/once.yaml --out runs/smollm2-once
 	$(SMOLLM2)/keep.py runs runs/smollm2-read -o runs/smollm2-record

@@ -141,7 +141,9 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     assert "sft" not in found["learning"]
     assert found["rl-seed-0-task-utility-right"] == "+0.200 [0.100, 0.300]"
     assert "| base | 0.700 |" in found["task"]
-    assert "| first | utility right | 0.700 | +0.200 [0.100, 0.300] |" in found["beside"]
+    assert found["beside"].splitlines()[0] == "| arm | first: right |"
+    assert "| base | 0.700 |" in found["beside"]
+    assert "| rl-seed-0 | +0.200 [0.100, 0.300] |" in found["beside"]
     told = found["take-back-rl-seed-0"]
     assert "| each layer | `L0.*` | −0.500 [−0.100, 0.100] |" in told
     assert "1 of them" in told
@@ -158,3 +160,22 @@ def test_the_collapse_can_be_trained_again(
     recipe = load_recipe(EXAMPLE / "collapse" / f"{name}.yaml")
     place: Any = arena(recipe.arena)
     assert len(place.situations("train", 12, 0)) == 12
+
+
+def test_every_arm_is_read_and_what_there_is_is_not_read_again(tmp_path: Path) -> None:
+    for arm in ("smollm2/arms/rl/seed-0", "smollm2/arms/rl/seed-1", "smollm2-once/arms/dpo/seed-0"):
+        (tmp_path / arm / "final").mkdir(parents=True)
+    readings, read = module("readings.py"), tmp_path / "read"
+    calls = list(readings.calls(tmp_path, read))
+    whole, *others = [call for call in calls if call[0].endswith("commands.py")]
+    assert whole[-1] == str(read / "rl-seed-0"), "every command on the main arm"
+    names = [Path(call[call.index("-o") + 1]).name for call in others]
+    assert names == ["rl-seed-1", "dpo-seed-0", "rl-step-8-seed-0", "rl-repaired-seed-0"]
+    assert all("--only" in call for call in others)
+    asked = module("commands.py").commands("base", "tuned", tmp_path, quick=False)
+    assert {*readings.OTHERS} < {*asked}
+    put = [call for call in calls if call[0].endswith("transplants.py")]
+    assert len(put) == 2
+    (read / "rl-seed-0").mkdir(parents=True)
+    (read / "rl-seed-0" / "transplants.parquet").touch()
+    assert len(list(readings.calls(tmp_path, read))) == len(calls) - 1

@@ -26,6 +26,7 @@ KINDS = {
     "effects": "task/effects.parquet",
     "repair": "repaired/repair.parquet",
     "moved": "diff/total.parquet",
+    "transplants": "transplants.parquet",
 }
 TASK = "task"
 STUDIES = ("smollm2", "smollm2-once")

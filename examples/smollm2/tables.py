@@ -168,6 +168,10 @@ def repair(tried: pd.DataFrame) -> dict[str, str]:
         made[f"repair {arm}"] = table(
             ("way, the best of it", "keeps", "restores", "beyond one strength"), rows
         )
+        for way, *cells in rows:
+            kind, _, name = way.partition(": ")
+            told = zip(("name", "kept", "restored", "above"), (name, *cells), strict=True)
+            made |= {f"repair {arm} {kind} {what}": cell for what, cell in told}
     return made
 
 
@@ -193,20 +197,41 @@ def conjectures(decided: pd.DataFrame) -> dict[str, str]:
     return {"conjectures": of_conjectures(decided), **dict(of_scores(decided))}
 
 
+def transplants(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what parts of another run change when they are put into one, on the task and beside it."""
+    asked = list(dict.fromkeys(zip(told["arm"], told["arena"], told["measure"], strict=True)))
+    head = ("part", *(f"into {arm}, {arena}: {measure}" for arm, arena, measure in asked))
+    cells = {(row["part"], row["arm"], row["arena"]): _effect(told.loc[[at]]) for at, row in told.iterrows()}
+    parts = dict.fromkeys(told["part"])
+    rows = [(part, *(cells.get((part, arm, arena), ABSENT) for arm, arena, _ in asked)) for part in parts]
+    made = {f"transplant {arm} {arena} {part}": cell for (part, arm, arena), cell in cells.items()}
+    return {"transplants": table(head, rows), **made}
+
+
+KINDS = ("all heads", "all mlps")
+WAYS = {"take back": "taken back", "graft": "grafted"}
+
+
 def seeds(told: pd.DataFrame) -> dict[str, str]:
-    """Tell what each kind and the strongest layers do in every run: a column for each arm and seed."""
-    made: dict[str, str] = {}
-    for way, some in told.groupby("direction", sort=False):
-        runs = list(dict.fromkeys(some["run"]))
-        rows = []
-        for family, members in some.groupby("family", sort=False):
-            most = members.groupby("set")["effect"].apply(lambda one: one.abs().max()).nlargest(STRONGEST)
-            for name in most.index:
-                mine = members[members["set"] == name].set_index("run")
-                cells = (_effect(mine.loc[[run]]) if run in mine.index else ABSENT for run in runs)
-                rows.append((str(family), f"`{name}`", *cells))
-        made[f"{way} by run"] = table(("family", "set", *runs), rows)
-    return made
+    """Tell what all heads, all MLPs and the strongest layer do in every run, both ways."""
+    parts = [*KINDS, "layer"]
+    head = ("run", *(f"{part}, {word}" for word in WAYS.values() for part in parts))
+    rows = []
+    for run, mine in told.groupby("run", sort=False):
+        cells: list[str] = []
+        for way in WAYS:
+            some = mine[mine["direction"] == way]
+            cells += [_effect(some[some["set"] == kind]) for kind in KINDS]
+            cells.append(_strongest(some[some["family"] == "each layer"]))
+        rows.append((str(run), *cells))
+    return {"seeds": table(head, rows)}
+
+
+def _strongest(layers: pd.DataFrame) -> str:
+    if not len(layers):
+        return ABSENT
+    at = layers["effect"].abs().idxmax()
+    return f"{layers.loc[at, 'set']}: {_effect(layers.loc[[at]])}"
 
 
 MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
@@ -219,6 +244,7 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "costs": costs,
     "conjectures": conjectures,
     "seeds": seeds,
+    "transplants": transplants,
 }
 
 

@@ -129,14 +129,12 @@ def _show(bench: Bench, out: Path) -> None:
     utilities = [f"utility {goal}" for goal in bench.arena.goals]
     if (measure := moved_most(effects, bench.measures[:1] or utilities)) is None:
         return
-    told = [
-        {
-            **{name: row[name] for name in ("direction", "set", "family", "effect", "low", "high")},
-            "random sets": _beside(row),
-        }
-        for row in records(strongest(effects, measure))
-    ]
-    print_table(told, f"strongest on {measure!r}; * beyond each random set of the same make-up")
+    for direction, rows in strongest(effects, measure).groupby("direction", sort=False):
+        told = [
+            {**{name: row[name] for name in ("set", "effect", "low", "high")}, "random sets": _beside(row)}
+            for row in records(rows)
+        ]
+        print_table(told, f"{direction}, strongest on {measure!r}; * beyond each random set like it")
 
 
 def _beside(row: dict[str, Any]) -> str:
