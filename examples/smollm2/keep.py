@@ -30,6 +30,7 @@ KINDS = {
 }
 TASK = "task"
 STUDIES = ("smollm2", "smollm2-once")
+OF_RUNS = {"effects": "effects/*-seed-?.parquet", "conjectures": "conjectures.parquet"}
 SKILL = "utility right"
 SHOWN = ("effect", "low", "high")
 FOLDERS = ("relative_to",)
@@ -57,8 +58,8 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "costs", read_table(costs)
     studies = [runs / name for name in STUDIES if (runs / name / "manifest.json").exists()]
     if studies:
-        yield from compare(studies).tables.items()
-    of_runs = {name: _every(studies, name) for name in ("effects", "conjectures")}
+        yield from ((name, table) for name, table in compare(studies).tables.items() if len(table))
+    of_runs = {name: _every(studies, place) for name, place in OF_RUNS.items()}
     if len(swept := of_runs["effects"]):
         some = swept[(swept["measure"] == SKILL) & ~swept["family"].str.startswith("random")]
         run = some["arm"] + "-seed-" + some["seed"].astype(str)
@@ -67,9 +68,8 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "conjectures", decided
 
 
-def _every(studies: Sequence[Path], name: str) -> pd.DataFrame:
-    files = [folder / f"{name}.parquet" for folder in studies]
-    tables = [read_table(file) for file in files if file.exists()]
+def _every(studies: Sequence[Path], place: str) -> pd.DataFrame:
+    tables = [read_table(file) for folder in studies for file in sorted(folder.glob(place))]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
