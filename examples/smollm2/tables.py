@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from takeback.draw.markdown import slug, table
-from takeback.draw.numbers import ABSENT, interval, number, percent, range_of, signed
+from takeback.draw.numbers import ABSENT, interval, number, percent, range_of, share, signed
 from takeback.run.stats import mean_estimate
 from takeback.run.tables import read_table
 from takeback.study.comparison.markdown import of_comparison
@@ -159,9 +159,10 @@ def repair(tried: pd.DataFrame) -> dict[str, str]:
         rows = [
             (
                 f"{row.way}: `{row.name}`",
-                f"{percent(row.kept)} {interval(row.kept_low, row.kept_high, 2)}",
-                f"{percent(row.restored)} {interval(row.restored_low, row.restored_high, 2)}",
-                f"{signed(row.above, 2)} {interval(row.above_low, row.above_high, 2)}",
+                *(
+                    share(getattr(row, name), *(getattr(row, f"{name}{end}") for end in ENDS))
+                    for name in SHARED
+                ),
             )
             for row in best[["way", "name", *SHARES]].itertuples(index=False)
         ]
@@ -175,7 +176,8 @@ def repair(tried: pd.DataFrame) -> dict[str, str]:
     return made
 
 
-SHARES = [f"{what}{end}" for what in ("kept", "restored", "above") for end in ("", "_low", "_high")]
+SHARED, ENDS = ("kept", "restored", "above"), ("_low", "_high")
+SHARES = [f"{what}{end}" for what in SHARED for end in ("", *ENDS)]
 
 
 def costs(told: pd.DataFrame) -> dict[str, str]:
