@@ -51,7 +51,7 @@ from takeback.run.parts import Shard
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
 from takeback.run.threads import cpu_threads
 
-_CACHED = ("ends", "context", "asked", "tolerance", "floor", "most_changed")
+_CACHED = ("ends", "context", "asked", "tolerance", "floor")
 """What a bench works out and does not send elsewhere."""
 
 AGAIN: Final = "read again"
@@ -114,7 +114,7 @@ class Bench:
             TakebackError: there are fewer situations, or a pool can't be drawn.
         """
         bench = cls.answering(pair, arena, arena.situations("held-out", *drawn), measures, setup)
-        return bench if measures else bench.about(bench.most_changed)
+        return bench if measures else bench.about(_most_changed(bench))
 
     @classmethod
     def answering(
@@ -201,28 +201,6 @@ class Bench:
         """The readouts of base and tuned, which effects are relative to."""
         asks = {"base": Ask(self.anatomy.universe), "tuned": Ask(self.nothing)}
         return dict(zip(asks, self.read(asks.values()), strict=True))
-
-    @cached_property
-    def most_changed(self) -> str:
-        """The utility whose change from base to tuned is the most standard errors from 0.
-
-        Raises:
-            TakebackError: the arena has no goals, or none of them applies here.
-        """
-        goals = [utility(goal) for goal in self.arena.goals]
-        if not goals:
-            raise TakebackError(f"nothing says what answers in {self.arena.name} are worth; name a measure")
-        bench, found = self.about(*(measure.name for measure in goals)), dict[str, float]()
-        for measure in goals:
-            base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
-            kept = base.applies & tuned.applies
-            if kept.sum() > 1:
-                change = tuned.numbers[kept] - base.numbers[kept]
-                estimate = mean_estimate(change, bench.clusters[kept])
-                found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
-        if not found:
-            raise TakebackError("no goal applies to these situations; name a measure")
-        return max(found, key=found.__getitem__)
 
     @cached_property
     def floor(self) -> Mapping[str, float] | None:
@@ -562,3 +540,22 @@ class Answers:
         if not len(kept):
             raise TakebackError("the measure applies to none of these situations; take more situations")
         return kept
+
+
+def _most_changed(bench: Bench) -> str:
+    """Return the utility whose change from base to tuned is the most standard errors from 0."""
+    goals = [utility(goal) for goal in bench.arena.goals]
+    if not goals:
+        raise TakebackError(f"nothing says what answers in {bench.arena.name} are worth; name a measure")
+    bench = bench.about(*(measure.name for measure in goals))
+    found: dict[str, float] = {}
+    for measure in goals:
+        base, tuned = (measure.of(bench.ends[side], bench.context) for side in SIDES)
+        kept = base.applies & tuned.applies
+        if kept.sum() > 1:
+            change = tuned.numbers[kept] - base.numbers[kept]
+            estimate = mean_estimate(change, bench.clusters[kept])
+            found[measure.name] = abs(estimate.value) / estimate.se if estimate.se else 0.0
+    if not found:
+        raise TakebackError("no goal applies to these situations; name a measure")
+    return max(found, key=found.__getitem__)
