@@ -127,7 +127,8 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
                 "command": ["diff"],
                 "cpu_seconds": [12.0],
                 "seconds": [20.0],
-                "peak_mib": [1026],
+                "peak_mib": [1539],
+                "own_mib": [1026],
                 "model_mib": [513],
             },
         },
@@ -135,7 +136,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     for name, table in keep.kept(runs, read):
         write_table(table, record / f"{name}.parquet")
     found = tables.blocks(record)
-    assert "| `diff` | 12 | 1,026 | 2.0 |" in found["costs"]
+    assert "| `diff` | 12 | 1,539 | 1,026 | 2.0 |" in found["costs"]
     curve = [row.split(" | ")[1].split()[0] for row in found["learning"].splitlines()[2:]]
     assert curve == ["0.250", "0.750"]
     assert "sft" not in found["learning"]

@@ -1,8 +1,9 @@
 """Run the project's commands on base and an arm, each as a process of its own, and keep what it cost.
 
 `python commands.py BASE TUNED -o FOLDER` writes for each command its output, `NAME.json` with CPU seconds,
-seconds and peak memory, and all of them as `costs.parquet`. What was done before is not done again; `--quick`
-reads fewer problems, and `--only` some commands.
+seconds and peak memory, and all of them as `costs.parquet`. Memory is told twice: all that is resident, pages
+of mapped files among it, which the system takes back when it needs them, and the process's own. What was done
+before is not done again; `--quick` reads fewer problems, and `--only` some commands.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +29,12 @@ HERE = Path(__file__).parent
 ARENA = str(HERE / "arena.yaml")
 BESIDE = HERE / "beside"
 HELD_OUT = ("first", "middle", "asked", "larger", "addition", "repeat", "refusals", "text")
+LISTED = ("first", "middle", "larger")
+"""Those whose answers are listed, so that reading them costs little."""
 FAMILIES = ("each kind", "each layer", "each mlp", "each head")
 TAKEN = "L*.MLP"
+MOMENT = 0.02
+"""Seconds between two looks at a process's memory."""
 
 
 def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[str]]:
@@ -43,18 +50,28 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         "behaviour": ["behaviour", tuned, "--against", base, "--arena", ARENA, "--situations", many, *pooled],
     }
     for name in HELD_OUT[: 2 if quick else None]:
-        arena = str(BESIDE / f"{name}.yaml")
-        place = str(out / "beside" / name)
         found[f"behaviour, {name}"] = [
-            *("behaviour", tuned, "--against", base, "--arena", arena, "--situations", "64", "-o", place)
+            *("behaviour", tuned, "--against", base, "--arena", str(BESIDE / f"{name}.yaml")),
+            *("--situations", "64" if name in LISTED else "24", "-o", str(out / "beside" / name)),
         ]
+
+    def one(name: str) -> list[str]:
+        return ["--hold", "one", "-o", str(out / "one" / name)]
+
+    explain = ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked]
     return found | {
         "attribute": ["attribute", base, tuned, *asked, *pooled],
+        "attribute, one held": ["attribute", base, tuned, *asked, *one("attribute")],
         "sweep": [
             *("sweep", base, tuned, *asked, *families, "--controls", "2"),
             *("-o", str(out / "task" / "effects.parquet")),
         ],
-        "explain": ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked, *pooled],
+        "sweep of kinds, one held": [
+            *("sweep", base, tuned, *asked, "--sets", FAMILIES[0], "--controls", "2"),
+            *one("effects.parquet"),
+        ],
+        "explain": [*explain, *pooled],
+        "explain, one held": [*explain, *one("explain")],
         "repair": [
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
             *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
@@ -77,7 +94,10 @@ def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "takeback", *command], stdout=stream, stderr=subprocess.STDOUT
         )
+        own = Own(process.pid)
+        own.start()
         _, status, used = os.wait4(process.pid, 0)
+        own.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"takeback {' '.join(command)} ended with {process.returncode}; see {log}")
@@ -85,7 +105,25 @@ def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "seconds": round(time.monotonic() - began, 1),
         "peak_mib": round(used.ru_maxrss / 1024),
+        "own_mib": round(own.peak / 1024),
     }
+
+
+class Own(threading.Thread):
+    """Finds the most memory that a process holds itself, in KiB, without pages of mapped files; on Linux."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self._status, self.peak = Path(f"/proc/{process}/status"), 0
+
+    def run(self) -> None:
+        """Look until the process is gone."""
+        try:
+            while held := re.search(r"^RssAnon:\s+(\d+)", self._status.read_text(), re.MULTILINE):
+                self.peak = max(self.peak, int(held[1]))
+                time.sleep(MOMENT)
+        except OSError:
+            return
 
 
 def main() -> None:

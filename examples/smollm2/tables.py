@@ -187,11 +187,13 @@ def costs(told: pd.DataFrame) -> dict[str, str]:
             f"`{row.command}`",
             number(float(row.cpu_seconds), 0),
             number(float(row.peak_mib), 0),
-            number(float(row.peak_mib / row.model_mib), 1),
+            number(float(row.own_mib), 0),
+            number(float(row.own_mib / row.model_mib), 1),
         )
         for row in told.itertuples()
     ]
-    return {"costs": table(("command", "CPU seconds", "peak memory, MiB", "of the model's size"), rows)}
+    heads = ("command", "CPU seconds", "resident, MiB", "of it its own", "own, of the model's size")
+    return {"costs": table(heads, rows)}
 
 
 def conjectures(decided: pd.DataFrame) -> dict[str, str]:

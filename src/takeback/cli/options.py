@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -264,7 +264,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """Where models run, and in which element type."""
+    """Where models run, in which element type, and how many are held."""
 
     device: Annotated[
         str,
@@ -274,17 +274,21 @@ class DeviceOptions:
         str,
         option("--dtype", "TYPE", "fp32, bf16 or fp16; auto: fp32 on a CPU, elsewhere what is stored."),
     ] = "auto"
+    hold: Annotated[
+        str,
+        option("--hold", "WHICH", "both models in memory, one and slices of the other, or auto: what fits."),
+    ] = "auto"
 
     @property
     def placement(self) -> Placement:
         """Where models run.
 
         Raises:
-            UnknownName: there is no such device or element type.
+            UnknownName: there is no such device, element type or way to hold a pair.
         """
         from takeback.checkpoint import Placement
 
-        return Placement(self.device, self.dtype)
+        return Placement(self.device, self.dtype, self.hold)
 
 
 @dataclass(frozen=True)
@@ -292,10 +296,6 @@ class ReadOptions(DeviceOptions, RunOptions):
     """What reads hybrids."""
 
     threads: Threads = 1
-    hold: Annotated[
-        str,
-        option("--hold", "WHICH", "both models in memory, one and slices of the other, or auto: what fits."),
-    ] = "auto"
     draw_by: Annotated[
         str,
         option("--draw-by", "ENGINE", "Of rows: what draws the pool: transformers, or vllm (an extra)."),
@@ -311,9 +311,8 @@ class ReadOptions(DeviceOptions, RunOptions):
 
         if self.draw_by not in DRAWERS:
             raise unknown_name("engine that draws", self.draw_by, DRAWERS)
-        placement = replace(self.placement, hold=self.hold)
         workers, threads, engine = self.workers(), self.threads, self.draw_by
-        return Setup(out, workers=workers, threads=threads, placement=placement, draw_by=engine)
+        return Setup(out, workers=workers, threads=threads, placement=self.placement, draw_by=engine)
 
 
 @dataclass(frozen=True)
