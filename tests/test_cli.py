@@ -301,6 +301,7 @@ def test_explain_prints_words_and_boards_and_keeps_every_probability(call, playe
         assert outcomes.groupby("item")[side].sum().tolist() == pytest.approx([1.0] * 12)
     grafted = call("explain", *players, "--graft", "L0.*", *words[:-2]).out
     assert "Grafting L0.*" in grafted
+    assert call("explain", *players, "--graft", "L0.*", *words[:-2], "--hold", "one").out == grafted
 
 
 @pytest.mark.slow
