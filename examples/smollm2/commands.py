@@ -58,10 +58,11 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
     def one(name: str) -> list[str]:
         return ["--hold", "one", "-o", str(out / "one" / name)]
 
+    attribute = ["attribute", base, tuned, "--no-exact", *asked]
     explain = ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked]
     return found | {
-        "attribute": ["attribute", base, tuned, *asked, *pooled],
-        "attribute, one held": ["attribute", base, tuned, *asked, *one("attribute")],
+        "attribute": [*attribute, *pooled],
+        "attribute, one held": [*attribute, *one("attribute")],
         "sweep": [
             *("sweep", base, tuned, *asked, *families, "--controls", "2"),
             *("-o", str(out / "task" / "effects.parquet")),

@@ -44,6 +44,10 @@ def calls(runs: Path, read: Path) -> Iterator[list[str]]:
         *("--situations", "32", "--sets", "each kind", "--sets", "each layer", "--controls", "3"),
         *("-o", str(read / place / "task" / "effects.parquet")),
     ]
+    yield [
+        *("-m", "takeback", "attribute", base, str(early), "--arena", str(HERE / "arena.yaml")),
+        *("--situations", "32", "-o", str(read / place / "attribution")),
+    ]
     yield commands(read / MAIN / "repaired" / "model", "rl-repaired-seed-0", *OTHERS[1:])
     for into, other in ((MAIN, "rl-seed-1"), ("rl-seed-1", MAIN)):
         out = read / into / "transplants.parquet"
