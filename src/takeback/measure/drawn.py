@@ -61,9 +61,18 @@ def _changed(readouts: Readouts, context: MeasureContext) -> Floats:
     before = context.before
     if before is None:
         raise TakebackError("measure 'answers changed' is a distance from another policy; say from which")
-    check_same_situations(before, readouts)
     assert isinstance(before, DrawnReadouts)
     assert isinstance(readouts, DrawnReadouts)
+    return answers_changed(before, readouts)
+
+
+def answers_changed(before: DrawnReadouts, readouts: DrawnReadouts) -> Floats:
+    """Return the share of each prompt's answers, drawn with the same luck, that became another text, (n,).
+
+    Raises:
+        TakebackError: the readouts are of different prompts, or of other numbers of answers.
+    """
+    check_same_situations(before, readouts)
     if before.draws != readouts.draws:
         raise TakebackError(
             f"{before.draws} answers to a prompt against {readouts.draws}; draw as many on both sides"

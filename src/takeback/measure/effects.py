@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import divergence_values, measure_values, typed
-from takeback.measure.shift import TOTAL_VARIATION, check_same_situations, shift
+from takeback.measure.shift import check_same_situations, total_variation
 from takeback.policies.readout import Readout, Readouts
 from takeback.run.stats import Estimate, mean_estimate
 
@@ -154,7 +154,7 @@ def _effect_row(measure: str, reached: float, effect: Estimate, relative_to: str
 
 def most_changed(before: Readouts, after: Readouts, n: int = 10) -> tuple[Change, ...]:
     """Return the n situations with the largest total variation distance, largest first, ties by place."""
-    distance = shift(before, after)[TOTAL_VARIATION.name]
+    distance = total_variation(before, after)
     order = np.argsort(-distance, kind="stable")[:n]
     return tuple(
         Change(before.situations[i], float(distance[i]), before[int(i)], after[int(i)]) for i in order

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from takeback.measure.shift import TOTAL_VARIATION, check_same_situations, shift
+from takeback.measure.drawn import answers_changed
+from takeback.measure.shift import total_variation
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.readout import Readouts
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from takeback.measure.measure import Floats
 
 COLUMNS: Final[Mapping[str, str]] = {
     "situation": "the prompt or position",
@@ -37,11 +36,10 @@ def said(before: Readouts, after: Readouts) -> pd.DataFrame:
     """
     import pandas as pd
 
-    check_same_situations(before, after)
     if isinstance(before, DrawnReadouts) and isinstance(after, DrawnReadouts):
-        moved: Floats = (before.answers != after.answers).mean(axis=1)
+        moved = answers_changed(before, after)
     else:
-        moved = shift(before, after)[TOTAL_VARIATION.name]
+        moved = total_variation(before, after)
     table = pd.DataFrame(
         {
             "situation": list(before.situations),

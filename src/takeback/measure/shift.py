@@ -93,7 +93,13 @@ def _jensen_shannon(before: Readouts, after: Readouts) -> Floats:
     return (_from(before, p, middle) + _from(before, q, middle)) / 2
 
 
-def _total_variation(before: Readouts, after: Readouts) -> Floats:
+def total_variation(before: Readouts, after: Readouts) -> Floats:
+    """Return how much probability moved over legal actions and kinds of illegal answers, shape (n,).
+
+    Raises:
+        TakebackError: the readouts are of different situations.
+    """
+    check_same_situations(before, after)
     p, q = partition(before, after)
     return sum_by(_owner(before), np.abs(p - q), len(before)) / 2
 
@@ -130,7 +136,7 @@ JENSEN_SHANNON = _measure(
     "Jensen-Shannon", f"distance from the other policy {_OVER}, in nats", _jensen_shannon
 )
 TOTAL_VARIATION = _measure(
-    "total variation", f"probability moved since the other policy, {_OVER}", _total_variation
+    "total variation", f"probability moved since the other policy, {_OVER}", total_variation
 )
 TOP_CHANGED = _measure(
     "top move changed",
@@ -144,7 +150,7 @@ _DISTANCES = {
     KL: _kl,
     REVERSE_KL: _reverse_kl,
     JENSEN_SHANNON: _jensen_shannon,
-    TOTAL_VARIATION: _total_variation,
+    TOTAL_VARIATION: total_variation,
     TOP_CHANGED: _top_changed,
 }
 DIVERGENCES = tuple(_DISTANCES)

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from takeback.findings.explanation.kinds import LEAST, Kind
 from takeback.measure.measure import MeasureContext, Values
 from takeback.measure.measures import divergence_values, measure_values, typed
-from takeback.measure.shift import TOTAL_VARIATION, shift
+from takeback.measure.shift import TOTAL_VARIATION, total_variation
 from takeback.measure.standard import LEGAL, utility
 from takeback.policies.readout import Readouts
 from takeback.run.grouping import sum_by
@@ -90,7 +90,7 @@ def by_kind(
 
 def situational(before: Readouts, after: Readouts, context: MeasureContext) -> dict[str, Values]:
     """Return the changes in every situation that kinds of situations are compared by."""
-    found = {MOVED: Values.everywhere(shift(before, after)[MOVED])}
+    found = {MOVED: Values.everywhere(total_variation(before, after))}
     for measure in (LEGAL, *map(utility, context.utilities), *context.own):
         old, new = (measure.of(readouts, context) for readouts in (before, after))
         found[measure.name] = Values(new.numbers - old.numbers, new.applies & old.applies)

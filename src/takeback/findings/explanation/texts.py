@@ -20,7 +20,7 @@ from takeback.measure.flips import flipped_items, flips
 from takeback.measure.measure import Measure, MeasureContext
 from takeback.measure.measures import measures_in
 from takeback.measure.read import Ask
-from takeback.measure.shift import TOTAL_VARIATION, shift
+from takeback.measure.shift import total_variation
 from takeback.measure.thin import is_thin
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.readout import Readouts
@@ -159,8 +159,7 @@ def text_explanation(
 
 def moved_most(before: AnswerReadouts, after: AnswerReadouts, number: int) -> list[int]:
     """Return the places of the prompts whose answers changed most, in total variation."""
-    far = shift(before, after)[TOTAL_VARIATION.name]
-    return np.argsort(-far, kind="stable")[:number].tolist()
+    return np.argsort(-total_variation(before, after), kind="stable")[:number].tolist()
 
 
 def _measured(before: AnswerReadouts, after: AnswerReadouts, context: MeasureContext) -> pd.DataFrame:
