@@ -127,11 +127,12 @@ def test_what_writes_nothing_of_its_own_and_caches_are_refused():
     ):
         pass
     cache = model(tokens(), use_cache=True).past_key_values
-    with (
-        with_activations(model, source, anatomy.parse("L0.MLP")),
-        pytest.raises(TakebackError, match="whole passes"),
-    ):
-        model(tokens(), past_key_values=cache)
+    for name in ("past_key_values", "cache"):
+        with (
+            with_activations(model, source, anatomy.parse("L0.MLP")),
+            pytest.raises(TakebackError, match=f"whole passes.*leave {name} out"),
+        ):
+            model(tokens(), **{name: cache})
 
 
 def test_a_patch_of_the_embedding_is_its_takeback_and_one_of_the_unembedding_the_other_model():

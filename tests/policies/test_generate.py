@@ -88,8 +88,21 @@ def test_special_caches_give_the_answers_of_hugging_face(kind: str) -> None:
 def test_without_a_cache_the_answers_are_the_same(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, sampling = built("llama-gqa-biases", 1), Sampling(max_tokens=6)
     cached = generate(model, tokenizer(), PROMPTS, sampling, 5, [4])
-    monkeypatch.setattr(generation, "caches", lambda _: False)
+    monkeypatch.setattr(generation, "cache_of", lambda _: None)
     assert generate(model, tokenizer(), PROMPTS, sampling, 5, [4]) == cached
+
+
+@pytest.mark.parametrize("kind", ["llama-gqa-biases", "gpt2"])
+def test_after_the_prompt_a_token_is_read_alone(built: Any, kind: str) -> None:
+    model, lengths = built(kind, 1), list[int]()
+    layer = model.get_input_embeddings()
+    hook = layer.register_forward_hook(lambda _, given, __: lengths.append(given[0].shape[1]))
+    try:
+        generate(model, tokenizer(), PROMPTS[:1], Sampling(max_tokens=6, temperature=0), 1, [0])
+    finally:
+        hook.remove()
+    assert lengths[0] == len(PROMPTS[0])
+    assert set(lengths[1:]) == {1}
 
 
 def test_every_end_token_ends_an_answer_and_is_no_part_of_its_text(built: Any) -> None:

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from takeback.anatomy import Anatomy, Region, anatomy_of
 from takeback.component import Component, ComponentSet
 from takeback.hybrid.heads import hooked
+from takeback.hybrid.replay import CACHES
 from takeback.run.errors import TakebackError
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -152,10 +153,8 @@ def _run_source(
 ) -> None:
     """Run the source as the model is called, and keep what it computes."""
     args, kwargs = call
-    if kwargs.get("past_key_values") is not None:
-        raise TakebackError(
-            "a patch needs whole passes, as the source has no such cache; leave past_key_values out"
-        )
+    if given := next((name for name in CACHES if kwargs.get(name) is not None), None):
+        raise TakebackError(f"a patch needs whole passes, as the source has no such cache; leave {given} out")
     kept.clear()
     with torch.no_grad(), hooked(*_recording(source, writers, kept)):
         source(*args, **{**kwargs, "use_cache": False})

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from takeback.arenas.rows.sampling import Sampling
+from takeback.hybrid.replay import CACHES
 from takeback.policies.language.forward import ready
 from takeback.run.errors import TakebackError
 from takeback.run.progress import tell
@@ -264,7 +265,7 @@ class _Steps:
             tokens[row, longest - len(prompt) :] = torch.tensor(list(prompt))
             seen[row, longest - len(prompt) :] = 1
         steps = cls(model, tokens.to(model.device), seen.to(model.device), None, torch.empty(0))
-        steps.logits = steps._run(caches(model))
+        steps.logits = steps._run(cache_of(model))
         return steps
 
     def keep(self, rows: Tensor) -> None:
@@ -283,30 +284,32 @@ class _Steps:
         more = tokens.to(self.tokens.device)[:, None]
         self.tokens = torch.cat([self.tokens, more], dim=1)
         self.seen = torch.cat([self.seen, torch.ones_like(more)], dim=1)
-        self.logits = self._run(self.cache is not None)
+        self.logits = self._run(None if self.cache is None else cache_of(self.model))
         return self.logits
 
-    def _run(self, cached: bool) -> Tensor:
+    def _run(self, name: str | None) -> Tensor:
+        """Read what is new, with the cache that the model calls so; without a name it keeps none."""
         new = slice(-1, None) if self.cache is not None else slice(None)
         known = _parameters(self.model)
-        given: dict[str, Any] = {"input_ids": self.tokens[:, new], "use_cache": cached}
+        given: dict[str, Any] = {"input_ids": self.tokens[:, new], "use_cache": name is not None}
         if "attention_mask" in known:
             given["attention_mask"] = self.seen
         if "position_ids" in known:
             given["position_ids"] = (self.seen.cumsum(dim=1) - 1).clamp(min=0)[:, new]
         if "logits_to_keep" in known:
             given["logits_to_keep"] = 1
-        if self.cache is not None:
-            given["past_key_values"] = self.cache
+        if self.cache is not None and name is not None:
+            given[name] = self.cache
         output: Any = self.model(**given)
-        found = getattr(output, "past_key_values", None) if cached else None
+        found = None if name is None else getattr(output, name, None)
         self.cache = found if isinstance(found, Cache) else None
         return output.logits[:, -1]
 
 
-def caches(model: PreTrainedModel) -> bool:
-    """Return whether a model's forward takes the cache that it gives."""
-    return "past_key_values" in _parameters(model)
+def cache_of(model: PreTrainedModel) -> str | None:
+    """Return what a model's forward calls the cache that it takes and gives, None where it takes none."""
+    known = _parameters(model)
+    return next((name for name in CACHES if name in known), None)
 
 
 def _parameters(model: PreTrainedModel) -> set[str]:
