@@ -32,6 +32,16 @@ TOLD = {
 PURSUIT = "signed pursuit share"
 OTHER_TASK = "larger-"
 """How arms on the task that was tried first are called."""
+SAME_FORM = ("first", "middle")
+"""Arenas in the form of the task, on which every arm was read."""
+AWAY = {
+    ("asked", SKILL): "asked in words",
+    ("addition", SKILL): "sums",
+    ("repeat", "utility said"): "say a word again",
+    ("refusals", "utility refused"): "refuses",
+    ("text", "log p(reference)"): "ordinary text, nats",
+}
+"""What is told of arenas away from the task, and what it is called."""
 
 
 def blocks(record: Path) -> dict[str, str]:
@@ -75,8 +85,9 @@ def read(measures: pd.DataFrame) -> dict[str, str]:
     made = {"task": _whole(measures[own & ~other])}
     if other.any():
         made["other task"] = _whole(measures[other])
-    if len(beside):
-        made["beside"] = _beside(beside)
+    if len(alike := beside[beside["arena"].isin(SAME_FORM)]):
+        made["beside"] = _beside(alike)
+    made["away"] = _away(beside)
     for (arm, arena, measure), some in measures.groupby(["arm", "arena", "measure"], sort=False):
         made[f"{arm} {arena} {measure}"] = _effect(some)
         made[f"{arm} {arena} {measure} value"] = _value(some)
@@ -95,6 +106,16 @@ def _beside(some: pd.DataFrame) -> str:
         for arm in dict.fromkeys(utilities["arm"])
     ]
     return table(("arm", *head), [("base", *base), *rows])
+
+
+def _away(some: pd.DataFrame) -> str:
+    """Tell base, as all pools tell it, and what became of it in arms that were read away from the task."""
+    by = {key: some[(some["arena"] == key[0]) & (some["measure"] == key[1])] for key in AWAY}
+    known = [key for key in AWAY if len(by[key])]
+    base = [range_of((by[key]["value"] - by[key]["effect"]).tolist()) for key in known]
+    arms = dict.fromkeys(arm for key in known for arm in by[key]["arm"])
+    rows = [(arm, *(_effect(by[key][by[key]["arm"] == arm]) for key in known)) for arm in arms]
+    return table(("arm", *(AWAY[key] for key in known)), [("base", *base), *rows])
 
 
 def _whole(some: pd.DataFrame) -> str:
