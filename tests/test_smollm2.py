@@ -110,19 +110,18 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     right = {"measure": ["utility right", "entropy"], "value": [0.9, 0.5], "effect": [0.2, -0.25], **spread}
     some = {"low": [-0.1] * 3, "high": [0.1] * 3}
     sets = {"family": ["each layer", "each layer", "random, same size"], "set": ["L0.*", "L1.*", "L2.H0"]}
+    sets |= {"direction": ["take back"] * 3, "effect": [-0.5, 0.01, -0.02]}
+    moves = {"measure": ["legal", "illegal, geometry"], "value": [0.75, 0.125], "effect": [-0.125, 0.0625]}
     arm = "rl-seed-0"
     written(
         read,
         {
             f"{arm}/task/measures.parquet": right,
             f"{arm}/beside/first/measures.parquet": right,
-            f"{arm}/task/effects.parquet": {
-                **sets,
-                "direction": ["take back"] * 3,
-                "measure": ["utility right"] * 3,
-                "effect": [-0.5, 0.01, -0.02],
-                **some,
-            },
+            f"{arm}/beside/addition/measures.parquet": right,
+            f"{arm}/task/effects.parquet": {**sets, "measure": ["utility right"] * 3, **some},
+            "chess-rl-win/task/measures.parquet": {**moves, **spread},
+            "chess-rl-win/task/effects.parquet": {**sets, "measure": ["legal"] * 3, **some},
             f"{arm}/costs.parquet": {
                 "command": ["diff"],
                 "cpu_seconds": [12.0],
@@ -145,6 +144,11 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     assert found["beside"].splitlines()[0] == "| arm | first: right |"
     assert "| base | 0.700 |" in found["beside"]
     assert "| rl-seed-0 | +0.200 [0.100, 0.300] |" in found["beside"]
+    assert "| base | 0.700 to 0.700 |" in found["away"]
+    assert "| rl-seed-0 | +0.200 [0.100, 0.300] |" in found["away"]
+    assert "| illegal, geometry | 0.062 | +0.062 [0.100, 0.300] |" in found["chess"]
+    assert "| `L0.*` | −0.500 [−0.100, 0.100] |" in found["chess-take-back-rl-win"]
+    assert "| 1 random sets | −0.020 to −0.020 |" in found["chess-take-back-rl-win"]
     told = found["take-back-rl-seed-0"]
     assert "| each layer | `L0.*` | −0.500 [−0.100, 0.100] |" in told
     assert "1 of them" in told

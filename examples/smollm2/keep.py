@@ -29,6 +29,9 @@ KINDS = {
     "transplants": "transplants.parquet",
 }
 TASK = "task"
+CHESS = "chess-"
+"""How folders of arms in chess are called, which have tables of their own."""
+IN_CHESS = {"chess": "task/measures.parquet", "chess_effects": "task/effects.parquet"}
 STUDIES = ("smollm2", "smollm2-once")
 OF_RUNS = {"effects": "effects/*-seed-?.parquet", "conjectures": "conjectures.parquet"}
 SKILL = "utility right"
@@ -47,8 +50,9 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         "learning",
         _stacked({name: log[[one for one in LEARNED if one in log]] for name, log in found.items()}),
     )
-    for kind, place in KINDS.items():
-        files = {folder.name: folder / place for folder in sorted(read.iterdir()) if folder.is_dir()}
+    for kind, place in {**KINDS, **IN_CHESS}.items():
+        folders = [one for one in sorted(read.iterdir()) if one.name.startswith(CHESS) == (kind in IN_CHESS)]
+        files = {folder.name.removeprefix(CHESS): folder / place for folder in folders}
         tables = {name: read_table(file) for name, file in files.items() if file.exists()}
         if kind == "read":
             tables = {name: _with_beside(table, read / name) for name, table in tables.items()}

@@ -233,6 +233,59 @@ def transplants(told: pd.DataFrame) -> dict[str, str]:
     return {"transplants": table(head, rows), **made}
 
 
+IN_CHESS = {
+    "utility win": "win",
+    "legal": "legal",
+    "utility win, if legal": "win, if legal",
+    "KL(after || before)": "KL from base, nats",
+}
+ILLEGAL = "illegal, "
+
+
+def chess(measures: pd.DataFrame) -> dict[str, str]:
+    """Tell what base and both arms do in chess, and what became of each kind of illegal move."""
+    known = dict.fromkeys(measures["measure"])
+    names = [
+        *(name for name in IN_CHESS if name in known),
+        *(one for one in known if one.startswith(ILLEGAL)),
+    ]
+    by = {key: rows for key, rows in measures.groupby(["arm", "measure"])}
+    arms = list(dict.fromkeys(measures["arm"]))
+    cells = {(arm, name): _effect(by[arm, name]) for arm in arms for name in names if (arm, name) in by}
+    base = {name: _base(by[arms[0], name]) for name in names}
+    rows = [
+        (IN_CHESS.get(name, name), base[name], *(cells.get((arm, name), ABSENT) for arm in arms))
+        for name in names
+    ]
+    made = {f"chess {arm} {name}": cell for (arm, name), cell in cells.items()}
+    return {
+        "chess": table(("", "base", *arms), rows),
+        **made,
+        **{f"chess base {name}": cell for name, cell in base.items()},
+    }
+
+
+def chess_effects(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what takebacks and grafts of kinds and of the strongest layers do in chess, beside random sets."""
+    made = {}
+    measures = [name for name in IN_CHESS if name in set(told["measure"])][:3]
+    for (arm, way), some in told.groupby(["arm", "direction"], sort=False):
+        random = some["family"].str.startswith("random")
+        first = some[(some["measure"] == measures[0]) & ~random]
+        layers = first[first["family"] == "each layer"]
+        strongest = layers.loc[layers["effect"].abs().sort_values(ascending=False).index[:STRONGEST], "set"]
+        sets = [*first.loc[first["family"] == "each kind", "set"], *strongest]
+        by = {key: rows for key, rows in some[~random].groupby(["set", "measure"])}
+        rows = [(f"`{one}`", *(_effect(by[one, name]) for name in measures)) for one in sets]
+        chance = some[random]
+        told_by_chance = (
+            range_of(chance.loc[chance["measure"] == name, "effect"], signed) for name in measures
+        )
+        rows.append((f"{chance['set'].nunique()} random sets", *told_by_chance))
+        made[f"chess {way} {arm}"] = table(("set", *(IN_CHESS[name] for name in measures)), rows)
+    return made
+
+
 KINDS = ("all heads", "all mlps")
 WAYS = {"take back": "taken back", "graft": "grafted"}
 
@@ -270,6 +323,8 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "conjectures": conjectures,
     "seeds": seeds,
     "transplants": transplants,
+    "chess": chess,
+    "chess_effects": chess_effects,
 }
 
 
