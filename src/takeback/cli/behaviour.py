@@ -94,11 +94,21 @@ _FLIPS: Final = {
 _AGENCY: Final = {name: name for name in ("goal", "measure", "value", "low", "high", "beta", "n")}
 """The columns that are printed of each table, and what heads them."""
 
-_PURSUIT: Final = ("KL(after || before)", "pursuit", "signed pursuit share", "pursuit share, by weights")
-"""What is printed of how directed a change is; the tables have all."""
+_PURSUIT: Final = {
+    "KL(after || before)": "how far tuned's answers are from base's, in nats",
+    "pursuit": "what of that is made by raising the odds of rewarded answers, in nats; beta: how much they "
+    "rise with the reward",
+    "signed pursuit share": "its share: 1 where the reward explains all of the change, 0 where none of it, "
+    "below 0 where tuned turns away from the reward",
+    "pursuit share, by weights": "the same, from the answers of both sides by their weights",
+}
+"""What is printed of how directed a change is, and what it is; the tables have all."""
 
 _EXAMPLES: Final = 3
 """Situations of which is printed what both say."""
+
+_MANY_CUT: Final = 0.3
+"""The share of answers that are cut off of which a user is warned."""
 
 _LONGEST: Final = 160
 """Characters of a prompt or an answer that are printed."""
@@ -116,7 +126,7 @@ def _show_change(title: str, tables: Mapping[str, pd.DataFrame], known: Mapping[
     print_table(_columns(table, _CHANGE), title)
     if "floor" in table:
         typer.echo("~ no more than the noise floor: rounding alone makes effects as large")
-    for line in _verdicts(tables["measures"], known):
+    for line in (*_verdicts(tables["measures"], known), *_cut_off(tables["measures"])):
         typer.echo(line)
     for row in tables["said"].head(_EXAMPLES).itertuples():
         if row.moved:
@@ -127,8 +137,9 @@ def _show_change(title: str, tables: Mapping[str, pd.DataFrame], known: Mapping[
             _columns(tables["flips"], _FLIPS), "items that flipped between fail and pass (exact McNemar test)"
         )
     pursuit = tables.get("agency")
-    if pursuit is not None and len(pursuit := pursuit[pursuit["measure"].isin(_PURSUIT)]):
+    if pursuit is not None and len(pursuit := pursuit[pursuit["measure"].isin(list(_PURSUIT))]):
         print_table(_columns(pursuit, _AGENCY), "how much of the change is pursuit of what is rewarded")
+        print_words([(name, _PURSUIT[name]) for name in dict.fromkeys(pursuit["measure"])], "")
 
 
 def _verdicts(table: pd.DataFrame, known: Mapping[str, Measure]) -> list[str]:
@@ -153,10 +164,26 @@ def _verdicts(table: pd.DataFrame, known: Mapping[str, Measure]) -> list[str]:
     return told
 
 
+def _cut_off(table: pd.DataFrame) -> list[str]:
+    """Warn where the length limit ended many answers of a side."""
+    from takeback.arenas.rows.rewards import CUT_OFF
+
+    row = table[table["measure"] == f"kind, {CUT_OFF}"]
+    if not len(row):
+        return []
+    tuned = float(row["value"].iloc[0])
+    shares = {"base": tuned - float(row["effect"].iloc[0]), "tuned": tuned}
+    many = [f"{share:.0%} of the answers of {side}" for side, share in shares.items() if share > _MANY_CUT]
+    return [f"{' and '.join(many)} are cut off: a larger --max-tokens lets them end"] if many else []
+
+
 def _legend(names: Sequence[str], known: Mapping[str, Measure]) -> list[tuple[str, str]]:
     """Return what measures are in words, but for their variants by kind and given a legal answer."""
-    asked = (known[name] for name in names if name in known)
-    return [(one.name, one.words) for one in asked if not one.if_legal and one.kind is None]
+    from takeback.arenas.rows.rewards import CUT_OFF
+
+    asked = [known[name] for name in names if name in known]
+    plain = [one for one in asked if not one.if_legal and one.kind in (None, CUT_OFF)]
+    return [*((one.name, one.words) for one in plain), ("n", "situations that the row is a mean over")]
 
 
 def _columns(table: pd.DataFrame, heads: Mapping[str, str]) -> list[dict[str, Any]]:

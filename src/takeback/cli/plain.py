@@ -94,9 +94,14 @@ def print_cost(bench: Bench, asks: Iterable[Ask | ComponentSet], quiet: bool, *,
         quiet: whether to say nothing.
         least: whether more will be read, depending on what these give.
     """
-    if quiet or not (number := bench.unread(asks)):
+    from takeback.measure.read import Ask
+
+    every = list(asks)
+    if quiet or not (number := bench.unread(every)):
         return
+    kept = len({Ask.of(ask).key for ask in every}) - number
     told = f"{'at least ' if least else ''}{number:,} hybrids to read in {len(bench.situations):,} situations"
+    told += f" ({kept:,} were read before)" if kept else ""
     each = bench.seconds_each if len(bench.ends) else None
     about = "" if each is None else f", about {span(number * each)}"
     typer.echo(f"takeback: {told}{about}", err=True)
@@ -134,5 +139,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return f"{value:z.4f}"
     return "–" if value is None else str(value)

@@ -78,7 +78,7 @@ def sweep(
         return _within(what, size, out, as_json)
     print_cost(bench, [ask for *_, ask in what.hybrids], quiet=as_json or share is not None)
     with Display(["sweep"]) as display:
-        told = partial(display.show, "sweep", "taking back")
+        told = partial(display.show, "sweep", "reading")
         if share is not None:
             sweep_shard(what, out, share, told)
             line = f"{out}: shard {shard} is done; run without --shard when all are"
@@ -99,17 +99,23 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     timed = size.seconds is not None and len(what.bench.ends)  # base and tuned tell how long a hybrid takes
     each = what.bench.seconds_each if timed else None
     planned = within(what, size.number(each or UNKNOWN))
-    files = {"estimated": out.with_suffix(".estimated.parquet"), "few": out}
-    write_table(planned.estimated, files["estimated"])
+    files = {"few": out}
+    if planned.estimated is not None:
+        files["estimated"] = out.with_suffix(".estimated.parquet")
+        write_table(planned.estimated, files["estimated"])
     parts = {"few": planned.few}
     if planned.strongest is not None:
         parts["strongest"], files["strongest"] = planned.strongest, out.with_suffix(".strongest.parquet")
     reads = sum(len(one.hybrids) for one in parts.values())
-    told = f"{reads:,} hybrids; {planned.left_out} sets are estimated and not read"
-    typer.echo(f"takeback: within the budget: {told}, listed in {files['estimated']}", err=True)
-    with Display([*parts]) as display:
-        for name, one in parts.items():
-            run(one, files[name], report=partial(display.show, name, "taking back"))
+    some, every = len(planned.few.bench.situations), len(what.bench.situations)
+    left = "of heads and MLPs none is looked at"
+    if planned.estimated is not None:
+        left = f"{planned.left_out} sets are estimated and not read, listed in {files['estimated']}"
+    told = f"{reads:,} hybrids, {some} of {every} situations; {left}"
+    typer.echo(f"takeback: within the budget: {told}", err=True)
+    for name, one in parts.items():
+        with Display([name]) as display:
+            run(one, files[name], report=partial(display.show, name, "reading"))
     if as_json:
         written = {"out" if name == "few" else name: str(file) for name, file in files.items()}
         return print_json({**written, "left_out": planned.left_out})

@@ -16,10 +16,11 @@ from takeback.measure.store import Key, Store
 from takeback.run.job import Job
 from takeback.run.jobs import run_jobs
 from takeback.run.parts import watched
+from takeback.run.progress import piece_of
 from takeback.run.threads import cpu_threads
 
-PART: Final = 32
-"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
+NAME: Final = "hybrids"
+"""What reading them is called where it is shown."""
 
 Places = NDArray[np.int64]
 
@@ -60,20 +61,34 @@ def read_all(
     reader: Reader,
     store: Store,
     setup: Setup,
-    count: Callable[[int], None] | None,
+    found: int = 0,
+    count: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Read batches and keep each, here or by workers; `count` is told how many hybrids are done."""
-    sizes = list(accumulate(len(batch.asks) for batch, _ in work))
+    """Read batches and keep each, here or by workers.
+
+    Args:
+        work: the batches, each with what is expanded.
+        reader: what reads them.
+        store: where they are kept.
+        setup: who works.
+        found: hybrids beside these that were there already.
+        count: told how many hybrids of how many are done, in place of a display.
+    """
+    done = list(accumulate((len(batch.asks) for batch, _ in work), initial=found))
+    whole = done[-1]
+    if count is not None:
+        count(found, whole)
     if setup.workers == 1:
         with cpu_threads(setup.threads):
-            for place, one in enumerate(watched("reading hybrids", work, count is None)):
-                store.keep(reader.read(*one))
+            for place, one in enumerate(watched(NAME, work, count is None)):
+                with piece_of(done[place], done[place + 1] - done[place], whole):
+                    store.keep(reader.read(*one))
                 if count is not None:
-                    count(sizes[place])
+                    count(done[place + 1], whole)
         return
     jobs = [
         Job(str(place), read_in_worker, (reader.token, reader, *one), setup.threads)
         for place, one in enumerate(work)
     ]
-    told = None if count is None else lambda done, _: count(sizes[done - 1])
-    run_jobs(jobs, setup.workers, "reading hybrids", told, lambda _, part: store.keep(part))
+    told = None if count is None else lambda jobs_done, _: count(done[jobs_done], whole)
+    run_jobs(jobs, setup.workers, NAME, told, lambda _, part: store.keep(part))

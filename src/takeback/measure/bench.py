@@ -21,7 +21,7 @@ from takeback.checkpoint.placement import ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
 from takeback.hybrid.sources import source_of
-from takeback.measure.batches import PART, cut, lacking, read_all
+from takeback.measure.batches import cut, lacking, read_all
 from takeback.measure.effects import noise_floor
 from takeback.measure.layout import Layout
 from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
@@ -405,7 +405,7 @@ class Bench:
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
         self.store.look()
-        batches = cut([Ask.of(ask) for ask in asks], self._key, 1 if self._layout.drawn else PART)
+        batches = cut([Ask.of(ask) for ask in asks], self._key, self._layout.part)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
         places = [one.places for place in chosen for one in self._left(batches[place])]
         if not places:
@@ -418,8 +418,7 @@ class Bench:
         ]
         asked = sum(len(batches[place]) for place in chosen)
         found = asked - sum(len(batch.asks) for batch, _ in work)
-        told = None if count is None else lambda done: count(found + done, asked)
-        read_all(work, self._reader, self.store, self.setup, told)
+        read_all(work, self._reader, self.store, self.setup, found, count)
 
     def release(self) -> None:
         """Let go of the last source's tensors, for other benches to have the memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.readout import Readouts
 
 Places = NDArray[np.int64]
+
+
+PART: Final = 32
+"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
+
+LISTED_PART: Final = 8
+"""The same where answers are read, which takes long."""
 
 
 class Layout:
@@ -55,6 +62,13 @@ class Layout:
         if self.drawn:
             return DrawnReadouts
         return AnswerReadouts if self.listings else Readouts
+
+    @property
+    def part(self) -> int:
+        """How many hybrids are read together."""
+        if self.drawn:
+            return 1
+        return LISTED_PART if self.listings else PART
 
     @property
     def drawn(self) -> bool:

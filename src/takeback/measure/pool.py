@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,9 @@ from takeback.run.identity import identity
 from takeback.run.parts import collect, discard_parts
 from takeback.run.progress import piece_of
 from takeback.run.tables import read_table, write_table
+
+STAGE: Final = "drawing answers and reading them"
+"""What drawing a pool is called where it is shown."""
 
 FOLDER: Final = "pool"
 """Where an output folder or a run keeps its pools."""
@@ -123,8 +127,10 @@ class PoolDraw:
     def rows(self, item: str) -> pd.DataFrame:
         """Draw the answers of every side to some prompts, score them, and read each by every side."""
         some = self.asked[int(item) : int(item) + self.lot]
-        begun = int(item) * len(self.models)
-        drawn = [self._drawn(side, some, begun + n * len(some)) for n, side in enumerate(self.models)]
+        drawn = []
+        for step, side in enumerate(self.models):
+            with self._piece(int(item), len(some), step):
+                drawn.append(self._drawn(side, some))
         table = pd.concat([*drawn, self._given(some)])
         table = table.sort_values("place", kind="stable", ignore_index=True)
         rows = [some[place] for place in table["place"]]
@@ -135,20 +141,25 @@ class PoolDraw:
         for side in self.models:
             table[f"{LOG}{side}"] = 0.0
         listed = pooled_rows(self.arena, some, table)
-        for side in sorted(self.models, key=lambda side: not self.sides.holds(side)):
+        for step, side in enumerate(sorted(self.models, key=lambda side: not self.sides.holds(side))):
             policy = self.policy(side)
             plan = policy.prepare(listed, listed.members)
             assert isinstance(plan, AnswerPlan)
-            readouts = policy.read(plan)
+            with self._piece(int(item), len(some), len(self.models) + step):
+                readouts = policy.read(plan)
             assert isinstance(readouts, AnswerReadouts)
             table[f"{LOG}{side}"] = readouts.logprobs
         return table.drop(columns="place")
 
-    def _drawn(self, side: str, some: Sequence[Row], before: int) -> pd.DataFrame:
-        """Draw a side's answers to some prompts, when so many prompts of a side were answered before."""
-        each = self.arena.spec.answers
-        with piece_of(before * each, len(some) * each, len(self.asked) * len(self.models) * each):
-            drawn = self._answers(side, some)
+    def _piece(self, begun: int, prompts: int, step: int) -> AbstractContextManager[None]:
+        """Let what is told be of one step of some prompts: a side draws answers, then a side reads them."""
+        steps, each = 2 * len(self.models), self.arena.spec.answers
+        size = prompts * each
+        return piece_of(begun * each * steps + size * step, size, len(self.asked) * each * steps, STAGE)
+
+    def _drawn(self, side: str, some: Sequence[Row]) -> pd.DataFrame:
+        """Draw a side's answers to some prompts."""
+        drawn = self._answers(side, some)
         return _table(
             [
                 (place, row, side, draw, one.text, list(one.tokens), one.ended)

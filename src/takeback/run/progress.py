@@ -49,23 +49,26 @@ def told_to(report: Report) -> Generator[None]:
 _shown: ContextVar[Display | None] = ContextVar("_shown", default=None)
 
 
-_piece: ContextVar[tuple[int, int, int] | None] = ContextVar("_piece", default=None)
+_piece: ContextVar[tuple[int, int, int, str] | None] = ContextVar("_piece", default=None)
 
 
 def tell(stage: str, done: int, total: int) -> None:
     """Show how far a piece of work is that is done here, where one display shows that work and it lasts."""
     if (display := _shown.get()) is not None:
         if (piece := _piece.get()) is not None:
-            before, size, whole = piece
-            done, total = before + size * done // total, whole
+            before, size, whole, name = piece
+            done, total, stage = before + size * done // total, whole, name or stage
         display.tell(stage, done, total)
 
 
 @contextmanager
-def piece_of(before: int, size: int, whole: int) -> Generator[None]:
-    """Let what is told inside the block be of `size` of the `whole`, after what was done `before`."""
+def piece_of(before: int, size: int, whole: int, stage: str = "") -> Generator[None]:
+    """Let what is told inside the block be of `size` of the `whole`, after what was done `before`.
+
+    With a stage it is told as that, whatever it calls itself.
+    """
     outer = _piece.get()
-    _piece.set((before, size, whole))
+    _piece.set((before, size, whole, stage))
     try:
         yield
     finally:

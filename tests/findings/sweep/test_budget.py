@@ -11,7 +11,7 @@ import pytest
 import tiny_chat
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
-from takeback.findings.sweep import Budget, Sweep, squared_norms, sweep, within
+from takeback.findings.sweep import Budget, Sweep, budget, squared_norms, sweep, within
 from takeback.measure.bench import Bench
 from takeback.measure.setup import Setup
 from takeback.run.errors import TakebackError
@@ -70,6 +70,29 @@ def test_nothing_chosen_is_judged_on_the_situations_that_chose_it(whole, tmp_pat
     assert np.isfinite(table["effect"].astype(float)).all()
 
 
-def test_a_budget_that_holds_not_even_the_layers_is_refused(whole):
-    with pytest.raises(TakebackError, match="the budget holds 3"):
-        within(whole, 3)
+def test_a_small_budget_is_spent_on_fewer_situations_or_blocks_of_layers(whole):
+    every = len(whole.bench.situations)
+    enough = len(within(whole, 1000).few.hybrids)
+    planned = within(whole, enough + 5)
+    assert (planned.strongest, planned.estimated, planned.left_out) == (None, None, 0)
+    assert {one.family for one in planned.few.sets} >= {"each layer", "each kind"}
+    fewer = within(whole, enough // 2)
+    assert every // 2 <= len(fewer.few.bench.situations) < every
+    assert len(fewer.few.hybrids) * len(fewer.few.bench.situations) <= enough // 2 * every
+
+
+def test_blocks_of_layers_hold_every_layer_once(whole, monkeypatch):
+    monkeypatch.setattr(budget, "BLOCKS", 1)
+    least = within(whole, 12)
+    (block,) = [one.components for one in least.few.sets if one.family == "block of layers"]
+    anatomy = whole.bench.anatomy
+    assert block == anatomy.parse("L*.*")
+    assert anatomy.parse(str(block)) == block
+    assert 4 <= len(least.few.bench.situations) < len(whole.bench.situations)
+
+
+def test_a_budget_that_holds_nothing_is_refused_with_what_would(whole):
+    with pytest.raises(
+        TakebackError, match=r"holds 1 hybrids.*kinds in 4 of them, is as much as \d+: raise it"
+    ):
+        within(whole, 1)

@@ -11,9 +11,9 @@ from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep, sweep_shard
 from takeback.hybrid import hybrid, write_hybrid
-from takeback.measure.batches import PART
 from takeback.measure.bench import Bench
 from takeback.measure.effects import effects
+from takeback.measure.layout import PART
 from takeback.measure.measure import TOLERANCE
 from takeback.measure.measures import measures
 from takeback.measure.read import Reader

@@ -77,6 +77,30 @@ class Reward:
             raise TakebackError(f"reward {self.reference!r} is no function but {type(found).__name__}")
         return found
 
+    def check(self, columns: Sequence[Columns]) -> None:
+        """Refuse a function that asks for what rows do not have, before any answer is drawn.
+
+        Raises:
+            TakebackError: it does, or can't be loaded.
+        """
+        if self.reference.startswith(f"{GYM}:"):
+            return
+        taken = inspect.signature(self.function).parameters
+        fields = dict.fromkeys(name for row in columns for name in row)
+        if set(taken) >= _VERL:
+            return
+        known = {*fields, *_EXTRAS, "prompts", "completions", "completion_ids"}
+        needed = [
+            name
+            for name, one in taken.items()
+            if one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        ]
+        if lost := [name for name in needed if name not in known]:
+            raise TakebackError(
+                f"reward {self.reference!r} asks for {', '.join(map(repr, lost))}, and rows have "
+                f"{', '.join(map(repr, fields)) or 'no fields'}; name a field of the rows"
+            )
+
     def __call__(self, answered: Answered) -> Floats:
         """Return what each answer is worth, shape (n,); NaN where the reward says None: it does not apply.
 

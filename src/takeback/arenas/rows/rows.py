@@ -79,6 +79,8 @@ class Rows:
         self.spec, self.name = spec, spec.name
         self.rewards: tuple[Reward, ...] = rewards_of(spec.rewards, spec.data)
         self.rows: tuple[Row, ...] = _rows(spec)
+        for reward in self.rewards:
+            reward.check([row.columns for row in self.rows])
         self._held_out = _held_out(spec, self.rows)
 
     @property

@@ -1,7 +1,8 @@
 """A sweep within a budget: what is few is read exactly, and of what is many the strongest by attribution.
 
 Nothing that was chosen is judged on the situations that chose it: attribution sees one half of them, the
-exact readings of the strongest are on the other.
+exact readings of the strongest are on the other. A budget that does not hold every layer in every situation
+is spent on fewer situations, then on blocks of layers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from typing import Final
 
 import numpy as np
@@ -28,6 +31,12 @@ FEW: Final = ("each layer", "each kind")
 
 MANY: Final = ("each head", "each mlp", "each mixer", "each tensor")
 """The families of which the strongest are."""
+
+BLOCKS: Final = 6
+"""How many blocks of layers stand for the layers where a budget does not hold these."""
+
+LEAST: Final = 4
+"""The fewest situations that are told of."""
 
 GRADIENTS: Final = 6
 """What attribution costs, in hybrids: a pass forwards and backwards at one point, modules run again."""
@@ -87,19 +96,22 @@ class Budgeted:
     """A sweep planned within a budget.
 
     Attributes:
-        few: every layer and kind, on all situations.
+        few: every layer and kind, on all situations; where the budget does not hold them, on fewer, or blocks
+            of layers.
         strongest: the strongest heads and MLPs with their random sets, on the half that did not choose them;
             None where the budget holds none.
-        estimated: every head and MLP; see `COLUMNS`.
+        estimated: every head and MLP; see `COLUMNS`. None where the budget holds no estimates.
     """
 
     few: Sweep
-    strongest: Sweep | None
-    estimated: pd.DataFrame = field(repr=False)
+    strongest: Sweep | None = None
+    estimated: pd.DataFrame | None = field(default=None, repr=False)
 
     @property
     def left_out(self) -> int:
         """How many sets were estimated and not read."""
+        if self.estimated is None:
+            return 0
         first = self.estimated["measure"].iloc[0]
         return int((~self.estimated.loc[self.estimated["measure"] == first, "read"]).sum())
 
@@ -110,11 +122,11 @@ def within(what: Sweep, number: int) -> Budgeted:
     Args:
         what: the sweep, of which bench, norms, controls and seed are kept; its measures, the first above all,
             say what is strong.
-        number: the hybrids.
+        number: the hybrids, in all situations of the bench; in half of them one counts half.
 
     Raises:
-        TakebackError: the layers and kinds alone are more, the pair are policy networks, or a measure has no
-            slopes.
+        TakebackError: blocks of layers and kinds in `LEAST` situations are more, the pair are policy
+            networks, or a measure has no slopes.
     """
     bench = what.bench
     if bench.of_networks:
@@ -122,10 +134,7 @@ def within(what: Sweep, number: int) -> Budgeted:
     few = replace(what, requests=tuple(one for one in FEW if _has(what, one)))
     left = number - len(few.hybrids) - GRADIENTS
     if left < 0:
-        raise TakebackError(
-            f"layers and kinds alone are {len(few.hybrids):,} hybrids (attribution takes {GRADIENTS} more) "
-            f"and the budget holds {number:,}; raise it or name --sets"
-        )
+        return Budgeted(_coarse(few, number))
     choosing, judging = bench.halves(what.seed)
     many = chosen_sets(bench.anatomy, [one for one in MANY if _has(what, one)])
     estimated = _estimated(bench.some(choosing), many)
@@ -134,6 +143,38 @@ def within(what: Sweep, number: int) -> Budgeted:
     strongest = _fitting(what, bench.some(judging), [many[place] for place in order], left)
     kept = {one.name for one in strongest.given or ()} if strongest else set[str]()
     return Budgeted(few, strongest, estimated.assign(read=estimated["set"].isin(kept)))
+
+
+def _coarse(few: Sweep, number: int) -> Sweep:
+    """Plan layers and kinds with one control each in half of the situations or more, or blocks of layers.
+
+    Raises:
+        TakebackError: not even blocks of layers fit in `LEAST` situations.
+    """
+    bench = few.bench
+    every, enough = len(bench.situations), min(LEAST, len(bench.situations))
+    layers = replace(few, controls=1)
+    kinds = [one for one in few.sets if one.family == FEW[1]]
+    blocks = replace(layers, requests=None, given=(*_blocks(bench), *kinds))
+    for plan, least in ((layers, max(enough, every // 2)), (blocks, enough)):
+        if (fitting := number * every // len(plan.hybrids)) >= least:
+            return replace(plan, bench=bench.first(min(fitting, every)))
+    needed = -(-len(blocks.hybrids) * enough // every)
+    least = f"blocks of layers and kinds in {enough} of them, is as much as {needed:,}"
+    raise TakebackError(
+        f"the budget holds {number:,} hybrids in all {every} situations; the least that is told, {least}: "
+        "raise it, take fewer --answers, or name --sets in its place"
+    )
+
+
+def _blocks(bench: Bench) -> list[NamedSet]:
+    """Return the layers in blocks of neighbours."""
+    layers = list(bench.anatomy.named_sets(FEW[0]).values()) if bench.anatomy.layers else []
+    blocks = [
+        block.tolist() for block in np.array_split(np.arange(len(layers)), min(BLOCKS, len(layers)) or 1)
+    ]
+    joined = [reduce(or_, [layers[place] for place in block]) for block in blocks if block]
+    return [NamedSet("block of layers", str(components), components) for components in joined]
 
 
 def _has(what: Sweep, family: str) -> bool:

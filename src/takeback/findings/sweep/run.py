@@ -14,9 +14,9 @@ import pandas as pd
 from takeback.arenas.rows.spec import DRAWN, POOLED
 from takeback.component import Component
 from takeback.findings.sweep.sets import NamedSet, chosen_sets, random_controls
-from takeback.measure.batches import PART
 from takeback.measure.bench import Bench
 from takeback.measure.effects import effect_rows, effects_table, with_floor
+from takeback.measure.layout import PART
 from takeback.measure.read import Ask
 from takeback.measure.thin import effective, is_thin
 from takeback.policies.readout import Readouts

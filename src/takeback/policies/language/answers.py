@@ -22,6 +22,7 @@ from takeback.policies.language.packing import ROWS, PackedRows, visibility
 from takeback.policies.language.prompts import prompt_text, prompt_tokens, spelled
 from takeback.policies.policy import View, by_model
 from takeback.run.errors import TakebackError
+from takeback.run.progress import tell
 
 Ints = NDArray[np.int64]
 
@@ -151,11 +152,13 @@ def read_answers(views: Sequence[View], plan: AnswerPlan) -> list[AnswerReadouts
     for members in by_model(views):
         hybrids, paths = views[members[0]][0], [views[place][1] for place in members]
         check_largest(hybrids.model, plan)
-        for whole in plan.batches:
-            for batch, number, (found, top) in _each(hybrids, paths, whole, plan.arena.temperature):
+        for part, whole in enumerate(plan.batches):
+            read = _each(hybrids, paths, whole, plan.arena.temperature)
+            for done, (batch, number, (found, top)) in enumerate(read, part * len(paths) + 1):
                 answer, which = torch.from_numpy(batch.answer), members[number]
                 logprobs[which].index_add_(0, answer, found)
                 followed[which, answer[~top]] = False
+                tell("reading", min(done, (part + 1) * len(paths)), len(plan.batches) * len(paths))
     return [plan.readouts(*found) for found in zip(logprobs, followed, strict=True)]
 
 
