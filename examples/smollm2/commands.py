@@ -33,6 +33,8 @@ LISTED = ("first", "middle", "larger")
 """Those whose answers are listed, so that reading them costs little."""
 FAMILIES = ("each kind", "each layer", "each mlp", "each head")
 TAKEN = "L*.MLP"
+ONE = ", one held"
+"""How commands end that hold one model at a time, which QUICK leaves out."""
 MOMENT = 0.02
 """Seconds between two looks at a process's memory."""
 
@@ -60,28 +62,32 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
 
     attribute = ["attribute", base, tuned, "--no-exact", *asked]
     explain = ["explain", base, tuned, "--take-back", TAKEN, "--controls", "2", *asked]
-    return found | {
+    found |= {
         "attribute": [*attribute, *pooled],
-        "attribute, one held": [*attribute, *one("attribute")],
+        f"attribute{ONE}": [*attribute, *one("attribute")],
         "sweep": [
             *("sweep", base, tuned, *asked, *families, "--controls", "2"),
             *("-o", str(out / "task" / "effects.parquet")),
         ],
-        "sweep of kinds, one held": [
+        f"sweep of kinds{ONE}": [
             *("sweep", base, tuned, *asked, "--sets", FAMILIES[0], "--controls", "2"),
             *one("effects.parquet"),
         ],
         "explain": [*explain, *pooled],
-        "explain, one held": [*explain, *one("explain")],
+        f"explain{ONE}": [*explain, *one("explain")],
         "repair": [
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
-            *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
+            *("--situations", "24" if quick else "64", "--controls", "2" if quick else "9"),
             *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
             *("-o", str(out / "repaired")),
         ],
-        "localise": ["localise", base, tuned, "--with", "shares", "--controls", "5", *asked, *pooled],
+        "localise": [
+            *("localise", base, tuned, "--with", "shares", "--controls", "5", *asked, *pooled),
+            *(word for family in FAMILIES[: 1 if quick else 2] for word in ("--sets", family)),
+        ],
         "diff --with all": ["diff", base, tuned, "--with", "all", "-o", str(out / "diff-all")],
     }
+    return {name: command for name, command in found.items() if not quick or not name.endswith(ONE)}
 
 
 def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
