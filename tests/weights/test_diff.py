@@ -232,3 +232,17 @@ def test_picture_of_a_change_in_one_head(tmp_path: Path) -> None:
     changed = found.components.query("changed_bitwise > 0")
     assert list(changed["component"]) == ["L1.H1"]
     assert changed["share"].item() == 1
+
+
+def test_a_diff_says_which_layer_moved_farthest_for_its_size(tmp_path: Path) -> None:
+    model = models.build("llama-mha")
+    model.save_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lm_head" not in name:
+                parameter.mul_(1.5 if ".layers.1." in name else 1.25)
+    model.save_pretrained(tmp_path / "tuned")
+    found = diff(open_pair(tmp_path / "base", tmp_path / "tuned"))
+    times = 0.5 / found.total["relative"].item()
+    said = f"For its size L1 moved farthest, {times:.2g} times as far as the whole model, and UNEMBED least, 0 times."
+    assert said in _printed(found)

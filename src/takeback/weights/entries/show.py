@@ -39,7 +39,7 @@ def _(found: Diff) -> Section:
         f"Of {whole['parameters']:,} entries {percent(whole['changed_bitwise'])} changed as stored, and "
         f"{percent(whole['changed_bf16'])} still differ after both sides are rounded to bfloat16.",
     )
-    words = (*words, *standing_out(found))
+    words = (*words, *farthest(found), *standing_out(found))
     figures = tuple(Figure.of(found.columns[name], found.svg(name)) for name in ("relative", "share"))
     measures = [Column(name, _writer(name)) for name in found.columns]
     rows = found.components.sort_values("share", ascending=False, kind="stable").head(_ROWS)
@@ -68,12 +68,27 @@ def _on_terminal(found: Diff, whole: dict[str, Any]) -> tuple[str | Table, ...]:
     return (
         *head,
         "",
+        *farthest(found),
         *standing_out(found),
         told,
         table_of(largest, *_narrow("component", found)),
         _NOTE,
         "",
         found.picture(),
+    )
+
+
+def farthest(found: Diff) -> tuple[str, ...]:
+    """Say which layer moved farthest for its size, and which least, beside the whole model."""
+    whole = records(found.total)[0]["relative"]
+    rows = [row for row in records(found.layers) if row["relative"] is not None]
+    if not whole or len(rows) < 2:
+        return ()
+    (least, *_, most) = sorted(rows, key=lambda row: row["relative"])
+    times = [f"{row['relative'] / whole:.2g} times" for row in (most, least)]
+    return (
+        f"For its size {most['name']} moved farthest, {times[0]} as far as the whole model, and "
+        f"{least['name']} least, {times[1]}.",
     )
 
 
