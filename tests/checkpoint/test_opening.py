@@ -246,7 +246,9 @@ def test_hub_name_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "local cache has no complete nobody/nothing" in text
     assert "hub could not be reached" in text
     (tmp_path / "runs").mkdir()
-    assert "there is no folder 'runs/tuned'" in refusal("runs/tuned")
+    assert "there is no folder 'runs/tuned', and" in refusal("runs/tuned")
+    (tmp_path / "runs" / "tuned-1").mkdir()
+    assert "there is no folder 'runs/tuned' (did you mean 'runs/tuned-1'?), and" in refusal("runs/tuned")
 
 
 def test_hub_name_from_the_local_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from takeback.checkpoint.shipped import shipped, shipped_names
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, near_by
 from takeback.run.json_text import read_json
 from takeback.run.reading import own_path
 
@@ -82,7 +82,7 @@ def _snapshot(ref: str, repo: str, revision: str | None) -> Path:
         raise TakebackError(f"there is no folder {ref!r}, and it is no name of the hub: {told}") from None
     if revision is None:
         raise TakebackError(
-            f"there is no folder {ref!r}, and the local cache has no complete {repo}; "
+            f"there is no folder {ref!r}{near_by(ref)}, and the local cache has no complete {repo}; "
             f"write {repo}@main to fetch it from the hub"
         )
     return _download(ref, repo, revision)

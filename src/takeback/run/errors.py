@@ -6,6 +6,7 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -56,3 +57,18 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ";"
     shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
     return UnknownName(f"unknown {kind} {name!r}{hint} known: {shown or 'none'}")
+
+
+def near_by(path: str | Path) -> str:
+    """Say which file or folder beside a path that is not there has nearly its name; nothing if none has.
+
+    >>> near_by("nowhere/at/all")
+    ''
+    """
+    place = Path(path)
+    try:
+        names = [one.name for one in place.parent.iterdir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(place.name, names, n=1, cutoff=0.7)
+    return f" (did you mean {str(place.with_name(near[0]))!r}?)" if near else ""

@@ -51,7 +51,11 @@ def load_own(reference: str, what: str) -> Any:
             f"could not import {place} for the {what} {reference!r}: {type(error).__name__}: {line}"
         ) from error
     if not hasattr(module, name):
-        known = [one for one in vars(module) if not one.startswith("_")]
+        known = [
+            one
+            for one, value in vars(module).items()
+            if not one.startswith("_") and not isinstance(value, ModuleType)
+        ]
         raise unknown_name(f"name in {place}", name, known)
     return getattr(module, name)
 

@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import BinaryIO
 
-from takeback.run.errors import TakebackError
+from takeback.run.errors import TakebackError, near_by
 
 MOST_BYTES = 1 << 26
 """Text from outside is this long at most, unless a reader expects more."""
@@ -82,7 +82,7 @@ def open_regular(path: str | Path) -> Generator[BinaryIO]:
     try:
         handle = os.open(path, flags)
     except FileNotFoundError:
-        raise Missing(f"there is no file {path}") from None
+        raise Missing(f"there is no file {path}{near_by(path)}") from None
     except (OSError, ValueError) as error:
         raise unreadable(path, getattr(error, "strerror", None) or error) from None
     with os.fdopen(handle, "rb") if _is_regular(handle) else _refused(path, handle) as file:
