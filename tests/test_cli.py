@@ -344,3 +344,12 @@ def test_mistakes_in_what_is_asked_of_hybrids_are_one_line(call, players, tmp_pa
     assert "can't be told from 0" in told(
         call("localise", players[0], players[0], "--measure", "legal", "--situations", 8, code=2)
     )
+
+
+def test_where_a_table_has_no_room_texts_are_cut_and_not_numbers(capsys):
+    from takeback.cli.plain import print_table
+
+    print_table([{"set": "L0.* " * 40, "effect": -0.1, "low": -0.0, "random sets": "+0.1 to +0.2"}], "title")
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row[0].startswith("L0.*")
+    assert row[-5:] == ["-0.1000", "0.0000", "+0.1", "to", "+0.2"]

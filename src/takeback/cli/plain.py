@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from takeback.measure.read import Ask
 
 
+_LEAST = 8
+"""Characters of a text that a table shows at least."""
+
 TOLD = 2.0
 """Seconds of work on weights whose time is told before."""
 
@@ -54,20 +57,41 @@ def apart(as_json: bool) -> Generator[None]:
 
 
 def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None) -> None:
-    """Print rows as a table under a title; `width` is that of a page where there is no terminal."""
+    """Print rows as a table under a title; `width` is that of a page where there is no terminal.
+
+    Where there is no room it is texts that are cut, not numbers.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
-    for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
     console = Console()
     if width is not None and not console.is_terminal:
         console.width = width
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    texts = [isinstance(value, str) for value in rows[0].values()]
+    wide = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+    table = Table(box=None, header_style="bold")
+    for name, text, most in zip(rows[0], texts, _fitting(wide, texts, console.width), strict=True):
+        table.add_column(name, justify="left" if text else "right", no_wrap=True, width=most)
+    for row in cells:
+        table.add_row(*row)
     console.print(title, markup=False, highlight=False)
     console.print(table)
+
+
+def _fitting(wide: Sequence[int], texts: Sequence[bool], room: int) -> list[int]:
+    """Return the width of each column: where there is no room the widest texts are cut, not numbers.
+
+    >>> _fitting([60, 7, 20], [True, False, True], 60)
+    [27, 7, 20]
+    """
+    found = list(wide)
+    while sum(found) + 2 * len(found) > room:
+        widest = max((place for place, text in enumerate(texts) if text), key=found.__getitem__, default=None)
+        if widest is None or found[widest] <= _LEAST:
+            break
+        found[widest] -= 1
+    return found
 
 
 def print_words(pairs: Sequence[tuple[str, str]], title: str) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from takeback.findings.sweep import Budget, Sweep
     from takeback.measure.bench import Bench
 
+_LONGEST: Final = 24
+"""Characters of a set's name that are printed."""
+
 UNKNOWN: Final = 1.0
 """Seconds that a hybrid is thought to take where all that was asked had been read before."""
 
@@ -137,10 +140,24 @@ def _show(bench: Bench, out: Path) -> None:
         return
     for direction, rows in strongest(effects, measure).groupby("direction", sort=False):
         told = [
-            {**{name: row[name] for name in ("set", "effect", "low", "high")}, "random sets": _beside(row)}
+            {
+                "set": _in_short(row["set"]),
+                **{name: row[name] for name in ("effect", "low", "high")},
+                "random sets": _beside(row),
+            }
             for row in records(rows)
         ]
         print_table(told, f"{direction}, strongest on {measure!r}; * beyond each random set like it")
+
+
+def _in_short(name: str) -> str:
+    """Return a set's name, of a long one how it begins and ends; tables have all of it.
+
+    >>> _in_short("all heads"), _in_short("L0.* L1.* L2.* L3.* L4.* L5.*")
+    ('all heads', 'L0.* L1.* … L5.*')
+    """
+    parts = name.split()
+    return name if len(name) <= _LONGEST else f"{' '.join(parts[:2])} … {parts[-1]}"
 
 
 def _beside(row: dict[str, Any]) -> str:
