@@ -274,9 +274,9 @@ def chess_effects(told: pd.DataFrame) -> dict[str, str]:
         first = some[(some["measure"] == measures[0]) & ~random]
         layers = first[first["family"] == "each layer"]
         strongest = layers.loc[layers["effect"].abs().sort_values(ascending=False).index[:STRONGEST], "set"]
-        sets = [*first.loc[first["family"] == "each kind", "set"], *strongest]
+        sets = [*first.loc[first["family"].isin(["each kind", "by name"]), "set"], *strongest]
         by = {key: rows for key, rows in some[~random].groupby(["set", "measure"])}
-        rows = [(f"`{one}`", *(_effect(by[one, name]) for name in measures)) for one in sets]
+        rows = [(f"`{_in_short(one)}`", *(_effect(by[one, name]) for name in measures)) for one in sets]
         chance = some[random]
         told_by_chance = (
             range_of(chance.loc[chance["measure"] == name, "effect"], signed) for name in measures
@@ -284,6 +284,16 @@ def chess_effects(told: pd.DataFrame) -> dict[str, str]:
         rows.append((f"{chance['set'].nunique()} random sets", *told_by_chance))
         made[f"chess {way} {arm}"] = table(("set", *(IN_CHESS[name] for name in measures)), rows)
     return made
+
+
+def _in_short(name: str) -> str:
+    """Return a set of whole layers by its ends.
+
+    >>> _in_short("L0.* L1.* L2.*"), _in_short("all heads")
+    ('layers 0 to 2', 'all heads')
+    """
+    layers = [part[1:-2] for part in name.split() if part.endswith(".*")]
+    return f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else name
 
 
 KINDS = ("all heads", "all mlps")
