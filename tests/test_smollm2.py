@@ -104,7 +104,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     steps = {"step": [1, 2, 3, 4, 5]}
     rewards = {"reward": [0.25] * 4 + [0.75]}
     written(
-        runs / "plan" / "arms", {"rl/seed-0/log.parquet": steps | rewards, "sft/seed-0/log.parquet": steps}
+        runs / "smollm2" / "arms", {"rl/seed-0/log.parquet": steps | rewards, "sft/seed-0/log.parquet": steps}
     )
     spread = {"se": [0.1] * 2, "low": [0.1] * 2, "high": [0.3] * 2}
     right = {"measure": ["utility right", "entropy"], "value": [0.9, 0.5], "effect": [0.2, -0.25], **spread}

@@ -42,9 +42,8 @@ FOLDERS = ("relative_to",)
 
 def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     """Give each table of the record by name."""
-    logs = {
-        f"{file.parts[-3]}-{file.parts[-2]}": file for file in sorted(runs.glob("*/arms/*/*/log.parquet"))
-    }
+    files = [file for study in STUDIES for file in sorted((runs / study).glob("arms/*/*/log.parquet"))]
+    logs = {f"{file.parts[-3]}-{file.parts[-2]}": file for file in files}
     found = {name: read_table(file) for name, file in logs.items()}
     yield (
         "learning",
