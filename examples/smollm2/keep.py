@@ -27,6 +27,7 @@ KINDS = {
     "repair": "repaired/repair.parquet",
     "moved": "diff/total.parquet",
     "transplants": "transplants.parquet",
+    "agreement": "attribution/agreement.parquet",
 }
 TASK = "task"
 CHESS = "chess-"

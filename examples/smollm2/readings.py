@@ -54,7 +54,7 @@ def calls(runs: Path, read: Path) -> Iterator[list[str]]:
     ]
     yield [
         *("-m", "takeback", "attribute", base, str(early), "--arena", str(HERE / "arena.yaml")),
-        *("--situations", "32", "-o", str(read / place / "attribution")),
+        *("--situations", "16", "-o", str(read / place / "attribution")),
     ]
     yield commands(read / MAIN / "repaired" / "model", "rl-repaired-seed-0", *OTHERS[1:])
     yield [

@@ -233,6 +233,16 @@ def transplants(told: pd.DataFrame) -> dict[str, str]:
     return {"transplants": table(head, rows), **made}
 
 
+def agreement(told: pd.DataFrame) -> dict[str, str]:
+    """Tell how well attribution agrees with exact effects of single components."""
+    made = {}
+    for row in told.itertuples():
+        made[f"agreement {row.arm} rank"] = number(float(row.spearman), 2)
+        made[f"agreement {row.arm} linear"] = number(float(row.pearson), 2)
+        made[f"agreement {row.arm} components"] = number(float(row.components), 0)
+    return made
+
+
 IN_CHESS = {
     "utility win": "win",
     "legal": "legal",
@@ -333,6 +343,7 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "conjectures": conjectures,
     "seeds": seeds,
     "transplants": transplants,
+    "agreement": agreement,
     "chess": chess,
     "chess_effects": chess_effects,
 }
