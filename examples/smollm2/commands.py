@@ -82,8 +82,8 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
             *("-o", str(out / "repaired")),
         ],
         "localise": [
-            *("localise", base, tuned, "--with", "shares", "--controls", "5", *asked, *pooled),
-            *(word for family in FAMILIES[: 1 if quick else 2] for word in ("--sets", family)),
+            *("localise", base, tuned, "--with", "strength", "--sets", FAMILIES[0], "--controls", "2"),
+            *(*asked, *pooled),
         ],
         "diff --with all": ["diff", base, tuned, "--with", "all", "-o", str(out / "diff-all")],
     }
