@@ -22,6 +22,9 @@ def nan(completions, **_): return [math.nan for _ in completions]
 def large(completions, **_): return [10**400 for _ in completions]
 def silent(completions, **_): return [None for _ in completions]
 def leaves(completions, **_): raise SystemExit(3)
+def asks(completions, truth): return [0.0 for _ in completions]
+def by_place(completions, /): return [0.0 for _ in completions]
+def of_verl(solution_str, ground_truth): return 0.0
 """
 SMALL = ("--max-tokens", "4", "--answers", "2", "--situations", "3")
 ROWS = ("--arena", "rows:p.jsonl")
@@ -33,6 +36,10 @@ REFUSED = {
     "a reward of nothing": (*ROWS, "--reward", "r.py:silent"),
     "a reward of nothing, drawn": (*ROWS, "--reward", "r.py:silent", "--reading", "drawn"),
     "a reward that exits": (*ROWS, "--reward", "r.py:leaves"),
+    "a reward of a field that rows lack": (*ROWS, "--reward", "r.py:asks"),
+    "a reward that is not called by name": (*ROWS, "--reward", "r.py:by_place"),
+    "a reward of verl without a truth": (*ROWS, "--reward", "r.py:of_verl"),
+    "a reward that tells nothing of itself": (*ROWS, "--reward", "builtins:max"),
     "an enormous prompt": ("--arena", "rows:{data: p.jsonl, prompt: '{{ prompt * 300 }}'}"),
     "a template that divides by 0": ("--arena", "rows:{data: p.jsonl, prompt: '{{ 1 / 0 }}'}"),
     "half a character": ("--arena", "rows:half.jsonl"),
@@ -90,3 +97,26 @@ def test_an_arena_is_made_again_when_its_data_or_reward_is_edited(tmp_path: Path
     assert worth() == [-1, -2]
     data.write_text('{"prompt": "a", "c": ["xxx", "yy"]}', encoding="utf-8")
     assert worth() == [-3, -2]
+
+
+def test_what_a_reward_asks_for_is_told_beside_what_rows_have(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    with pytest.raises(TakebackError, match=r"'r.py:asks' asks for 'truth', and rows have '.*prompt"):
+        arena("rows:{data: p.jsonl, rewards: ['r.py:asks']}")
+
+
+def test_a_wrapped_reward_is_asked_for_what_it_takes_itself(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"prompt": "a", "c": ["x", "yy"]}', encoding="utf-8")
+    (tmp_path / "w.py").write_text(
+        "import functools\n"
+        "def inner(completions, truth): return [float(len(one)) for one in completions]\n"
+        "@functools.wraps(inner)\n"
+        "def worth(completions, **_): return inner(completions, truth=1)\n",
+        encoding="utf-8",
+    )
+    place = arena(
+        f"rows:{{data: {tmp_path / 'q.jsonl'}, choices: c, rewards: ['{tmp_path / 'w.py'}:worth']}}"
+    )
+    assert list(place.goals["worth"].utility(place.situations("held-out", 9, 0))) == [1, 2]

@@ -61,3 +61,33 @@ def test_the_page_of_ten_minutes_runs_as_it_stands(tmp_path, monkeypatch):
         run(command, BASE=base, TUNED=tuned)
     assert "utility cheerful" in set(pd.read_parquet("mine/effects.parquet")["measure"])
     assert Path("mine/explain.html").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_a_sweep_within_a_time_keeps_its_plan_and_says_what_was_cut(tmp_path, monkeypatch, capsys):
+    base, tuned = tiny_chat.save_pair(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.jsonl").write_text(block("json", START))
+    Path("reward.py").write_text(block("python", START))
+    asked = "--arena prompts.jsonl --reward reward.py:cheerful --max-tokens 2 --situations 4"
+
+    def told(command: str) -> str:
+        monkeypatch.setattr("sys.argv", ["takeback", *shlex.split(command)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        assert ended.value.code == 0, printed.err
+        return printed.out + printed.err
+
+    said = told(f"behaviour {tuned} --against {base} {asked} -o mine")
+    assert "are cut off: a larger --max-tokens lets them end" in said
+    sweep = f"sweep {base} {tuned} {asked} --budget 20s -o mine/effects.parquet"
+    first = told(sweep)
+    assert "within the budget" in first
+    plan = Path("mine/effects.budget.json").read_bytes()
+    effects = Path("mine/effects.parquet").read_bytes()
+    told(sweep)
+    assert Path("mine/effects.budget.json").read_bytes() == plan
+    assert Path("mine/effects.parquet").read_bytes() == effects
+    named = f"sweep {base} {tuned} {asked} --sets 'each kind' -o mine/kinds.parquet"
+    assert "were read before)" in told(named)

@@ -87,7 +87,8 @@ def read(measures: pd.DataFrame) -> dict[str, str]:
         made["other task"] = _whole(measures[other])
     if len(alike := beside[beside["arena"].isin(SAME_FORM)]):
         made["beside"] = _beside(alike)
-    made["away"] = _away(beside)
+    if len(far := beside[~beside["arena"].isin(SAME_FORM)]):
+        made["away"] = _away(far)
     for (arm, arena, measure), some in measures.groupby(["arm", "arena", "measure"], sort=False):
         made[f"{arm} {arena} {measure}"] = _effect(some)
         made[f"{arm} {arena} {measure} value"] = _value(some)

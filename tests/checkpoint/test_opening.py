@@ -249,6 +249,8 @@ def test_hub_name_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "there is no folder 'runs/tuned', and" in refusal("runs/tuned")
     (tmp_path / "runs" / "tuned-1").mkdir()
     assert "there is no folder 'runs/tuned' (did you mean 'runs/tuned-1'?), and" in refusal("runs/tuned")
+    (tmp_path / "runs" / "finel").symlink_to(tmp_path / "nowhere")
+    assert "did you mean" not in refusal("runs/finel")
 
 
 def test_hub_name_from_the_local_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

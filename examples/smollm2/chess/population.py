@@ -13,6 +13,7 @@ from typing import Any
 
 from takeback.arenas import arena
 from takeback.arenas.endgames.imitation import imitation_batch
+from takeback.run.files import atomic_file
 
 BATCH = 512
 PROMPT = 4
@@ -43,7 +44,8 @@ def main() -> None:
     given = parser.parse_args()
     lines = [json.dumps(row) for row in rows(given.rows, given.seed)]
     given.file.parent.mkdir(parents=True, exist_ok=True)
-    given.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with atomic_file(given.file) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def locate(ref: str) -> Path:
     name = _HUB_NAME.fullmatch(ref)
     if name is None or ref.endswith(".safetensors"):
         raise TakebackError(
-            f"there is no file or folder {ref!r}; a model is a folder, a .safetensors file, "
+            f"there is no file or folder {ref!r}{near_by(path)}; a model is a folder, a .safetensors file, "
             "org/name@revision or base+adapter"
         )
     return _snapshot(ref, name["repo"], name["revision"])

@@ -61,6 +61,7 @@ def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None
 
     Where there is no room it is texts that are cut, not numbers.
     """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
@@ -68,8 +69,8 @@ def print_table(rows: list[dict[str, Any]], title: str, width: int | None = None
     if width is not None and not console.is_terminal:
         console.width = width
     cells = [[_cell(value) for value in row.values()] for row in rows]
-    texts = [isinstance(value, str) for value in rows[0].values()]
-    wide = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+    texts = [any(isinstance(row[name], str) for row in rows) for name in rows[0]]
+    wide = [max(map(cell_len, column)) for column in zip(rows[0], *cells, strict=True)]
     table = Table(box=None, header_style="bold")
     for name, text, most in zip(rows[0], texts, _fitting(wide, texts, console.width), strict=True):
         table.add_column(name, justify="left" if text else "right", no_wrap=True, width=most)

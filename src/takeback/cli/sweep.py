@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 24
 """Characters of a set's name that are printed."""
-
-UNKNOWN: Final = 1.0
-"""Seconds that a hybrid is thought to take where all that was asked had been read before."""
 
 
 def sweep(
@@ -99,13 +97,10 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     from takeback.findings.sweep import within
     from takeback.run.tables import write_table
 
-    timed = size.seconds is not None and len(what.bench.ends)  # base and tuned tell how long a hybrid takes
-    each = what.bench.seconds_each if timed else None
-    planned = within(what, size.number(each or UNKNOWN))
+    planned = within(what, _planned_before(what, size, out))
     files = {"few": out}
     if planned.estimated is not None:
         files["estimated"] = out.with_suffix(".estimated.parquet")
-        write_table(planned.estimated, files["estimated"])
     parts = {"few": planned.few}
     if planned.strongest is not None:
         parts["strongest"], files["strongest"] = planned.strongest, out.with_suffix(".strongest.parquet")
@@ -119,6 +114,8 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     for name, one in parts.items():
         with Display([name]) as display:
             run(one, files[name], report=partial(display.show, name, "reading"))
+    if planned.estimated is not None:
+        write_table(planned.estimated, files["estimated"])
     if as_json:
         written = {"out" if name == "few" else name: str(file) for name, file in files.items()}
         return print_json({**written, "left_out": planned.left_out})
@@ -127,6 +124,30 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
         typer.echo(
             f"{files[name]}: effects of {len(one.sets)} sets on {len(one.bench.situations)} situations"
         )
+
+
+def _planned_before(what: Sweep, size: Budget, out: Path) -> int:
+    """Return how many hybrids a budget holds; of a time, as was found when this file was first asked for.
+
+    How long a hybrid takes is never the same twice, and a killed sweep goes on with the plan that it had.
+    """
+    from takeback.run.files import atomic_file
+    from takeback.run.json_text import read_object
+    from takeback.run.reading import fields_of
+
+    if size.seconds is None:
+        return size.number(0)
+    kept, asked = out.with_suffix(".budget.json"), {"seconds": size.seconds, "bench": what.bench.identity}
+    if kept.exists():
+        with fields_of(kept, "a sweep's budget", "remove it"):
+            found = read_object(kept)
+            if {name: found[name] for name in asked} == asked:
+                return int(found["hybrids"])
+    _ = what.bench.ends  # which are read first, and tell how long a hybrid takes
+    number = size.number(what.bench.timed())
+    with atomic_file(kept) as draft:
+        draft.write_text(json.dumps({**asked, "hybrids": number}), encoding="utf-8")
+    return number
 
 
 def _show(bench: Bench, out: Path) -> None:

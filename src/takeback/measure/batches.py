@@ -81,7 +81,7 @@ def read_all(
     if setup.workers == 1:
         with cpu_threads(setup.threads):
             for place, one in enumerate(watched(NAME, work, count is None)):
-                with piece_of(done[place], done[place + 1] - done[place], whole):
+                with piece_of(done[place], done[place + 1] - done[place], whole, "reading"):
                     store.keep(reader.read(*one))
                 if count is not None:
                     count(done[place + 1], whole)

@@ -57,6 +57,9 @@ _CACHED = ("ends", "context", "asked", "tolerance", "floor")
 AGAIN: Final = "read again"
 """The source, in the store, of tuned read in other batches."""
 
+TIMED: Final = 8
+"""Situations in which a hybrid is read to see how long it takes."""
+
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Count = Callable[[int, int], None]
@@ -271,6 +274,20 @@ class Bench:
             return None
         workers = self.setup.workers
         return pace * len(self.situations) / (workers if isinstance(workers, int) else workers.actors)
+
+    def timed(self) -> float:
+        """Return about how many seconds a hybrid takes; where none was read here yet, tuned is, once more.
+
+        Raises:
+            TakebackError: a model can't be loaded.
+        """
+        if (each := self.seconds_each) is not None:
+            return each
+        some = self.places[:TIMED]
+        one = HybridBatch((Ask(self.nothing),), (("", AGAIN),), tuple(some.tolist()), self.tolerance)
+        with cpu_threads(self.setup.threads):
+            self._reader.read(one, self._marks(some, self.tolerance))
+        return self.seconds_each or 0.0
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.

@@ -20,7 +20,8 @@ Places = NDArray[np.int64]
 
 
 PART: Final = 32
-"""Hybrids that are read together: they share what their paths have in common, and a kill costs no more."""
+"""Hybrids that are read, or told of, together: what their paths have in common is shared, and a kill costs no
+more."""
 
 LISTED_PART: Final = 8
 """The same where answers are read, which takes long."""

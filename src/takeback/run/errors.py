@@ -6,6 +6,7 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {name!r}{hint} known: {shown or 'none'}")
 
 
+_LOOKED_AT = 2000
+"""Files of a folder that are looked at for one with nearly the name."""
+
+
 def near_by(path: str | Path) -> str:
     """Say which file or folder beside a path that is not there has nearly its name; nothing if none has.
 
@@ -67,7 +72,7 @@ def near_by(path: str | Path) -> str:
     """
     place = Path(path)
     try:
-        names = [one.name for one in place.parent.iterdir()]
+        names = [one.name for one in islice(place.parent.iterdir(), _LOOKED_AT) if one.exists()]
     except OSError:
         return ""
     near = difflib.get_close_matches(place.name, names, n=1, cutoff=0.7)

@@ -24,6 +24,10 @@ CUT_OFF: Final = "cut off"
 """The kind of an answer that the length limit ended."""
 
 _VERL: Final = {"solution_str", "ground_truth"}
+_TRUTHS: Final = {"ground_truth", "reward_model"}
+"""The fields of rows that verl's ground truth is in."""
+
+_ANY: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _EXTRAS: Final[Mapping[str, Any]] = {
     "trainer_state": None,
     "log_extra": lambda *_, **__: None,
@@ -81,21 +85,18 @@ class Reward:
         """Refuse a function that asks for what rows do not have, before any answer is drawn.
 
         Raises:
-            TakebackError: it does, or can't be loaded.
+            TakebackError: it does, or can't be loaded or called by name.
         """
         if self.reference.startswith(f"{GYM}:"):
             return
-        taken = inspect.signature(self.function).parameters
+        taken = _parameters(self.function, follow_wrapped=False)
         fields = dict.fromkeys(name for row in columns for name in row)
-        if set(taken) >= _VERL:
-            return
         known = {*fields, *_EXTRAS, "prompts", "completions", "completion_ids"}
-        needed = [
-            name
-            for name, one in taken.items()
-            if one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        ]
-        if lost := [name for name in needed if name not in known]:
+        if set(taken) >= _VERL:
+            known = {*_VERL, "data_source", "extra_info"} if _TRUTHS & {*fields} else {"solution_str"}
+        needed = [name for name, one in taken.items() if one.default is one.empty and one.kind not in _ANY]
+        by_place = inspect.Parameter.POSITIONAL_ONLY
+        if lost := [name for name in needed if name not in known or taken[name].kind is by_place]:
             raise TakebackError(
                 f"reward {self.reference!r} asks for {', '.join(map(repr, lost))}, and rows have "
                 f"{', '.join(map(repr, fields)) or 'no fields'}; name a field of the rows"
@@ -111,7 +112,7 @@ class Reward:
         if self.reference.startswith(f"{GYM}:"):
             given = zip(answered.texts, answered.columns, strict=True)
             found = _called(self, lambda: [function(text, row["entry"]) for text, row in given])
-        elif set(inspect.signature(function).parameters) >= _VERL:
+        elif set(_parameters(function)) >= _VERL:
             found = _called(self, lambda: [_verl(function, one) for one in _each(answered)])
         else:
             found = _called(self, lambda: _trl(function, answered.arguments()))
@@ -175,12 +176,26 @@ def kinds_of(reference: str | None, answered: Answered, ended: Sequence[bool]) -
 
 
 def _trl(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    taken = inspect.signature(function).parameters
+    taken = _parameters(function)
     every = {**_EXTRAS, **arguments}
     if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
         every = {name: value for name, value in every.items() if name in taken}
     found = function(**every)
     return asyncio.run(_awaited(found)) if inspect.isawaitable(found) else found
+
+
+def _parameters(function: Any, follow_wrapped: bool = True) -> Mapping[str, inspect.Parameter]:
+    """Return what a user's function takes.
+
+    Raises:
+        TakebackError: it can't be told.
+    """
+    try:
+        return inspect.signature(function, follow_wrapped=follow_wrapped).parameters
+    except (TypeError, ValueError):
+        raise TakebackError(
+            f"what {function!r} takes can't be told; wrap it in a function of your own"
+        ) from None
 
 
 async def _awaited(found: Any) -> Any:

@@ -122,7 +122,8 @@ def within(what: Sweep, number: int) -> Budgeted:
     Args:
         what: the sweep, of which bench, norms, controls and seed are kept; its measures, the first above all,
             say what is strong.
-        number: the hybrids, in all situations of the bench; in half of them one counts half.
+        number: the hybrids, in all situations of the bench; neither base and tuned nor answers drawn anew are
+            counted.
 
     Raises:
         TakebackError: blocks of layers and kinds in `LEAST` situations are more, the pair are policy
@@ -146,7 +147,7 @@ def within(what: Sweep, number: int) -> Budgeted:
 
 
 def _coarse(few: Sweep, number: int) -> Sweep:
-    """Plan layers and kinds with one control each in half of the situations or more, or blocks of layers.
+    """Plan layers and kinds; with one control each in half of the situations or more; or blocks of layers.
 
     Raises:
         TakebackError: not even blocks of layers fit in `LEAST` situations.
@@ -155,25 +156,25 @@ def _coarse(few: Sweep, number: int) -> Sweep:
     every, enough = len(bench.situations), min(LEAST, len(bench.situations))
     layers = replace(few, controls=1)
     kinds = [one for one in few.sets if one.family == FEW[1]]
-    blocks = replace(layers, requests=None, given=(*_blocks(bench), *kinds))
-    for plan, least in ((layers, max(enough, every // 2)), (blocks, enough)):
+    blocks = layers
+    if bench.anatomy.layers > BLOCKS:
+        blocks = replace(layers, requests=None, given=(*_blocks(bench), *kinds))
+    for plan, least in ((few, every), (layers, max(enough, every // 2)), (blocks, enough)):
         if (fitting := number * every // len(plan.hybrids)) >= least:
             return replace(plan, bench=bench.first(min(fitting, every)))
     needed = -(-len(blocks.hybrids) * enough // every)
     least = f"blocks of layers and kinds in {enough} of them, is as much as {needed:,}"
     raise TakebackError(
         f"the budget holds {number:,} hybrids in all {every} situations; the least that is told, {least}: "
-        "raise it, take fewer --answers, or name --sets in its place"
+        "raise it, or name --sets in its place"
     )
 
 
 def _blocks(bench: Bench) -> list[NamedSet]:
-    """Return the layers in blocks of neighbours."""
-    layers = list(bench.anatomy.named_sets(FEW[0]).values()) if bench.anatomy.layers else []
-    blocks = [
-        block.tolist() for block in np.array_split(np.arange(len(layers)), min(BLOCKS, len(layers)) or 1)
-    ]
-    joined = [reduce(or_, [layers[place] for place in block]) for block in blocks if block]
+    """Return the layers, which are more than `BLOCKS`, in blocks of neighbours."""
+    layers = list(bench.anatomy.named_sets(FEW[0]).values())
+    blocks = np.array_split(np.arange(len(layers)), BLOCKS)
+    joined = [reduce(or_, [layers[place] for place in block]) for block in blocks]
     return [NamedSet("block of layers", str(components), components) for components in joined]
 
 
