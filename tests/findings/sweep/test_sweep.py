@@ -185,7 +185,8 @@ def test_shards_give_the_bytes_of_one_process_and_the_sweep_does_what_they_left(
     assert not out.exists()
     sweep_shard(prepared(players), out, Shard(2, 2), lambda *_: pytest.fail("it was done again"))
     sweep(prepared(players), out, LABELS, lambda done, total: told.append(done))
-    assert len(told) == 1
+    left, every = told
+    assert 0 < left < every
     assert digest(out) == digest(swept)
 
 
