@@ -32,8 +32,8 @@ FEW: Final = ("each layer", "each kind")
 MANY: Final = ("each head", "each mlp", "each mixer", "each tensor")
 """The families of which the strongest are."""
 
-BLOCKS: Final = 6
-"""How many blocks of layers stand for the layers where a budget does not hold these."""
+BLOCKS: Final = (6, 3)
+"""How many blocks of layers stand for the layers where a budget does not hold these, the finest first."""
 
 LEAST: Final = 4
 """The fewest situations that are told of."""
@@ -156,13 +156,16 @@ def _coarse(few: Sweep, number: int) -> Sweep:
     every, enough = len(bench.situations), min(LEAST, len(bench.situations))
     layers = replace(few, controls=1)
     kinds = [one for one in few.sets if one.family == FEW[1]]
-    blocks = layers
-    if bench.anatomy.layers > BLOCKS:
-        blocks = replace(layers, requests=None, given=(*_blocks(bench), *kinds))
-    for plan, least in ((few, every), (layers, max(enough, every // 2)), (blocks, enough)):
+    blocks = [
+        replace(layers, requests=None, given=(*_blocks(bench, count), *kinds))
+        for count in BLOCKS
+        if count < bench.anatomy.layers
+    ] or [layers]
+    smaller = [(one, enough) for one in blocks]
+    for plan, least in ((few, every), (layers, max(enough, every // 2)), *smaller):
         if (fitting := number * every // len(plan.hybrids)) >= least:
             return replace(plan, bench=bench.first(min(fitting, every)))
-    needed = -(-len(blocks.hybrids) * enough // every)
+    needed = -(-len(blocks[-1].hybrids) * enough // every)
     least = f"blocks of layers and kinds in {enough} of them, is as much as {needed:,}"
     raise TakebackError(
         f"the budget holds {number:,} hybrids in all {every} situations; the least that is told, {least}: "
@@ -170,10 +173,10 @@ def _coarse(few: Sweep, number: int) -> Sweep:
     )
 
 
-def _blocks(bench: Bench) -> list[NamedSet]:
-    """Return the layers, which are more than `BLOCKS`, in blocks of neighbours."""
+def _blocks(bench: Bench, count: int) -> list[NamedSet]:
+    """Return the layers, which are more than so many, in blocks of neighbours."""
     layers = list(bench.anatomy.named_sets(FEW[0]).values())
-    blocks = np.array_split(np.arange(len(layers)), BLOCKS)
+    blocks = np.array_split(np.arange(len(layers)), count)
     joined = [reduce(or_, [layers[place] for place in block]) for block in blocks]
     return [NamedSet("block of layers", str(components), components) for components in joined]
 
