@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -312,8 +313,14 @@ def cache_of(model: PreTrainedModel) -> str | None:
     return next((name for name in CACHES if name in known), None)
 
 
-def _parameters(model: PreTrainedModel) -> set[str]:
-    return set(inspect.signature(type(model).forward).parameters)
+def _parameters(model: PreTrainedModel) -> frozenset[str]:
+    return _taken_by(type(model))
+
+
+@cache
+def _taken_by(kind: type[PreTrainedModel]) -> frozenset[str]:
+    """Return what the forward of a kind of model takes: it is asked for every token."""
+    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 def _batches(
