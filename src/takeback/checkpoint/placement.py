@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from takeback.run.errors import TakebackError, unknown_name
+from takeback.run.memory import usable_memory
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,8 @@ class Placement:
             CPU.
         dtype: `fp32`, `bf16`, `fp16`; `auto` is fp32 on a CPU, elsewhere the narrowest of these that holds
             what the checkpoints store.
-        hold: `both`, `one`; `auto` is `both` where they fill little enough of the free memory.
+        hold: `both`, `one`; `auto` is `both` where they fill little enough of the device's free memory, on a
+            CPU of what this process may use.
     """
 
     device: str = AUTO
@@ -134,18 +136,19 @@ def decomposing_device(name: str) -> str:
 
 
 def free_memory(device: str) -> int | None:
-    """Return the free bytes of a settled device, of all cards for `map`; None where that does not bind.
+    """Return the free bytes of a settled device, of all cards for `map`; None where that is not known.
 
-    What torch has put aside on a card and not given out counts as free.
+    What torch has put aside on a card and not given out counts as free. A CPU's are all that this process
+    may use: what others use of it changes from day to day.
     """
+    if device == CPU:
+        return usable_memory()
     import torch
 
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     if device == MAP:
-        return sum(filter(None, map(free_memory, found_devices())))
-    if not device.startswith("cuda"):
-        return None
+        return sum(filter(None, (free_memory(one) for one in found_devices() if one != CPU)))
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 

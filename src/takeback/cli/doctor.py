@@ -11,6 +11,7 @@ import typer
 
 from takeback.cli.options import Json
 from takeback.cli.plain import print_json, print_table
+from takeback.run.memory import usable_memory
 
 UNSOUND = 3
 """The exit code where a check found something."""
@@ -74,23 +75,24 @@ def _told() -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-    counted = "SC_PHYS_PAGES" in names
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "usable_cores": usable,
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if counted else None,
+        "memory": usable_memory(),
     }
 
 
 def _devices(wrong: list[str]) -> list[dict[str, Any]]:
     """Return the devices that models can run on; torch may be missing or broken."""
-    from takeback.checkpoint.placement import found_devices, free_memory
+    from takeback.checkpoint.placement import CPU, found_devices, free_memory
 
     try:
-        return [{"device": name, "name": _name(name), "free": free_memory(name)} for name in found_devices()]
+        return [
+            {"device": name, "name": _name(name), "free": None if name == CPU else free_memory(name)}
+            for name in found_devices()
+        ]
     except (ImportError, OSError, RuntimeError) as error:
         wrong.append(f"torch can't be used: {' '.join(str(error).split())}")
         return []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,8 +48,8 @@ def check_heads(model: PreTrainedModel) -> str:
     layers = sorted({one.layer for one in anatomy.universe if one.kind == "H" and one.layer is not None})
     if not layers:
         return ""
-    tried = [_Layer.of(model, anatomy, layer) for layer in layers]
-    seen = sum(one.check() for one in tried)
+    tried, whole = [_Layer.of(model, anatomy, layer) for layer in layers], logits(model)
+    seen = sum(one.check(whole) for one in tried)
     heads = sum(one.heads for one in tried)
     held = " (scales of norms across them held)" if any(one.norms for one in tried) else ""
     return f"{heads} heads, {seen} of them by the attention that the module reports{held}"
@@ -67,12 +67,16 @@ def check_neurons(model: PreTrainedModel) -> str:
         if one.kind == "N" and one.layer is not None:
             counts[one.layer] = counts.get(one.layer, 0) + 1
     tried = moved = 0
+    whole = logits(model)
     for layer, count in counts.items():
-        for neuron in sorted({0, min(5, count - 1), count - 1}):
-            slots = _Slots.of(model, anatomy, Component("N", layer, neuron), count)
-            norms = _spanning(model, anatomy, layer, ("N",), 1)
-            moved += slots.check(norms, may_be_idle=True)
-            tried += 1
+        places = sorted({0, min(5, count - 1), count - 1})
+        slots = [_Slots.of(model, anatomy, Component("N", layer, place), count) for place in places]
+        for one in slots:
+            one.check_columns(whole, may_be_idle=True)
+        with _held(model, _spanning(model, anatomy, layer, ("N",), 1)):
+            before = {one.projection: one.read() for one in slots}
+            moved += sum(one.rows_move(before[one.projection], one.rows, idle=True) for one in slots)
+        tried += len(slots)
     if tried and not moved:
         raise BrokenLaw("the rows of no neuron move what its MLP's output projection reads")
     return f"{tried} neurons" if tried else ""
@@ -111,9 +115,8 @@ class _Slots:
         """Return what the projection reads, (…, slots, width)."""
         return _inputs(self.model, [self.projection])[self.projection].unflatten(-1, (self.count, -1))
 
-    def check(self, norms: Iterable[nn.Module] = (), *, may_be_idle: bool = False) -> bool:
-        """Check columns and rows; return whether the rows did anything."""
-        whole = logits(self.model)
+    def check_columns(self, whole: Tensor, *, may_be_idle: bool = False) -> None:
+        """Check that its columns are its output, without which the logits are not `whole`, those of the model."""
         with hooked(*self._silenced()):
             expected = logits(self.model)
         with altered(self.model, [self.output], torch.zeros_like):
@@ -125,17 +128,14 @@ class _Slots:
             )
         if not may_be_idle and distance(whole, expected) <= MOVED:
             raise BrokenLaw(f"{self.component}: zeroing its output changes no logit")
-        with _held(self.model, norms):
-            before = self.read()
-            if may_be_idle:
-                return self._rows_move(before, list(self.rows), idle=True)
-            for region in self.rows:
-                self._rows_move(
-                    before, [region], idle=len(self.model.get_parameter(region.tensor).shape) == 1
-                )
-            return True
 
-    def _rows_move(self, before: Tensor, regions: list[Region], *, idle: bool) -> bool:
+    def check_rows(self, before: Tensor) -> None:
+        """Check that each of its rows feeds its slot of what the projection reads, `before`, and no other."""
+        for region in self.rows:
+            self.rows_move(before, [region], idle=len(self.model.get_parameter(region.tensor).shape) == 1)
+
+    def rows_move(self, before: Tensor, regions: Sequence[Region], *, idle: bool) -> bool:
+        """Check that rows feed this slot, or nothing if they may be idle; return whether they do."""
         with altered(self.model, regions, perturbed):
             found = moved_slots(before, self.read())
         _check_moved(self.component, regions, found, {self.place}, idle)
@@ -178,12 +178,14 @@ class _Layer:
     def heads(self) -> int:
         return len(self.slots)
 
-    def check(self) -> int:
+    def check(self, whole: Tensor) -> int:
         """Check this layer; return how many heads were seen in the attention that the module reports."""
         for slots in self.slots:
-            slots.check(self.norms)
+            slots.check_columns(whole)
         with _held(self.model, self.norms):
             before = self.slots[0].read()
+            for slots in self.slots:
+                slots.check_rows(before)
             for group in range(self.groups):
                 self._check_group(before, Component("KV", self.number, group))
             for kind in ("ATTN", "LATENT"):
@@ -277,7 +279,7 @@ def moved_slots(before: Tensor, after: Tensor) -> set[int]:
 
 
 def _check_moved(
-    component: Component, regions: list[Region], found: set[int], wanted: set[int], idle: bool
+    component: Component, regions: Sequence[Region], found: set[int], wanted: set[int], idle: bool
 ) -> None:
     if found == wanted or (idle and not found):
         return
@@ -332,13 +334,20 @@ def _spanning(
     return tuple(found)
 
 
-def _inputs(model: PreTrainedModel, modules: Iterable[nn.Module]) -> dict[nn.Module, Tensor]:
+class _Enough(Exception):
+    """Ends a forward pass of which the rest is not needed."""
+
+
+def _inputs(model: PreTrainedModel, modules: Sequence[nn.Module]) -> dict[nn.Module, Tensor]:
+    """Return what modules read, the first time where a block is run again."""
     seen: dict[nn.Module, Tensor] = {}
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.setdefault(module, inputs[0].clone())  # the first time, where a block is run again
+        seen.setdefault(module, inputs[0].clone())
+        if len(seen) == len(modules):
+            raise _Enough
 
-    with hooked(*(module.register_forward_pre_hook(keep) for module in modules)):
+    with hooked(*(module.register_forward_pre_hook(keep) for module in modules)), suppress(_Enough):
         logits(model)
     return seen
 

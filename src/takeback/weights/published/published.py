@@ -171,6 +171,11 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.element_size() > 1 else tensor.to(torch.bfloat16)
 
 
+def _change(base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
+    """Return tuned minus base in float64."""
+    return tuned.double().sub_(base)
+
+
 def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:
     """Count entries as `check_sparsity.py` does, in bfloat16, and as they are stored."""
     delta = tuned.to(torch.bfloat16) - base.to(torch.bfloat16)
@@ -179,7 +184,7 @@ def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:
         "nonzero": int((delta != 0).sum()),
         "close": int(torch.isclose(delta, torch.zeros_like(delta), atol=TOLERANCE).sum()),
         "changed": int((tuned != base).sum()),
-        "square": float(torch.linalg.vector_norm(tuned.double() - base.double())) ** 2,
+        "square": float(torch.linalg.vector_norm(_change(base, tuned))) ** 2,
     }
 
 
@@ -203,7 +208,7 @@ def _ranks(base: torch.Tensor, tuned: torch.Tensor, published: bool) -> dict[str
     rounded = tuned.to(torch.bfloat16) - base.to(torch.bfloat16)
     rank = matrix_rank(rounded) if published else None
     found: dict[str, float | None] = {"rank": rank, "full_rank": min(base.shape)}
-    delta = tuned.double() - base.double()
+    delta = _change(base, tuned)
     if not bool(delta.any()):
         return found
     spectrum = gram(delta)

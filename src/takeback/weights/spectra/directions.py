@@ -15,7 +15,7 @@ from takeback.anatomy import Region
 from takeback.checkpoint.derived import Derived
 from takeback.run.errors import TakebackError, unknown_name
 from takeback.weights.spectra.matrices import WeightMatrix, matrices_of, sides_of
-from takeback.weights.spectra.rank import SLACK, exact, sketch
+from takeback.weights.spectra.rank import SLACK, gram, sketch
 from takeback.weights.spectra.shape import Options
 from takeback.weights.spectra.subspaces import leading_of_rank
 
@@ -149,14 +149,13 @@ class LowRank(Derived):
 
 
 def _leading(delta: torch.Tensor, k: int) -> Factors:
-    """Return the k leading directions of Δ; of a large one those of a sketch, which hold what `kept` says."""
+    """Return the part of Δ in its k leading directions; of a large one in those of a sketch."""
     if min(delta.shape) <= Options.largest:
-        spectrum = exact(delta)
+        spectrum = gram(delta, rank=k)
     else:
         spectrum = sketch(delta, k + _OVERSAMPLED, np.random.default_rng(0), _ROUNDS)
     space = leading_of_rank(spectrum, k)
-    left = space.left * torch.from_numpy(spectrum.values[:k])
-    return Factors(left.clone(), space.right.clone(), math.sqrt(spectrum.square), space.energy)
+    return _inside(delta, space.left if delta.shape[0] <= delta.shape[1] else space.right)
 
 
 def _random(delta: torch.Tensor, k: int, rng: np.random.Generator) -> Factors:
@@ -164,10 +163,14 @@ def _random(delta: torch.Tensor, k: int, rng: np.random.Generator) -> Factors:
 
     The span of the Q of a Gaussian matrix is Haar-distributed; its columns for a smaller k come first.
     """
-    rows, columns = delta.shape
-    side = min(rows, columns)
+    side = min(delta.shape)
     gaussian = torch.from_numpy(rng.standard_normal((min(k, side), side)))
-    basis = torch.linalg.qr(gaussian.T)[0]
+    return _inside(delta, torch.linalg.qr(gaussian.T)[0])
+
+
+def _inside(delta: torch.Tensor, basis: torch.Tensor) -> Factors:
+    """Return the part of Δ in a subspace of its smaller side, given by an orthonormal basis (side, k)."""
+    rows, columns = delta.shape
     left, right = (basis, delta.T @ basis) if rows <= columns else (delta @ basis, basis)
     norm, held = (float(torch.linalg.vector_norm(one)) for one in (delta, right if rows <= columns else left))
-    return Factors(left, right, norm, (held / norm) ** 2)
+    return Factors(left.clone(), right.clone(), norm, (held / norm) ** 2)

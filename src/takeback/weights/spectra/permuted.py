@@ -56,10 +56,15 @@ def permuted_laws(space: Leading, delta: torch.Tensor) -> Mapping[str, Law]:
     left, right = _Side.of(space.left), _Side.of(space.right)
     of_side = (left, _Side.whole(columns)), (_Side.whole(rows), right), (left, right)
     centre = delta.mean()
+    total = float(delta.square().sum())
     moved = delta - centre
     square = moved.square()
-    sums = [float(part.sum()) for part in (square, square * moved, square.square())]
-    total = float(delta.square().sum())
+    second = float(square.sum())
+    sums = [
+        second,
+        float(moved.mul_(square).sum()),
+        float(square.square_().sum()),
+    ]  # in place: they are large
     laws: dict[str, Law] = {}
     for side, factors in zip(SIDES, of_side, strict=True):
         mean, variance = _moments(factors, float(centre), sums, delta.numel())

@@ -251,13 +251,12 @@ def _chance(before: _Before, delta: torch.Tensor, draws: int, rng: np.random.Gen
     norm = _norm(delta)
     spectra: list[Spectrum] = []
     moves: dict[str, list[dict[str, float]]] = {null: [] for null in NULLS}
-    for _ in range(draws):
-        noise = torch.from_numpy(rng.standard_normal(delta.shape)).to(delta.device)
-        noise *= norm / _norm(noise)
-        permuted = _permuted(delta, rng)
-        spectra.append(gram(permuted))
-        for null, change in zip(NULLS, (noise, permuted), strict=True):
-            moves[null].append(_moves(before, before.matrix + change, norm))
+    for null, draw in tuple(_DRAWN.items()) * draws:
+        change = draw(delta, rng)
+        if null == "permuted":
+            spectra.append(gram(change))
+        moves[null].append(_moves(before, change.add_(before.matrix), norm))
+        del change  # the next is drawn when this one is gone: they are large
     found: Measured = {f"{name}_permuted": value for name, value in mean_ranks(spectra).items()}
     for null, drawn in moves.items():
         found |= {
@@ -267,9 +266,18 @@ def _chance(before: _Before, delta: torch.Tensor, draws: int, rng: np.random.Gen
     return found
 
 
+def _gaussian(delta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return a matrix of normal entries with the norm of another."""
+    noise = torch.from_numpy(rng.standard_normal(delta.shape)).to(delta.device)
+    return noise.mul_(_norm(delta) / _norm(noise))
+
+
 def _permuted(delta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Return a matrix with its entries in random places."""
     return torch.from_numpy(rng.permuted(delta.cpu().numpy(), axis=None)).to(delta.device)
+
+
+_DRAWN = dict(zip(NULLS, (_gaussian, _permuted), strict=True))
 
 
 def _norm(matrix: torch.Tensor) -> float:
