@@ -11,7 +11,7 @@ import pytest
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 NAMES = sorted(path.stem for path in TUTORIALS.glob("*.ipynb"))
-IN_LITTLE = {"TAKEBACK_SITUATIONS": "64", "TAKEBACK_STEPS": "4"}
+IN_LITTLE = {"TAKEBACK_SITUATIONS": "32", "TAKEBACK_STEPS": "4"}
 
 
 def cells(name: str, kind: str) -> list[str]:

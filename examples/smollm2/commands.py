@@ -54,7 +54,12 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
     for name in HELD_OUT[: 2 if quick else None]:
         found[f"behaviour, {name}"] = [
             *("behaviour", tuned, "--against", base, "--arena", str(BESIDE / f"{name}.yaml")),
-            *("--situations", "64" if name in LISTED else "24", "-o", str(out / "beside" / name)),
+            *(
+                "--situations",
+                "64" if name in LISTED and not quick else "24",
+                "-o",
+                str(out / "beside" / name),
+            ),
         ]
 
     def one(name: str) -> list[str]:
@@ -77,7 +82,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         f"explain{ONE}": [*explain, *one("explain")],
         "repair": [
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
-            *("--situations", "24" if quick else "64", "--controls", "2" if quick else "9"),
+            *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
             *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
             *("-o", str(out / "repaired")),
         ],

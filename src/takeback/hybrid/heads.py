@@ -116,7 +116,7 @@ class _Slots:
         return _inputs(self.model, [self.projection])[self.projection].unflatten(-1, (self.count, -1))
 
     def check_columns(self, whole: Tensor, *, may_be_idle: bool = False) -> None:
-        """Check that its columns are its output, without which the logits are not `whole`, those of the model."""
+        """Check that its columns are its output, and that the logits without it are not `whole`."""
         with hooked(*self._silenced()):
             expected = logits(self.model)
         with altered(self.model, [self.output], torch.zeros_like):
