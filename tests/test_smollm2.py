@@ -111,6 +111,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     some = {"low": [-0.1] * 3, "high": [0.1] * 3}
     sets = {"family": ["each layer", "each layer", "random, same size"], "set": ["L0.*", "L1.*", "L2.H0"]}
     sets |= {"direction": ["take back"] * 3, "effect": [-0.5, 0.01, -0.02]}
+    layers = {**sets, "set": ["L0", "L1", "random 0"]}
     moves = {"measure": ["legal", "illegal, geometry"], "value": [0.75, 0.125], "effect": [-0.125, 0.0625]}
     arm = "rl-seed-0"
     written(
@@ -120,6 +121,8 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
             f"{arm}/beside/first/measures.parquet": right,
             f"{arm}/beside/addition/measures.parquet": right,
             f"{arm}/task/effects.parquet": {**sets, "measure": ["utility right"] * 3, **some},
+            f"{arm}/beside/first/effects.parquet": {**layers, "measure": ["utility right"] * 3, **some},
+            f"{arm}/beside/middle/effects.parquet": {**layers, "measure": ["utility last"] * 3, **some},
             "chess-rl-win/task/measures.parquet": {**moves, **spread},
             "chess-rl-win/task/effects.parquet": {**sets, "measure": ["legal"] * 3, **some},
             f"{arm}/costs.parquet": {
@@ -152,6 +155,11 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     told = found["take-back-rl-seed-0"]
     assert "| each layer | `L0.*` | −0.500 [−0.100, 0.100] |" in told
     assert "1 of them" in told
+    harm = found["beside-take-back-rl-seed-0"].splitlines()
+    assert harm[0] == "| set | first: right | middle: last |"
+    assert harm[2] == "| `L0` | −0.500 [−0.100, 0.100] | −0.500 [−0.100, 0.100] |"
+    assert harm[-1] == "| 1 random sets | −0.020 to −0.020 | −0.020 to −0.020 |"
+    assert found["beside-take-back-rl-seed-0-first-right-layers"] == "−0.49"
 
 
 @pytest.mark.parametrize("name", ["rl", "sft"])

@@ -3,7 +3,8 @@
 `python commands.py BASE TUNED -o FOLDER` writes for each command its output, `NAME.json` with CPU seconds,
 seconds and peak memory, and all of them as `costs.parquet`. Memory is told twice: all that is resident, pages
 of mapped files among it, which the system takes back when it needs them, and the process's own. What was done
-before is not done again; `--quick` reads fewer problems, and `--only` some commands.
+before is not done again; `--quick` reads fewer problems, and `--only` some commands. With `--times 3` each
+runs in a control group whose memory, pages of files among it, is three times the model's size (Linux, root).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +37,8 @@ FAMILIES = ("each kind", "each layer", "each mlp", "each head")
 TAKEN = "L*.MLP"
 ONE = ", one held"
 """How commands end that hold one model at a time, which QUICK leaves out."""
+GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux has its control groups."""
 MOMENT = 0.02
 """Seconds between two looks at a process's memory."""
 
@@ -95,8 +99,8 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
     return {name: command for name, command in found.items() if not quick or not name.endswith(ONE)}
 
 
-def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
-    """Run a command to its end and return what it cost; its output goes to a file.
+def cost_of(command: list[str], log: Path, group: Path | None = None) -> Mapping[str, float]:
+    """Run a command to its end, in a control group if given, and return what it cost; a file has its output.
 
     Raises:
         SystemExit: it failed.
@@ -106,6 +110,8 @@ def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "takeback", *command], stdout=stream, stderr=subprocess.STDOUT
         )
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(process.pid), encoding="utf-8")
         own = Own(process.pid)
         own.start()
         _, status, used = os.wait4(process.pid, 0)
@@ -119,6 +125,27 @@ def cost_of(command: list[str], log: Path) -> Mapping[str, float]:
         "peak_mib": round(used.ru_maxrss / 1024),
         "own_mib": round(own.peak / 1024),
     }
+
+
+@contextmanager
+def limited(mebibytes: int) -> Iterator[Path]:
+    """Make a control group with so much memory, and remove it at the end.
+
+    Raises:
+        SystemExit: this system lets nobody make one, or not this user.
+    """
+    first = GROUPS / "memory"
+    root, file = (first, "memory.limit_in_bytes") if first.is_dir() else (GROUPS, "memory.max")
+    group = root / f"takeback-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / file).write_text(str(mebibytes * 2**20), encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"a control group for memory cannot be made: {error}") from error
+    try:
+        yield group
+    finally:
+        group.rmdir()
 
 
 class Own(threading.Thread):
@@ -146,18 +173,21 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer problems, fewer hybrids")
     parser.add_argument("--only", nargs="*", metavar="COMMAND")
+    parser.add_argument("--times", type=float, help="a limit of memory, in sizes of the model")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     size = sum(file.stat().st_size for file in given.base.glob("*.safetensors")) / 2**20
     rows: list[dict[str, object]] = []
-    for name, command in commands(str(given.base), given.tuned, given.out, given.quick).items():
-        told = given.out / f"{name}.json"
-        if not told.exists() and (given.only is None or name in given.only):
-            cost = cost_of(command, told.with_suffix(".log"))
-            with atomic_file(told) as draft:
-                draft.write_text(json.dumps(cost), encoding="utf-8")
-        if told.exists():
-            rows.append({"command": name, **read_json(told), "model_mib": round(size)})
+    asked = commands(str(given.base), given.tuned, given.out, given.quick)
+    with nullcontext() if given.times is None else limited(round(given.times * size)) as group:
+        for name, command in asked.items():
+            told = given.out / f"{name}.json"
+            if not told.exists() and (given.only is None or name in given.only):
+                cost = cost_of(command, told.with_suffix(".log"), group)
+                with atomic_file(told) as draft:
+                    draft.write_text(json.dumps(cost), encoding="utf-8")
+            if told.exists():
+                rows.append({"command": name, **read_json(told), "model_mib": round(size)})
     write_table(pd.DataFrame(rows), given.out / "costs.parquet")
     print(pd.DataFrame(rows).to_string(index=False))
 

@@ -30,6 +30,8 @@ KINDS = {
     "agreement": "attribution/agreement.parquet",
 }
 TASK = "task"
+BESIDE = ("read", "effects")
+"""The tables of which there may be one for each arena."""
 CHESS = "chess-"
 """How folders of arms in chess are called, which have tables of their own."""
 IN_CHESS = {"chess": "task/measures.parquet", "chess_effects": "task/effects.parquet"}
@@ -53,10 +55,11 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     for kind, place in {**KINDS, **IN_CHESS}.items():
         folders = [one for one in sorted(read.iterdir()) if one.name.startswith(CHESS) == (kind in IN_CHESS)]
         files = {folder.name.removeprefix(CHESS): folder / place for folder in folders}
-        tables = {name: read_table(file) for name, file in files.items() if file.exists()}
-        if kind == "read":
-            tables = {name: _with_beside(table, read / name) for name, table in tables.items()}
-        if tables:
+        if kind in BESIDE:
+            tables = {name: _in_arenas(read / name, file.name) for name, file in files.items()}
+        else:
+            tables = {name: read_table(file) for name, file in files.items() if file.exists()}
+        if tables := {name: table for name, table in tables.items() if len(table)}:
             yield kind, _stacked(tables)
     if (costs := read / MAIN / "costs.parquet").exists():
         yield "costs", read_table(costs)
@@ -77,11 +80,11 @@ def _every(studies: Sequence[Path], place: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _with_beside(task: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def _in_arenas(folder: Path, name: str) -> pd.DataFrame:
     """Return what was measured on the task and, below it, on each arena beside it."""
-    beside = {file.parent.name: read_table(file) for file in sorted(folder.glob("beside/*/measures.parquet"))}
-    parts = {TASK: task, **beside}
-    return pd.concat([table.assign(arena=name) for name, table in parts.items()], ignore_index=True)
+    files = [folder / TASK / name, *sorted(folder.glob(f"beside/*/{name}"))]
+    found = [read_table(file).assign(arena=file.parent.name) for file in files if file.exists()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 RL of seed 0 is read by every command of `commands.py`, the others by those on weights and on what is asked
 beside the task, some of them away from it; then what RL had after eight steps, what repair made of two runs,
-transplants between them, and chess: its base, two arms from it, and what parts of RL's change do.
+what parts of them do beside the task, transplants between them, and chess: its base, two arms from it, and
+what parts of RL's change do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ READ_AWAY = ("rl-seed-1", "rl-seed-2", "sft-seed-0")
 CHESS = ("base", "rl-win", "sft-win")
 """What is trained in chess, in order."""
 THIRDS = tuple(" ".join(f"L{layer}.*" for layer in range(first, first + 10)) for first in (0, 10, 20))
+BESIDE = ("first", "middle")
+"""Where parts of two runs are read beside the task: what they did there differs."""
 EARLY = 8
 """The step after which the main arm's answers had just become right."""
 
@@ -64,6 +67,14 @@ def calls(runs: Path, read: Path) -> Iterator[list[str]]:
         *("--situations", "64", "--controls", "9", "--among", "8", "--most", "8"),
         *("-o", str(read / "rl-seed-1" / "repaired")),
     ]
+    for name in (MAIN, "rl-seed-1"):
+        for place in BESIDE:
+            yield [
+                *("-m", "takeback", "sweep", base, str(finals[name])),
+                *("--arena", str(HERE / "beside" / f"{place}.yaml"), "--situations", "32"),
+                *("--sets", "each kind", "--sets", "each layer", "--controls", "2"),
+                *("-o", str(read / name / "beside" / place / "effects.parquet")),
+            ]
     for into, other in ((MAIN, "rl-seed-1"), ("rl-seed-1", MAIN)):
         out = read / into / "transplants.parquet"
         if not out.exists():

@@ -34,6 +34,9 @@ OTHER_TASK = "larger-"
 """How arms on the task that was tried first are called."""
 SAME_FORM = ("first", "middle")
 """Arenas in the form of the task, on which every arm was read."""
+TASK = "task"
+HARM = {("first", SKILL): "first: right", ("middle", "utility last"): "middle: last"}
+"""What RL did beside the task, and what it is called."""
 AWAY = {
     ("asked", SKILL): "asked in words",
     ("addition", SKILL): "sums",
@@ -80,7 +83,7 @@ def learning(logs: pd.DataFrame) -> dict[str, str]:
 def read(measures: pd.DataFrame) -> dict[str, str]:
     """Tell what arms answer on the task, and beside it what became of each arena's own measures."""
     other = measures["arm"].str.startswith(OTHER_TASK)
-    own = measures["arena"] == "task"
+    own = measures["arena"] == TASK
     beside = measures[~own & ~other]
     made = {"task": _whole(measures[own & ~other])}
     if other.any():
@@ -157,8 +160,9 @@ def moved(whole: pd.DataFrame) -> dict[str, str]:
 
 def effects(told: pd.DataFrame) -> dict[str, str]:
     """Tell the strongest sets of each family, both ways, beside the random sets of the same make-up."""
-    made = {}
-    for (arm, way), some in told[told["measure"] == SKILL].groupby(["arm", "direction"], sort=False):
+    made = harm(told)
+    on_task = told[(told["measure"] == SKILL) & (told["arena"] == TASK)]
+    for (arm, way), some in on_task.groupby(["arm", "direction"], sort=False):
         by_chance = some["family"].str.startswith("random")
         random, named = some[by_chance], some[~by_chance]
         rows = []
@@ -170,6 +174,31 @@ def effects(told: pd.DataFrame) -> dict[str, str]:
         made |= {f"{way} {arm} {one['set']}": _effect(named.loc[[at]]) for at, one in named.iterrows()}
         made[f"{way} {arm} bound"] = number(float(named[["low", "high"]].abs().max(axis=None)))
         made[f"{way} {arm} layers"] = number(float(named[named["family"] == "each layer"]["effect"].sum()), 2)
+    return made
+
+
+def harm(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what kinds and layers do beside the task: the strongest of each arena, beside random sets."""
+    made = {}
+    beside = told[[(one, name) in HARM for one, name in zip(told["arena"], told["measure"], strict=True)]]
+    for (arm, way), some in beside.groupby(["arm", "direction"], sort=False):
+        is_random = some["family"].str.startswith("random")
+        random, named = some[is_random], some[~is_random]
+        by = {key: rows for key, rows in named.groupby(["set", "arena", "measure"])}
+        kinds = list(dict.fromkeys(named.loc[named["family"] == "each kind", "set"]))
+        layers = named[named["family"] == "each layer"]
+        order = layers.assign(size=layers["effect"].abs()).groupby(["arena", "measure"], sort=False)
+        strongest = [one for _, each in order for one in each.nlargest(STRONGEST, "size")["set"]]
+        sets = [*kinds, *sorted(set(strongest), key=lambda one: int(one[1:]))]
+        rows = [(f"`{one}`", *(_effect(by[one, *key]) for key in HARM)) for one in sets]
+        chance = [random[(random["arena"] == one) & (random["measure"] == name)] for one, name in HARM]
+        by_chance = (range_of(one["effect"], signed) for one in chance)
+        rows.append((f"{chance[0]['set'].nunique()} random sets", *by_chance))
+        made[f"beside {way} {arm}"] = table(("set", *HARM.values()), rows)
+        for key, name in HARM.items():
+            mine = layers[(layers["arena"] == key[0]) & (layers["measure"] == key[1])]
+            made |= {f"beside {way} {arm} {name} {one}": _effect(by[one, *key]) for one in kinds}
+            made[f"beside {way} {arm} {name} layers"] = number(float(mine["effect"].sum()), 2)
     return made
 
 
@@ -277,15 +306,13 @@ def chess(measures: pd.DataFrame) -> dict[str, str]:
 
 
 def chess_effects(told: pd.DataFrame) -> dict[str, str]:
-    """Tell what takebacks and grafts of kinds and of the strongest layers do in chess, beside random sets."""
+    """Tell what takebacks and grafts of kinds and of thirds of layers do in chess, beside random sets."""
     made = {}
     measures = [name for name in IN_CHESS if name in set(told["measure"])][:3]
     for (arm, way), some in told.groupby(["arm", "direction"], sort=False):
         random = some["family"].str.startswith("random")
         first = some[(some["measure"] == measures[0]) & ~random]
-        layers = first[first["family"] == "each layer"]
-        strongest = layers.loc[layers["effect"].abs().sort_values(ascending=False).index[:STRONGEST], "set"]
-        sets = [*first.loc[first["family"].isin(["each kind", "by name"]), "set"], *strongest]
+        sets = list(first["set"])
         by = {key: rows for key, rows in some[~random].groupby(["set", "measure"])}
         rows = [(f"`{_in_short(one)}`", *(_effect(by[one, name]) for name in measures)) for one in sets]
         chance = some[random]
