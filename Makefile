@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
+# A test that starts a command, or a command that starts workers, would compile the package anew without this.
+export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 2
 QUICK ?=
 SMOLLM2 := $(BIN)/python examples/smollm2

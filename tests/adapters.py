@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -25,6 +24,8 @@ def save_adapter(base: Path, adapter: Path, dtype: torch.dtype, **settings: Any)
 def _save_adapter(
     base: Path, adapter: Path, dtype: torch.dtype, settings: dict[str, Any]
 ) -> dict[str, torch.Tensor]:
+    import peft  # takes seconds, also where tests are only collected
+
     generator = torch.Generator().manual_seed(5)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))

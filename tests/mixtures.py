@@ -10,6 +10,7 @@ import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import models
+from takeback.anatomy.families import known_family
 
 HEADS = 4
 
@@ -106,6 +107,12 @@ QUICK = ("olmoe", "gpt_oss", "qwen3_next", "deepseek_v3", "falcon_h1")
 
 MARKED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TYPES]
 """Those as test parameters."""
+
+
+def one_of_each_block() -> list[str]:
+    """Return the first type of every block, and what differs from the default config of its type."""
+    first = {known_family(name.partition("-")[0]): name for name in reversed(TYPES)}
+    return [name for name in TYPES if "-" in name or name in first.values()]
 
 
 def config_of(name: str) -> Any:

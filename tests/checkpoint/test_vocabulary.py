@@ -6,7 +6,6 @@ import json
 import warnings
 from pathlib import Path
 
-import peft
 import pytest
 import torch
 import transformers
@@ -163,6 +162,8 @@ def test_a_live_model_knows_its_components(tmp_path: Path) -> None:
 
 def test_an_adapter_with_a_larger_vocabulary(tmp_path: Path) -> None:
     """Trainers resize the base, and peft saves the embeddings of the new size beside the adapter."""
+    import peft
+
     base = models.build("llama-mha")
     base.save_pretrained(tmp_path / "base")
     base.resize_token_embeddings(LARGER, mean_resizing=False)

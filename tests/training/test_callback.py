@@ -5,14 +5,10 @@ from __future__ import annotations
 import warnings
 
 import pandas as pd
-import peft
 import pytest
 import torch
-from datasets import Dataset as Rows
 from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
-from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 import models
 import tiny_chat
@@ -58,6 +54,8 @@ def trained(folder, model, callback, *more, resume=None, **settings):
 
 
 def lora(base, **settings):
+    import peft
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft calls what transformers deprecates
         return peft.get_peft_model(
@@ -148,6 +146,10 @@ def test_weights_in_bfloat16_are_compared_as_they_are_stored(tmp_path):
 
 @pytest.mark.slow
 def test_what_trl_gathers_for_its_next_row_stays_there(tmp_path):
+    from datasets import Dataset as Rows
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
     folder, _ = tiny_chat.save_pair(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # libraries' notes about one another

@@ -6,7 +6,6 @@ import hashlib
 import json
 import warnings
 
-import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -36,6 +35,8 @@ def quiet(done, total):
 
 def peft_merges(folder):
     """Return what peft itself makes of an adapter, by name."""
+    import peft
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = AutoModelForCausalLM.from_pretrained(shipped("endgame-base"), dtype=torch.float32)

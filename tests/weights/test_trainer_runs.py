@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import peft
 import pytest
-from datasets import Dataset
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as kinds
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 from typer.testing import CliRunner
 
 import models
@@ -23,6 +20,9 @@ from takeback.run.errors import TakebackError
 from takeback.training import Callback
 from takeback.weights import diff, weight_path
 from takeback.weights.runs.folders import find_runs
+
+if TYPE_CHECKING:
+    from trl.trainer.sft_trainer import SFTTrainer
 
 WORDS = [f"w{number}" for number in range(models.VOCABULARY - 2)]
 
@@ -41,6 +41,11 @@ def save_base(folder: Path) -> Path:
 
 def sft(base: Path, out: Path, adapter: bool, *callbacks, **settings) -> SFTTrainer:
     """Run TRL as a user does: nothing of takeback but a callback."""
+    import peft
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
     texts = [{"text": f"{one} {other}"} for one in WORDS for other in WORDS[:3]]
     common = {"max_steps": 12, "save_steps": 4, "learning_rate": 1e-2, "bf16": False, "use_cpu": True}
     lora = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")

@@ -87,12 +87,7 @@ class Family:
 
     def match(self, name: str) -> Match | None:
         """Return the claim on the tensor `name` (a canonical name), or None."""
-        for claim in self.claims:
-            found = compiled(claim.pattern).fullmatch(name)
-            if found is not None:
-                places = found.groupdict()
-                return Match(claim, _integer(places.get("l")), _integer(places.get("i")))
-        return _HEAD_MATCH if _HEADS.fullmatch(name) else None
+        return _match(self, name)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -108,6 +103,16 @@ class Family:
 
 _HEAD_MATCH = Match(Claim("score.weight", None, (Block("HEAD"),)), None, None)
 """What claims a value, reward or classification head, in any family."""
+
+
+@cache
+def _match(family: Family, name: str) -> Match | None:
+    for claim in family.claims:
+        found = compiled(claim.pattern).fullmatch(name)
+        if found is not None:
+            places = found.groupdict()
+            return Match(claim, _integer(places.get("l")), _integer(places.get("i")))
+    return _HEAD_MATCH if _HEADS.fullmatch(name) else None
 
 
 def families() -> Mapping[str, Family]:

@@ -93,12 +93,14 @@ def parameters_of(module: nn.Module) -> dict[str, Tensor]:
     found: dict[str, Tensor] = dict(module.named_parameters())
     if family is None and _type_in(config) is None:
         return found
-    kept = module.state_dict(keep_vars=True)
-    found |= {
+    claimed = {
         name: buffer
         for name, buffer in module.named_buffers()
-        if name in kept and (buffer.is_floating_point() if family is None else family.match(name) is not None)
+        if (buffer.is_floating_point() if family is None else family.match(name) is not None)
     }
+    if claimed:
+        kept = module.state_dict(keep_vars=True)
+        found |= {name: buffer for name, buffer in claimed.items() if name in kept}
     if family is not None and family.unembedding in found and family.embedding not in found:
         found[family.embedding] = found.pop(family.unembedding)  # tied, and the head comes first
     return canonical_names(found, family)

@@ -20,7 +20,6 @@ from takeback.checkpoint import Checkpoint, Pair, Placement
 from takeback.checkpoint.placement import ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
-from takeback.hybrid.sources import source_of
 from takeback.measure.batches import cut, lacking, read_all
 from takeback.measure.effects import noise_floor
 from takeback.measure.layout import Layout
@@ -321,7 +320,7 @@ class Bench:
     def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
         """Count the hybrids that would have to be read for these: what asking for them costs."""
         self.store.look()
-        keys = {self._key(ask) for ask in map(Ask.of, asks)}
+        keys = {self._reader.key(ask) for ask in map(Ask.of, asks)}
         return sum(len(self.store.missing(key, self.places, self.tolerance)) > 0 for key in keys)
 
     def read(self, asks: Iterable[Ask | ComponentSet]) -> list[Readouts]:
@@ -332,7 +331,7 @@ class Bench:
         """
         wanted = [Ask.of(ask) for ask in asks]
         self.gather(wanted)
-        return [self._readouts(self._key(ask)) for ask in wanted]
+        return [self._readouts(self._reader.key(ask)) for ask in wanted]
 
     def answer(self, asks: Iterable[Ask | ComponentSet]) -> Answers:
         """Return each of the measures of hybrids in every situation.
@@ -344,7 +343,7 @@ class Bench:
         wanted = {ask.key: ask for ask in map(Ask.of, asks)}
         asked = self.asked.values()
         self.gather(wanted.values())
-        keys = {self._key(ask): key for key, ask in wanted.items()}
+        keys = {self._reader.key(ask): key for key, ask in wanted.items()}
         sides = {Ask(side).key for side in (self.nothing, self.anatomy.universe)}
         numbers: dict[Key, Floats] = {}
         for stored in self.store.by_part(keys, self.tolerance):
@@ -422,7 +421,7 @@ class Bench:
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
         self.store.look()
-        batches = cut([Ask.of(ask) for ask in asks], self._key, self._layout.part)
+        batches = cut([Ask.of(ask) for ask in asks], self._reader.key, self._layout.part)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
         places = [one.places for place in chosen for one in self._left(batches[place])]
         if not places:
@@ -473,20 +472,13 @@ class Bench:
         every = np.arange(len(self._layout.situations))
         return self if len(self.places) == len(every) else self._like(places=every)
 
-    def _key(self, ask: Ask) -> Key:
-        """Return what a hybrid is called in the store: another checkpoint goes by its weights."""
-        taken, source = ask.key
-        if source.startswith("checkpoint:"):
-            source = f"checkpoint:{source_of(source, self.pair).digest}"
-        return taken, source
-
     def _readouts(self, key: Key) -> Readouts:
         rows = self.store.rows(key, self.places, self.tolerance, self._layout)
         return self._layout.readouts(rows, self.places)
 
     def _left(self, batch: Sequence[Ask]) -> list[HybridBatch]:
         """Return what of a batch was not read."""
-        return lacking(batch, self._key, self.store, self.places, self.tolerance)
+        return lacking(batch, self._reader.key, self.store, self.places, self.tolerance)
 
     def _marks(self, places: Places, tolerance: float) -> list[Places]:
         """Return what is expanded to decide base and tuned, who are read where that is not known."""
@@ -498,7 +490,7 @@ class Bench:
         with cpu_threads(self.setup.threads):
             readouts, found = self._reader.ends(left.tolist(), tolerance)
         self.store.keep_marks(found, left, tolerance)
-        keys = [self._key(Ask(one)) for one in (self.anatomy.universe, self.nothing)]
+        keys = [self._reader.key(Ask(one)) for one in (self.anatomy.universe, self.nothing)]
         self.store.keep(Part.of(keys, readouts, left, tolerance))
         return self.store.marked(places, tolerance)[0]
 

@@ -129,6 +129,7 @@ class Reader:
         self._hybrids: dict[str, Any] = {}
         self._plans: dict[tuple[int, ...], Any] = {}
         self._other: tuple[str, Any] | None = None
+        self._digests: dict[str, str] = {}
         self._spent, self._readings = 0.0, 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -188,6 +189,19 @@ class Reader:
     def release(self) -> None:
         """Let go of the tensors of the last source."""
         self._other = None
+
+    def key(self, ask: Ask) -> Key:
+        """Return what a hybrid is called where it is kept: another checkpoint goes by its weights.
+
+        Raises:
+            TakebackError: the source does not fit the pair.
+        """
+        taken, source = ask.key
+        if source.startswith("checkpoint:"):
+            if source not in self._digests:
+                self._digests[source] = f"checkpoint:{source_of(source, self.pair).digest}"
+            source = self._digests[source]
+        return taken, source
 
     def view(self, ask: Ask) -> View:
         """Return a hybrid as policies take it: what holds it, and what is taken back at each stage."""

@@ -86,6 +86,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     >>> records(pd.DataFrame({"a": [1, 2], "b": pd.array([0.5, None], "Float64")}))
     [{'a': 1, 'b': 0.5}, {'a': 2, 'b': None}]
     """
-    plain = frame.astype(object).where(frame.notna(), None)
-    names = list(plain.columns)  # an index of strings is slow to go through once for each row
-    return [dict(zip(names, row, strict=True)) for row in plain.itertuples(index=False, name=None)]
+    columns = [
+        [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
+        for _, column in frame.items()
+    ]
+    names = list(frame.columns)  # an index of strings is slow to go through once for each row
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
 
 from takeback.component import Component, ComponentSet
 from takeback.draw.result import Result
@@ -161,6 +160,8 @@ class Attribution(Result):
             }
 
     def _agreement(self, measure: str, exact: Floats) -> dict[str, Any]:
+        from scipy.stats import pearsonr, spearmanr
+
         estimated, wanted = self.means[measure], np.nanmean(exact, axis=1)
         each = self.values.get(measure)
         kept = np.isfinite(exact)

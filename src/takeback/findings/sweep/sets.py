@@ -128,10 +128,11 @@ def _draws(anatomy: Anatomy, make_up: MakeUp, random: np.random.Generator) -> li
 def _norm_matched(
     sets: Sequence[NamedSet], pool: list[ComponentSet], delta: Mapping[Component, float]
 ) -> Iterator[NamedSet]:
+    norms = {drawn: sum(delta[component] for component in drawn) for drawn in pool}
     for named in sets[: len(pool)]:
         wanted = sum(delta[component] for component in named.components)
-        nearest = min(pool, key=lambda drawn: abs(sum(delta[component] for component in drawn) - wanted))
-        pool.remove(nearest)
+        nearest = min(norms, key=lambda drawn: abs(norms[drawn] - wanted))
+        del norms[nearest]
         yield NamedSet(SAME_NORM, f"random ‖Δ‖ of {named.name}", nearest, (named.name,))
 
 

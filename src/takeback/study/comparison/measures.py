@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
@@ -180,7 +179,7 @@ def _alike_effects(runs: Runs) -> PER_SEED:
         ]
         effects = chosen.sort_values("set")["effect"].to_numpy(np.float64)
         if len(effects) > 1 and np.ptp(effects) > 0:
-            rows[seed] = rankdata(effects)
+            rows[seed] = pd.Series(effects).rank().to_numpy()
     return pseudo_values({seed: row - row.mean() for seed, row in rows.items()})
 
 
