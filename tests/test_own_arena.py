@@ -156,7 +156,7 @@ def test_legal_answers_are_exact_and_other_kinds_sampled(pair):
 
 @pytest.mark.slow
 def test_every_command_works_in_an_arena_of_ones_own(pair, tmp_path):
-    there = ("--arena", SUMS, "--situations", 20)
+    there = ("--arena", SUMS, "--situations", 8)
     assert "utility right" in run("behaviour", pair[1], "--against", pair[0], *there)
     run("sweep", *pair, *there, "--controls", 1, "--workers", 2, "-o", tmp_path / "effects.parquet")
     table = read_table(tmp_path / "effects.parquet")

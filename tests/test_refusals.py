@@ -65,16 +65,11 @@ def test_a_command_that_refuses_leaves_the_disk_as_it_was(
 def test_two_commands_on_one_output_end_with_one_whole_result(
     players: tuple[str, str], tmp_path: Path
 ) -> None:
-    def sweep(out: Path) -> subprocess.Popen[str]:
-        more = ("--sets", "each mlp", "--controls", "1", "--situations", "8", "-o", str(out))
-        words = (sys.executable, "-m", "takeback", "sweep", *players, *more)
-        return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-
+    words = ("sweep", *players, "--sets", "each mlp", "--controls", "1", "--situations", "8", "-o")
     alone, shared = tmp_path / "alone" / "effects.parquet", tmp_path / "shared" / "effects.parquet"
-    first = sweep(alone)
-    first.communicate()
-    assert first.returncode == 0
-    both = [sweep(shared) for _ in range(2)]
+    assert CliRunner().invoke(app, [*words, str(alone)]).exit_code == 0
+    command = (sys.executable, "-m", "takeback", *words, str(shared))
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for one in both:
         _, told = one.communicate()
         told_by = (line for line in told.splitlines() if line.startswith("takeback: "))

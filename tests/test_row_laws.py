@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny_chat
-from kill import run, run_and_kill
+from kill import run_and_kill
 from readings import counted
 from takeback import cli
 from takeback.arenas import arena
@@ -93,17 +93,18 @@ def test_a_pool_that_was_killed_goes_on_and_ends_the_same(pair: tuple[str, str],
         "sys.argv = ['takeback', *{words!r}]\nmain()"
     )
 
-    def asked(out: str) -> str:
+    def asked(out: str) -> list[str]:
         more = ["--sets", "each layer", "--controls", "1", "--situations", "40"]
-        return code.format(place=str(place), words=words("sweep", pair, f"{out}/e.parquet", *more))
+        return words("sweep", pair, f"{out}/e.parquet", *more)
 
     def parts() -> int:
         return len(list(Path("killed/pool").rglob("[!.]*.parquet")))
 
-    run_and_kill(asked("killed"), lambda: parts() >= 2, place / "log")
+    begun = code.format(place=str(place), words=asked("killed"))
+    run_and_kill(begun, lambda: parts() >= 2, place / "log")
     assert not (place / "killed" / "e.parquet").exists()
-    run(asked("killed"))
-    run(asked("whole"))
+    told(asked("killed"))
+    told(asked("whole"))
     for name in ("e.parquet", "e.readouts.parquet"):
         pd.testing.assert_frame_equal(pd.read_parquet(f"killed/{name}"), pd.read_parquet(f"whole/{name}"))
     pools = [next(Path(out, "pool").glob("*.parquet")).read_bytes() for out in ("killed", "whole")]

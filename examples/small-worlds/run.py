@@ -52,9 +52,8 @@ def tiny(plan: Plan) -> dict[str, Any]:
             arm |= {"steps": 512, "snapshots": [256], "settings": {"n_steps": 32, "batch_size": 64}}
         if "teacher" in arm:
             arm["situations"] = 64
-    sets = ["each layer", "each kind"]
-    few = {"situations": 24, "games": 4, "moves": 5, "controls": 2}
-    return {"arms": arms, "sets": sets, "localise": {}, **few}
+    few = {"situations": 12, "games": 2, "moves": 5, "controls": 1}
+    return {"arms": arms, "sets": ["each layer"], "localise": {}, **few}
 
 
 if __name__ == "__main__":

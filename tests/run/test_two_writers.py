@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import kill
+from takeback.cli import app
 from takeback.run.errors import TakebackError
 from takeback.run.files import atomic_file, atomic_folder, one_writer
 
@@ -73,7 +75,9 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_two_commands_at_once(command: str, players: tuple[str, str], tmp_path: Path) -> None:
+def test_two_commands_at_once(
+    command: str, players: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["takeback", command, *players, *COMMANDS[command]]
     apart, together = tmp_path / "apart", tmp_path / "together"
     for folder in (apart, together):
@@ -96,13 +100,14 @@ def test_two_commands_at_once(command: str, players: tuple[str, str], tmp_path: 
     out = COMMANDS[command][-1]
     line = f"takeback: another process is writing {out}; wait or choose another output"
     assert line in second.stderr.splitlines()
-    subprocess.run([sys.executable, "-m", "takeback", *words[1:]], cwd=apart, check=True, capture_output=True)
+    monkeypatch.chdir(apart)
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
     assert contents(together) == contents(apart)
 
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing_half_written_and_says_that_the_command_goes_on(
-    players: tuple[str, str], tmp_path: Path
+    players: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["takeback", "sweep", *players, *COMMANDS["sweep"]]
     started = tmp_path / "started"
@@ -115,10 +120,8 @@ def test_ctrl_c_leaves_nothing_half_written_and_says_that_the_command_goes_on(
     line = "takeback: stopped; what was finished is kept, and the same command goes on"
     assert told.splitlines()[-1] == line
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
-    again = subprocess.run(
-        [sys.executable, "-m", "takeback", *words[1:]], cwd=tmp_path, capture_output=True, check=False
-    )
-    assert again.returncode == 0
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
     assert (tmp_path / "out.parquet").is_file()
 
 
