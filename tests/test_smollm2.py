@@ -111,7 +111,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     some = {"low": [-0.1] * 3, "high": [0.1] * 3}
     sets = {"family": ["each layer", "each layer", "random, same size"], "set": ["L0.*", "L1.*", "L2.H0"]}
     sets |= {"direction": ["take back"] * 3, "effect": [-0.5, 0.01, -0.02]}
-    layers = {**sets, "set": ["L0", "L1", "random 0"]}
+    layers = {**sets, "set": ["L0", "L1", "random 0"], "matches": ["", "", "L0"]}
     moves = {"measure": ["legal", "illegal, geometry"], "value": [0.75, 0.125], "effect": [-0.125, 0.0625]}
     arm = "rl-seed-0"
     written(
@@ -158,8 +158,8 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     harm = found["beside-take-back-rl-seed-0"].splitlines()
     assert harm[0] == "| set | first: right | middle: last |"
     assert harm[2] == "| `L0` | −0.500 [−0.100, 0.100] | −0.500 [−0.100, 0.100] |"
-    assert harm[-1] == "| 1 random sets | −0.020 to −0.020 | −0.020 to −0.020 |"
-    assert found["beside-take-back-rl-seed-0-first-right-layers"] == "−0.49"
+    assert harm[-1] == "| 1 random sets as large as a layer | −0.020 to −0.020 | −0.020 to −0.020 |"
+    assert found["beside-take-back-rl-seed-0-first-right-layer-bound"] == "0.100"
 
 
 @pytest.mark.parametrize("name", ["rl", "sft"])

@@ -191,14 +191,19 @@ def harm(told: pd.DataFrame) -> dict[str, str]:
         strongest = [one for _, each in order for one in each.nlargest(STRONGEST, "size")["set"]]
         sets = [*kinds, *sorted(set(strongest), key=lambda one: int(one[1:]))]
         rows = [(f"`{one}`", *(_effect(by[one, *key]) for key in HARM)) for one in sets]
-        chance = [random[(random["arena"] == one) & (random["measure"] == name)] for one, name in HARM]
-        by_chance = (range_of(one["effect"], signed) for one in chance)
-        rows.append((f"{chance[0]['set'].nunique()} random sets", *by_chance))
+        of_layers = random["matches"].str.match(r"L\d")
+        for like, mine in (("a layer", random[of_layers]), ("a kind", random[~of_layers])):
+            chance = [mine[(mine["arena"] == one) & (mine["measure"] == name)] for one, name in HARM]
+            ranges = (range_of(one["effect"], signed) for one in chance)
+            if len(mine):
+                rows.append((f"{mine['set'].nunique()} random sets as large as {like}", *ranges))
         made[f"beside {way} {arm}"] = table(("set", *HARM.values()), rows)
         for key, name in HARM.items():
             mine = layers[(layers["arena"] == key[0]) & (layers["measure"] == key[1])]
             made |= {f"beside {way} {arm} {name} {one}": _effect(by[one, *key]) for one in kinds}
-            made[f"beside {way} {arm} {name} layers"] = number(float(mine["effect"].sum()), 2)
+            made[f"beside {way} {arm} {name} layer bound"] = number(
+                float(mine[["low", "high"]].abs().max(axis=None))
+            )
     return made
 
 

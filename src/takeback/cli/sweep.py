@@ -97,7 +97,7 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     from takeback.findings.sweep import within
     from takeback.run.tables import write_table
 
-    planned = within(what, _planned_before(what, size, out))
+    planned = within(what, _hybrids_within(what, size, out))
     files = {"few": out}
     if planned.estimated is not None:
         files["estimated"] = out.with_suffix(".estimated.parquet")
@@ -126,7 +126,7 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
         )
 
 
-def _planned_before(what: Sweep, size: Budget, out: Path) -> int:
+def _hybrids_within(what: Sweep, size: Budget, out: Path) -> int:
     """Return how many hybrids a budget holds; of a time, as was found when this file was first asked for.
 
     How long a hybrid takes is never the same twice, and a killed sweep goes on with the plan that it had.
