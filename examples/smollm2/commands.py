@@ -86,7 +86,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
         f"explain{ONE}": [*explain, *one("explain")],
         "repair": [
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
-            *("--situations", "16" if quick else "64", "--controls", "2" if quick else "9"),
+            *("--situations", "24" if quick else "64", "--controls", "2" if quick else "9"),
             *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
             *("-o", str(out / "repaired")),
         ],
@@ -148,6 +148,13 @@ def limited(mebibytes: int) -> Iterator[Path]:
         group.rmdir()
 
 
+def forget(*folders: Path) -> None:
+    """Let the system drop what it holds of files, so that whoever maps them next pays for their pages."""
+    for file in (file for folder in folders for file in folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class Own(threading.Thread):
     """Finds the most memory that a process holds itself, in KiB, without pages of mapped files; on Linux."""
 
@@ -183,6 +190,8 @@ def main() -> None:
         for name, command in asked.items():
             told = given.out / f"{name}.json"
             if not told.exists() and (given.only is None or name in given.only):
+                if group is not None:
+                    forget(given.base, Path(given.tuned))
                 cost = cost_of(command, told.with_suffix(".log"), group)
                 with atomic_file(told) as draft:
                     draft.write_text(json.dumps(cost), encoding="utf-8")
