@@ -69,6 +69,20 @@ def test_what_does_not_fit_is_held_one_at_a_time_or_spread(stored, monkeypatch):
     assert settled(2 * size, hold="both") == ("cuda:0", "both")
 
 
+def test_on_a_cpu_what_this_process_may_use_decides(stored, monkeypatch):
+    one = open_checkpoint(stored["float32"])
+    size = Placement("cpu", "fp32").bytes(one)
+
+    def held(usable: int | None, **more: str) -> str:
+        monkeypatch.setattr("takeback.checkpoint.placement.usable_memory", lambda: usable)
+        return Placement("cpu", **more).settled(one, one).hold
+
+    assert held(4 * size) == "both"
+    assert held(3 * size) == "one", "a group of three times the model's size"
+    assert held(3 * size, hold="both") == "both"
+    assert held(None) == "both", "where the system does not tell"
+
+
 def test_refusals_are_one_line(stored):
     one = open_checkpoint(stored["float32"])
     with pytest.raises(UnknownName, match="did you mean 'cuda'"):
