@@ -158,7 +158,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     harm = found["beside-take-back-rl-seed-0"].splitlines()
     assert harm[0] == "| set | first: right | middle: last |"
     assert harm[2] == "| `L0` | −0.500 [−0.100, 0.100] | −0.500 [−0.100, 0.100] |"
-    assert harm[-1] == "| 1 random sets as large as a layer | −0.020 to −0.020 | −0.020 to −0.020 |"
+    assert harm[-1] == "| 1 random, as large as a layer | −0.020 to −0.020 | −0.020 to −0.020 |"
     assert found["beside-take-back-rl-seed-0-first-right-layer-bound"] == "0.100"
 
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -138,14 +138,15 @@ def limited(mebibytes: int) -> Iterator[Path]:
     root, file = (first, "memory.limit_in_bytes") if first.is_dir() else (GROUPS, "memory.max")
     group = root / f"takeback-{os.getpid()}"
     try:
-        group.mkdir()
-        (group / file).write_text(str(mebibytes * 2**20), encoding="utf-8")
-    except OSError as error:
-        raise SystemExit(f"a control group for memory cannot be made: {error}") from error
-    try:
+        try:
+            group.mkdir()
+            (group / file).write_text(str(mebibytes * 2**20), encoding="utf-8")
+        except OSError as error:
+            raise SystemExit(f"a control group for memory cannot be made: {error}") from error
         yield group
     finally:
-        group.rmdir()
+        with suppress(OSError):  # it was not made, or what runs in it does not end
+            group.rmdir()
 
 
 def forget(*folders: Path) -> None:
@@ -192,11 +193,13 @@ def main() -> None:
             if not told.exists() and (given.only is None or name in given.only):
                 if group is not None:
                     forget(given.base, Path(given.tuned))
-                cost = cost_of(command, told.with_suffix(".log"), group)
+                cost = {**cost_of(command, told.with_suffix(".log"), group), "times": given.times}
                 with atomic_file(told) as draft:
                     draft.write_text(json.dumps(cost), encoding="utf-8")
             if told.exists():
-                rows.append({"command": name, **read_json(told), "model_mib": round(size)})
+                rows.append({"command": name, "times": None, **read_json(told), "model_mib": round(size)})
+                if rows[-1]["times"] != given.times:
+                    raise SystemExit(f"{told} is of another limit of memory; choose another folder")
     write_table(pd.DataFrame(rows), given.out / "costs.parquet")
     print(pd.DataFrame(rows).to_string(index=False))
 

@@ -30,7 +30,7 @@ def pictures(record: Path) -> Iterator[tuple[str, str]]:
     own = read[(read["arm"] == ARM) & (read["arena"] == "task") & (read["measure"] == SKILL)]
     gain = float(own["effect"].iloc[0])
     told = read_table(record / "effects.parquet")
-    told = told[(told["arm"] == ARM) & (told["measure"] == SKILL)]
+    told = told[(told["arm"] == ARM) & (told["arena"] == "task") & (told["measure"] == SKILL)]
     layers = told[told["family"] == "each layer"]["set"].unique()
     rows = [
         Bars(str(name).removesuffix(".*"), tuple(_bar(told, way, str(name), gain) for way in WAYS))

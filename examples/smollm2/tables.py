@@ -178,33 +178,42 @@ def effects(told: pd.DataFrame) -> dict[str, str]:
 
 
 def harm(told: pd.DataFrame) -> dict[str, str]:
-    """Tell what kinds and layers do beside the task: the strongest of each arena, beside random sets."""
+    """Tell what kinds and each arena's strongest layers do beside the task, each beside its random sets."""
     made = {}
-    beside = told[[(one, name) in HARM for one, name in zip(told["arena"], told["measure"], strict=True)]]
+    beside = told[[key in HARM for key in zip(told["arena"], told["measure"], strict=True)]]
     for (arm, way), some in beside.groupby(["arm", "direction"], sort=False):
-        is_random = some["family"].str.startswith("random")
-        random, named = some[is_random], some[~is_random]
-        by = {key: rows for key, rows in named.groupby(["set", "arena", "measure"])}
-        kinds = list(dict.fromkeys(named.loc[named["family"] == "each kind", "set"]))
-        layers = named[named["family"] == "each layer"]
-        order = layers.assign(size=layers["effect"].abs()).groupby(["arena", "measure"], sort=False)
-        strongest = [one for _, each in order for one in each.nlargest(STRONGEST, "size")["set"]]
-        sets = [*kinds, *sorted(set(strongest), key=lambda one: int(one[1:]))]
-        rows = [(f"`{one}`", *(_effect(by[one, *key]) for key in HARM)) for one in sets]
-        of_layers = random["matches"].str.match(r"L\d")
-        for like, mine in (("a layer", random[of_layers]), ("a kind", random[~of_layers])):
-            chance = [mine[(mine["arena"] == one) & (mine["measure"] == name)] for one, name in HARM]
-            ranges = (range_of(one["effect"], signed) for one in chance)
-            if len(mine):
-                rows.append((f"{mine['set'].nunique()} random sets as large as {like}", *ranges))
-        made[f"beside {way} {arm}"] = table(("set", *HARM.values()), rows)
-        for key, name in HARM.items():
-            mine = layers[(layers["arena"] == key[0]) & (layers["measure"] == key[1])]
-            made |= {f"beside {way} {arm} {name} {one}": _effect(by[one, *key]) for one in kinds}
-            made[f"beside {way} {arm} {name} layer bound"] = number(
-                float(mine[["low", "high"]].abs().max(axis=None))
-            )
+        by = {key: rows for key, rows in some.groupby(["set", "arena", "measure"])}
+        random = some[some["family"].str.startswith("random")]
+        layers, kinds = (some[some["family"] == family] for family in ("each layer", "each kind"))
+        rows = []
+        for kind in dict.fromkeys(kinds["set"]):
+            rows += [_everywhere(by, kind), _by_chance(random[random["matches"] == kind], f"beside `{kind}`")]
+        far = layers.assign(size=layers["effect"].abs()).groupby(["arena", "measure"], sort=False)
+        strongest = {one for _, each in far for one in each.nlargest(STRONGEST, "size")["set"]}
+        rows += [_everywhere(by, one) for one in sorted(strongest, key=lambda one: int(one[1:]))]
+        rows.append(_by_chance(random[random["matches"].str.match(r"L\d")], "as large as a layer"))
+        made[f"beside {way} {arm}"] = table(("set", *HARM.values()), [row for row in rows if row])
+        made |= {
+            f"beside {way} {arm} {HARM[tuple(key)]} {one}": _effect(found)
+            for (one, *key), found in by.items()
+        }
+        for (arena, measure), mine in layers.groupby(["arena", "measure"]):
+            name = f"beside {way} {arm} {HARM[arena, measure]} layer"
+            made[f"{name} bound"] = number(float(mine[["low", "high"]].abs().max(axis=None)))
+            made |= {f"{name} {end}": signed(float(getattr(mine["effect"], end)())) for end in ("min", "max")}
     return made
+
+
+def _everywhere(by: dict[tuple[str, str, str], pd.DataFrame], name: str) -> tuple[str, ...]:
+    return (f"`{name}`", *(_effect(by[name, *key]) if (name, *key) in by else ABSENT for key in HARM))
+
+
+def _by_chance(random: pd.DataFrame, which: str) -> tuple[str, ...]:
+    """Return the range of what random sets do, nothing where there are none."""
+    if not len(random):
+        return ()
+    of = [random[(random["arena"] == one) & (random["measure"] == name)]["effect"] for one, name in HARM]
+    return (f"{random['set'].nunique()} random, {which}", *(range_of(one, signed) for one in of))
 
 
 def repair(tried: pd.DataFrame) -> dict[str, str]:

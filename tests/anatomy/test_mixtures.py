@@ -72,7 +72,7 @@ def _inputs(model: PreTrainedModel, *modules: nn.Module) -> dict[nn.Module, Tens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", mixtures.one_of_each_block())
+@pytest.mark.parametrize("kind", mixtures.of_every_claim())
 def test_laws_hold(kind: str) -> None:
     """In four layers; `test_census.py` tries them in two, on every type there is."""
     proof = prove(mixtures.config_of(kind))

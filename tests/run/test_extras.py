@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from takeback.cli import main
 from takeback.run.errors import TakebackError
 from takeback.run.extras import needed
 
@@ -16,18 +16,21 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "takeback"
 RECIPE = "method: sft\nparent: endgame-base\ngoal: win\nsteps: 1\nbatch: 4\nlearning_rate: 0.001\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", ["trl", "datasets"])
-def test_training_names_its_extra(library: str, tmp_path: Path) -> None:
+def test_training_names_its_extra(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import takeback.training.onpolicy  # transformers looks once for what is there, and remembers
+
+    assert takeback.training.onpolicy
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
     recipe.write_text(RECIPE)
-    code = (
-        f"import sys; sys.modules[{library!r}] = None; sys.argv = ['takeback', 'train', {str(recipe)!r}, "
-        f"'-o', {str(out)!r}]; from takeback.cli import main; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert run.stderr == f"takeback: {library} is not installed: pip install 'takeback[train]'\n"
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(sys, "argv", ["takeback", "train", str(recipe), "-o", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"takeback: {library} is not installed: pip install 'takeback[train]'\n"
     assert not out.exists()
 
 

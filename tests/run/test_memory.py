@@ -37,6 +37,7 @@ def test_it_is_at_most_what_the_machine_has() -> None:
         ),
         ("3:cpu,cpuacct:/job", {"memory/job/memory.limit_in_bytes": "1"}, []),
         ("0::/", {}, []),
+        ("\nno line\n0::job", {"job/memory.max": "7"}, [7]),
     ],
 )
 def test_limits_of_groups_and_of_those_around_them_count(

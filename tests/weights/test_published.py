@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -164,3 +165,14 @@ def test_float8_is_compared_exactly(dtype: torch.dtype, tmp_path: Path) -> None:
         for kind in (dtype, torch.bfloat16)
     )
     assert stored.equals(wide)
+
+
+def test_a_pair_stored_in_double_precision_has_the_numbers_of_one_in_single(tmp_path: Path) -> None:
+    sides = save_sparse("llama-mqa", tmp_path)
+    doubled = []
+    for side in sides:
+        model = transformers.AutoModelForCausalLM.from_pretrained(side, dtype=torch.float64)
+        model.save_pretrained(tmp_path / f"{side.name}-double")
+        doubled.append(tmp_path / f"{side.name}-double")
+    one, other = (published(open_pair(*pair)).tensors for pair in (sides, doubled))
+    pd.testing.assert_frame_equal(one, other)

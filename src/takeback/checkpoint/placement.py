@@ -32,6 +32,9 @@ HOLDS: Final = (AUTO, BOTH, ONE)
 ROOM: Final = 0.6
 """The largest share of a device's free memory that two models may fill; the rest is for what they compute."""
 
+ROOM_ON_CPU: Final = 0.4
+"""The same of all the memory that this process may use, of which the system and the process have a part."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -95,8 +98,9 @@ class Placement:
             here = replace(here, device=MAP)
         if here.hold != AUTO:
             return here
-        free = free_memory(here.device)
-        fits = free is None or sum(map(here.bytes, checkpoints)) <= ROOM * free
+        there = usable_memory() if here.device == CPU else free_memory(here.device)
+        room = ROOM_ON_CPU if here.device == CPU else ROOM
+        fits = there is None or sum(map(here.bytes, checkpoints)) <= room * there
         return replace(here, hold=BOTH if fits else ONE)
 
     def bytes(self, checkpoint: Checkpoint) -> int:
@@ -136,19 +140,18 @@ def decomposing_device(name: str) -> str:
 
 
 def free_memory(device: str) -> int | None:
-    """Return the free bytes of a settled device, of all cards for `map`; None where that is not known.
+    """Return the free bytes of a settled device, of all cards for `map`; None of a CPU.
 
-    What torch has put aside on a card and not given out counts as free. A CPU's are all that this process
-    may use: what others use of it changes from day to day.
+    What torch has put aside on a card and not given out counts as free.
     """
-    if device == CPU:
-        return usable_memory()
     import torch
 
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     if device == MAP:
-        return sum(filter(None, (free_memory(one) for one in found_devices() if one != CPU)))
+        return sum(filter(None, map(free_memory, found_devices())))
+    if not device.startswith("cuda"):
+        return None
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 

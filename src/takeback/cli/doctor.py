@@ -86,13 +86,10 @@ def _machine() -> dict[str, Any]:
 
 def _devices(wrong: list[str]) -> list[dict[str, Any]]:
     """Return the devices that models can run on; torch may be missing or broken."""
-    from takeback.checkpoint.placement import CPU, found_devices, free_memory
+    from takeback.checkpoint.placement import found_devices, free_memory
 
     try:
-        return [
-            {"device": name, "name": _name(name), "free": None if name == CPU else free_memory(name)}
-            for name in found_devices()
-        ]
+        return [{"device": name, "name": _name(name), "free": free_memory(name)} for name in found_devices()]
     except (ImportError, OSError, RuntimeError) as error:
         wrong.append(f"torch can't be used: {' '.join(str(error).split())}")
         return []

@@ -74,8 +74,8 @@ def check_neurons(model: PreTrainedModel) -> str:
         for one in slots:
             one.check_columns(whole, may_be_idle=True)
         with _held(model, _spanning(model, anatomy, layer, ("N",), 1)):
-            before = {one.projection: one.read() for one in slots}
-            moved += sum(one.rows_move(before[one.projection], one.rows, idle=True) for one in slots)
+            before = slots[0].read()
+            moved += sum(one.rows_move(before, one.rows, idle=True) for one in slots)
         tried += len(slots)
     if tried and not moved:
         raise BrokenLaw("the rows of no neuron move what its MLP's output projection reads")

@@ -421,6 +421,7 @@ class Bench:
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
         self.store.look()
+        self._reader.look()
         batches = cut([Ask.of(ask) for ask in asks], self._reader.key, self._layout.part)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
         places = [one.places for place in chosen for one in self._left(batches[place])]

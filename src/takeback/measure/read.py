@@ -186,6 +186,10 @@ class Reader:
             self._other = source, policy.hybrids(held)
         return self._other[1]
 
+    def look(self) -> None:
+        """Find out anew what other checkpoints hold, which may have changed since."""
+        self._digests.clear()
+
     def release(self) -> None:
         """Let go of the tensors of the last source."""
         self._other = None

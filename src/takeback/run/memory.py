@@ -35,20 +35,19 @@ def _groups(told: Path, root: Path) -> Iterator[int]:
     A line is `number:controllers:path`; version 2 has the number 0 and all controllers.
     """
     try:
-        lines = told.read_text(encoding="utf-8").splitlines()
+        lines = told.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
+    for number, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if number == "0":
             folder, file = root, "memory.max"
         elif "memory" in controllers.split(","):
             folder, file = root / "memory", "memory.limit_in_bytes"
         else:
             continue
-        inside = PurePosixPath(path).relative_to("/")
+        inside = PurePosixPath(path.lstrip("/"))
         for group in (inside, *inside.parents):
             try:
                 yield int((folder / group / file).read_text(encoding="utf-8"))
-            except (OSError, ValueError):  # the root of a container has no such file; `max` is no limit
+            except (OSError, ValueError):  # a machine's root has no such file; `max` is no limit
                 continue

@@ -173,7 +173,7 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 
 def _change(base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
     """Return tuned minus base in float64."""
-    return tuned.double().sub_(base)
+    return tuned.to(torch.float64, copy=True).sub_(base)
 
 
 def _counts(base: torch.Tensor, tuned: torch.Tensor) -> dict[str, float]:

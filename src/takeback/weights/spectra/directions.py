@@ -155,7 +155,7 @@ def _leading(delta: torch.Tensor, k: int) -> Factors:
     else:
         spectrum = sketch(delta, k + _OVERSAMPLED, np.random.default_rng(0), _ROUNDS)
     space = leading_of_rank(spectrum, k)
-    return _inside(delta, space.left if delta.shape[0] <= delta.shape[1] else space.right)
+    return _inside(delta, (space.left if delta.shape[0] <= delta.shape[1] else space.right).clone())
 
 
 def _random(delta: torch.Tensor, k: int, rng: np.random.Generator) -> Factors:
@@ -173,4 +173,4 @@ def _inside(delta: torch.Tensor, basis: torch.Tensor) -> Factors:
     rows, columns = delta.shape
     left, right = (basis, delta.T @ basis) if rows <= columns else (delta @ basis, basis)
     norm, held = (float(torch.linalg.vector_norm(one)) for one in (delta, right if rows <= columns else left))
-    return Factors(left.clone(), right.clone(), norm, (held / norm) ** 2)
+    return Factors(left, right, norm, (held / norm) ** 2)

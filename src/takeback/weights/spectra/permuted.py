@@ -59,12 +59,8 @@ def permuted_laws(space: Leading, delta: torch.Tensor) -> Mapping[str, Law]:
     total = float(delta.square().sum())
     moved = delta - centre
     square = moved.square()
-    second = float(square.sum())
-    sums = [
-        second,
-        float(moved.mul_(square).sum()),
-        float(square.square_().sum()),
-    ]  # in place: they are large
+    sums = [float(square.sum()), float(moved.mul_(square).sum())]  # in place: they are large
+    sums.append(float(square.square_().sum()))
     laws: dict[str, Law] = {}
     for side, factors in zip(SIDES, of_side, strict=True):
         mean, variance = _moments(factors, float(centre), sums, delta.numel())

@@ -253,7 +253,7 @@ def _chance(before: _Before, delta: torch.Tensor, draws: int, rng: np.random.Gen
     moves: dict[str, list[dict[str, float]]] = {null: [] for null in NULLS}
     for null, draw in tuple(_DRAWN.items()) * draws:
         change = draw(delta, rng)
-        if null == "permuted":
+        if draw is _permuted:
             spectra.append(gram(change))
         moves[null].append(_moves(before, change.add_(before.matrix), norm))
         del change  # the next is drawn when this one is gone: they are large
