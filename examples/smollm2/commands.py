@@ -88,6 +88,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
             *("--situations", "24" if quick else "64", "--controls", "2" if quick else "9"),
             *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
+            *("--workers", "2" if quick else "1"),
             *("-o", str(out / "repaired")),
         ],
         "localise": [
