@@ -17,8 +17,8 @@ import pandas as pd
 from takeback.run.tables import read_table, write_table
 from takeback.study.comparison import compare
 
-MAIN = "rl-seed-0"
-"""The arm whose costs are kept."""
+MAIN, WITHIN = "rl-seed-0", "within"
+"""The arm whose costs are kept, and where they are of commands within a limit of memory."""
 LEARNED = ("step", "reward", "loss", "entropy")
 KINDS = {
     "read": "task/measures.parquet",
@@ -61,8 +61,9 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             tables = {name: read_table(file) for name, file in files.items() if file.exists()}
         if tables := {name: table for name, table in tables.items() if len(table)}:
             yield kind, _stacked(tables)
-    if (costs := read / MAIN / "costs.parquet").exists():
-        yield "costs", read_table(costs)
+    for name, folder in {"costs": MAIN, "within": WITHIN}.items():
+        if (costs := read / folder / "costs.parquet").exists():
+            yield name, read_table(costs)
     studies = [runs / name for name in STUDIES if (runs / name / "manifest.json").exists()]
     if studies:
         yield from ((name, table) for name, table in compare(studies).tables.items() if len(table))

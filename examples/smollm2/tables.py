@@ -261,6 +261,15 @@ def costs(told: pd.DataFrame) -> dict[str, str]:
     return {"costs": table(heads, rows)}
 
 
+def within(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what commands took within a limit of memory, in sizes of the model."""
+    rows = [(f"`{row.command}`", f"{row.cpu_seconds:.0f}", f"{row.seconds:.0f}") for row in told.itertuples()]
+    return {
+        "within": table(("command", "CPU seconds", "seconds"), rows),
+        "within times": number(float(told["times"].iloc[0]), 0),
+    }
+
+
 def conjectures(decided: pd.DataFrame) -> dict[str, str]:
     """Tell what was expected and what became of it."""
     return {"conjectures": of_conjectures(decided), **dict(of_scores(decided))}
@@ -382,6 +391,7 @@ MAKERS: dict[str, Callable[[pd.DataFrame], dict[str, str]]] = {
     "effects": effects,
     "repair": repair,
     "costs": costs,
+    "within": within,
     "conjectures": conjectures,
     "seeds": seeds,
     "transplants": transplants,
