@@ -184,7 +184,7 @@ PRINTED: Final[Mapping[str, Printed]] = {
     "doctor": Printed(
         {
             "versions": "of Python, takeback and what it needs",
-            "machine": "system, cores and memory",
+            "machine": "system, cores, and the memory that a process may use",
             "devices": "what models can run on, with free memory",
             "extras": "each extra: whether it is here, what is missing, what it gives",
             "cache": "its folder, size, whether it can be written, and damaged files",
