@@ -220,7 +220,7 @@ def test_sweep_and_behaviour_work_on_any_pair_that_plays(call, players, tmp_path
     words = ("sweep", *players, "-o", tmp_path / "effects.parquet", "--situations", 4, "--controls", 1)
     found = call(*words, "--sets", "each layer", "--sets", "L0.H0 L1.MLP").out
     assert "effects of" in found
-    assert found.count("beyond each random set like it") == 2, "taken back, and grafted"
+    assert found.count("* told from 0, beyond each random set") == 2, "taken back, and grafted"
     table = read_table(tmp_path / "effects.parquet")
     assert {"each layer", "by name", "random, same size", "random, same ‖Δ‖"} == set(table["family"])
     rows = json.loads(call("behaviour", players[1], "--against", players[0], "--situations", 4, "--json").out)

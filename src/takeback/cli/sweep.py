@@ -168,7 +168,7 @@ def _show(bench: Bench, out: Path) -> None:
             }
             for row in records(rows)
         ]
-        print_table(told, f"{direction}, strongest on {measure!r}; * beyond each random set like it")
+        print_table(told, f"{direction}, strongest on {measure!r}; * told from 0, beyond each random set")
 
 
 def _in_short(name: str) -> str:

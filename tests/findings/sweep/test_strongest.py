@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from takeback.findings.sweep import moved_most, strongest
 
@@ -44,6 +45,13 @@ def test_each_is_beside_the_random_sets_of_its_make_up() -> None:
     alone = found.loc[("take back", "L0.H0")]
     assert alone["random"] == 0
     assert not alone["beyond"], "nothing says that it is large"
+
+
+@pytest.mark.parametrize("low", [-0.7, None])
+def test_what_is_not_told_from_zero_is_beyond_nothing(low: float | None) -> None:
+    some = effects().assign(low=low, high=None if low is None else 0.1).astype({"low": "Float64"})
+    found = strongest(some, "utility good").set_index(["direction", "set"])
+    assert not found.loc[("take back", "L0"), "beyond"]
 
 
 def test_what_was_not_measured_has_no_strongest_sets() -> None:

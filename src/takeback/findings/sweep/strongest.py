@@ -17,7 +17,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "effect, low, high": "on the measure, with its 95% interval over situations",
     "random": "how many random sets are like it in make-up and size",
     "random_low, random_high": "the least and the largest of their effects; missing where there are none",
-    "beyond": "whether its effect is larger in size than that of every one of them",
+    "beyond": "whether its interval leaves out 0, and it is larger in size than every one of them",
 }
 """What the columns mean."""
 
@@ -53,13 +53,14 @@ def strongest(effects: pd.DataFrame, measure: str, n: int = 5) -> pd.DataFrame:
         asked = some[~at_random].drop_duplicates("components")
         for row in asked.iloc[(-asked["effect"].abs()).argsort(kind="stable")[:n]].to_dict("records"):
             beside = drawn.loc[like.index[like == row["set"]], "effect"]
+            told = pd.notna(row["low"]) and row["low"] * row["high"] > 0
             rows.append(
                 {
                     **{name: row[name] for name in ("direction", "family", "set", "effect", "low", "high")},
                     "random": len(beside),
                     "random_low": beside.min() if len(beside) else None,
                     "random_high": beside.max() if len(beside) else None,
-                    "beyond": bool(len(beside)) and abs(row["effect"]) > beside.abs().max(),
+                    "beyond": told and bool(len(beside)) and abs(row["effect"]) > beside.abs().max(),
                 }
             )
     return typed(
