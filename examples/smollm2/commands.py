@@ -43,7 +43,7 @@ MOMENT = 0.02
 """Seconds between two looks at a process's memory."""
 
 
-def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[str]]:
+def commands(base: str, tuned: str, out: Path, quick: bool, workers: int = 1) -> dict[str, list[str]]:
     """Return the commands by name, in the order in which they are run."""
     few, many = ("8", "8") if quick else ("32", "128")
     skill, damage = f"utility right@{ARENA}", f"-utility last@{BESIDE / 'middle.yaml'}"
@@ -88,7 +88,7 @@ def commands(base: str, tuned: str, out: Path, quick: bool) -> dict[str, list[st
             *("repair", base, tuned, "--keep", skill, "--restore", damage),
             *("--situations", "24" if quick else "64", "--controls", "2" if quick else "9"),
             *("--among", "3" if quick else "8", "--most", "2" if quick else "8"),
-            *("--workers", "2" if quick else "1"),
+            *("--workers", str(workers)),
             *("-o", str(out / "repaired")),
         ],
         "localise": [
@@ -187,7 +187,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     size = sum(file.stat().st_size for file in given.base.glob("*.safetensors")) / 2**20
     rows: list[dict[str, object]] = []
-    asked = commands(str(given.base), given.tuned, given.out, given.quick)
+    workers = 2 if given.quick and given.times is None else 1  # each holds models of its own
+    asked = commands(str(given.base), given.tuned, given.out, given.quick, workers)
     with nullcontext() if given.times is None else limited(round(given.times * size)) as group:
         for name, command in asked.items():
             told = given.out / f"{name}.json"

@@ -179,7 +179,7 @@ def _alike_effects(runs: Runs) -> PER_SEED:
         ]
         effects = chosen.sort_values("set")["effect"].to_numpy(np.float64)
         if len(effects) > 1 and np.ptp(effects) > 0:
-            rows[seed] = pd.Series(effects).rank().to_numpy()
+            rows[seed] = np.asarray(pd.Series(effects).rank(), np.float64)
     return pseudo_values({seed: row - row.mean() for seed, row in rows.items()})
 
 
