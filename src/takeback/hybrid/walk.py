@@ -31,8 +31,8 @@ PREPARED = 4096
 """Most sets whose slices are kept ready, as views of both models."""
 
 HELD = 2**29
-"""Bytes of slices that are kept ready where they are read from disk, for each unit of work, but at most a
-quarter of the model's own."""
+"""Bytes of slices that are kept ready where they are read from disk, for each unit of work, but at most
+an eighth of the model's own."""
 
 InMemory: TypeAlias = PreTrainedModel | Mapping[str, Tensor] | ReadableWeights
 """Where slices come from: another model in memory, its state dict, or a checkpoint."""
@@ -83,7 +83,7 @@ class Hybrids:
         self._slices: dict[ComponentSet, list[tuple[Tensor, Tensor]]] = {}
         self._on_disk = not isinstance(source, (PreTrainedModel, Mapping))
         own = sum(one.numel() * one.itemsize for one in model.parameters())
-        self._held, self._most = 0, min(HELD * units_of(model), own // 4)
+        self._held, self._most = 0, min(HELD * units_of(model), own // 8)
 
     def logits(self, inputs: Inputs, paths: Sequence[Path]) -> Iterator[tuple[int, Tensor]]:
         """Yield each hybrid's place among `paths` and its logits, shape (rows, reads, vocabulary).
@@ -122,6 +122,8 @@ class Hybrids:
         if components not in self._slices:
             found = slices(self.model, self._source, components, self._anatomy)
             read = sum(new.numel() * new.itemsize for _, new in found) if self._on_disk else 0
+            if read > self._most:
+                return exchanged(iter(found))  # which lets go of them when they are in the model
             if len(self._slices) >= PREPARED or self._held + read > self._most:
                 self._slices.clear()
                 self._held = 0
