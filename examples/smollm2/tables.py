@@ -263,7 +263,10 @@ def costs(told: pd.DataFrame) -> dict[str, str]:
 
 def within(told: pd.DataFrame) -> dict[str, str]:
     """Tell what commands took within a limit of memory, in sizes of the model."""
-    rows = [(f"`{row.command}`", f"{row.cpu_seconds:.0f}", f"{row.seconds:.0f}") for row in told.itertuples()]
+    rows = [
+        (f"`{row.command}`", number(float(row.cpu_seconds), 1), number(float(row.seconds), 1))
+        for row in told.itertuples()
+    ]
     return {
         "within": table(("command", "CPU seconds", "seconds"), rows),
         "within times": number(float(told["times"].iloc[0]), 0),
