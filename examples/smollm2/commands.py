@@ -56,14 +56,10 @@ def commands(base: str, tuned: str, out: Path, quick: bool, workers: int = 1) ->
         "behaviour": ["behaviour", tuned, "--against", base, "--arena", ARENA, "--situations", many, *pooled],
     }
     for name in HELD_OUT[: 2 if quick else None]:
+        some = "64" if name in LISTED and not quick else "24"
         found[f"behaviour, {name}"] = [
             *("behaviour", tuned, "--against", base, "--arena", str(BESIDE / f"{name}.yaml")),
-            *(
-                "--situations",
-                "64" if name in LISTED and not quick else "24",
-                "-o",
-                str(out / "beside" / name),
-            ),
+            *("--situations", some, "-o", str(out / "beside" / name)),
         ]
 
     def one(name: str) -> list[str]:

@@ -98,9 +98,9 @@ class Placement:
             here = replace(here, device=MAP)
         if here.hold != AUTO:
             return here
-        there = usable_memory() if here.device == CPU else free_memory(here.device)
-        room = ROOM_ON_CPU if here.device == CPU else ROOM
-        fits = there is None or sum(map(here.bytes, checkpoints)) <= room * there
+        cpu = here.device == CPU
+        share, there = (ROOM_ON_CPU, usable_memory()) if cpu else (ROOM, free_memory(here.device))
+        fits = there is None or sum(map(here.bytes, checkpoints)) <= share * there
         return replace(here, hold=BOTH if fits else ONE)
 
     def bytes(self, checkpoint: Checkpoint) -> int:

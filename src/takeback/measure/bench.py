@@ -319,7 +319,7 @@ class Bench:
 
     def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
         """Count the hybrids that would have to be read for these: what asking for them costs."""
-        self.store.look()
+        self._look()
         keys = {self._reader.key(ask) for ask in map(Ask.of, asks)}
         return sum(len(self.store.missing(key, self.places, self.tolerance)) > 0 for key in keys)
 
@@ -420,8 +420,7 @@ class Bench:
             shard: the share of the batches to read; by default all.
             count: told how many hybrids of how many are done, in place of a progress bar.
         """
-        self.store.look()
-        self._reader.look()
+        self._look()
         batches = cut([Ask.of(ask) for ask in asks], self._reader.key, self._layout.part)
         chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
         places = [one.places for place in chosen for one in self._left(batches[place])]
@@ -472,6 +471,11 @@ class Bench:
         """This bench on all situations of its store."""
         every = np.arange(len(self._layout.situations))
         return self if len(self.places) == len(every) else self._like(places=every)
+
+    def _look(self) -> None:
+        """Find out anew what is kept, and what other checkpoints hold."""
+        self.store.look()
+        self._reader.look()
 
     def _readouts(self, key: Key) -> Readouts:
         rows = self.store.rows(key, self.places, self.tolerance, self._layout)
