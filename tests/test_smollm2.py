@@ -175,11 +175,14 @@ def test_the_collapse_can_be_trained_again(
     assert len(place.situations("train", 12, 0)) == 12
 
 
-def test_every_arm_is_read_and_what_there_is_is_not_read_again(tmp_path: Path) -> None:
+def test_every_arm_is_read_and_what_there_is_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for arm in ("smollm2/arms/rl/seed-0", "smollm2/arms/rl/seed-1", "smollm2-once/arms/dpo/seed-0"):
         (tmp_path / arm / "final").mkdir(parents=True)
     readings, read = module("readings.py"), tmp_path / "read"
-    calls = list(readings.calls(tmp_path, read))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    calls = list(readings.of_arms(tmp_path, read))
     whole, *others = [call for call in calls if call[0].endswith("commands.py")]
     assert whole[-1] == str(read / "rl-seed-0"), "every command on the main arm"
     names = [Path(call[call.index("-o") + 1]).name for call in others]
@@ -191,4 +194,26 @@ def test_every_arm_is_read_and_what_there_is_is_not_read_again(tmp_path: Path) -
     assert len(put) == 2
     (read / "rl-seed-0").mkdir(parents=True)
     (read / "rl-seed-0" / "transplants.parquet").touch()
-    assert len(list(readings.calls(tmp_path, read))) == len(calls) - 1
+    assert len(list(readings.of_arms(tmp_path, read))) == len(calls) - 1
+
+
+def test_root_reads_within_a_limit_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (0, 1):
+        (tmp_path / "smollm2" / "arms" / "rl" / f"seed-{seed}" / "final").mkdir(parents=True)
+    readings = module("readings.py")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert [*readings.of_arms(tmp_path, tmp_path)][-1][-3:] == ["--quick", "--times", "3"]
+
+
+@pytest.mark.parametrize(("of", "recipes"), [("of_first_task", "collapse"), ("in_chess", "chess")])
+def test_what_is_trained_is_not_trained_again(of: str, recipes: str, tmp_path: Path) -> None:
+    calls = [*getattr(module("readings.py"), of)(tmp_path, tmp_path / "read")]
+    training = [call for call in calls if "train" in call]
+    assert {Path(call[3]).stem for call in training} == {
+        one.stem for one in (EXAMPLE / recipes).glob("*.yaml")
+    }
+    for call in training:
+        (Path(call[-1]) / "final").mkdir(parents=True)
+    again = [*getattr(module("readings.py"), of)(tmp_path, tmp_path / "read")]
+    assert [call for call in calls if "train" not in call] == again
