@@ -218,6 +218,29 @@ def test_what_is_shared_is_computed_once(built: Build) -> None:
     assert runs[1] - calls - tails == 3 + 3
 
 
+def test_a_layer_is_put_back_once_it_is_computed(built: Build) -> None:
+    """Or else a hybrid of all layers would have each of them in memory twice."""
+    model, base = models.build("llama-mha", 0), built("llama-mha", 1)
+    universe = anatomy_of(model).universe
+    layers = model.get_submodule("model.layers")
+    before = {name: value.clone() for name, value in layers.state_dict().items()}
+    on = Inputs({"input_ids": models.tokens(2, LENGTH)}, torch.full((2, 1), LENGTH - 1))
+    walk = Hybrids(model, base)
+    for _ in walk.ends(on, [path_of(universe), path_of(ComponentSet((), universe))]):
+        assert all(torch.equal(value, before[name]) for name, value in layers.state_dict().items())
+
+
+def test_layers_that_share_weights_stay_taken_back(built: Build) -> None:
+    model, base = (models.build("llama-mha", seed) for seed in (0, 1))
+    assert Replay.of(model).alone == (True, True)
+    for one in (model, base):
+        first, second = one.get_submodule("model.layers").children()
+        second.mlp = first.mlp
+    assert Replay.of(model).alone == (False, False)
+    on = Inputs({"input_ids": models.tokens(2, LENGTH)}, torch.full((2, 1), LENGTH - 1))
+    check(model, base, on, every_kind_of_set(model))
+
+
 def test_an_abandoned_walk_leaves_the_model_as_it_was(built: Build) -> None:
     model, base = models.build("gpt2", 0), built("gpt2", 1)
     before = {name: value.clone() for name, value in model.state_dict().items()}

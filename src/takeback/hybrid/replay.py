@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -90,13 +91,20 @@ class Replay:
         layers: its decoder layers, from below.
         cut: whether the last layer may be computed at the read positions only, from all keys and values.
         members: how many values a layer gives, the hidden states first; 0 where it gives these alone.
+        alone: of each layer, whether nothing else in the model has a parameter of it.
     """
 
     model: PreTrainedModel
     layers: tuple[nn.Module, ...]
     cut: bool = True
     members: int = 0
+    alone: tuple[bool, ...] = field(init=False)
     _signatures: dict[type, inspect.Signature] = field(default_factory=dict[type, inspect.Signature])
+
+    def __post_init__(self) -> None:
+        everywhere = _parameters(self.model)
+        alone = tuple(_parameters(layer).items() <= everywhere.items() for layer in self.layers)
+        object.__setattr__(self, "alone", alone)
 
     @classmethod
     def of(cls, model: PreTrainedModel, cut: bool = True, members: int = 0) -> Replay:
@@ -196,6 +204,11 @@ def members_given(model: PreTrainedModel, inputs: Inputs) -> tuple[Tensor, int]:
     finally:
         hook.remove()
     return found, len(given[0]) if given and isinstance(given[0], tuple) else 0
+
+
+def _parameters(module: nn.Module) -> Counter[int]:
+    """Count in how many places of a module each of its parameters stands."""
+    return Counter(id(one) for _, one in module.named_parameters(remove_duplicate=False))
 
 
 def _hidden(output: Any) -> Tensor:

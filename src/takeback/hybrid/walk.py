@@ -208,14 +208,14 @@ class _Walk:
         The largest branch goes last and takes the place of what it came from, so that few states are held.
         With the states goes how layers are called, since embeddings may be among what they are given.
         """
-        with ExitStack() as swapped:
+        with ExitStack() as until_the_end:
             while stage < len(state[1]) + 2:
                 *branches, (largest, members_of_largest) = self._branches(stage, members)
                 for part, branch in branches:
-                    with self._hybrids.taken_back(part):
-                        yield from self.below(stage + 1, branch, self._step(stage, state, part))
-                swapped.enter_context(self._hybrids.taken_back(largest))
-                state = self._step(stage, state, largest)
+                    with ExitStack() as until_its_end:
+                        passed = self._step(stage, state, part, until_its_end)
+                        yield from self.below(stage + 1, branch, passed)
+                state = self._step(stage, state, largest, until_the_end)
                 stage, members = stage + 1, members_of_largest
             for place in members:
                 yield place, End(state[0], self._replay.logits)
@@ -226,14 +226,21 @@ class _Walk:
             found.setdefault(self._paths[place][stage], []).append(place)
         return sorted(found.items(), key=lambda branch: (len(branch[1]), not branch[0]))
 
-    def _step(self, stage: int, state: State, part: ComponentSet) -> State:
-        """Compute one stage with what is taken back there in place; the last one is left to `End`."""
+    def _step(self, stage: int, state: State, part: ComponentSet, later: ExitStack) -> State:
+        """Compute one stage with what is taken back there in place; the last one is left to `End`.
+
+        A layer's part is put back at once, so that no more than a layer is in memory twice; what stages above
+        may read as well stays until `later`.
+        """
         hidden, calls = state
-        if stage == 0:
-            return self._replay.start(self._inputs) if part else state
-        if stage <= len(calls):
-            return self._replay.layer(stage - 1, hidden, calls[stage - 1], self._inputs.read), calls
-        return state
+        with ExitStack() as now:
+            at_once = 0 < stage <= len(calls) and self._replay.alone[stage - 1]
+            (now if at_once else later).enter_context(self._hybrids.taken_back(part))
+            if stage == 0:
+                return self._replay.start(self._inputs) if part else state
+            if stage <= len(calls):
+                return self._replay.layer(stage - 1, hidden, calls[stage - 1], self._inputs.read), calls
+            return state
 
 
 def hybrid_logits(
