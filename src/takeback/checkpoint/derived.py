@@ -12,7 +12,7 @@ import torch
 
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint.pair import Pair
-from takeback.checkpoint.weights import narrowest_dtype, weights_digest
+from takeback.checkpoint.weights import all_finite, narrowest_dtype, weights_digest
 from takeback.run.errors import TakebackError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Derived(ABC):
             TakebackError: it holds a value that is not finite, or a file cannot be read any more.
         """
         made = self._made(name)
-        if not bool(torch.isfinite(made).all()):
+        if not all_finite(made):
             raise TakebackError(f"tensor {name} of {self.ref} holds a value that is not finite")
         return made.to(self.dtypes[name])
 

@@ -91,6 +91,21 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor holds no NaN and no infinite value, without a copy of it.
+
+    >>> import torch
+    >>> all_finite(torch.tensor([1.0, -2.0])), all_finite(torch.tensor([1.0, float("nan")]))
+    (True, False)
+    """
+    import torch
+
+    if not tensor.numel() or not tensor.dtype.is_floating_point:
+        return True
+    ends = torch.aminmax(tensor.float() if tensor.itemsize == 1 else tensor)  # NaN is passed on
+    return bool(torch.stack(ends).isfinite().all())
+
+
 def narrowest_dtype(*dtypes: torch.dtype) -> torch.dtype:
     """Return the narrowest floating-point type that holds every value of each of `dtypes` exactly.
 

@@ -14,6 +14,7 @@ import torch
 from takeback.checkpoint.alike import vocabulary_of
 from takeback.checkpoint.checkpoint import Checkpoint
 from takeback.checkpoint.shards import read_metadata
+from takeback.checkpoint.weights import all_finite
 from takeback.checkpoint.writer import TensorSlot, write_file, write_folder
 from takeback.hybrid.card import is_written_here, model_card
 from takeback.hybrid.hybrid import Hybrid
@@ -53,7 +54,7 @@ def _write(made: Hybrid, out: Path, overwrite: bool, shard_bytes: int, words: st
 
     def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         tensor = made.read(name)
-        if not bool((tensor.float() if tensor.itemsize == 1 else tensor).isfinite().all()):
+        if not all_finite(tensor):
             broken.append(name)
         return tensor if tensor.shape == shape else tensor[: shape[0]]
 

@@ -165,12 +165,14 @@ class Trimmed(Derived):
 
     def _made(self, name: str) -> torch.Tensor:
         base, tuned = self._sides(name)
-        far = (tuned - base).abs()
+        far = (tuned - base).abs_()
         dropped = far.numel() - math.ceil(self.share * far.numel())
         if not dropped:
             return tuned
-        edge = torch.kthvalue(far.flatten(), dropped + 1).values
-        return torch.where(far >= edge, tuned, base)
+        by_size = far.flatten().numpy()
+        by_size.partition(dropped)  # in place, as these tensors are the largest thing in memory
+        edge = by_size[dropped].item()
+        return torch.where(torch.sub(tuned, base, out=far).abs_() >= edge, tuned, base)
 
 
 def _strength(pair: Pair, degree: float) -> Weights:

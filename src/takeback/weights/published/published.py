@@ -21,6 +21,7 @@ import torch
 from takeback.anatomy import anatomy_of
 from takeback.anatomy.source import parameters_of
 from takeback.checkpoint.pair import Pair
+from takeback.checkpoint.weights import all_finite
 from takeback.draw.result import Result, as_table
 from takeback.run.errors import TakebackError
 from takeback.run.jobs import Workers
@@ -99,7 +100,7 @@ class PublishedWork(PairWork):
         slices = self._slices(item)
         rows: list[dict[str, Any]] = []
         for place, (base, tuned) in enumerate(slices):
-            if not bool(torch.isfinite(base).all() and torch.isfinite(tuned).all()):
+            if not (all_finite(base) and all_finite(tuned)):
                 raise TakebackError(f"tensor {item} holds a value that is not finite")
             keys["slice"] = place if len(slices) > 1 else None
             placed = base.to(self.device), tuned.to(self.device)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint import Checkpoint, Pair, open_checkpoint, open_pair
 from takeback.checkpoint.pair import in_common
+from takeback.checkpoint.weights import all_finite
 from takeback.run.errors import TakebackError
 from takeback.run.identity import identity
 
@@ -197,7 +198,7 @@ def _labels(refs: Sequence[str]) -> tuple[Label, ...]:
 
 def _read(side: Checkpoint, region: Region) -> torch.Tensor:
     tensor = side.read_region(region)
-    if not bool(torch.isfinite(tensor).all()):
+    if not all_finite(tensor):
         kind = "NaN" if bool(torch.isnan(tensor).any()) else "an infinite value"
         raise TakebackError(f"tensor {region.tensor} cannot be compared: {side.ref} holds {kind}")
     return tensor.reshape(1) if tensor.ndim == 0 else tensor

@@ -10,6 +10,7 @@ import torch
 
 from takeback.anatomy import Anatomy, Region
 from takeback.checkpoint.pair import Pair
+from takeback.checkpoint.weights import all_finite
 from takeback.component import Component
 from takeback.run.errors import TakebackError
 
@@ -96,7 +97,7 @@ def sides_of(pair: Pair, matrix: WeightMatrix) -> tuple[torch.Tensor, torch.Tens
         side.read_region(matrix.region).reshape(matrix.shape).double().contiguous()
         for side in (pair.base, pair.tuned)
     )
-    if not bool(torch.isfinite(base).all() and torch.isfinite(tuned).all()):
+    if not (all_finite(base) and all_finite(tuned)):
         raise TakebackError(f"tensor {matrix.region.tensor} holds a value that is not finite")
     return base, tuned
 
