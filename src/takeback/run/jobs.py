@@ -6,8 +6,9 @@ import multiprocessing as mp
 import os
 import queue
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, nullcontext
@@ -20,12 +21,16 @@ from takeback.run.job import Finished, Job, OnRay, Waiting, Workers, silent
 from takeback.run.progress import Display, Report
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from multiprocessing.queues import Queue
 
     Reports: TypeAlias = Queue[tuple[str, str, int, int]]
 
 Count = Callable[[int, int], None]
 """Told how many jobs are done of how many."""
+
+HEAVY = ("torch", "transformers.modeling_utils", "pandas", "scipy.stats")
+"""Libraries that take seconds to import, which workers get from the process that they are forked from."""
 
 
 def run_jobs(
@@ -89,11 +94,11 @@ class _Board:
 
 
 def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finished:
-    context = mp.get_context("spawn")
+    context = workers_context(jobs)
     others = set(mp.active_children())
     reports: Reports = context.Queue()  # a pipe, no process of its own that could outlive this one
     count = min(workers, len(jobs))
-    with ProcessPoolExecutor(count, context, _start_worker, (reports,)) as pool:
+    with ProcessPoolExecutor(count, context, _start_worker, (reports, dict(os.environ))) as pool:
         running: dict[Future[Any], Job] = {}
         waiting = Waiting(jobs)
         try:
@@ -119,6 +124,20 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finis
             raise
 
 
+def workers_context(jobs: Sequence[Job]) -> BaseContext:
+    """Return how workers are started: from a process that has imported what jobs need, and done nothing else.
+
+    The first call in a process decides what that one imports. Elsewhere than on Linux, libraries may not be
+    forked once they are loaded.
+    """
+    if sys.platform != "linux":
+        return mp.get_context("spawn")
+    own = {job.call.__module__ for job in jobs if job.call.__module__.startswith("takeback.")}
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload([*(name for name in HEAVY if name in sys.modules), *sorted(own)])
+    return context
+
+
 _REPORTS: list[Reports] = []
 """Where a worker tells how far it is."""
 
@@ -130,8 +149,13 @@ def _run_job(job: Job) -> Any:
     return job.run(report)
 
 
-def _start_worker(reports: Reports) -> None:
-    """End this process when the one that started it is gone: nothing may write beside a second run."""
+def _start_worker(reports: Reports, environment: Mapping[str, str]) -> None:
+    """Take over the environment, and end this process when the one that started it is gone.
+
+    Else something might write beside a second run.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it stops it
     show_warnings_in_lines()
     reports.cancel_join_thread()
