@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -37,3 +39,24 @@ class Words:
     """What training rewards an answer with, such as a user's function; empty: legality and utility."""
     text: str = ""
     """A sentence that says how to read a situation's compact prompt; empty where it speaks for itself."""
+
+    def told(self, text: str, kinds: Sequence[str] = ()) -> str:
+        """Return in these words what is told of legal actions in situations.
+
+        Where no kinds of illegal answers are known, every answer is legal, and legality is not spoken of.
+
+        >>> Words(action="answer", situation="prompt").told("entropy over legal actions, in nats")
+        'entropy over answers, in nats'
+        >>> Words(action="move").told("whether the likeliest legal action became another", ["unsound"])
+        'whether the likeliest legal move became another'
+        """
+        if not kinds:
+            text = _OF_LEGALITY.sub("", text)
+        text = re.sub(r"\baction(s?)\b", rf"{self.action}\1", text)
+        return re.sub(r"\bsituation(s?)\b", rf"{self.situation}\1", text)
+
+
+_OF_LEGALITY = re.compile(
+    r"; illegal answers count 0|,? (?:and )?kinds of illegal answers(?: and the undecided rest)?|\blegal "
+)
+"""What is told of answers that are not legal."""

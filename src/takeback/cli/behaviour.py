@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -65,13 +66,15 @@ def behaviour(
         write_tables(tables, out)
     if as_json:
         return print_json({**{name: records(table) for name, table in tables.items()}, "games": results})
-    about = f"{len(alone.situations)} held-out situations of {arena.name}, seed {place.seed}"
+    tell = partial(arena.words.told, kinds=arena.kinds)
+    about = tell(f"{len(alone.situations)} held-out situations") + f" of {arena.name}, seed {place.seed}"
     known = {one.name: one for one in alone.known}
     if against:
         _show_change(f"{model} (tuned) against {against} (base): {about}", tables, known)
     else:
         print_table(_columns(tables["measures"], _ALONE), f"{model}: {about}")
-    print_words(_legend(tables["measures"]["measure"].tolist(), known), "what the rows are")
+    legend = _legend(tables["measures"]["measure"].tolist(), known)
+    print_words([(name, tell(words)) for name, words in legend], "what the rows are")
     if results:
         told = ", ".join(f"{n} {name}" for name, n in results.items())
         typer.echo(f"games against the best defender: {told}")

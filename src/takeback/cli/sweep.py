@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -93,11 +92,11 @@ def sweep(
 
 def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
     """Sweep within a budget: effects into `out`, of the strongest and all estimates beside it."""
+    from takeback.findings.sweep import hybrids_within, within
     from takeback.findings.sweep import sweep as run
-    from takeback.findings.sweep import within
     from takeback.run.tables import write_table
 
-    planned = within(what, _hybrids_within(what, size, out))
+    planned = within(what, hybrids_within(what, size, out.with_suffix(".budget.json")))
     files = {"few": out}
     if planned.estimated is not None:
         files["estimated"] = out.with_suffix(".estimated.parquet")
@@ -124,30 +123,6 @@ def _within(what: Sweep, size: Budget, out: Path, as_json: bool) -> None:
         typer.echo(
             f"{files[name]}: effects of {len(one.sets)} sets on {len(one.bench.situations)} situations"
         )
-
-
-def _hybrids_within(what: Sweep, size: Budget, out: Path) -> int:
-    """Return how many hybrids a budget holds; of a time, as was found when this file was first asked for.
-
-    How long a hybrid takes is never the same twice, and a killed sweep goes on with the plan that it had.
-    """
-    from takeback.run.files import atomic_file
-    from takeback.run.json_text import read_object
-    from takeback.run.reading import fields_of
-
-    if size.seconds is None:
-        return size.number(0)
-    kept, asked = out.with_suffix(".budget.json"), {"seconds": size.seconds, "bench": what.bench.identity}
-    if kept.exists():
-        with fields_of(kept, "a sweep's budget", "remove it"):
-            found = read_object(kept)
-            if {name: found[name] for name in asked} == asked:
-                return int(found["hybrids"])
-    _ = what.bench.ends  # which are read first, and tell how long a hybrid takes
-    number = size.number(what.bench.timed())
-    with atomic_file(kept) as draft:
-        draft.write_text(json.dumps({**asked, "hybrids": number}), encoding="utf-8")
-    return number
 
 
 def _show(bench: Bench, out: Path) -> None:

@@ -7,6 +7,7 @@ from takeback.run.lazy import lazy_names
 if TYPE_CHECKING:
     from takeback.findings.sweep.budget import Budget as Budget
     from takeback.findings.sweep.budget import Budgeted as Budgeted
+    from takeback.findings.sweep.budget import hybrids_within as hybrids_within
     from takeback.findings.sweep.budget import within as within
     from takeback.findings.sweep.probes import probe_hybrids as probe_hybrids
     from takeback.findings.sweep.run import Sweep as Sweep

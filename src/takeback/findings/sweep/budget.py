@@ -7,11 +7,13 @@ is spent on fewer situations, then on blocks of layers.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,9 @@ from takeback.findings.sweep.run import Sweep
 from takeback.findings.sweep.sets import NamedSet, chosen_sets
 from takeback.measure.bench import Bench
 from takeback.run.errors import TakebackError
+from takeback.run.files import atomic_file
+from takeback.run.json_text import read_object
+from takeback.run.reading import fields_of
 from takeback.run.stats import mean_estimate
 
 FEW: Final = ("each layer", "each kind")
@@ -114,6 +119,29 @@ class Budgeted:
             return 0
         first = self.estimated["measure"].iloc[0]
         return int((~self.estimated.loc[self.estimated["measure"] == first, "read"]).sum())
+
+
+def hybrids_within(what: Sweep, size: Budget, kept: Path) -> int:
+    """Return how many hybrids a budget holds; of a time, as a file says that was written when first asked.
+
+    How long a hybrid takes is never the same twice, and a killed sweep goes on with the plan that it had.
+
+    Raises:
+        TakebackError: the file is no budget of a sweep, or a model can't be loaded.
+    """
+    if size.seconds is None:
+        return size.number(0)
+    asked = {"seconds": size.seconds, "bench": what.bench.identity}
+    if kept.exists():
+        with fields_of(kept, "a sweep's budget", "remove it"):
+            found = read_object(kept)
+            if {name: found[name] for name in asked} == asked:
+                return int(found["hybrids"])
+    _ = what.bench.ends  # which are read first, and tell how long a hybrid takes
+    number = size.number(what.bench.timed())
+    with atomic_file(kept) as draft:
+        draft.write_text(json.dumps({**asked, "hybrids": number}), encoding="utf-8")
+    return number
 
 
 def within(what: Sweep, number: int) -> Budgeted:
