@@ -137,9 +137,9 @@ def test_without_measures_it_is_about_the_utility_that_changed_most(bench):
 
 
 def test_a_bench_travels_without_its_models(bench, answers, sets):
-    assert bench._reader._sides.holds("tuned")
+    assert bench._readings.reader._sides.holds("tuned")
     there = pickle.loads(pickle.dumps(bench))
-    assert not there._reader._sides.holds("tuned")
+    assert not there._readings.reader._sides.holds("tuned")
     assert not there.store.reads
     assert there.identity == bench.identity
     assert there.unread(sets) == len(sets)

@@ -13,8 +13,9 @@ from takeback.cli import app
 from takeback.component import ComponentSet
 from takeback.findings.sweep import Sweep, sweep
 from takeback.measure.alone import HeldOut
-from takeback.measure.bench import AGAIN, Bench
+from takeback.measure.bench import Bench
 from takeback.measure.effects import effect_rows, noise_floor, with_floor
+from takeback.measure.readings import AGAIN
 from takeback.measure.setup import Setup
 
 ENDGAMES = arena("endgames")

@@ -5,46 +5,41 @@ All that is told of a change (effects, necessity, interactions, strength, …) i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from takeback.anatomy import Anatomy
-from takeback.arenas import Arena, Asked
+from takeback.arenas import Arena
 from takeback.checkpoint import Checkpoint, Pair, Placement
 from takeback.checkpoint.placement import ONE
 from takeback.component import ComponentSet
 from takeback.hybrid.live import Source
-from takeback.measure.batches import cut, lacking, read_all
 from takeback.measure.effects import noise_floor
-from takeback.measure.layout import Layout
-from takeback.measure.measure import TOLERANCE, Measure, MeasureContext, Numbers, own_measure
+from takeback.measure.measure import Measure, MeasureContext, Numbers, own_measure
 from takeback.measure.measures import find_measures, measures_of
 from takeback.measure.pool import with_answers
 from takeback.measure.read import (
     LEGAL_ACTIONS,
     SIDES,
     Ask,
-    HybridBatch,
-    Reader,
     SpelledAnswers,
 )
+from takeback.measure.readings import Count, Places, Readings
 from takeback.measure.setup import Setup
 from takeback.measure.sides import held
 from takeback.measure.standard import utility
-from takeback.measure.store import Key, Part, Store
+from takeback.measure.store import Key, Store
 from takeback.measure.thin import drawn_rows, is_thin, told_by_both
 from takeback.policies.language.ended import IllegalAnswer
-from takeback.policies.load import load_policy
 from takeback.policies.policy import Policy, View
 from takeback.policies.readout import Readouts
 from takeback.run.errors import TakebackError, unknown_name
-from takeback.run.identity import identity
 from takeback.run.own import is_reference
 from takeback.run.parts import Shard
 from takeback.run.stats import Estimate, cluster_codes, mean_estimate, ratio_estimate
@@ -53,16 +48,7 @@ from takeback.run.threads import cpu_threads
 _CACHED = ("ends", "context", "asked", "tolerance", "floor")
 """What a bench works out and does not send elsewhere."""
 
-AGAIN: Final = "read again"
-"""The source, in the store, of tuned read in other batches."""
-
-TIMED: Final = 8
-"""Situations in which a hybrid is read to see how long it takes."""
-
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
-Count = Callable[[int, int], None]
-"""Told how many hybrids are done of how many."""
 
 
 class Bench:
@@ -85,11 +71,8 @@ class Bench:
         setup: Setup | None = None,
     ) -> None:
         self.situations, self._named, self._every = tuple(situations), tuple(measures), False
-        self.setup = setup or Setup()
         self.places: Places = np.arange(len(self.situations))
-        self._reader = Reader(pair, arena, self.situations, self.setup.load, self.setup.placement)
-        self._layout = Layout(arena, self.situations)
-        self._stores: list[Store] = []
+        self._readings = Readings(pair, arena, self.situations, setup or Setup())
         self._drawn: list[Bench] = []
 
     @classmethod
@@ -141,17 +124,22 @@ class Bench:
     def __getstate__(self) -> dict[str, Any]:
         """Leave models and readouts here."""
         kept = {name: value for name, value in vars(self).items() if name not in _CACHED}
-        return {**kept, "setup": replace(self.setup, load=load_policy), "_stores": [], "_drawn": []}
+        return {**kept, "_drawn": []}
+
+    @property
+    def setup(self) -> Setup:
+        """How it works."""
+        return self._readings.setup
 
     @property
     def pair(self) -> Pair:
         """Base and tuned."""
-        return self._reader.pair
+        return self._readings.reader.pair
 
     @property
     def arena(self) -> Arena[Any]:
         """Where they act."""
-        return self._reader.arena
+        return self._readings.reader.arena
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -212,67 +200,50 @@ class Bench:
         """
         if not self.placement.reduced:
             return None
-        key, tolerance = ("", AGAIN), self.tolerance
-        self.store.look()
-        left = self.store.missing(key, self.places, tolerance)
-        if len(left):
-            alone = Store()
-            with cpu_threads(self.setup.threads):
-                for place in left:
-                    one = HybridBatch((Ask(self.nothing),), (key,), (int(place),), tolerance)
-                    alone.keep(self._reader.read(one, self._marks(np.array([place]), tolerance)))
-            readouts = self._layout.readouts(alone.rows(key, left, tolerance, self._layout), left)
-            self.store.keep(Part.of([key], [readouts], left, tolerance))
-        return noise_floor(self.ends["tuned"], self._readouts(key), self.context)
+        alone = self._readings.alone(Ask(self.nothing), self.places, self.tolerance)
+        return noise_floor(self.ends["tuned"], alone, self.context)
 
     @cached_property
     def identity(self) -> str:
         """The identity of what hybrids do in the situations."""
-        asked = Asked(self.arena, self._layout.situations)
-        settings = [TOLERANCE, self.setup.threads, self.placement.dtype]
-        return identity(self.pair, asked, self.places.tolist(), settings)
+        return self._readings.identity(self.places)
 
     @property
     def store(self) -> Store:
         """What was read of all situations that this bench, or the one it was made of, began with."""
-        if not self._stores:
-            self._stores.append(self.setup.store(lambda: self._whole.identity))
-        return self._stores[0]
+        return self._readings.store
 
     def policy(self, side: str) -> Policy:
         """Return the live policy of base or tuned."""
-        return self._reader.policy(side)
+        return self._readings.reader.policy(side)
 
     def weights(self, side: str) -> Source:
         """Return what gives the slices of base or tuned."""
-        return self._reader.weights(side)
+        return self._readings.reader.weights(side)
 
     @property
     def placement(self) -> Placement:
         """Where models run, settled."""
-        return self._reader.placement
+        return self._readings.reader.placement
 
     def view(self, ask: Ask) -> View:
         """Return a hybrid as policies take it."""
-        return self._reader.view(ask)
+        return self._readings.reader.view(ask)
 
     @property
     def plan(self) -> Any:
         """The situations made ready to be read by such policies."""
-        return self._reader.plan(self.places.tolist())
+        return self._readings.reader.plan(self.places.tolist())
 
     @property
     def steps(self) -> Any:
         """What all readouts expand to decide illegal mass; see the kinds of policies."""
-        return self._reader.steps(self.plan, self._marks(self.places, self.tolerance))
+        return self._readings.reader.steps(self.plan, self._readings.marks(self.places, self.tolerance))
 
     @property
     def seconds_each(self) -> float | None:
         """About how long a hybrid takes, by those that were read here; None where none was."""
-        if (pace := self._reader.pace) is None:
-            return None
-        workers = self.setup.workers
-        return pace * len(self.situations) / (workers if isinstance(workers, int) else workers.actors)
+        return self._readings.seconds_each(len(self.situations))
 
     def timed(self) -> float:
         """Return about how many seconds a hybrid takes; where none was read here yet, tuned is, once more.
@@ -280,13 +251,7 @@ class Bench:
         Raises:
             TakebackError: a model can't be loaded.
         """
-        if (each := self.seconds_each) is not None:
-            return each
-        some = self.places[:TIMED]
-        one = HybridBatch((Ask(self.nothing),), (("", AGAIN),), tuple(some.tolist()), self.tolerance)
-        with cpu_threads(self.setup.threads):
-            self._reader.read(one, self._marks(some, self.tolerance))
-        return self.seconds_each or 0.0
+        return self._readings.timed(Ask(self.nothing), self.places, self.tolerance)
 
     def halves(self, seed: int = 0) -> tuple[Places, Places]:
         """Split the situations in two: the places to select on, and those to evaluate on.
@@ -319,9 +284,7 @@ class Bench:
 
     def unread(self, asks: Iterable[Ask | ComponentSet]) -> int:
         """Count the hybrids that would have to be read for these: what asking for them costs."""
-        self._look()
-        keys = {self._reader.key(ask) for ask in map(Ask.of, asks)}
-        return sum(len(self.store.missing(key, self.places, self.tolerance)) > 0 for key in keys)
+        return self._readings.unread(map(Ask.of, asks), self.places, self.tolerance)
 
     def read(self, asks: Iterable[Ask | ComponentSet]) -> list[Readouts]:
         """Return what hybrids do in the situations; those not read before are read now.
@@ -331,7 +294,7 @@ class Bench:
         """
         wanted = [Ask.of(ask) for ask in asks]
         self.gather(wanted)
-        return [self._readouts(self._reader.key(ask)) for ask in wanted]
+        return [self._readings.of(ask, self.places, self.tolerance) for ask in wanted]
 
     def answer(self, asks: Iterable[Ask | ComponentSet]) -> Answers:
         """Return each of the measures of hybrids in every situation.
@@ -343,14 +306,12 @@ class Bench:
         wanted = {ask.key: ask for ask in map(Ask.of, asks)}
         asked = self.asked.values()
         self.gather(wanted.values())
-        keys = {self._reader.key(ask): key for key, ask in wanted.items()}
         sides = {Ask(side).key for side in (self.nothing, self.anatomy.universe)}
         numbers: dict[Key, Floats] = {}
-        for stored in self.store.by_part(keys, self.tolerance):
-            readouts = self._readouts(stored)
+        for ask in self._readings.by_part(wanted.values(), self.tolerance):
+            readouts = self._readings.of(ask, self.places, self.tolerance)
             each = [measure.of(readouts, self.context) for measure in asked]
-            numbers[keys[stored]] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
-            ask = wanted[keys[stored]]
+            numbers[ask.key] = np.stack([np.where(one.applies, one.numbers, np.nan) for one in each])
             if is_thin(self.arena, readouts) and ask.key not in sides:
                 self._draw_anew(ask, numbers[ask.key])
         return Answers(self, {key: numbers[key] for key in wanted})
@@ -360,7 +321,7 @@ class Bench:
         """The same bench on answers that hybrids draw anew, with the same luck, for one on a pool."""
         if not self._drawn:
             arena: Any = self.arena
-            self._drawn.append(self.on(drawn_rows(arena), [one.row for one in self._layout.situations]))
+            self._drawn.append(self.on(drawn_rows(arena), [one.row for one in self._readings.situations]))
         return self._drawn[0]._like(places=self.places)
 
     def on(self, arena: Arena[Any], situations: Iterable[Any]) -> Bench:
@@ -396,54 +357,32 @@ class Bench:
             TakebackError: the source does not fit, or the pair are no language models.
         """
         with cpu_threads(self.setup.threads):
-            return self._reader.by_token(ask, arena, situations)
+            return self._readings.reader.by_token(ask, arena, situations)
 
     def illegal(self, ask: Ask) -> list[list[IllegalAnswer]]:
         """Return a hybrid's answers in each situation that are no legal action, the likeliest first.
 
         There are none where kinds of answers are not enumerated.
         """
-        marks = self._marks(self.places, self.tolerance)
-        with cpu_threads(self.setup.threads):
-            return self._reader.illegal(ask, self.places.tolist(), marks)
+        return self._readings.illegal(ask, self.places, self.tolerance)
 
     def gather(
         self, asks: Iterable[Ask | ComponentSet], shard: Shard | None = None, count: Count | None = None
     ) -> None:
         """Read hybrids that were not read yet, and keep what is read; or one shard's share of them.
 
-        Hybrids are cut into batches in an order that these alone give, and a batch reads those that are
-        missing: what is read with a hybrid does not change what is read of it.
-
-        Args:
-            asks: the hybrids.
-            shard: the share of the batches to read; by default all.
-            count: told how many hybrids of how many are done, in place of a progress bar.
+        `count` is told how many hybrids of how many are done, in place of a progress bar.
         """
-        self._look()
-        batches = cut([Ask.of(ask) for ask in asks], self._reader.key, self._layout.part)
-        chosen = range(len(batches)) if shard is None else shard.mine(range(len(batches)))
-        places = [one.places for place in chosen for one in self._left(batches[place])]
-        if not places:
-            return
-        self._marks(np.unique(np.concatenate(places)), self.tolerance)
-        work = [
-            (batch, self._marks(np.array(batch.places), batch.tolerance))
-            for place in chosen
-            for batch in self._left(batches[place])
-        ]
-        asked = sum(len(batches[place]) for place in chosen)
-        found = asked - sum(len(batch.asks) for batch, _ in work)
-        read_all(work, self._reader, self.store, self.setup, found, count)
+        self._readings.read(map(Ask.of, asks), self.places, self.tolerance, shard, count)
 
     def release(self) -> None:
         """Let go of the last source's tensors, for other benches to have the memory."""
-        self._reader.release()
+        self._readings.reader.release()
 
     def kept_in(self, out: Path) -> Bench:
         """Return the same bench with its store in an output folder or run."""
         other = self._like()
-        other.setup, other._stores, other._drawn = replace(self.setup, out=out), [], []
+        other._readings, other._drawn = self._readings.kept_in(out), []
         return other
 
     def forget(self) -> None:
@@ -458,46 +397,12 @@ class Bench:
     ) -> Bench:
         """Return a bench that shares models and store."""
         other = type(self).__new__(type(self))
-        other.setup, other._reader, other._layout = self.setup, self._reader, self._layout
+        other._readings, other._drawn = self._readings, self._drawn
         other._named = self._named if named is None else named
         other._every = self._every if every is None else every
         other.places = self.places if places is None else places
-        other.situations = tuple(self._layout.situations[place] for place in other.places)
-        other._stores, other._drawn = self._stores, self._drawn
+        other.situations = tuple(self._readings.situations[place] for place in other.places)
         return other
-
-    @property
-    def _whole(self) -> Bench:
-        """This bench on all situations of its store."""
-        every = np.arange(len(self._layout.situations))
-        return self if len(self.places) == len(every) else self._like(places=every)
-
-    def _look(self) -> None:
-        """Find out anew what is kept, and what other checkpoints hold."""
-        self.store.look()
-        self._reader.look()
-
-    def _readouts(self, key: Key) -> Readouts:
-        rows = self.store.rows(key, self.places, self.tolerance, self._layout)
-        return self._layout.readouts(rows, self.places)
-
-    def _left(self, batch: Sequence[Ask]) -> list[HybridBatch]:
-        """Return what of a batch was not read."""
-        return lacking(batch, self._reader.key, self.store, self.places, self.tolerance)
-
-    def _marks(self, places: Places, tolerance: float) -> list[Places]:
-        """Return what is expanded to decide base and tuned, who are read where that is not known."""
-        if tolerance >= LEGAL_ACTIONS:
-            return []
-        marks, left = self.store.marked(places, tolerance)
-        if not len(left):
-            return marks
-        with cpu_threads(self.setup.threads):
-            readouts, found = self._reader.ends(left.tolist(), tolerance)
-        self.store.keep_marks(found, left, tolerance)
-        keys = [self._reader.key(Ask(one)) for one in (self.anatomy.universe, self.nothing)]
-        self.store.keep(Part.of(keys, readouts, left, tolerance))
-        return self.store.marked(places, tolerance)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,8 +227,8 @@ def test_a_second_run_reads_nothing(two: tuple[str, str], targets: tuple[str, st
     trade = Trade.between(open_pair(*two), *targets, DRAWN, Setup(tmp_path))
     first = repair(trade, Repairing(controls=2, most=2))
     again = Trade.between(open_pair(*two), *targets, DRAWN, Setup(tmp_path))
-    again.first._reader.read = None  # type: ignore[assignment]
-    again.first._reader.ends = None  # type: ignore[assignment]
+    again.first._readings.reader.read = None  # type: ignore[assignment]
+    again.first._readings.reader.ends = None  # type: ignore[assignment]
     second = repair(again, Repairing(controls=2, most=2))
     pd.testing.assert_frame_equal(first.table, second.table)
 

@@ -62,7 +62,7 @@ def test_both_benches_share_models_and_each_has_its_pool(trade: Trade, found: Re
     assert first.policy("base").model is second.policy("base").model
     assert first.arena is not second.arena
     assert len(list((folder / "out" / "pool").glob("*.parquet"))) == 2
-    assert first._reader._other is None  # a source's tensors are let go of
+    assert first._readings.reader._other is None  # a source's tensors are let go of
     gc.collect()
     alive = {id(one) for one in gc.get_objects() if type(one).__name__ == "LlamaForCausalLM"}
     assert {id(bench.policy(side).model) for bench in trade.benches for side in ("base", "tuned")} <= alive
