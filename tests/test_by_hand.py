@@ -19,7 +19,7 @@ import networks
 from takeback.arenas import Goal
 from takeback.checkpoint import open_pair
 from takeback.findings.sweep import Sweep, squared_norms, sweep
-from takeback.measure.agency.agency import pursuit
+from takeback.measure.agency.pursuits import pursuit
 from takeback.measure.bench import Bench
 from takeback.measure.outcomes import Outcomes
 from takeback.run.tables import read_table

@@ -15,8 +15,9 @@ from takeback.arenas.listed import ListedAnswer, Listing
 from takeback.arenas.rows import PooledRows
 from takeback.checkpoint import load_model, load_tokenizer, open_pair
 from takeback.hybrid import taken_back
-from takeback.measure.agency.agency import agency, pooled_pursuit
+from takeback.measure.agency.agency import agency
 from takeback.measure.agency.pools import PoolDraws
+from takeback.measure.agency.pursuits import pooled_pursuit
 from takeback.measure.bench import Bench
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import measure_values

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from takeback.measure.agency.agency import pursuit
 from takeback.measure.agency.directedness import order_foreseen
+from takeback.measure.agency.pursuits import pursuit
 from takeback.measure.outcomes import Outcomes
 from takeback.run.errors import UnknownName
 from validation import arena_cards

@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import Sweep
-from takeback.measure.agency.agency import (
-    BEST_OF_N,
-    BY_RANK,
-    SIGNED,
-    meg,
-    optimisation_power,
-    pursuit,
-    signed_parts,
-)
+from takeback.measure.agency.agency import meg, optimisation_power
+from takeback.measure.agency.pursuits import BEST_OF_N, BY_RANK, SIGNED, pursuit, signed_parts
 from takeback.measure.alone import HeldOut
 from takeback.measure.effects import differences
 from takeback.measure.measure import MeasureContext

@@ -12,7 +12,7 @@ import pandas as pd
 from takeback.findings.localise.shares import TAKE_BACK
 from takeback.findings.sweep.run import Sweep
 from takeback.findings.sweep.sets import CONTROLS
-from takeback.measure.agency.agency import pursuit, pursuit_values
+from takeback.measure.agency.pursuits import pursuit, pursuit_values
 from takeback.measure.bench import Bench
 from takeback.measure.measure import MeasureContext, if_legal
 from takeback.measure.measures import typed

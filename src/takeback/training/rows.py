@@ -15,7 +15,8 @@ from torch import Tensor
 
 from takeback.arenas.rows.pool import REWARD
 from takeback.arenas.rows.rewards import CUT_OFF
-from takeback.arenas.rows.rows import ChoiceRows, OpenRows, Row
+from takeback.arenas.rows.row import Row
+from takeback.arenas.rows.rows import ChoiceRows, OpenRows
 from takeback.policies.language.generate import end_tokens, generate
 from takeback.policies.language.prompts import prompt_text, prompt_tokens, spelled
 from takeback.run.errors import TakebackError, unknown_name

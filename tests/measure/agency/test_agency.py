@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from readouts_by_hand import make
 from takeback.measure.agency import tilts
-from takeback.measure.agency.agency import (
-    agency,
-    joint_pursuit,
-    meg,
-    optimisation_power,
-    pursuit,
-    pursuit_each,
-    pursuit_values,
-)
+from takeback.measure.agency.agency import agency, meg, optimisation_power
+from takeback.measure.agency.pursuits import joint_pursuit, pursuit, pursuit_each, pursuit_values
 from takeback.measure.measure import MeasureContext
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.shift import shift

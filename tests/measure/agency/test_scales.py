@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from takeback.measure.agency.agency import BEST_OF_N, BY_RANK, SIGNED, agency, signed_parts
+from takeback.measure.agency.agency import agency
+from takeback.measure.agency.pursuits import BEST_OF_N, BY_RANK, SIGNED, signed_parts
 from takeback.measure.agency.scales import best_of, masses
 from takeback.measure.outcomes import Outcomes
 from validation.planted import pursuer, world

@@ -14,7 +14,8 @@ from takeback.arenas.lm_eval.load import LoadedTasks
 from takeback.arenas.lm_eval.metrics import TaskMetric, numbers_of, scored, task_metrics
 from takeback.arenas.lm_eval.spec import FAMILY, EvalSpec
 from takeback.arenas.rows.rewards import Answered, Reward, rewards_of
-from takeback.arenas.rows.rows import OpenRows, Row
+from takeback.arenas.rows.row import Row
+from takeback.arenas.rows.rows import OpenRows
 from takeback.arenas.rows.sampling import Sampling
 from takeback.arenas.rows.spec import RowsSpec
 from takeback.run.errors import TakebackError

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.arenas.protocol import LEGAL, Goal
-from takeback.arenas.rows.rows import OpenRows, Row
+from takeback.arenas.rows.row import Row
+from takeback.arenas.rows.rows import OpenRows
 from takeback.arenas.words import Words
 from takeback.run.identity import told
 

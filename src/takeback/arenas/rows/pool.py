@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from takeback.arenas.listed import GIVEN, ListedAnswer, Listing
 from takeback.arenas.protocol import LEGAL, Goal
-from takeback.arenas.rows.rows import OpenRows, Row
+from takeback.arenas.rows.row import Row
+from takeback.arenas.rows.rows import OpenRows
 from takeback.arenas.words import Words
 from takeback.run.errors import TakebackError
 

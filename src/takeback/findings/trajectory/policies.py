@@ -13,7 +13,8 @@ from takeback.arenas import Arena
 from takeback.arenas.listed import Listed
 from takeback.arenas.rows import PooledRows
 from takeback.findings.localise.measured import ends
-from takeback.measure.agency.agency import meg, optimisation_power, pursuit
+from takeback.measure.agency.agency import meg, optimisation_power
+from takeback.measure.agency.pursuits import pursuit
 from takeback.measure.bench import Bench
 from takeback.measure.outcomes import Outcomes
 from takeback.measure.standard import LEGAL

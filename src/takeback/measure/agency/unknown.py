@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from takeback.measure.agency import tilts
-from takeback.measure.agency.agency import OVER, held_out
+from takeback.measure.agency.agency import OVER
+from takeback.measure.agency.pursuits import held_out
 from takeback.measure.measure import MeasureContext
 from takeback.measure.measures import estimate_row, typed
 from takeback.measure.outcomes import Outcomes

@@ -17,7 +17,7 @@ from takeback.arenas import Words
 from takeback.checkpoint import Checkpoint, open_checkpoint
 from takeback.component import Component
 from takeback.findings.localise.shares import GRAFT, TAKE_BACK
-from takeback.measure.agency.agency import BEST_OF_N, BY_RANK, SIGNED
+from takeback.measure.agency.pursuits import BEST_OF_N, BY_RANK, SIGNED
 from takeback.measure.measure import if_legal
 from takeback.measure.shift import KL
 from takeback.measure.standard import LEGAL, utility
