@@ -33,7 +33,8 @@ from takeback.cli import (
     sweep,
     weights,
 )
-from takeback.cli.options import command_of, option
+from takeback.cli.command import command_of
+from takeback.cli.options import option
 from takeback.run.errors import TakebackError, show_warnings_in_lines
 
 ALLOW_PICKLE = "--allow-pickle"

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from takeback.cli.options import (
-    WRITTEN,
-    DeviceOptions,
-    Json,
-    Measures,
-    Model,
-    PlaceOptions,
-    option,
-)
+from takeback.cli.command import WRITTEN
+from takeback.cli.options import DeviceOptions, Json, Measures, Model, PlaceOptions, option
 from takeback.cli.plain import print_json, print_table, print_words
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import WRITTEN, Json, OutOptions, argument, option
+from takeback.cli.command import WRITTEN
+from takeback.cli.options import Json, OutOptions, argument, option
 from takeback.cli.plain import print_done, print_json
 from takeback.run.errors import TakebackError, unknown_name
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from takeback.cli.options import WRITTEN, Json, Run, WrittenRun, argument, command_of, option
+from takeback.cli.command import WRITTEN, command_of
+from takeback.cli.options import Json, Run, WrittenRun, argument, option
 from takeback.cli.plain import print_done, print_json, print_table
 from takeback.run.errors import TakebackError
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from takeback.cli.options import WRITTEN, Json, Measures, PlaceOptions, ReadOptions, Untie, argument, option
+from takeback.cli.command import WRITTEN
+from takeback.cli.options import Json, Measures, PlaceOptions, ReadOptions, Untie, argument, option
 from takeback.cli.plain import print_done
 
 

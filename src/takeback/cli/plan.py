@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import WRITTEN, Json, argument, command_of, option
+from takeback.cli.command import WRITTEN, command_of
+from takeback.cli.options import Json, argument, option
 from takeback.cli.plain import print_done, print_json
 from takeback.run.errors import TakebackError
 

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from takeback.cli.options import (
-    Base,
-    Controls,
-    OutOptions,
-    PlaceOptions,
-    ReadOptions,
-    Tuned,
-    Untie,
-    option,
-)
+from takeback.cli.options import Base, Controls, OutOptions, PlaceOptions, ReadOptions, Tuned, Untie, option
 from takeback.cli.plain import print_floor, span
 from takeback.run.errors import TakebackError
 

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from takeback.cli.options import RESUMED, Json, RunOptions, WrittenRun, argument, option
+from takeback.cli.command import RESUMED
+from takeback.cli.options import Json, RunOptions, WrittenRun, argument, option
 from takeback.cli.plain import apart, print_done
 from takeback.run.errors import TakebackError
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from takeback.cli.options import Folder, Json, Run, RunOptions, argument, command_of, option
+from takeback.cli.command import command_of
+from takeback.cli.options import Folder, Json, Run, RunOptions, argument, option
 from takeback.cli.plain import apart, print_done, print_json, print_table, span
 from takeback.cli.runs import Change, RunFolder, changes_of, cores
 

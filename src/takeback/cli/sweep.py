@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from takeback.cli.command import WRITTEN
 from takeback.cli.options import (
-    WRITTEN,
     Base,
     Controls,
     Json,
