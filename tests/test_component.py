@@ -126,10 +126,19 @@ def test_text_parses_back_in_any_order(sets: list[ComponentSet], chance: random.
         ("~L0.* ~L1.*", "EMBED NORM UNEMBED"),
         ("~* L0.H0", ""),
         ("~*", ""),
+        ("L0-1.MLP", "L0.MLP L1.MLP"),
+        ("L1-1.H0", "L1.H0"),
+        ("* ~L0-1.*", "EMBED NORM UNEMBED"),
     ],
 )
 def test_wildcards_and_exceptions(text: str, expected: str) -> None:
     assert names(parse(text)) == expected.split()
+
+
+@pytest.mark.parametrize("text", ["L1-0.MLP", "L0-2.MLP", "L0-1.H7", "L0-1", "L-1.MLP", "L0-999999.*"])
+def test_a_range_of_layers_that_there_are_not_is_refused(text: str) -> None:
+    with pytest.raises(UnknownName):
+        parse(text)
 
 
 @pytest.mark.parametrize(

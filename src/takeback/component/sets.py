@@ -57,13 +57,15 @@ class ComponentSet(Set[Component]):
         """Read a set from blank-separated names, in any order.
 
         `*` in a name stands for anything, `#` for a number, `*` alone is everything, the empty text nothing.
-        `L3.*` is all of a layer, of a model of whole tensors those with that number. A name after `~`
-        is taken out. The set is the union of the plain names (everything, if all names have a `~`) without
-        the union of those taken out.
+        `L3.*` is all of a layer, of a model of whole tensors those with that number, and `L3-5.*` that of
+        three. A name after `~` is taken out. The set is the union of the plain names (everything, if all
+        names have a `~`) without the union of those taken out.
 
         >>> universe = ComponentSet(map(Component.parse, ["L0.H0", "L0.H1", "L0.MLP"]))
         >>> print(ComponentSet.parse("~L0.H1 *", universe))
         ~L0.H1
+        >>> ComponentSet.parse("L0-0.*", universe) == universe
+        True
 
         Raises:
             UnknownName: a name or wildcard matches nothing.

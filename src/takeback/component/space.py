@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 
 from takeback.component.names import INDEXED_KINDS, LONGEST_NUMBER, TENSOR, TENSOR_PREFIX, Component
 from takeback.run.errors import UnknownName, unknown_name
+
+_RANGE = re.compile(rf"L([0-9]{{1,{LONGEST_NUMBER}}})-([0-9]{{1,{LONGEST_NUMBER}}})\.(.+)")
+"""Some neighbouring layers, such as `L3-5.*`."""
 
 _WILD = {"*": ".*", "#": f"[0-9]{{1,{LONGEST_NUMBER}}}"}
 
@@ -86,9 +90,14 @@ class Space:
         return unknown_name("component", name, self.names)
 
     def mask(self, pattern: str) -> int:
-        """Return the mask of what one name or wildcard matches."""
+        """Return the mask of what one name or wildcard matches; with a range of layers, in each of them."""
         if pattern == "*":
             return self.everything
+        if (found := _RANGE.fullmatch(pattern)) is not None:
+            first, last = int(found[1]), int(found[2])
+            if first > last:
+                raise self.unknown(pattern)
+            return reduce(or_, (self.mask(f"L{layer}.{found[3]}") for layer in range(first, last + 1)))
         if "*" in pattern or "#" in pattern:
             matches = re.compile(_as_regex(pattern)).fullmatch
             mask = mask_of(place for name, place in self.matched if matches(name))

@@ -11,8 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Final
 
@@ -203,10 +201,9 @@ def _coarse(few: Sweep, number: int) -> Sweep:
 
 def _blocks(bench: Bench, count: int) -> list[NamedSet]:
     """Return the layers, which are more than so many, in blocks of neighbours."""
-    layers = list(bench.anatomy.named_sets(FEW[0]).values())
-    blocks = np.array_split(np.arange(len(layers)), count)
-    joined = [reduce(or_, [layers[place] for place in block]) for block in blocks]
-    return [NamedSet("block of layers", str(components), components) for components in joined]
+    layers = sorted({one.layer for one in bench.anatomy.universe if one.layer is not None})
+    names = [f"L{block[0]}-{block[-1]}.*" for block in np.array_split(layers, count)]
+    return [NamedSet("block of layers", name, bench.anatomy.parse(name)) for name in names]
 
 
 def _has(what: Sweep, family: str) -> bool:
