@@ -107,6 +107,14 @@ def test_what_a_reward_asks_for_is_told_beside_what_rows_have(
         arena("rows:{data: p.jsonl, rewards: ['r.py:asks']}")
 
 
+def test_so_is_what_names_kinds(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    with pytest.raises(TakebackError, match=r"kinds 'r.py:asks' asks for 'truth', and rows have '.*prompt"):
+        arena("rows:{data: p.jsonl, kinds: 'r.py:asks'}")
+    with pytest.raises(TakebackError, match=r"kinds 'os:sep' is no function but str"):
+        arena("rows:{data: p.jsonl, kinds: 'os:sep'}")
+
+
 def test_a_wrapped_reward_is_asked_for_what_it_takes_itself(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text('{"prompt": "a", "c": ["x", "yy"]}', encoding="utf-8")
     (tmp_path / "w.py").write_text(

@@ -87,20 +87,8 @@ class Reward:
         Raises:
             TakebackError: it does, or can't be loaded or called by name.
         """
-        if self.reference.startswith(f"{GYM}:"):
-            return
-        taken = _parameters(self.function, follow_wrapped=False)
-        fields = dict.fromkeys(name for row in columns for name in row)
-        known = {*fields, *_EXTRAS, "prompts", "completions", "completion_ids"}
-        if set(taken) >= _VERL:
-            known = {*_VERL, "data_source", "extra_info"} if _TRUTHS & {*fields} else {"solution_str"}
-        needed = [name for name, one in taken.items() if one.default is one.empty and one.kind not in _ANY]
-        by_place = inspect.Parameter.POSITIONAL_ONLY
-        if lost := [name for name in needed if name not in known or taken[name].kind is by_place]:
-            raise TakebackError(
-                f"reward {self.reference!r} asks for {', '.join(map(repr, lost))}, and rows have "
-                f"{', '.join(map(repr, fields)) or 'no fields'}; name a field of the rows"
-            )
+        if not self.reference.startswith(f"{GYM}:"):
+            _check_asked("reward", self.reference, self.function, columns)
 
     def __call__(self, answered: Answered) -> Floats:
         """Return what each answer is worth, shape (n,); NaN where the reward says None: it does not apply.
@@ -134,6 +122,35 @@ def rewards_of(references: Sequence[str], data: str) -> tuple[Reward, ...]:
     short = {one: GYM if one.startswith(f"{GYM}:") else one.rpartition(":")[2] for one in given}
     often = Counter(short.values())
     return tuple(Reward(short[one] if often[short[one]] == 1 else one, one) for one in dict.fromkeys(given))
+
+
+def check_kinds(reference: str | None, columns: Sequence[Columns]) -> None:
+    """Refuse what names kinds if it asks for what rows do not have, before any answer is drawn.
+
+    Raises:
+        TakebackError: it does, is no function, or can't be loaded or called by name.
+    """
+    if reference is None:
+        return
+    function = load_own(reference, "kinds")
+    if not callable(function):
+        raise TakebackError(f"kinds {reference!r} is no function but {type(function).__name__}")
+    _check_asked("kinds", reference, function, columns)
+
+
+def _check_asked(what: str, reference: str, function: Any, columns: Sequence[Columns]) -> None:
+    taken = _parameters(function, follow_wrapped=False)
+    fields = dict.fromkeys(name for row in columns for name in row)
+    known = {*fields, *_EXTRAS, "prompts", "completions", "completion_ids"}
+    if what == "reward" and set(taken) >= _VERL:
+        known = {*_VERL, "data_source", "extra_info"} if _TRUTHS & {*fields} else {"solution_str"}
+    needed = [name for name, one in taken.items() if one.default is one.empty and one.kind not in _ANY]
+    by_place = inspect.Parameter.POSITIONAL_ONLY
+    if lost := [name for name in needed if name not in known or taken[name].kind is by_place]:
+        raise TakebackError(
+            f"{what} {reference!r} asks for {', '.join(map(repr, lost))}, and rows have "
+            f"{', '.join(map(repr, fields)) or 'no fields'}; name a field of the rows"
+        )
 
 
 def refuse_silent(worth: Mapping[str, Floats]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from takeback.arenas.listed import ListedAnswer, Listing, Shown
 from takeback.arenas.protocol import LEGAL, Goal
-from takeback.arenas.rows.rewards import Answered, Reward, kinds_of, rewards_of
+from takeback.arenas.rows.rewards import Answered, Reward, check_kinds, kinds_of, rewards_of
 from takeback.arenas.rows.row import Floats, Row, held_out_rows, right_choice, rows_of, told_worth
 from takeback.arenas.rows.sampling import Sampling
 from takeback.arenas.rows.spec import RowsSpec
@@ -47,8 +47,10 @@ class Rows:
         self.spec, self.name = spec, spec.name
         self.rewards: tuple[Reward, ...] = rewards_of(spec.rewards, spec.data)
         self.rows: tuple[Row, ...] = rows_of(spec)
+        columns = [row.columns for row in self.rows]
         for reward in self.rewards:
-            reward.check([row.columns for row in self.rows])
+            reward.check(columns)
+        check_kinds(spec.kinds, columns)
         self._held_out = held_out_rows(spec, self.rows)
 
     @property
