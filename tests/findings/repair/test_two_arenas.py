@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import tiny_answers
 from takeback.arenas import arena
 from takeback.checkpoint import open_pair
 from takeback.findings.repair import Repaired, Repairing, Trade, push, repair, write_repaired
+from takeback.findings.repair.remedies import LAYERS, RANDOM, SETS, Remedy
+from takeback.findings.repair.search import Hunt
 from takeback.findings.repair.write import hub_card
 from takeback.hybrid import hybrid
 from takeback.hybrid.sources import source_of
@@ -84,6 +88,29 @@ def test_intervals_of_two_arenas_add_up(found: Repaired) -> None:
     assert len(rows)
     assert (rows["above_low"] <= rows["above"]).all()
     assert (rows["above"] <= rows["above_high"]).all()
+
+
+@pytest.mark.slow
+def test_random_sets_stand_beside_the_best_set_and_the_best_layers(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def best_of(hunt: Hunt, some: Iterable[Remedy]) -> Remedy | None:
+        """Take a layer, too, though none of the two restores anything."""
+        given = list(some)
+        hunt.look(given)
+        return max(given, key=lambda one: hunt.tried[one][1], default=None)
+
+    monkeypatch.setattr(Hunt, "best", best_of)
+    found = repair(trade, SETTINGS)
+    parse = trade.first.anatomy.parse
+    drawn = [parse(text) for text in found.table.loc[found.table["way"] == RANDOM, "components"]]
+    best = [row for way in (SETS, LAYERS) if (row := found.best(way)) is not None]
+    assert len(best) == 2
+    for row in best:
+        kinds = Counter(one.kind for one in parse(row["components"]))
+        like = [one for one in drawn if Counter(member.kind for member in one) == kinds]
+        assert row["controls"] == len(like) > 0
+        assert 0 < row["p"] <= 1
 
 
 @pytest.mark.slow

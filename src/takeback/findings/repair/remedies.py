@@ -24,7 +24,8 @@ WAYS: Mapping[str, str] = {
     "base's",
     TRIMMING: "of each tensor's change the largest entries alone, as TIES trims (Yadav et al. 2023, arXiv "
     "2306.01708); the rest base's",
-    RANDOM: "random components as many of each kind as the best small set has, from the same source",
+    RANDOM: "random components as many of each kind as the best small set or the best layers have, from the "
+    "same source",
 }
 """The ways to make a remedy, and what each is."""
 

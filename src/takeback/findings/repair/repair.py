@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -47,7 +48,7 @@ COLUMNS: Mapping[str, str] = {
     "restore_value": "mean of the measure to restore there",
     "restore_low": "lower end of its interval",
     "restore_high": "upper end of it",
-    "controls": "random sets that match the best small set, from the same source",
+    "controls": "of the best small set and the best layers: random sets that match it, from the same source",
     "controls_kept": "what these keep, mean",
     "controls_restored": "what these restore, mean",
     "p": "(1 + these that are at least as far above one strength) / (1 + these)",
@@ -101,8 +102,8 @@ def repair(trade: Trade, settings: Repairing | None = None) -> Repaired:
 
     On one half of the situations sets are looked for (see `find_sets`), and the best of every way is the one
     that restores most of what keeps `1 − margin` of the gain. On the other half these, the sets that no other
-    one beats and random sets that match the best one are judged, each beside one strength for all
-    weights that keeps as much.
+    one beats and random sets that match the best small set and the best layers are judged, each beside one
+    strength for all weights that keeps as much.
 
     Raises:
         NoChange: there is no gain to keep, or no damage to undo.
@@ -120,19 +121,20 @@ def repair(trade: Trade, settings: Repairing | None = None) -> Repaired:
     chosen = max(best.values(), key=lambda one: hunt.restored(one, one.way == SETS), default=None)
     front = [one for way in (SETS, LAYERS) for one in _unbeaten(hunt, way)]
     judged = dict.fromkeys([*today, *best.values(), *front])
-    random = _beside(trade, best.get(SETS), settings)
-    line = Line(judging, [one.ask for one in (*judged, *random)])
+    random = {best[way]: _beside(trade, best[way], settings) for way in (SETS, LAYERS) if way in best}
+    line = Line(judging, [one.ask for one in (*judged, *chain(*random.values()))])
     line.meet([one.ask for one in best.values()])
     marked = _Marked(hunt, frozenset(best.values()), chosen)
-    rows = [*_ends(line, trade), *(marked.row(line, one) for one in judged)]
-    others = [marked.row(line, one) for one in random]
-    for row in rows if others else ():
-        if row["way"] == SETS and row["best"]:
-            row.update(_against(row, others))
+    others = {one: [marked.row(line, other) for other in some] for one, some in random.items()}
+    rows = [
+        *_ends(line, trade),
+        *(_against(marked.row(line, one), others.get(one, ())) for one in judged),
+        *chain(*others.values()),
+    ]
     tried = [marked.tried(one) for one in hunt.tried]
     return Repaired(
         str(trade.first.pair),
-        _typed([*rows, *others], COLUMNS),
+        _typed(rows, COLUMNS),
         _typed(tried, TRIED),
         str(trade.keep.target),
         str(trade.restore.target),
@@ -147,7 +149,7 @@ def readings(trade: Trade, settings: Repairing) -> tuple[list[Ask], int]:
     asks = [*trade.keep.ends.values(), *(one.ask for one in of_today(trade.first))]
     alone = len(anatomy.universe) if any(map(reads_singles, trade.benches)) else 0
     layers = len({one.layer for one in anatomy.universe} - {None})
-    judged = 2 * SHOWN + 2 * settings.controls + 4 * len(WAYS)
+    judged = 2 * SHOWN + 4 * settings.controls + 4 * len(WAYS)
     return asks, alone + settings.trials(len(anatomy.universe), layers) + judged
 
 
@@ -191,10 +193,8 @@ def _unbeaten(hunt: Hunt, way: str) -> list[Remedy]:
     return front[::step]
 
 
-def _beside(trade: Trade, best: Remedy | None, settings: Repairing) -> list[Remedy]:
-    """Return random sets that match the best small set, taken back from the same source."""
-    if best is None:
-        return []
+def _beside(trade: Trade, best: Remedy, settings: Repairing) -> list[Remedy]:
+    """Return random sets that match the best one of a way, taken back from the same source."""
     named = NamedSet("repair", best.name, best.components)
     norms = squared_norms(diff(trade.first.pair))
     drawn = Controls(norms, settings.controls, settings.seed).beside(trade.first.anatomy, [named])
@@ -226,8 +226,11 @@ def _ends_of(name: str, estimate: Estimate, before: str = "") -> dict[str, float
 
 
 def _against(row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what random sets keep and restore, and how many are as far above the line."""
+    """Return a row with what random sets keep and restore, if there are any, and its p among them."""
+    if not others:
+        return dict(row)
     return {
+        **row,
         "controls": len(others),
         "controls_kept": sum(one["kept"] for one in others) / len(others),
         "controls_restored": sum(one["restored"] for one in others) / len(others),

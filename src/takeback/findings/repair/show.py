@@ -25,7 +25,8 @@ _NOTES = (
     "Beyond one strength: the share restored, less what one strength for all weights restores where it keeps "
     "as much (the best of its line); the interval is paired by situation, and knows that the place on the "
     "line is estimated. It is not corrected for the number of ways; a lower end below 1% does not count.",
-    "Random sets have as many components of each kind as the best small set, from the same source.",
+    "Random sets have as many components of each kind as the best small set or the best layers, from the "
+    "same source; p counts those at least as far beyond one strength.",
 )
 
 Row = Mapping[str, Any]
@@ -55,12 +56,7 @@ def sentences(found: Repaired) -> Iterator[str]:
     )
     if (best := found.best(SETS)) is not None:
         yield _of_set(found, best)
-        if best["controls"]:
-            yield (
-                f"{count(best['controls'], 'random set')} of its make-up keep "
-                f"{percent(best['controls_kept'])} and restore {percent(best['controls_restored'])} (means; "
-                f"p {number(best['p'], 2)} by how far they are beyond one strength)."
-            )
+    yield from (_of_random(row) for row in _rows(found) if row["best"] and row["controls"])
     yield from _against_one_strength(found)
     yield _chosen(found)
 
@@ -87,6 +83,14 @@ def _of_set(found: Repaired, best: Row) -> str:
         f"The best small set, {best['name']} ({count(best['n_components'], 'component')}, "
         f"{percent(best['parameters'])} of the parameters), keeps {_share(best, 'kept')} of the gain and "
         f"restores {_share(best, 'restored')} of the damage. It {kept} of {percent(found.margin)}."
+    )
+
+
+def _of_random(row: Row) -> str:
+    return (
+        f"{count(row['controls'], 'random set')} like {_named(row)} keep {percent(row['controls_kept'])} and "
+        f"restore {percent(row['controls_restored'])} (means; p {number(row['p'], 2)} by how far they are "
+        "beyond one strength)."
     )
 
 
@@ -162,6 +166,8 @@ def _best(found: Repaired) -> Table:
         Column("keeps", share, "kept", "kept_low", "kept_high"),
         Column("restores", share, "restored", "restored_low", "restored_high"),
         Column("beyond one strength", share, "above", "above_low", "above_high"),
+        Column("random sets restore", percent, "controls_restored"),
+        Column("p", number, "p"),
     )
 
 
