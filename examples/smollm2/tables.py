@@ -21,13 +21,14 @@ STRETCH = 4
 """Steps whose rewards are taken together."""
 STRONGEST = 4
 """Sets that are told of each family."""
-SKILL = "utility right"
+SKILL, MARGIN = "utility right", "margin right"
+"""The mean probability of the right digit, which ends at 1, and its log-odds, which end nowhere."""
 TOLD = {
-    SKILL: "right",
-    "utility first": "the first digit",
-    "mass of choices": "on the choices",
-    "entropy": "entropy, nats",
-    "KL(after || before)": "KL from base, nats",
+    SKILL: "right, of the digits",
+    "utility first": "the first digit, of the digits",
+    "mass of choices": "says a digit",
+    "entropy": "entropy of the digits, nats",
+    "KL(after || before)": "KL of the digits, nats",
 }
 PURSUIT = "signed pursuit share"
 OTHER_TASK = "larger-"
@@ -160,7 +161,7 @@ def moved(whole: pd.DataFrame) -> dict[str, str]:
 
 def effects(told: pd.DataFrame) -> dict[str, str]:
     """Tell the strongest sets of each family, both ways, beside the random sets of the same make-up."""
-    made = harm(told)
+    made = harm(told) | saturation(told)
     on_task = told[(told["measure"] == SKILL) & (told["arena"] == TASK)]
     for (arm, way), some in on_task.groupby(["arm", "direction"], sort=False):
         by_chance = some["family"].str.startswith("random")
@@ -175,6 +176,33 @@ def effects(told: pd.DataFrame) -> dict[str, str]:
         made[f"{way} {arm} bound"] = number(float(named[["low", "high"]].abs().max(axis=None)))
         made[f"{way} {arm} layers"] = number(float(named[named["family"] == "each layer"]["effect"].sum()), 2)
     return made
+
+
+def saturation(told: pd.DataFrame) -> dict[str, str]:
+    """Tell what all heads, all MLPs, random sets like them and the layers do, as shares of the gain.
+
+    By right answers and by their margin, for each arm of which both were read on the task.
+    """
+    made, head, cells = {}, [], dict[str, list[str]]()
+    task = told[(told["arena"] == TASK) & told["measure"].isin([SKILL, MARGIN])]
+    for (arm, measure), some in task.groupby(["arm", "measure"], sort=False):
+        ends = (some["value"] - some["effect"]).groupby(some["direction"]).mean()
+        gain = float(ends["take back"] - ends["graft"])
+        made[f"gain {arm} {measure}"] = number(gain)
+        for way, word in WAYS.items():
+            here = some[some["direction"] == way].assign(share=lambda rows, gain=gain: rows["effect"] / gain)
+            head.append(f"{arm}, {measure.removeprefix('utility ')}: {word}")
+            for kind in KINDS:
+                (whole,) = here.loc[here["set"] == kind, "share"]
+                cells.setdefault(f"`{kind}`", []).append(percent(float(whole)))
+                made[f"share {way} {arm} {measure} {kind}"] = percent(abs(float(whole)))
+                like = here.loc[(here["matches"] == kind) & here["family"].str.startswith("random"), "share"]
+                cells.setdefault(f"random, like `{kind}`", []).append(range_of(like, percent))
+            layers = float(here.loc[here["family"] == "each layer", "share"].sum())
+            cells.setdefault("each layer alone, added up", []).append(percent(layers))
+            made[f"share {way} {arm} {measure} layers"] = number(abs(layers), 2)
+    rows = [(name, *values) for name, values in cells.items()]
+    return {"saturation": table(("part", *head), rows), **made} if rows else {}
 
 
 def harm(told: pd.DataFrame) -> dict[str, str]:
@@ -228,19 +256,21 @@ def repair(tried: pd.DataFrame) -> dict[str, str]:
                     share(getattr(row, name), *(getattr(row, f"{name}{end}") for end in ENDS))
                     for name in SHARED
                 ),
+                ABSENT if pd.isna(row.controls) else f"{percent(row.controls_restored)} of {row.controls}",
+                ABSENT if pd.isna(row.controls) else number(row.p, 2),
             )
-            for row in best[["way", "name", *SHARES]].itertuples(index=False)
+            for row in best[["way", "name", *SHARES, *BESIDE]].itertuples(index=False)
         ]
-        made[f"repair {arm}"] = table(
-            ("way, the best of it", "keeps", "restores", "beyond one strength"), rows
-        )
+        head = ("way, the best of it", "keeps", "restores", "beyond one strength")
+        made[f"repair {arm}"] = table((*head, "random sets like it restore", "p"), rows)
         for way, *cells in rows:
             kind, _, name = way.partition(": ")
-            told = zip(("name", "kept", "restored", "above"), (name, *cells), strict=True)
+            told = zip(("name", "kept", "restored", "above", "random", "p"), (name, *cells), strict=True)
             made |= {f"repair {arm} {kind} {what}": cell for what, cell in told}
     return made
 
 
+BESIDE = ("controls", "controls_restored", "p")
 SHARED, ENDS = ("kept", "restored", "above"), ("_low", "_high")
 SHARES = [f"{what}{end}" for what in SHARED for end in ("", *ENDS)]
 
