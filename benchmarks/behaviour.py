@@ -38,7 +38,7 @@ from takeback.measure.setup import Setup
 from takeback.policies.answers import AnswerReadouts
 from takeback.policies.drawn import DrawnReadouts
 from takeback.policies.language.answers import AnswerPlan, asked_logprobs
-from takeback.policies.language.forward import arguments
+from takeback.policies.language.forward import inputs_of
 
 SMOL = {
     "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576,
@@ -161,7 +161,7 @@ def swapped(bench: Bench, sets: Sequence[ComponentSet]) -> list[np.ndarray]:
             for batch in plan.batches:
                 count, length = batch.rows.tokens.shape
                 read = torch.arange(length - batch.rows.nodes - 1, length).expand(count, -1)
-                logits = plain_logits(tuned, Inputs(arguments(tuned, batch.rows), read))
+                logits = plain_logits(tuned, Inputs(inputs_of(tuned, batch.rows).arguments, read))
                 some, _ = asked_logprobs(End(logits, lambda part: part), batch, plan.arena.temperature)
                 logs.index_add_(0, torch.from_numpy(batch.answer), some)
         found.append(logs.numpy())

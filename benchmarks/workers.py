@@ -17,18 +17,29 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 from takeback.run.job import Job
-from takeback.run.jobs import workers_context
+from takeback.run.processes import workers_context
 
 WAYS = ("anew", "forked")
 
 
-def ready(_: int, __: object = None) -> str:
-    """Import what reads hybrids, as a worker's first job does."""
-    import takeback.measure.read
+_ALL: list[Any] = []
+"""In a worker, where all of them meet."""
 
-    return takeback.measure.read.__name__
+
+def meet(barrier: Any) -> None:
+    """Keep where workers meet."""
+    _ALL.append(barrier)
+
+
+def ready(_: int) -> int:
+    """Import what reads hybrids, as a worker's first job does; wait for the others, and say who it is."""
+    import takeback.measure.read  # noqa: F401
+
+    _ALL[0].wait()
+    return os.getpid()
 
 
 def pools(way: str, workers: int) -> tuple[float, float]:
@@ -40,8 +51,8 @@ def pools(way: str, workers: int) -> tuple[float, float]:
     taken: list[float] = []
     for _ in range(2):
         began = time.monotonic()
-        with ProcessPoolExecutor(workers, context) as pool:
-            list(pool.map(ready, range(workers)))
+        with ProcessPoolExecutor(workers, context, meet, (context.Barrier(workers),)) as pool:
+            assert len(set(pool.map(ready, range(workers)))) == workers
         taken.append(time.monotonic() - began)
     return taken[0], taken[1]
 

@@ -135,7 +135,18 @@ def test_wildcards_and_exceptions(text: str, expected: str) -> None:
     assert names(parse(text)) == expected.split()
 
 
-@pytest.mark.parametrize("text", ["L1-0.MLP", "L0-2.MLP", "L0-1.H7", "L0-1", "L-1.MLP", "L0-999999.*"])
+def test_a_range_takes_what_its_layers_have() -> None:
+    mixed = ComponentSet(map(Component.parse, ["L0.H0", "L1.MLP", "L3.H0", "L3.MLP"]))
+    assert names(ComponentSet.parse("L0-3.H*", mixed)) == ["L0.H0", "L3.H0"]
+    assert names(ComponentSet.parse("L0-3.*", mixed)) == ["L0.H0", "L1.MLP", "L3.H0", "L3.MLP"]
+    assert names(ComponentSet.parse("L1-3.MLP", mixed)) == ["L1.MLP", "L3.MLP"]
+    with pytest.raises(UnknownName, match="L0-2"):
+        ComponentSet.parse("L0-2.*", mixed)
+
+
+@pytest.mark.parametrize(
+    "text", ["L1-0.MLP", "L0-2.MLP", "L0-1.H7", "L0-1", "L-1.MLP", "L0-999999.*", "L00-1.MLP"]
+)
 def test_a_range_of_layers_that_there_are_not_is_refused(text: str) -> None:
     with pytest.raises(UnknownName):
         parse(text)

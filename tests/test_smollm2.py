@@ -162,6 +162,38 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     assert found["beside-take-back-rl-seed-0-first-right-layer-bound"] == "0.100"
 
 
+def test_parts_are_shares_of_the_gain_by_right_answers_and_by_their_margin() -> None:
+    """By hand: tuned is 1.0 and base 0.2; of the margin 3.0 and 1.0."""
+    sets = [
+        ("each kind", "all heads", ""),
+        ("random, same ‖Δ‖", "random ‖Δ‖ of all heads", "all heads"),
+        ("each kind", "all mlps", ""),
+        ("each layer", "L0", ""),
+        ("each layer", "L1", ""),
+    ]
+    effects = {
+        ("utility right", "take back"): [-0.08, -0.04, -0.4, 0.0, -0.08],
+        ("utility right", "graft"): [0.8, 0.4, 0.72, 0.8, 0.4],
+        ("margin right", "take back"): [-0.5, -0.1, -1.0, -0.5, -0.5],
+        ("margin right", "graft"): [1.0, 0.2, 1.5, 0.5, 1.0],
+    }
+    ends = {"utility right": (0.2, 1.0), "margin right": (1.0, 3.0)}
+    rows = [
+        {"arm": "rl", "arena": "task", "measure": measure, "direction": way, "family": family, "set": name}
+        | {"matches": like, "effect": effect, "value": effect + ends[measure][way == "take back"]}
+        for (measure, way), each in effects.items()
+        for (family, name, like), effect in zip(sets, each, strict=True)
+    ]
+    found = module("tables.py").saturation(pd.DataFrame(rows))
+    assert found["gain rl margin right"] == "2.000"
+    assert found["share take back rl margin right all mlps"] == "50%"
+    assert found["share graft rl utility right layers"] == "1.50"
+    lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in found["saturation"].splitlines()]
+    assert lines[2] == ["−10%", "100%", "−25%", "50%"]
+    assert lines[3] == ["−5.0% to −5.0%", "50% to 50%", "−5.0% to −5.0%", "10% to 10%"]
+    assert lines[6] == ["−10%", "150%", "−50%", "75%"]
+
+
 @pytest.mark.parametrize("name", ["rl", "sft"])
 def test_the_collapse_can_be_trained_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,13 +207,10 @@ def test_the_collapse_can_be_trained_again(
     assert len(place.situations("train", 12, 0)) == 12
 
 
-def test_every_arm_is_read_and_what_there_is_is_not_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_arm_is_read_and_what_there_is_is_not_read_again(tmp_path: Path) -> None:
     for arm in ("smollm2/arms/rl/seed-0", "smollm2/arms/rl/seed-1", "smollm2-once/arms/dpo/seed-0"):
         (tmp_path / arm / "final").mkdir(parents=True)
     readings, read = module("readings.py"), tmp_path / "read"
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
     calls = list(readings.of_arms(tmp_path, read))
     whole, *others = [call for call in calls if call[0].endswith("commands.py")]
     assert whole[-1] == str(read / "rl-seed-0"), "every command on the main arm"
@@ -197,13 +226,18 @@ def test_every_arm_is_read_and_what_there_is_is_not_read_again(
     assert len(list(readings.of_arms(tmp_path, read))) == len(calls) - 1
 
 
-def test_root_reads_within_a_limit_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in (0, 1):
-        (tmp_path / "smollm2" / "arms" / "rl" / f"seed-{seed}" / "final").mkdir(parents=True)
+@pytest.mark.parametrize("may", [True, False])
+def test_a_limit_of_memory_is_tried_last_where_it_can_be_set(
+    may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readings = module("readings.py")
-    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.access", lambda *_: may)
     monkeypatch.setattr("sys.platform", "linux")
-    assert [*readings.of_arms(tmp_path, tmp_path)][-1][-3:] == ["--quick", "--times", "3"]
+    calls = [*readings.PARTS[-1](tmp_path, tmp_path / "read")]
+    assert len(calls) == may
+    for call in calls:
+        assert call[-3:] == ["--quick", "--times", "3"]
+        assert call[2] == str(tmp_path / "smollm2" / "arms" / "rl" / "seed-0" / "final")
 
 
 @pytest.mark.parametrize(("of", "recipes"), [("of_first_task", "collapse"), ("in_chess", "chess")])

@@ -3,8 +3,8 @@
 RL of seed 0 is read by every command of `commands.py`, the others by those on weights and on what is asked
 beside the task, some of them away from it; then what RL had after eight steps, what repair made of two runs,
 what parts of them do beside the task, transplants between them, the task that was tried first, and chess: its
-base, two arms from it, and what parts of RL's change do. Root, on Linux, reads once more in little, with a
-limit of memory.
+base, two arms from it, and what parts of RL's change do. Where control groups can be made (root on Linux),
+the main arm is read once more in little, with a limit of memory.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ CHESS = ("base", "rl-win", "sft-win")
 FIRST = ("rl", "sft")
 """What was trained on the task that was tried first."""
 TAKEBACK = ("-m", "takeback")
+GROUPS = "/sys/fs/cgroup"
+"""Where Linux has its control groups."""
 THIRDS = tuple(" ".join(f"L{layer}.*" for layer in range(first, first + 10)) for first in (0, 10, 20))
 DAMAGE = {MAIN: f"-utility last@{HERE}/beside/middle.yaml", SECOND: f"utility right@{HERE}/beside/first.yaml"}
 """What each of two runs lost, which repair gives back."""
@@ -82,8 +84,6 @@ def of_arms(runs: Path, read: Path) -> Iterator[list[str]]:
         if not out.exists():
             script = str(HERE / "transplants.py")
             yield [script, base, str(finals[into]), str(finals[other]), "-o", str(out)]
-    if sys.platform == "linux" and os.geteuid() == 0:
-        yield [*commands(main, "within"), "--quick", "--times", "3"]
 
 
 def repair(base: str, tuned: Path, damage: str, out: Path, among: int = 8, most: int = 8) -> list[str]:
@@ -132,13 +132,25 @@ def trained(recipes: Path, names: Sequence[str], place: Path) -> Iterator[list[s
             yield [*TAKEBACK, "train", str(recipes / f"{name}.yaml"), "-o", str(place / name)]
 
 
+def within_a_limit(runs: Path, read: Path) -> Iterator[list[str]]:
+    """Give the call that reads the main arm in little within three times the model, where that can be set."""
+    if sys.platform == "linux" and os.access(GROUPS, os.W_OK):
+        main = runs / STUDIES[0] / "arms" / MAIN.partition("-")[0] / MAIN.partition("-")[2] / "final"
+        asked = [str(runs / BASE), str(main), "-o", str(read / "within")]
+        yield [str(HERE / "commands.py"), *asked, "--quick", "--times", "3"]
+
+
+PARTS = (of_arms, of_first_task, in_chess, within_a_limit)
+"""What is read, in order."""
+
+
 def main() -> None:
     """Do what is not done yet; the first call that fails ends it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="the folder of base and the runs")
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
-    for call in chain(*(part(given.runs, given.out) for part in (of_arms, of_first_task, in_chess))):
+    for call in chain(*(part(given.runs, given.out) for part in PARTS)):
         subprocess.run([sys.executable, *call], check=True)
 
 

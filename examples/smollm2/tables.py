@@ -185,6 +185,7 @@ def saturation(told: pd.DataFrame) -> dict[str, str]:
     """
     made, head, cells = {}, [], dict[str, list[str]]()
     task = told[(told["arena"] == TASK) & told["measure"].isin([SKILL, MARGIN])]
+    task = task[task["arm"].isin(task.loc[task["measure"] == MARGIN, "arm"])]
     for (arm, measure), some in task.groupby(["arm", "measure"], sort=False):
         ends = (some["value"] - some["effect"]).groupby(some["direction"]).mean()
         gain = float(ends["take back"] - ends["graft"])

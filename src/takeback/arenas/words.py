@@ -41,7 +41,7 @@ class Words:
     """A sentence that says how to read a situation's compact prompt; empty where it speaks for itself."""
 
     def told(self, text: str, kinds: Sequence[str] = ()) -> str:
-        """Return in these words what is told of legal actions in situations.
+        """Return in these words what takeback tells of legal actions in situations; names in quotes stay.
 
         Where no kinds of illegal answers are known, every answer is legal, and legality is not spoken of.
 
@@ -50,13 +50,23 @@ class Words:
         >>> Words(action="move").told("whether the likeliest legal action became another", ["unsound"])
         'whether the likeliest legal move became another'
         """
-        if not kinds:
-            text = _OF_LEGALITY.sub("", text)
-        text = re.sub(r"\baction(s?)\b", rf"{self.action}\1", text)
-        return re.sub(r"\bsituation(s?)\b", rf"{self.situation}\1", text)
+        legal = "legal " if kinds else ""
+        put = {"legal action": f"{legal}{self.action}", "situation": self.situation}
+
+        def in_these(found: re.Match[str]) -> str:
+            if found["quoted"]:
+                return found[0]
+            if found["legality"]:
+                return found[0] if kinds else ""
+            return put[found["word"]]
+
+        return _TOLD.sub(in_these, text)
 
 
-_OF_LEGALITY = re.compile(
-    r"; illegal answers count 0|,? (?:and )?kinds of illegal answers(?: and the undecided rest)?|\blegal "
+_TOLD = re.compile(
+    r"(?P<quoted>'[^']*')"
+    r"|(?P<legality>; illegal answers count 0"
+    r"|,? (?:and )?kinds of illegal answers(?: and the undecided rest)?)"
+    r"|\b(?P<word>legal action|situation)"
 )
-"""What is told of answers that are not legal."""
+"""What is told of an arena's things, and of answers that are not legal."""

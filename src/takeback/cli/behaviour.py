@@ -67,10 +67,12 @@ def behaviour(
     else:
         print_table(_columns(tables["measures"], _ALONE), f"{model}: {about}")
     legend = _legend(tables["measures"]["measure"].tolist(), known)
-    print_words([(name, tell(words)) for name, words in legend], "what the rows are")
+    own = {name for name, one in known.items() if one.reference is not None}
+    told = [(name, words if name in own else tell(words)) for name, words in legend]
+    print_words(told, "what the rows are")
     if results:
-        told = ", ".join(f"{n} {name}" for name, n in results.items())
-        typer.echo(f"games against the best defender: {told}")
+        ended = ", ".join(f"{n} {name}" for name, n in results.items())
+        typer.echo(f"games against the best defender: {ended}")
 
 
 _ALONE: Final = {name: name for name in ("measure", "value", "low", "high", "n")}

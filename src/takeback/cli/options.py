@@ -149,8 +149,9 @@ class PlaceOptions(AnswerOptions):
         option(
             "--arena",
             "ARENA",
-            "What policies are asked: rows:FILE (your prompts), gym:ENV, endgames, module:object. "
-            "Default: of a run, where it trained; of models of the shipped base, endgames.",
+            "What policies are asked: FILE or rows:FILE (your prompts), lm-eval:TASK, reasoning-gym:NAME, "
+            "gym:ENV, endgames, module:object or file.py:object. Default: of a run, where it trained; of "
+            "models of the shipped base, endgames.",
         ),
     ] = None
     situations: Annotated[int, option("--situations", "N", "Held-out situations to read.", min=2)] = 192

@@ -58,8 +58,8 @@ class ComponentSet(Set[Component]):
 
         `*` in a name stands for anything, `#` for a number, `*` alone is everything, the empty text nothing.
         `L3.*` is all of a layer, of a model of whole tensors those with that number, and `L3-5.*` that of
-        three. A name after `~` is taken out. The set is the union of the plain names (everything, if all
-        names have a `~`) without the union of those taken out.
+        three, as far as they have any. A name after `~` is taken out. The set is the union of the plain
+        names (everything, if all names have a `~`) without the union of those taken out.
 
         >>> universe = ComponentSet(map(Component.parse, ["L0.H0", "L0.H1", "L0.MLP"]))
         >>> print(ComponentSet.parse("~L0.H1 *", universe))

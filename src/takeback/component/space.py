@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 
 from takeback.component.names import INDEXED_KINDS, LONGEST_NUMBER, TENSOR, TENSOR_PREFIX, Component
 from takeback.run.errors import UnknownName, unknown_name
 
-_RANGE = re.compile(rf"L([0-9]{{1,{LONGEST_NUMBER}}})-([0-9]{{1,{LONGEST_NUMBER}}})\.(.+)")
+_LAYER = rf"(0|[1-9][0-9]{{0,{LONGEST_NUMBER - 1}}})"
+_RANGE = re.compile(rf"L{_LAYER}-{_LAYER}\.(.+)")
 """Some neighbouring layers, such as `L3-5.*`."""
 
 _WILD = {"*": ".*", "#": f"[0-9]{{1,{LONGEST_NUMBER}}}"}
@@ -94,10 +94,7 @@ class Space:
         if pattern == "*":
             return self.everything
         if (found := _RANGE.fullmatch(pattern)) is not None:
-            first, last = int(found[1]), int(found[2])
-            if first > last:
-                raise self.unknown(pattern)
-            return reduce(or_, (self.mask(f"L{layer}.{found[3]}") for layer in range(first, last + 1)))
+            return self._mask_of_range(pattern, int(found[1]), int(found[2]), found[3])
         if "*" in pattern or "#" in pattern:
             matches = re.compile(_as_regex(pattern)).fullmatch
             mask = mask_of(place for name, place in self.matched if matches(name))
@@ -107,6 +104,20 @@ class Space:
         if pattern not in self.names:
             raise self.unknown(pattern)
         return 1 << self.names[pattern]
+
+    def _mask_of_range(self, pattern: str, first: int, last: int, rest: str) -> int:
+        """Return what matches in layers, of which the first and the last must be there."""
+        layers = {one.layer for one in self.components if one.layer is not None}
+        mask = 0
+        if first <= last and {first, last} <= layers:
+            matches = re.compile(_as_regex(rest)).fullmatch
+            for name, place in self.matched:
+                layer, _, part = name.removeprefix("L").partition(".")
+                if layer.isdecimal() and first <= int(layer) <= last and matches(part):
+                    mask |= 1 << place
+        if not mask:
+            raise self.unknown(pattern)
+        return mask
 
 
 def mask_of(places: Iterable[int]) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -91,7 +92,8 @@ class Replay:
         layers: its decoder layers, from below.
         cut: whether the last layer may be computed at the read positions only, from all keys and values.
         members: how many values a layer gives, the hidden states first; 0 where it gives these alone.
-        alone: of each layer, whether nothing else in the model has a parameter of it.
+        alone: of each layer, whether nothing else in the model has a tensor of it; that nothing else reads
+            one, but through the layer, is taken for granted, as where layers run one by one.
     """
 
     model: PreTrainedModel
@@ -102,8 +104,8 @@ class Replay:
     _signatures: dict[type, inspect.Signature] = field(default_factory=dict[type, inspect.Signature])
 
     def __post_init__(self) -> None:
-        everywhere = _parameters(self.model)
-        alone = tuple(_parameters(layer).items() <= everywhere.items() for layer in self.layers)
+        everywhere = _tensors(self.model)
+        alone = tuple(_tensors(layer).items() <= everywhere.items() for layer in self.layers)
         object.__setattr__(self, "alone", alone)
 
     @classmethod
@@ -206,9 +208,10 @@ def members_given(model: PreTrainedModel, inputs: Inputs) -> tuple[Tensor, int]:
     return found, len(given[0]) if given and isinstance(given[0], tuple) else 0
 
 
-def _parameters(module: nn.Module) -> Counter[int]:
-    """Count in how many places of a module each of its parameters stands."""
-    return Counter(id(one) for _, one in module.named_parameters(remove_duplicate=False))
+def _tensors(module: nn.Module) -> Counter[int]:
+    """Count in how many places of a module each of its parameters and buffers stands."""
+    every = (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+    return Counter(id(one) for _, one in chain(*every))
 
 
 def _hidden(output: Any) -> Tensor:

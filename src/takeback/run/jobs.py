@@ -6,7 +6,6 @@ import multiprocessing as mp
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,19 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from takeback.run.errors import TakebackError, show_warnings_in_lines
 from takeback.run.job import Finished, Job, OnRay, Waiting, Workers, silent
+from takeback.run.processes import workers_context
 from takeback.run.progress import Display, Report
 
 if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
     from multiprocessing.queues import Queue
 
     Reports: TypeAlias = Queue[tuple[str, str, int, int]]
 
 Count = Callable[[int, int], None]
 """Told how many jobs are done of how many."""
-
-HEAVY = ("torch", "transformers.modeling_utils", "pandas", "scipy.stats")
-"""Libraries that take seconds to import, which workers get from the process that they are forked from."""
 
 
 def run_jobs(
@@ -104,7 +100,7 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finis
         try:
             while True:
                 while len(running) < 2 * count and (job := waiting.next()) is not None:
-                    running[pool.submit(_run_job, job)] = job
+                    running[_submitted(pool, job)] = job
                 if not running:
                     break
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -124,18 +120,12 @@ def _run_in_processes(jobs: Sequence[Job], workers: int, board: _Board) -> Finis
             raise
 
 
-def workers_context(jobs: Sequence[Job]) -> BaseContext:
-    """Return how workers are started: from a process that has imported what jobs need, and done nothing else.
-
-    The first call in a process decides what that one imports. Elsewhere than on Linux, libraries may not be
-    forked once they are loaded.
-    """
-    if sys.platform != "linux":
-        return mp.get_context("spawn")
-    own = {job.call.__module__ for job in jobs if job.call.__module__.startswith("takeback.")}
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload([*(name for name in HEAVY if name in sys.modules), *sorted(own)])
-    return context
+def _submitted(pool: ProcessPoolExecutor, job: Job) -> Future[Any]:
+    try:
+        return pool.submit(_run_job, job)
+    except (EOFError, OSError) as error:
+        told = str(error) or type(error).__name__
+        raise TakebackError(f"workers can't be started ({told}); run again with --workers 1") from error
 
 
 _REPORTS: list[Reports] = []

@@ -202,7 +202,8 @@ def _coarse(few: Sweep, number: int) -> Sweep:
 def _blocks(bench: Bench, count: int) -> list[NamedSet]:
     """Return the layers, which are more than so many, in blocks of neighbours."""
     layers = sorted({one.layer for one in bench.anatomy.universe if one.layer is not None})
-    names = [f"L{block[0]}-{block[-1]}.*" for block in np.array_split(layers, count)]
+    ends = [(block[0], block[-1]) for block in np.array_split(layers, count)]
+    names = [f"L{first}.*" if first == last else f"L{first}-{last}.*" for first, last in ends]
     return [NamedSet("block of layers", name, bench.anatomy.parse(name)) for name in names]
 
 
