@@ -23,7 +23,8 @@ SHOWN = {"demo/report.html": "runs/demo/report.html", "demo/lab": "runs/demo-lab
 _DOCTEST = re.compile(r"^```python\n(?=>>>)", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 _PICTURE = re.compile(r'<img alt="([^"]*)" src="[^"]*?pictures/([\w-]+\.svg)"\s*/?>')
-_WHERE_THERE = re.compile(r"<!-- where (\S+) is -->\n(.*?)<!-- end -->\n", re.DOTALL)
+_WHERE_THERE = re.compile(r"<!-- where (\S+) is:\n(.*?)\n-->\n", re.DOTALL)
+"""What a page says on the site alone, and there if what it tells of is in it."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -51,7 +52,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Make a page of the repository a page of the site."""
 
     def kept(found: re.Match[str]) -> str:
-        return found[2] if (ROOT / SHOWN[found[1]]).exists() else ""
+        return f"{found[2]}\n\n" if (ROOT / SHOWN[found[1]]).exists() else ""
 
     def link(found: re.Match[str]) -> str:
         words, way, _ = found.groups()
