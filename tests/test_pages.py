@@ -44,3 +44,10 @@ def test_numbers_go_into_sentences_and_tables_between_lines(tmp_path):
 
 def test_a_page_without_a_record_stays_as_it_is():
     assert filled("# A page\n<!-- put x -->1<!-- end -->") == "# A page\n<!-- put x -->1<!-- end -->"
+
+
+@pytest.mark.parametrize("page", made(), ids=lambda path: path.stem)
+def test_no_line_begins_with_the_mark_of_a_number(page):
+    """There a comment would end the paragraph, for GitHub and on the site."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("<!-- put") and "<!-- end -->" in line] == []
