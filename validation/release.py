@@ -24,7 +24,10 @@ from validation.versions import COMMANDS, PYTHONS, ROOT, commands, uv
 
 DIST: Final = ROOT / "dist"
 MOST_BYTES: Final = 12_000_000
-RUN: Final = (*COMMANDS, "doctor")
+WORKERS: Final = (
+    "sweep endgame-base out --arena endgames --situations 4 --sets L0.H0 --workers 2 -o effects.parquet"
+)
+RUN: Final = (*COMMANDS, WORKERS, "doctor")
 
 
 def version() -> str:
