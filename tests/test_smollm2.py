@@ -118,6 +118,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
         read,
         {
             f"{arm}/task/measures.parquet": right,
+            "within/task/measures.parquet": right,
             f"{arm}/beside/first/measures.parquet": right,
             f"{arm}/beside/addition/measures.parquet": right,
             f"{arm}/task/effects.parquet": {**sets, "measure": ["utility right"] * 3, **some},
@@ -137,6 +138,7 @@ def test_a_record_is_kept_and_told(tmp_path: Path) -> None:
     )
     for name, table in keep.kept(runs, read):
         write_table(table, record / f"{name}.parquet")
+    assert set(pd.read_parquet(record / "read.parquet")["arm"]) == {arm}, "what runs within a limit is no arm"
     found = tables.blocks(record)
     assert "| `diff` | 12 | 1,539 | 1,026 | 2.0 |" in found["costs"]
     curve = [row.split(" | ")[1].split()[0] for row in found["learning"].splitlines()[2:]]

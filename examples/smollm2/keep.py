@@ -52,8 +52,9 @@ def kept(runs: Path, read: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         "learning",
         _stacked({name: log[[one for one in LEARNED if one in log]] for name, log in found.items()}),
     )
+    every = [folder for folder in sorted(read.iterdir()) if folder.name != WITHIN]
     for kind, place in {**KINDS, **IN_CHESS}.items():
-        folders = [one for one in sorted(read.iterdir()) if one.name.startswith(CHESS) == (kind in IN_CHESS)]
+        folders = [one for one in every if one.name.startswith(CHESS) == (kind in IN_CHESS)]
         files = {folder.name.removeprefix(CHESS): folder / place for folder in folders}
         if kind in BESIDE:
             tables = {name: _in_arenas(read / name, file.name) for name, file in files.items()}
