@@ -24,11 +24,11 @@ STRONGEST = 4
 SKILL, MARGIN = "utility right", "margin right"
 """The mean probability of the right digit, which ends at 1, and its log-odds, which end nowhere."""
 TOLD = {
-    SKILL: "right, of the digits",
-    "utility first": "the first digit, of the digits",
-    "mass of choices": "says a digit",
-    "entropy": "entropy of the digits, nats",
-    "KL(after || before)": "KL of the digits, nats",
+    SKILL: "right, of the choices",
+    "utility first": "the first digit, of the choices",
+    "mass of choices": "says a choice",
+    "entropy": "entropy of the choices, nats",
+    "KL(after || before)": "KL of the choices, nats",
 }
 PURSUIT = "signed pursuit share"
 OTHER_TASK = "larger-"
@@ -257,7 +257,9 @@ def repair(tried: pd.DataFrame) -> dict[str, str]:
                     share(getattr(row, name), *(getattr(row, f"{name}{end}") for end in ENDS))
                     for name in SHARED
                 ),
-                ABSENT if pd.isna(row.controls) else f"{percent(row.controls_restored)} of {row.controls}",
+                ABSENT
+                if pd.isna(row.controls)
+                else f"{percent(row.controls_restored)}, mean of {row.controls}",
                 ABSENT if pd.isna(row.controls) else number(row.p, 2),
             )
             for row in best[["way", "name", *SHARES, *BESIDE]].itertuples(index=False)
