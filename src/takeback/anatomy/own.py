@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from takeback.run.environment import environment
 from takeback.run.errors import TakebackError
 from takeback.run.own import load_own
 from takeback.run.reading import read_text
@@ -47,14 +48,8 @@ def own_families(paths: Iterable[str | Path]) -> Generator[None]:
     """Let some files of families count inside the block, here and in processes that are started there."""
     before = os.environ.get(VARIABLE)
     named = [str(Path(path).absolute()) for path in paths]
-    os.environ[VARIABLE] = os.pathsep.join([*named, *([before] if before else [])])
-    try:
+    with environment({VARIABLE: os.pathsep.join([*named, *([before] if before else [])])}):
         yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
 
 
 @cache

@@ -93,10 +93,9 @@ class Space:
         """Return the mask of what one name or wildcard matches; with a range of layers, in each of them."""
         if pattern == "*":
             return self.everything
-        if (found := _RANGE.fullmatch(pattern)) is not None:
-            return self._mask_of_range(pattern, int(found[1]), int(found[2]), found[3])
-        if "*" in pattern or "#" in pattern:
-            matches = re.compile(_as_regex(pattern)).fullmatch
+        ranged = _RANGE.fullmatch(pattern)
+        if ranged or "*" in pattern or "#" in pattern:
+            matches = re.compile(self._in_layers(ranged) if ranged else _as_regex(pattern)).fullmatch
             mask = mask_of(place for name, place in self.matched if matches(name))
             if not mask:
                 raise self.unknown(pattern)
@@ -105,19 +104,14 @@ class Space:
             raise self.unknown(pattern)
         return 1 << self.names[pattern]
 
-    def _mask_of_range(self, pattern: str, first: int, last: int, rest: str) -> int:
-        """Return what matches in layers, of which the first and the last must be there."""
+    def _in_layers(self, ranged: re.Match[str]) -> str:
+        """Write a range for the layers that are there, of which the first and the last must be."""
+        first, last = int(ranged[1]), int(ranged[2])
         layers = {one.layer for one in self.components if one.layer is not None}
-        mask = 0
-        if first <= last and {first, last} <= layers:
-            matches = re.compile(_as_regex(rest)).fullmatch
-            for name, place in self.matched:
-                layer, _, part = name.removeprefix("L").partition(".")
-                if layer.isdecimal() and first <= int(layer) <= last and matches(part):
-                    mask |= 1 << place
-        if not mask:
-            raise self.unknown(pattern)
-        return mask
+        if first > last or not {first, last} <= layers:
+            raise self.unknown(ranged[0])
+        within = "|".join(str(layer) for layer in layers if first <= layer <= last)
+        return rf"L(?:{within})\.{_as_regex(ranged[3])}"
 
 
 def mask_of(places: Iterable[int]) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -92,21 +93,13 @@ class Replay:
         layers: its decoder layers, from below.
         cut: whether the last layer may be computed at the read positions only, from all keys and values.
         members: how many values a layer gives, the hidden states first; 0 where it gives these alone.
-        alone: of each layer, whether nothing else in the model has a tensor of it; that nothing else reads
-            one, but through the layer, is taken for granted, as where layers run one by one.
     """
 
     model: PreTrainedModel
     layers: tuple[nn.Module, ...]
     cut: bool = True
     members: int = 0
-    alone: tuple[bool, ...] = field(init=False)
     _signatures: dict[type, inspect.Signature] = field(default_factory=dict[type, inspect.Signature])
-
-    def __post_init__(self) -> None:
-        everywhere = _tensors(self.model)
-        alone = tuple(_tensors(layer).items() <= everywhere.items() for layer in self.layers)
-        object.__setattr__(self, "alone", alone)
 
     @classmethod
     def of(cls, model: PreTrainedModel, cut: bool = True, members: int = 0) -> Replay:
@@ -124,6 +117,16 @@ class Replay:
                 stack = model.get_submodule(name.partition(f".{match.layer}.")[0])
                 return cls(model, tuple(stack.children()), cut, members)
         raise TakebackError(f"{type(model).__name__} has no layers of the family {family.name}")
+
+    @cached_property
+    def alone(self) -> tuple[bool, ...]:
+        """Of each layer, whether nothing else in the model has a tensor of it.
+
+        That nothing else reads one, but through the layer, is taken for granted, as where layers run one by
+        one.
+        """
+        everywhere = _tensors(self.model)
+        return tuple(_tensors(layer).items() <= everywhere.items() for layer in self.layers)
 
     def start(self, inputs: Inputs) -> tuple[Tensor, tuple[Call, ...]]:
         """Return the first layer's hidden states, and the arguments with which each layer is called.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import os
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from multiprocessing.context import BaseContext
 from multiprocessing.forkserver import ensure_running
 from typing import Final
 
+from takeback.run.environment import environment
 from takeback.run.job import Job
 
 HEAVY: Final = ("torch", "transformers.modeling_utils", "pandas", "scipy.stats")
@@ -33,22 +32,8 @@ def workers_context(jobs: Sequence[Job]) -> BaseContext:
     context = mp.get_context("forkserver")
     context.set_forkserver_preload([*(name for name in HEAVY if name in sys.modules), *sorted(own)])
     try:
-        with _environment(SERVER):
+        with environment(SERVER):
             ensure_running()
     except OSError:
         return mp.get_context("spawn")
     return context
-
-
-@contextmanager
-def _environment(more: Mapping[str, str]) -> Generator[None]:
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
